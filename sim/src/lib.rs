@@ -1,0 +1,1 @@
+//! A deterministic simulation and testing framework for stream-processing checkpoints.

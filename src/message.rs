@@ -1,0 +1,147 @@
+//! What travels: elements of the data channels, and the words coordinator and tasks exchange.
+//!
+//! Coordinator and subtask know each other only through this module.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::CheckpointId;
+use crate::time::{VirtualDuration, VirtualTime};
+
+/// What a snapshot is for, and who owns it. Flink: `SnapshotType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotKind {
+    /// Owned by the system; increments are allowed.
+    Checkpoint,
+    /// Owned by the system; refers to no earlier file.
+    FullCheckpoint,
+    /// Owned by the user: never subsumed, never the base of an increment.
+    Savepoint,
+    /// A savepoint after which the job stops without draining (`stop`).
+    SavepointSuspend,
+    /// A savepoint after which the job stops having drained its sources (`stop --drain`).
+    SavepointTerminate,
+}
+
+impl SnapshotKind {
+    /// Whether the user owns the snapshot.
+    pub fn is_savepoint(self) -> bool {
+        match self {
+            Self::Checkpoint | Self::FullCheckpoint => false,
+            Self::Savepoint | Self::SavepointSuspend | Self::SavepointTerminate => true,
+        }
+    }
+
+    /// Whether the job stops after it. Flink: `SavepointType#isSynchronous`.
+    pub fn is_synchronous(self) -> bool {
+        match self {
+            Self::SavepointSuspend | Self::SavepointTerminate => true,
+            Self::Checkpoint | Self::FullCheckpoint | Self::Savepoint => false,
+        }
+    }
+}
+
+/// How a task treats the barrier. Flink: `CheckpointOptions.AlignmentType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alignment {
+    /// Nothing is blocked; records may be counted twice after a restore.
+    AtLeastOnce,
+    /// Channels are blocked until all barriers have arrived.
+    Aligned,
+    /// Aligned at first; unaligned once the alignment has lasted so long.
+    /// Flink: `execution.checkpointing.aligned-checkpoint-timeout`.
+    AlignedWithTimeout(VirtualDuration),
+    /// The barrier overtakes buffers, which become part of the snapshot.
+    Unaligned,
+}
+
+/// What a barrier asks of the tasks it passes. Flink: `CheckpointOptions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CheckpointOptions {
+    /// What the snapshot is for.
+    pub kind: SnapshotKind,
+    /// How the barrier is treated.
+    pub alignment: Alignment,
+}
+
+/// The marker that divides a channel's elements into before and after the cut.
+/// Flink: `CheckpointBarrier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CheckpointBarrier {
+    /// The checkpoint it belongs to.
+    pub checkpoint: CheckpointId,
+    /// When the coordinator triggered the checkpoint.
+    pub timestamp: VirtualTime,
+    /// How to take it.
+    pub options: CheckpointOptions,
+}
+
+/// What a data channel carries, in order. `B` is the engine's data buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element<B> {
+    /// Data.
+    Buffer(B),
+    /// A checkpoint barrier.
+    Barrier(CheckpointBarrier),
+    /// The sender gave up the checkpoint. Flink: `CancelCheckpointMarker`.
+    CancelMarker(CheckpointId),
+    /// No more data; barriers may follow. Flink: `EndOfData`.
+    EndOfData,
+    /// The last element of a channel. Flink: `EndOfPartitionEvent`.
+    EndOfPartition,
+}
+
+/// Data as the protocol sees it: something with a size.
+pub trait Payload: Copy + fmt::Debug {
+    /// Bytes it occupies in a network buffer.
+    fn bytes(&self) -> u64;
+}
+
+/// Why a checkpoint failed. Flink: `CheckpointFailureReason`, with its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the names are Flink's and say what they mean")]
+pub enum FailureReason {
+    PeriodicSchedulerShutdown,
+    TooManyCheckpointRequests,
+    MinimumTimeBetweenCheckpoints,
+    NotAllRequiredTasksRunning,
+    IoException,
+    BlockingOutputExist,
+    CheckpointAsyncException,
+    ChannelStateSharedStreamException,
+    CheckpointExpired,
+    CheckpointSubsumed,
+    CheckpointDeclined,
+    CheckpointDeclinedTaskNotReady,
+    CheckpointDeclinedTaskClosing,
+    CheckpointDeclinedSubsumed,
+    CheckpointDeclinedOnCancellationBarrier,
+    CheckpointDeclinedInputEndOfStream,
+    CheckpointCoordinatorShutdown,
+    CheckpointCoordinatorSuspend,
+    JobFailoverRegion,
+    TaskFailure,
+    TaskCheckpointFailure,
+    UnknownTaskCheckpointNotificationFailure,
+    FinalizeCheckpointFailure,
+    TriggerCheckpointFailure,
+}
+
+impl FailureReason {
+    /// Found before a checkpoint starts. Flink: `CheckpointFailureReason#isPreFlight`.
+    pub fn is_pre_flight(self) -> bool {
+        matches!(
+            self,
+            Self::PeriodicSchedulerShutdown
+                | Self::TooManyCheckpointRequests
+                | Self::MinimumTimeBetweenCheckpoints
+                | Self::NotAllRequiredTasksRunning
+                | Self::IoException
+                | Self::BlockingOutputExist
+        )
+    }
+}
