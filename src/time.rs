@@ -170,12 +170,9 @@ mod tests {
 
     #[test]
     fn spans_print_only_the_digits_they_have() {
-        for (ns, text) in [
-            (0, "0 ms"),
-            (12_000_000, "12 ms"),
-            (12_500_000, "12.5 ms"),
-            (1, "0.000001 ms"),
-        ] {
+        for (ns, text) in
+            [(0, "0 ms"), (12_000_000, "12 ms"), (12_500_000, "12.5 ms"), (1, "0.000001 ms")]
+        {
             assert_eq!(VirtualDuration(ns).to_string(), text);
         }
     }

@@ -1,0 +1,286 @@
+//! A scenario as the rest of the program sees it: complete, validated, every default filled in.
+//!
+//! The loader (`scenario::load`) is the only maker of these from text; the generator makes them
+//! directly. Everything that can change a run is in here, and nothing that cannot.
+
+use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::job::Partitioner;
+use cutline::message::SnapshotKind;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::kernel::stream::Distribution;
+
+/// One simulated experiment, without its seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// One line for lists and reports.
+    pub title: String,
+    /// What the scenario teaches, or what its seed once broke.
+    pub why: String,
+    /// Operators and edges.
+    pub job: Job,
+    /// Flink's checkpointing options (`execution.checkpointing.*`).
+    pub checkpointing: CheckpointingOptions,
+    /// Flink's restart strategy (`restart-strategy.*`).
+    pub restart: RestartStrategy,
+    /// Flink's network memory options (`taskmanager.network.*`).
+    pub buffers: NetworkOptions,
+    /// Task managers, slots, failure detection.
+    pub cluster: Cluster,
+    /// Links between hosts.
+    pub network: Network,
+    /// The object store that holds checkpoints.
+    pub storage: Storage,
+    /// The high-availability store that holds the id counter and the pointers.
+    pub ha: Service,
+    /// The external transaction system of the two-phase-commit sinks.
+    pub external: Service,
+    /// Checkpoints and savepoints asked for by hand.
+    pub manual: Vec<ManualTrigger>,
+    /// Scripted faults.
+    pub faults: Vec<Fault>,
+    /// When a run ends.
+    pub limits: Limits,
+}
+
+/// Operators and edges, in the order of the file. Names are unique.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Vertices of the job graph.
+    pub operators: Vec<Operator>,
+    /// Edges; an operator's inputs are numbered in the order of its edges unless `input` is given.
+    pub edges: Vec<Edge>,
+}
+
+/// One operator of the job graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    /// Unique name; subtasks are `name[index]`.
+    pub name: String,
+    /// What it does.
+    pub kind: OperatorKind,
+    /// Parallel instances.
+    pub parallelism: u32,
+    /// Number of key groups. Flink: `pipeline.max-parallelism`; default by Flink's rule.
+    pub max_parallelism: u32,
+    /// Processing time of one real record (weight 1), charged per record.
+    pub cost: Distribution,
+    /// Time of the synchronous part of a snapshot, besides what it costs per byte.
+    pub sync_cost: Distribution,
+    /// Nominal bytes of state for one key (real bytes are a few); 0: as serialised.
+    pub state_per_key: u64,
+}
+
+/// What an operator does with a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OperatorKind {
+    /// Reads splits; emits the record of each offset when it is due.
+    Source(Source),
+    /// One record out for each record in; `rekey` changes the key to another key space.
+    Map {
+        /// Size of the new key space; `None` keeps the key.
+        rekey: Option<u32>,
+    },
+    /// Lets a share of the records pass, chosen by a hash of the record.
+    Filter {
+        /// How many of 1,000 records pass.
+        keep_permille: u32,
+    },
+    /// Several records out for each record in.
+    FlatMap {
+        /// At most so many (a hash of the record chooses 0 ..= fanout).
+        fanout: u32,
+    },
+    /// Counts and hashes per key; emits one record for each record in.
+    KeyedAggregate,
+    /// Joins two inputs record by record: (split index, offset) of both sides under one key.
+    Join,
+    /// Writes by record identity; a repeated write changes nothing.
+    IdempotentSink,
+    /// Writes into a transaction that is pre-committed at B3 and committed at N1.
+    TwoPhaseCommitSink,
+    /// Writes at once; after a restore records may be visible twice.
+    AtLeastOnceSink,
+}
+
+/// A split-based source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Number of splits, assigned round-robin to the subtasks.
+    pub splits: u32,
+    /// Records in each split; `None`: unbounded.
+    pub records: Option<u64>,
+    /// Span between two records of one split (weight counts as one).
+    pub every: VirtualDuration,
+    /// Size of the key space.
+    pub keys: u32,
+    /// Bytes of one real record.
+    pub record_bytes: u32,
+    /// How many real records a simulated one stands for.
+    pub weight: u32,
+}
+
+/// An edge of the job graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    /// Index of the sending operator.
+    pub from: usize,
+    /// Index of the receiving operator.
+    pub to: usize,
+    /// Which input of the receiver it feeds (only joins tell inputs apart).
+    pub input: u32,
+    /// Which subtasks are connected and which one gets a record.
+    pub partitioner: Partitioner,
+}
+
+/// Task managers, slots, failure detection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Task managers, one a host; subtasks are spread over their slots round-robin.
+    pub task_managers: u32,
+    /// Slots of each. One slot holds one subtask of each operator (slot sharing).
+    pub slots: u32,
+    /// Flink: `heartbeat.interval`.
+    pub heartbeat_interval: VirtualDuration,
+    /// Flink: `heartbeat.timeout`.
+    pub heartbeat_timeout: VirtualDuration,
+    /// Time from the death of a task manager or job manager until a new process runs in its place.
+    pub process_restart: Distribution,
+    /// Time from deploying a subtask until it runs (without reading its state).
+    pub deploy: Distribution,
+}
+
+/// Links between hosts. All pairs have the same distribution, each its own stream and state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// One-way latency of data channels between hosts.
+    pub latency: Distribution,
+    /// Bytes a second of one link between two hosts; 0: unlimited.
+    pub bandwidth: u64,
+    /// One-way latency of control messages between processes; messages of one pair keep their
+    /// order, messages of different pairs may overtake each other.
+    pub control_latency: Distribution,
+}
+
+/// The object store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// Time of one request without its bytes.
+    pub latency: Distribution,
+    /// Nominal bytes a second of one request; 0: unlimited.
+    pub bandwidth: u64,
+    /// Time until a written object can be read and listed.
+    pub visibility: Distribution,
+}
+
+/// A service that answers requests, such as the HA store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Time from request to answer.
+    pub latency: Distribution,
+}
+
+/// A snapshot somebody asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManualTrigger {
+    /// When.
+    pub at: VirtualTime,
+    /// What: `checkpoint` or `full_checkpoint` so far.
+    pub kind: SnapshotKind,
+}
+
+/// When a run ends, whatever happens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Virtual time at which an unbounded job is stopped and judged.
+    pub until: VirtualTime,
+    /// Kernel events after which a run is given up (verdict: liveness).
+    pub events: u64,
+    /// Virtual time the job has, after the last fault and the last record, to finish.
+    pub settle: VirtualDuration,
+}
+
+/// A scripted fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When it strikes.
+    pub at: When,
+    /// What it does, and to whom.
+    pub what: FaultKind,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum When {
+    /// At a virtual time.
+    Time(VirtualTime),
+    /// When a protocol step is reached.
+    Step(StepAnchor),
+}
+
+/// A place in the protocol: the `occurrence`-th time that `step` is reached and all given
+/// conditions hold; then so much later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepAnchor {
+    /// The step, as in the words of the design (T1 … R6).
+    pub step: cutline::step::Step,
+    /// Only for this checkpoint id.
+    pub checkpoint: Option<u64>,
+    /// Only at this subtask (operator index, subtask index).
+    pub subtask: Option<(usize, u32)>,
+    /// Which time, counted from 1.
+    pub occurrence: u32,
+    /// So long after the step.
+    pub delay: VirtualDuration,
+}
+
+/// What a fault does. Targets are indexes; the file has names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// A subtask throws (operator index, subtask index).
+    CrashTask(usize, u32),
+    /// A task-manager process dies and is replaced after `cluster.process_restart`.
+    CrashTaskManager(u32),
+    /// The job-manager process dies and is replaced after `cluster.process_restart`.
+    CrashJobManager,
+    /// A subtask does nothing for a while (a long garbage collection in its thread).
+    PauseTask(usize, u32, VirtualDuration),
+    /// A task-manager process does nothing for a while.
+    PauseTaskManager(u32, VirtualDuration),
+    /// The job-manager process does nothing for a while.
+    PauseJobManager(VirtualDuration),
+    /// A link's latency (data and control) is multiplied for a while.
+    SlowLink(Endpoint, Endpoint, u32, VirtualDuration),
+    /// A link delivers nothing for a while; what is sent meanwhile arrives afterwards.
+    CutLink(Endpoint, Endpoint, VirtualDuration),
+    /// Storage requests of a kind take so much longer for a while.
+    SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
+    /// The next `count` storage requests of a kind fail.
+    FailStorage(StorageOperation, u32),
+}
+
+/// One end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// The job manager.
+    JobManager,
+    /// A task manager, by number.
+    TaskManager(u32),
+}
+
+/// What a storage fault applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StorageOperation {
+    /// Any request.
+    Any,
+    /// Writing a state file of a subtask.
+    WriteState,
+    /// Writing checkpoint metadata.
+    WriteMetadata,
+    /// Reading any file.
+    Read,
+    /// Deleting a file.
+    Delete,
+    /// Adding or removing a pointer in the high-availability store.
+    WritePointer,
+}

@@ -1,0 +1,148 @@
+//! Flink's options, as the protocol uses them. Defaults are Flink 2.3's.
+//!
+//! The grammar of durations and sizes, the keys, their validation and their deprecated spellings
+//! are in the submodules; here are the values after all of that.
+
+use crate::time::VirtualDuration;
+
+/// `execution.checkpointing.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointingOptions {
+    /// `execution.checkpointing.interval`; `None`: no periodic checkpoints.
+    pub interval: Option<VirtualDuration>,
+    /// `execution.checkpointing.interval-during-backlog`; `None`: as `interval`.
+    pub interval_during_backlog: Option<VirtualDuration>,
+    /// Delay of the first periodic checkpoint; `None`: drawn at random between the minimum pause
+    /// and the interval, as Flink does. No Flink key: Flink always draws it.
+    pub initial_delay: Option<VirtualDuration>,
+    /// `execution.checkpointing.timeout`.
+    pub timeout: VirtualDuration,
+    /// `execution.checkpointing.min-pause`.
+    pub min_pause: VirtualDuration,
+    /// `execution.checkpointing.max-concurrent-checkpoints`, at least 1.
+    pub max_concurrent: u32,
+    /// `execution.checkpointing.mode`.
+    pub exactly_once: bool,
+    /// `execution.checkpointing.unaligned.enabled`.
+    pub unaligned: bool,
+    /// `execution.checkpointing.aligned-checkpoint-timeout`; zero: unaligned from the start.
+    pub aligned_timeout: VirtualDuration,
+    /// `execution.checkpointing.tolerable-failed-checkpoints`.
+    pub tolerable_failures: u32,
+    /// `execution.checkpointing.num-retained`, at least 1.
+    pub retained: u32,
+    /// `execution.checkpointing.checkpoints-after-tasks-finish`.
+    pub checkpoints_after_tasks_finish: bool,
+    /// `execution.checkpointing.externalized-checkpoint-retention`.
+    pub retention: Retention,
+}
+
+/// What becomes of the retained checkpoints of a job that ends.
+/// Flink: `ExternalizedCheckpointRetention`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Deleted when the job ends, in whatever way but suspension.
+    DeleteOnCancellation,
+    /// Kept when the job is cancelled or fails.
+    RetainOnCancellation,
+    /// Deleted (nothing is externalized).
+    NoExternalized,
+}
+
+/// `restart-strategy.*`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RestartStrategy {
+    /// `disable`: the first failure fails the job.
+    Disabled,
+    /// `fixed-delay`.
+    FixedDelay {
+        /// `restart-strategy.fixed-delay.attempts`.
+        attempts: u32,
+        /// `restart-strategy.fixed-delay.delay`.
+        delay: VirtualDuration,
+    },
+    /// `failure-rate`.
+    FailureRate {
+        /// `restart-strategy.failure-rate.max-failures-per-interval`.
+        max_failures: u32,
+        /// `restart-strategy.failure-rate.failure-rate-interval`.
+        interval: VirtualDuration,
+        /// `restart-strategy.failure-rate.delay`.
+        delay: VirtualDuration,
+    },
+    /// `exponential-delay`, Flink's default with checkpointing.
+    ExponentialDelay {
+        /// `restart-strategy.exponential-delay.initial-backoff`.
+        initial: VirtualDuration,
+        /// `restart-strategy.exponential-delay.max-backoff`.
+        max: VirtualDuration,
+        /// `restart-strategy.exponential-delay.backoff-multiplier`, in thousandths.
+        multiplier_permille: u32,
+        /// `restart-strategy.exponential-delay.reset-backoff-threshold`.
+        reset_after: VirtualDuration,
+        /// `restart-strategy.exponential-delay.jitter-factor`, in thousandths.
+        jitter_permille: u32,
+        /// `restart-strategy.exponential-delay.attempts-before-reset-backoff`; `None`: no limit.
+        attempts: Option<u32>,
+    },
+}
+
+/// `taskmanager.network.*` and `taskmanager.memory.segment-size`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// `taskmanager.memory.segment-size`: bytes of one buffer.
+    pub segment_size: u64,
+    /// `taskmanager.network.memory.buffers-per-channel`: exclusive buffers of an input channel.
+    pub buffers_per_channel: u32,
+    /// `taskmanager.network.memory.floating-buffers-per-gate`.
+    pub floating_per_gate: u32,
+    /// `taskmanager.network.memory.max-buffers-per-channel`: queued in one subpartition.
+    pub max_per_subpartition: u32,
+    /// `taskmanager.network.memory.max-overdraft-buffers-per-gate`.
+    pub overdraft_per_gate: u32,
+}
+
+impl Default for CheckpointingOptions {
+    fn default() -> Self {
+        Self {
+            interval: None,
+            interval_during_backlog: None,
+            initial_delay: None,
+            timeout: VirtualDuration::from_secs(600),
+            min_pause: VirtualDuration::ZERO,
+            max_concurrent: 1,
+            exactly_once: true,
+            unaligned: false,
+            aligned_timeout: VirtualDuration::ZERO,
+            tolerable_failures: 0,
+            retained: 1,
+            checkpoints_after_tasks_finish: true,
+            retention: Retention::NoExternalized,
+        }
+    }
+}
+
+impl Default for RestartStrategy {
+    fn default() -> Self {
+        Self::ExponentialDelay {
+            initial: VirtualDuration::from_secs(1),
+            max: VirtualDuration::from_secs(60),
+            multiplier_permille: 1_500,
+            reset_after: VirtualDuration::from_secs(3_600),
+            jitter_permille: 100,
+            attempts: None,
+        }
+    }
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            segment_size: 32 * 1024,
+            buffers_per_channel: 2,
+            floating_per_gate: 8,
+            max_per_subpartition: 10,
+            overdraft_per_gate: 5,
+        }
+    }
+}

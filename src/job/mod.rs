@@ -1,0 +1,8 @@
+//! The job: operators and edges, and what becomes of them when they are spread over subtasks.
+
+mod graph;
+
+pub use graph::{
+    Channel, Edge, EdgeId, ExecutionGraph, Gate, JobGraph, JobGraphError, JobOperator, OutputEdge,
+    Partitioner,
+};
