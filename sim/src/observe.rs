@@ -1,0 +1,314 @@
+//! Observations: the only thing the checks see, and what a trace is made of.
+//!
+//! Plain values, made by the engine at the moment the thing happens. An engine that reports them
+//! gets every check for free.
+
+use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
+use cutline::message::{Alignment, FailureReason, SnapshotKind};
+use cutline::operator::{Fingerprint, Record, SplitId};
+use cutline::step::Step;
+
+/// A file of the object store, numbered in the order of first writing; the store knows its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// A transaction of a sink in the external system: the results of one sink subtask between two
+/// cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Transaction {
+    /// The sink operator.
+    pub operator: OperatorId,
+    /// Index of the subtask within the operator.
+    pub subtask: u32,
+    /// The checkpoint whose completion commits it.
+    pub checkpoint: CheckpointId,
+}
+
+/// How a task took a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CutKind {
+    /// At a source, on the trigger message; nothing to align.
+    Source,
+    /// After all barriers were aligned.
+    Aligned,
+    /// With in-flight data.
+    Unaligned,
+    /// At least once: nothing was blocked.
+    AtLeastOnce,
+}
+
+/// The life of one attempt of a subtask. Flink: `ExecutionState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are Flink's and say what they mean")]
+pub enum TaskState {
+    Deploying,
+    Initializing,
+    Running,
+    Finished,
+    Canceled,
+    Failed,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobEnd {
+    /// All sources were read to their end and everything is committed.
+    Finished,
+    /// The restart strategy gave up.
+    Failed,
+    /// The run's time ended first (an unbounded job).
+    Stopped,
+}
+
+/// One thing that happened. Channels, subtasks and operators are those of the execution graph.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation {
+    /// A protocol step was reached (fault anchors and situations look at these).
+    Step {
+        /// Which.
+        step: Step,
+        /// For which checkpoint, if one is meant.
+        checkpoint: Option<CheckpointId>,
+        /// At which subtask, if at a task.
+        subtask: Option<SubtaskId>,
+    },
+
+    /// A source emitted the record of an offset (before routing).
+    SourceEmitted {
+        /// The source subtask.
+        subtask: SubtaskId,
+        /// The split.
+        split: SplitId,
+        /// The offset in the split.
+        offset: u64,
+    },
+    /// A record was put on an output channel, behind all that was put there before.
+    Sent {
+        /// The channel.
+        channel: ChannelId,
+        /// The record.
+        record: Record,
+    },
+    /// A record was taken from an input channel and given to the operator.
+    Processed {
+        /// The channel.
+        channel: ChannelId,
+        /// The record.
+        record: Record,
+    },
+    /// A barrier was put on an output channel; all records sent before on this channel belong
+    /// before the cut (an unaligned barrier overtakes them, they are persisted).
+    BarrierSent {
+        /// The channel.
+        channel: ChannelId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// A barrier was taken from an input channel.
+    BarrierReceived {
+        /// The channel.
+        channel: ChannelId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Alignment blocked an input channel.
+    Blocked {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Alignment released an input channel.
+    Resumed {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// B3: the state of a subtask was captured. For a source, its positions are those of the
+    /// records it has emitted so far.
+    Cut {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// How.
+        how: CutKind,
+    },
+    /// An in-flight record became part of the snapshot, at the receiver or at the sender.
+    Persisted {
+        /// The channel.
+        channel: ChannelId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The record.
+        record: Record,
+        /// Captured in the sender's output queue (else in the receiver's input).
+        at_sender: bool,
+    },
+    /// A record of the restored channel state was put in front of an input channel (receiver's
+    /// part of the channel state; the sender's part is `Sent` again).
+    Recovered {
+        /// The channel.
+        channel: ChannelId,
+        /// The record.
+        record: Record,
+    },
+    /// B6, sent by the task.
+    Acknowledged {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// B6, sent by the task.
+    Declined {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: FailureReason,
+    },
+
+    /// T3: a checkpoint is pending.
+    Triggered {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Its kind.
+        kind: SnapshotKind,
+        /// How barriers are treated.
+        alignment: Alignment,
+    },
+    /// F3: the pointer is in the HA store; from now on a recovery may choose this checkpoint.
+    /// Reported when the store applied the write, not when the coordinator heard of it.
+    Durable {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The coordinator regards the checkpoint as completed.
+    Completed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// X1: a pending checkpoint failed.
+    Failed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// F4: a completed checkpoint is no longer retained.
+    Subsumed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// A request for a checkpoint failed before one was pending.
+    RequestFailed {
+        /// Why.
+        reason: FailureReason,
+    },
+    /// N1 at a task.
+    NotifiedComplete {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The task was told that a checkpoint was aborted.
+    NotifiedAborted {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+
+    /// An attempt of a subtask entered a state.
+    Task {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The state.
+        state: TaskState,
+    },
+    /// R1: an execution (all attempts of one deployment) ends; what it has in flight is void.
+    ExecutionEnded,
+    /// R2: a new execution starts from this checkpoint, or from scratch. Channels are new.
+    RestoreChosen {
+        /// The checkpoint.
+        checkpoint: Option<CheckpointId>,
+    },
+    /// R6: a subtask has taken over its state and starts processing.
+    TaskRestored {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: Option<CheckpointId>,
+    },
+    /// The job ended.
+    JobEnded {
+        /// How.
+        end: JobEnd,
+    },
+    /// A job manager became leader.
+    LeaderElected {
+        /// Number of the leader session, from 1.
+        session: u64,
+    },
+
+    /// The external system has flushed a transaction's contents; they are not visible yet.
+    PreCommitted {
+        /// The transaction.
+        transaction: Transaction,
+        /// What it contains.
+        contents: Fingerprint,
+    },
+    /// The external system made a transaction's contents visible (a repeated commit of the same
+    /// transaction is not reported).
+    Committed {
+        /// The transaction.
+        transaction: Transaction,
+        /// What it contains.
+        contents: Fingerprint,
+    },
+    /// The external system dropped a transaction.
+    TransactionAborted {
+        /// The transaction.
+        transaction: Transaction,
+    },
+    /// An idempotent sink wrote a record under its identity.
+    Upserted {
+        /// The sink subtask.
+        subtask: SubtaskId,
+        /// The record.
+        record: Record,
+    },
+    /// An at-least-once sink appended a record.
+    Appended {
+        /// The sink subtask.
+        subtask: SubtaskId,
+        /// The record.
+        record: Record,
+    },
+
+    /// A file of the object store was written.
+    FileWritten {
+        /// The file.
+        file: FileId,
+        /// Its nominal bytes.
+        bytes: u64,
+    },
+    /// A file of the object store was deleted.
+    FileDeleted {
+        /// The file.
+        file: FileId,
+    },
+
+    /// A fault of the plan took effect.
+    FaultInjected {
+        /// Its index in the plan.
+        fault: u32,
+    },
+    /// The effect of a fault ended.
+    FaultHealed {
+        /// Its index in the plan.
+        fault: u32,
+    },
+}
