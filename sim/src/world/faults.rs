@@ -1,0 +1,129 @@
+//! Scripted faults, resolved to processes and links.
+
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::step::Step;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::ProcessId;
+use crate::scenario::model::StorageOperation;
+
+/// A fault inside a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The user code of a subtask throws.
+    Throw(SubtaskId),
+    /// A subtask's thread stops for a while.
+    Pause(SubtaskId, VirtualDuration),
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedWhen {
+    /// At a time.
+    Time(VirtualTime),
+    /// So long after the `occurrence`-th time that a step is reached.
+    Step {
+        /// The step.
+        step: Step,
+        /// Only for this checkpoint.
+        checkpoint: Option<CheckpointId>,
+        /// Only at this subtask.
+        subtask: Option<SubtaskId>,
+        /// Counted from 1.
+        occurrence: u32,
+        /// So long afterwards.
+        delay: VirtualDuration,
+    },
+}
+
+/// What a fault does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedFaultKind {
+    /// Handed to every process (the one that runs the subtask acts).
+    Command(Command),
+    /// The process dies.
+    Crash(ProcessId),
+    /// The process does nothing for a while.
+    Pause(ProcessId, VirtualDuration),
+    /// Latencies between two hosts, both ways, are multiplied for a while.
+    SlowLink(ProcessId, ProcessId, u64, VirtualDuration),
+    /// Nothing arrives between two hosts, either way, for a while.
+    CutLink(ProcessId, ProcessId, VirtualDuration),
+    /// Requests take so much longer, for a while.
+    SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
+    /// The next requests fail.
+    FailStorage(StorageOperation, u32),
+}
+
+/// A fault of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedFault {
+    /// When.
+    pub when: PlannedWhen,
+    /// What.
+    pub kind: PlannedFaultKind,
+}
+
+/// What is left of the plan, and what it does to storage now.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) plan: Vec<PlannedFault>,
+    /// Faults that wait for a step, with how many times it must still be reached.
+    pub(super) armed: Vec<(u32, u32)>,
+    pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
+    pub(super) fail: Vec<(StorageOperation, u32)>,
+}
+
+impl Faults {
+    /// The faults that strike now that a step was reached, each with its delay.
+    pub(super) fn reached(
+        &mut self,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) -> Vec<(u32, VirtualDuration)> {
+        let mut strike = Vec::new();
+        let plan = &self.plan;
+        self.armed.retain_mut(|(index, left)| {
+            let PlannedWhen::Step { step: at, checkpoint: only, subtask: place, delay, .. } =
+                plan[*index as usize].when
+            else {
+                unreachable!("only faults that wait for a step are armed");
+            };
+            let matches = at == step
+                && (only.is_none() || only == checkpoint)
+                && (place.is_none() || place == subtask);
+            if matches {
+                *left -= 1;
+                if *left == 0 {
+                    strike.push((*index, delay));
+                }
+            }
+            *left > 0
+        });
+        strike
+    }
+
+    /// Extra time that a request takes now.
+    pub(super) fn delay(&self, operation: StorageOperation, now: VirtualTime) -> VirtualDuration {
+        self.slow
+            .iter()
+            .filter(|(slow, _, until)| concerns(*slow, operation) && now < *until)
+            .fold(VirtualDuration::ZERO, |sum, (_, by, _)| sum + *by)
+    }
+
+    /// Whether a request fails now; uses up one failure.
+    pub(super) fn fails(&mut self, operation: StorageOperation) -> bool {
+        match self.fail.iter_mut().find(|(fail, left)| concerns(*fail, operation) && *left > 0) {
+            Some((_, left)) => {
+                *left -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+fn concerns(fault: StorageOperation, operation: StorageOperation) -> bool {
+    fault == StorageOperation::Any || fault == operation
+}

@@ -1,0 +1,118 @@
+//! The world: processes on hosts, the network between them, storage, and what goes wrong.
+//!
+//! A [`Process`] is what an operating system would call so: a job manager, a task manager with its
+//! subtasks, or yours. The world hands it one [`Event`] at a time; what it does about it, it does
+//! through its [`Context`]. Nothing here knows of checkpoints: any engine that is written as
+//! processes gets the network, the stores and the faults for free.
+//!
+//! Single-threaded parts of a process (Flink: a task's mailbox thread) are *lanes*: a lane is busy
+//! for as long as work was charged to it, and is woken when it is free and something has arrived.
+//! Data travels in FIFO *channels* between lanes. A buffer in flight is no event: it waits with its
+//! arrival time in its channel and is looked at when the receiving lane becomes free, so that a
+//! busy channel costs one pending event, not one a buffer.
+
+mod core;
+mod faults;
+mod network;
+mod services;
+mod store;
+
+use std::fmt::Debug;
+
+use cutline::ids::ChannelId;
+use cutline::time::VirtualTime;
+
+pub use self::core::{Context, Core, World, WorldConfig};
+pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
+pub use self::services::{
+    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, Transactions, TransactionState,
+};
+pub use self::store::{ObjectStore, StoredObject};
+
+use crate::observe::Observation;
+
+/// A process, numbered from 0; each runs on a host of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId(pub u32);
+
+impl ProcessId {
+    /// The id as an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A single-threaded part of a process. Numbers are reused after `close_lane`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
+
+impl LaneId {
+    /// The id as an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an engine is made of.
+pub trait Process: Sized {
+    /// Messages of the control plane.
+    type Control: Clone + Debug;
+    /// What data channels carry.
+    type Data: Copy + Debug;
+    /// What flows against a data channel: credit, for example.
+    type Back: Copy + Debug;
+
+    /// Reacts to an event. Everything it does, it does through `ctx`.
+    fn handle<O: Observer>(&mut self, event: Event<Self>, ctx: &mut Context<'_, Self, O>);
+
+    /// The process that takes the place of this one after a crash: nothing of its memory is left.
+    fn reborn(&self) -> Self;
+}
+
+/// What happens to a process.
+#[derive(Debug)]
+pub enum Event<P: Process> {
+    /// It was started, or started again after a crash.
+    Started,
+    /// A control message.
+    Message {
+        /// Who sent it.
+        from: ProcessId,
+        /// What it says.
+        message: P::Control,
+    },
+    /// The connection to another process broke: that process died.
+    PeerLost {
+        /// Which.
+        peer: ProcessId,
+    },
+    /// A lane is free and has something to do.
+    Lane(LaneId),
+    /// Something that the sender of a data channel was waiting for has arrived.
+    Back {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// A timer that it set.
+    Timer(u64),
+    /// The answer to a request.
+    Answered {
+        /// The token of the request.
+        token: u64,
+        /// What came back.
+        answer: Result<Answer, Refusal>,
+    },
+    /// A fault inside the process, such as an exception in a subtask.
+    Command(Command),
+}
+
+/// Where observations go: checks, statistics, digest, trace.
+pub trait Observer {
+    /// Takes one observation.
+    fn observe(&mut self, now: VirtualTime, observation: &Observation);
+
+    /// Whether the run should end here (a violation was found).
+    fn wants_stop(&self) -> bool {
+        false
+    }
+}

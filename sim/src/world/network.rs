@@ -1,0 +1,125 @@
+//! Links, data channels and lanes.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use cutline::ids::ChannelId;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::{LaneId, ProcessId};
+use crate::kernel::stream::Stream;
+
+/// The one-way state of the link between two hosts. All channels between them share its bandwidth.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// When the last byte handed to the link has left.
+    pub(super) free_at: VirtualTime,
+    /// When the last control message arrives: messages of one pair keep their order.
+    pub(super) last_control: VirtualTime,
+    /// Nothing arrives before this time.
+    pub(super) cut_until: VirtualTime,
+    /// Latencies are multiplied by this until `slow_until`.
+    pub(super) slow_factor: u64,
+    pub(super) slow_until: VirtualTime,
+    pub(super) control: Stream,
+}
+
+impl Link {
+    pub(super) fn new(control: Stream) -> Self {
+        Self {
+            free_at: VirtualTime::ZERO,
+            last_control: VirtualTime::ZERO,
+            cut_until: VirtualTime::ZERO,
+            slow_factor: 1,
+            slow_until: VirtualTime::ZERO,
+            control,
+        }
+    }
+
+    /// When something sent at `departure` with this nominal latency arrives.
+    #[inline]
+    pub(super) fn arrival(&self, departure: VirtualTime, latency: VirtualDuration) -> VirtualTime {
+        let latency = if departure < self.slow_until { latency * self.slow_factor } else { latency };
+        departure.max(self.cut_until) + latency
+    }
+}
+
+/// One end of a data channel: the lane, and the process it lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) lane: LaneId,
+    pub(super) process: ProcessId,
+}
+
+/// A FIFO channel between two lanes. Elements wait in `flight` with their arrival time until the
+/// receiver looks; what flows back waits in `back` until the sender looks, or, if the sender said
+/// that it waits, is delivered by an event.
+#[derive(Debug)]
+pub(super) struct DataChannel<D, B> {
+    /// Execution that owns the channel; ends of an older one find it closed.
+    pub(super) epoch: u32,
+    pub(super) from: Option<End>,
+    pub(super) to: Option<End>,
+    pub(super) flight: VecDeque<(VirtualTime, D)>,
+    pub(super) last_arrival: VirtualTime,
+    pub(super) back: VecDeque<(VirtualTime, B)>,
+    pub(super) last_back: VirtualTime,
+    /// The sender waits for something to come back.
+    pub(super) back_wanted: bool,
+    /// An event for the front of `back` is pending.
+    pub(super) back_scheduled: bool,
+    pub(super) latency: Stream,
+}
+
+impl<D, B> DataChannel<D, B> {
+    pub(super) fn new(latency: Stream) -> Self {
+        Self {
+            epoch: 0,
+            from: None,
+            to: None,
+            flight: VecDeque::new(),
+            last_arrival: VirtualTime::ZERO,
+            back: VecDeque::new(),
+            last_back: VirtualTime::ZERO,
+            back_wanted: false,
+            back_scheduled: false,
+            latency,
+        }
+    }
+
+    /// Makes the channel that of a newer execution: what was in flight is gone.
+    pub(super) fn renew(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.from = None;
+        self.to = None;
+        self.flight.clear();
+        self.back.clear();
+        self.back_wanted = false;
+    }
+}
+
+/// A single-threaded part of a process.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) owner: Option<ProcessId>,
+    pub(super) busy_until: VirtualTime,
+    /// When the earliest pending wake-up is due; `MAX` if there is none. Events at other times are
+    /// left over from before and mean nothing.
+    pub(super) wake_at: VirtualTime,
+    /// Its owner has more for it to do, whether or not anything arrives.
+    pub(super) ready: bool,
+    /// The head of each channel that has something in flight towards this lane.
+    pub(super) arrivals: BinaryHeap<Reverse<(VirtualTime, ChannelId)>>,
+}
+
+impl Lane {
+    pub(super) fn new(owner: ProcessId, now: VirtualTime) -> Self {
+        Self {
+            owner: Some(owner),
+            busy_until: now,
+            wake_at: VirtualTime::MAX,
+            ready: false,
+            arrivals: BinaryHeap::new(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The object store: paths, bytes, nominal sizes.
+
+use std::collections::BTreeMap;
+
+use cutline::time::VirtualTime;
+
+use crate::observe::FileId;
+
+/// One object.
+#[derive(Clone, Debug)]
+pub struct StoredObject {
+    /// Its number, in the order of first writing.
+    pub file: FileId,
+    /// The real bytes.
+    pub bytes: Vec<u8>,
+    /// How many bytes it stands for.
+    pub nominal: u64,
+    /// From when on it can be read and listed.
+    pub visible_at: VirtualTime,
+}
+
+/// The contents of the object store. Requests to it, with their latency and failures, go through
+/// [`super::Context::request`]; this is what is there.
+#[derive(Debug, Default)]
+pub struct ObjectStore {
+    objects: BTreeMap<String, StoredObject>,
+    paths: Vec<String>,
+    /// Nominal bytes written so far.
+    pub bytes_written: u64,
+}
+
+impl ObjectStore {
+    /// Writes an object, replacing one of the same path.
+    pub fn put(&mut self, path: String, bytes: Vec<u8>, nominal: u64, at: VirtualTime) -> FileId {
+        let file = match self.objects.get(&path) {
+            Some(object) => object.file,
+            None => {
+                self.paths.push(path.clone());
+                FileId(self.paths.len() as u32 - 1)
+            }
+        };
+        self.bytes_written += nominal;
+        self.objects.insert(path, StoredObject { file, bytes, nominal, visible_at: at });
+        file
+    }
+
+    /// Removes an object; `None` if there was none.
+    pub fn delete(&mut self, path: &str) -> Option<StoredObject> {
+        self.objects.remove(path)
+    }
+
+    /// The object at a path, visible or not.
+    pub fn get(&self, path: &str) -> Option<&StoredObject> {
+        self.objects.get(path)
+    }
+
+    /// All objects below a prefix, by path.
+    pub fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a StoredObject)> + 'a {
+        self.objects
+            .range(prefix.to_owned()..)
+            .take_while(move |(path, _)| path.starts_with(prefix))
+            .map(|(path, object)| (path.as_str(), object))
+    }
+
+    /// The path under which a file was first written.
+    pub fn path(&self, file: FileId) -> &str {
+        &self.paths[file.0 as usize]
+    }
+
+    /// Number of objects that are there now.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}

@@ -1,0 +1,226 @@
+//! The snapshots that a subtask is taking: what each of them still waits for.
+//!
+//! Flink: `AsyncCheckpointRunnable`, `ChannelStateWriterImpl`, and the aborted ids of
+//! `SubtaskCheckpointCoordinatorImpl`.
+
+use std::collections::BTreeSet;
+
+use crate::ids::{CheckpointId, InputChannel, OutputChannel};
+use crate::message::FailureReason;
+use crate::operator::Record;
+use crate::storage::channel_state::ChannelState;
+use crate::task::subtask::Output;
+
+/// The parts of a subtask's snapshot, each a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartKind {
+    /// The operator's state.
+    Operator,
+    /// Buffers in flight.
+    Channels,
+}
+
+#[derive(Debug)]
+struct Pending {
+    checkpoint: CheckpointId,
+    /// The cut was made; before that only captured buffers arrive.
+    begun: bool,
+    waits_for_inputs: bool,
+    waits_for_outputs: u32,
+    /// Uploads and flushes under way.
+    waits_for_writes: u32,
+    channels: ChannelState,
+    channels_uploaded: bool,
+}
+
+/// All snapshots under way.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    pending: Vec<Pending>,
+    /// Aborted before their barriers came.
+    aborted: BTreeSet<CheckpointId>,
+    /// The newest checkpoint that was cut here, or was restored.
+    last: Option<CheckpointId>,
+}
+
+impl Snapshots {
+    /// The attempt starts from this checkpoint.
+    pub(crate) fn on_restored(&mut self, restored: Option<CheckpointId>) {
+        self.last = restored;
+    }
+
+    /// The smallest id that a further snapshot can have.
+    pub(crate) fn next(&self) -> CheckpointId {
+        CheckpointId(self.last.map_or(1, |last| last.0 + 1))
+    }
+
+    /// Whether a snapshot of this checkpoint may be taken.
+    pub(crate) fn admits(&self, checkpoint: CheckpointId) -> bool {
+        checkpoint >= self.next() && !self.aborted.contains(&checkpoint)
+    }
+
+    /// The cut is being made.
+    pub(crate) fn begin(
+        &mut self,
+        checkpoint: CheckpointId,
+        waits_for_inputs: bool,
+        waits_for_outputs: u32,
+    ) {
+        assert!(self.admits(checkpoint));
+        self.last = Some(checkpoint);
+        let pending = self.entry(checkpoint);
+        pending.begun = true;
+        pending.waits_for_inputs = waits_for_inputs;
+        pending.waits_for_outputs = waits_for_outputs;
+        self.aborted.retain(|aborted| *aborted > checkpoint);
+    }
+
+    pub(crate) fn on_input_persisted(
+        &mut self,
+        checkpoint: CheckpointId,
+        channel: InputChannel,
+        record: Record,
+    ) {
+        self.entry(checkpoint).channels.inputs.push((channel, record));
+    }
+
+    pub(crate) fn on_output_persisted(
+        &mut self,
+        checkpoint: CheckpointId,
+        channel: OutputChannel,
+        record: Record,
+    ) {
+        self.entry(checkpoint).channels.outputs.push((channel, record));
+    }
+
+    /// No further buffer of the inputs belongs to the snapshot.
+    pub(crate) fn on_inputs_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        if let Some(pending) = self.find(checkpoint) {
+            pending.waits_for_inputs = false;
+            self.captured(checkpoint, out);
+        }
+    }
+
+    /// No further buffer of one output belongs to the snapshot.
+    pub(crate) fn on_output_captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        if let Some(pending) = self.find(checkpoint).filter(|pending| pending.waits_for_outputs > 0)
+        {
+            pending.waits_for_outputs -= 1;
+            self.captured(checkpoint, out);
+        }
+    }
+
+    /// B5 for a part.
+    pub(crate) fn upload(
+        &mut self,
+        checkpoint: CheckpointId,
+        part: PartKind,
+        bytes: Vec<u8>,
+        nominal: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(pending) = self.find(checkpoint).filter(|_| !bytes.is_empty()) {
+            pending.waits_for_writes += 1;
+            out.push(Output::Upload { checkpoint, part, bytes, nominal });
+        }
+    }
+
+    /// The acknowledgement has to wait for one more flush.
+    pub(crate) fn await_flush(&mut self, checkpoint: CheckpointId) {
+        if let Some(pending) = self.find(checkpoint) {
+            pending.waits_for_writes += 1;
+        }
+    }
+
+    /// A write or flush has ended.
+    pub(crate) fn on_uploaded(
+        &mut self,
+        checkpoint: CheckpointId,
+        written: bool,
+        out: &mut Vec<Output>,
+    ) {
+        if !written {
+            self.fail(checkpoint, FailureReason::CheckpointAsyncException, out);
+        } else if let Some(pending) = self.find(checkpoint) {
+            pending.waits_for_writes -= 1;
+            self.acknowledge_if_done(checkpoint, out);
+        }
+    }
+
+    /// The asynchronous part of a snapshot has failed.
+    pub(crate) fn fail(
+        &mut self,
+        checkpoint: CheckpointId,
+        reason: FailureReason,
+        out: &mut Vec<Output>,
+    ) {
+        if self.find(checkpoint).is_some() {
+            self.forget(checkpoint);
+            out.push(Output::Decline { checkpoint, reason });
+        }
+    }
+
+    /// Uploads the channel state once all of it is there.
+    pub(crate) fn captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        let Some(pending) = self.find(checkpoint) else { return };
+        let captured =
+            pending.begun && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
+        if captured && !pending.channels_uploaded {
+            pending.channels_uploaded = true;
+            let channels = std::mem::take(&mut pending.channels);
+            if !channels.is_empty() {
+                let nominal = channels.nominal_bytes();
+                self.upload(checkpoint, PartKind::Channels, channels.encode(), nominal, out);
+            }
+            self.acknowledge_if_done(checkpoint, out);
+        }
+    }
+
+    fn acknowledge_if_done(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        let done = self
+            .find(checkpoint)
+            .is_some_and(|pending| pending.channels_uploaded && pending.waits_for_writes == 0);
+        if done {
+            self.forget(checkpoint);
+            out.push(Output::Acknowledge(checkpoint));
+        }
+    }
+
+    /// Newer checkpoints make older ones pointless. Flink: `notifyCheckpointSubsumed`.
+    pub(crate) fn on_complete(&mut self, checkpoint: CheckpointId) {
+        self.pending.retain(|pending| pending.checkpoint > checkpoint);
+        self.aborted.retain(|aborted| *aborted > checkpoint);
+    }
+
+    /// The checkpoint must not be taken any more.
+    pub(crate) fn on_aborted(&mut self, checkpoint: CheckpointId) {
+        if checkpoint >= self.next() {
+            self.aborted.insert(checkpoint);
+        }
+    }
+
+    /// Drops what was begun.
+    pub(crate) fn forget(&mut self, checkpoint: CheckpointId) {
+        self.pending.retain(|pending| pending.checkpoint != checkpoint);
+    }
+
+    fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
+    }
+
+    fn entry(&mut self, checkpoint: CheckpointId) -> &mut Pending {
+        if let Some(index) = self.pending.iter().position(|one| one.checkpoint == checkpoint) {
+            return &mut self.pending[index];
+        }
+        self.pending.push(Pending {
+            checkpoint,
+            begun: false,
+            waits_for_inputs: false,
+            waits_for_outputs: 0,
+            waits_for_writes: 0,
+            channels: ChannelState::default(),
+            channels_uploaded: false,
+        });
+        self.pending.last_mut().expect("just pushed")
+    }
+}
