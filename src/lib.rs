@@ -7,4 +7,5 @@
 
 pub mod ids;
 pub mod message;
+pub mod task;
 pub mod time;
