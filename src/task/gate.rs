@@ -26,7 +26,7 @@ pub enum ChannelKind {
 
 /// The place of an element in the order of delivery of its channel, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ArrivalNumber(pub u64);
+pub(crate) struct ArrivalNumber(u64);
 
 /// What waits in a channel to be polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

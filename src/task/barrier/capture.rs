@@ -5,7 +5,7 @@
 //! the capture starts; the others come in until the barrier does. In Flink: `ChannelStatePersister`
 //! and the inputs' `checkpointStarted` and `checkpointStopped`.
 //!
-//! Invariant, asserted by `check`: `waiting` counts the channels that wait for their barrier.
+//! Invariant, asserted by `check` whenever a capture stops: `waiting` counts the channels that wait for their barrier.
 
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::Element;
@@ -125,15 +125,7 @@ impl Capture {
                 self.enter(channel, State::Idle, checkpoint);
             }
         }
-    }
-
-    /// Asserts the invariant; takes time in proportion to the channels.
-    pub(super) fn check(&self) {
-        let waiting = self
-            .channels
-            .iter()
-            .filter(|channel| channel.state == State::Waiting);
-        assert_eq!(waiting.count(), self.waiting as usize);
+        self.check();
     }
 
     fn start_channel(
@@ -188,5 +180,13 @@ impl Capture {
         self.waiting += u32::from(state == State::Waiting);
         capture.state = state;
         capture.seen = Some(checkpoint);
+    }
+
+    fn check(&self) {
+        if cfg!(debug_assertions) {
+            let waits = |channel: &&ChannelCapture| channel.state == State::Waiting;
+            let waiting = self.channels.iter().filter(waits);
+            assert_eq!(waiting.count(), self.waiting as usize);
+        }
     }
 }
