@@ -11,4 +11,5 @@ pub mod job;
 pub mod message;
 pub mod operator;
 pub mod step;
+pub mod task;
 pub mod time;

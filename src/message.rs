@@ -79,6 +79,24 @@ pub struct CheckpointBarrier {
     pub options: CheckpointOptions,
 }
 
+impl CheckpointBarrier {
+    /// When an aligned barrier with a timeout is to become unaligned. Flink:
+    /// `BarrierAlignmentUtil#getTimerDelay`, which counts from the trigger at the coordinator.
+    pub fn unaligned_from(&self) -> Option<VirtualTime> {
+        match self.options.alignment {
+            Alignment::AlignedWithTimeout(timeout) => Some(self.timestamp + timeout),
+            Alignment::AtLeastOnce | Alignment::Aligned | Alignment::Unaligned => None,
+        }
+    }
+
+    /// The barrier as it travels once the task has given up aligning. Flink:
+    /// `CheckpointBarrier#asUnaligned`.
+    pub fn as_unaligned(mut self) -> Self {
+        self.options.alignment = Alignment::Unaligned;
+        self
+    }
+}
+
 /// What a data channel carries, in order. `B` is the engine's data buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element<B> {

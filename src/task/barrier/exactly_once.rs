@@ -1,0 +1,239 @@
+//! Barriers of one task in exactly-once mode: one checkpoint at a time.
+//!
+//! Concept: asynchronous barrier snapshotting (Carbone et al., 2015). The first barrier of a newer
+//! checkpoint opens it, and aborts the one under way; a barrier or the end of a channel *marks* the
+//! channel; when all are marked the checkpoint is complete. What a mark does to the channel and when
+//! the task takes its snapshot is decided in `alignment`. In Flink:
+//! `SingleCheckpointBarrierHandler`.
+//!
+//! Invariants, asserted by `check` after every barrier, marker and end:
+//! - without a pending checkpoint no channel is marked or blocked;
+//! - a blocked channel is marked: it delivered the barrier of the pending checkpoint.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{CheckpointId, InputChannel};
+use crate::message::{Alignment, CheckpointBarrier, Payload};
+use crate::task::barrier::alignment::Phase;
+use crate::task::barrier::capture::Overtaken;
+use crate::task::barrier::handler::Context;
+use crate::task::barrier::{AbortReason, Output};
+use crate::task::channel_set::ChannelSet;
+use crate::task::gate::ArrivalNumber;
+use crate::time::VirtualTime;
+
+/// The checkpoint under way.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    /// The barrier that opened it, polled or announced.
+    pub(super) barrier: CheckpointBarrier,
+    /// How many channels must be marked: those open when it was opened.
+    pub(super) target: u32,
+    /// When to give up aligning, unless that has happened.
+    timeout: Option<VirtualTime>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ExactlyOnce {
+    pub(super) unaligned: bool,
+    checkpoints_after_finish: bool,
+    /// The newest checkpoint heard of; it is pending, or was completed or aborted.
+    newest: Option<CheckpointId>,
+    pub(super) pending: Option<Pending>,
+    /// The marked channels.
+    pub(super) arrived: ChannelSet,
+    pub(super) blocked: ChannelSet,
+    /// Barriers of the pending checkpoint that were announced and not polled yet.
+    pub(super) announced: BTreeMap<InputChannel, ArrivalNumber>,
+    pub(super) phase: Phase,
+}
+
+impl ExactlyOnce {
+    pub(super) fn new(channels: u32, unaligned: bool, checkpoints_after_finish: bool) -> Self {
+        Self {
+            unaligned,
+            checkpoints_after_finish,
+            newest: None,
+            pending: None,
+            arrived: ChannelSet::new(channels),
+            blocked: ChannelSet::new(channels),
+            announced: BTreeMap::new(),
+            phase: Phase::Wait,
+        }
+    }
+
+    /// The checkpoint under way.
+    pub(super) fn pending(&self) -> Option<CheckpointId> {
+        self.pending
+            .as_ref()
+            .map(|pending| pending.barrier.checkpoint)
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
+        self.pending.as_ref()?.timeout
+    }
+
+    pub(super) fn on_barrier<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        barrier: &CheckpointBarrier,
+    ) {
+        if self.is_late(barrier.checkpoint) {
+            // The sender of an aligned barrier waits to be resumed, whatever became of it.
+            if barrier.options.alignment != Alignment::Unaligned {
+                cx.out.push(Output::Resume(channel));
+            }
+            return;
+        }
+        self.open_if_new(cx, barrier);
+        self.mark(cx, channel, barrier);
+        let aligned = self.align(cx, channel, barrier);
+        self.settle(cx, aligned);
+    }
+
+    pub(super) fn on_announcement<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        barrier: &CheckpointBarrier,
+        number: ArrivalNumber,
+    ) {
+        if self.is_late(barrier.checkpoint) {
+            return;
+        }
+        self.open_if_new(cx, barrier);
+        self.note_announcement(cx, channel, number);
+    }
+
+    pub(super) fn on_cancel_marker<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        checkpoint: CheckpointId,
+    ) {
+        let newer = Some(checkpoint) > self.newest;
+        let begun = Some(checkpoint) == self.newest && !self.arrived.is_empty();
+        if newer || begun {
+            self.abort(cx, checkpoint, AbortReason::Cancelled);
+        }
+    }
+
+    /// The channel is already closed.
+    pub(super) fn on_end_of_partition<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+    ) {
+        let Some(barrier) = self.pending.as_ref().map(|pending| pending.barrier) else {
+            return;
+        };
+        if !self.checkpoints_after_finish {
+            self.abort(cx, barrier.checkpoint, AbortReason::EndOfInput);
+            return;
+        }
+        self.mark(cx, channel, &barrier);
+        let aligned = self.align_ended(cx, channel, &barrier);
+        self.settle(cx, aligned);
+    }
+
+    pub(super) fn on_timeout<B: Payload>(&mut self, cx: &mut Context<'_, B>) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        if pending.timeout.take_if(|due| *due <= cx.now).is_none() {
+            return;
+        }
+        let barrier = pending.barrier;
+        if self.phase.is_aligning() && self.give_up_aligning(cx, &barrier).is_err() {
+            self.abort(cx, barrier.checkpoint, AbortReason::Overtaken);
+        }
+    }
+
+    /// Asserts the invariants; takes time in proportion to the channels / 64.
+    pub(super) fn check(&self) {
+        match &self.pending {
+            Some(pending) => {
+                assert_eq!(Some(pending.barrier.checkpoint), self.newest);
+                assert!(self.arrived.len() < pending.target);
+            }
+            None => {
+                assert!(self.arrived.is_empty());
+                assert!(self.blocked.is_empty());
+            }
+        }
+        assert!(self.blocked.is_subset(&self.arrived));
+        assert!(self.unaligned || self.phase.is_aligning());
+    }
+
+    /// Whether everything about this checkpoint is decided.
+    fn is_late(&self, checkpoint: CheckpointId) -> bool {
+        match self.pending {
+            Some(_) => Some(checkpoint) < self.newest,
+            None => Some(checkpoint) <= self.newest,
+        }
+    }
+
+    fn open_if_new<B: Payload>(&mut self, cx: &mut Context<'_, B>, barrier: &CheckpointBarrier) {
+        if Some(barrier.checkpoint) <= self.newest {
+            return;
+        }
+        if let Some(older) = self.pending() {
+            self.abort(cx, older, AbortReason::Subsumed);
+        }
+        self.newest = Some(barrier.checkpoint);
+        self.pending = Some(Pending {
+            barrier: *barrier,
+            target: cx.gates.open(),
+            timeout: barrier
+                .unaligned_from()
+                .filter(|_| self.unaligned)
+                .map(|due| due.max(cx.now)),
+        });
+    }
+
+    /// Adds a channel to those that have delivered their barrier, and times the alignment.
+    fn mark<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        barrier: &CheckpointBarrier,
+    ) {
+        self.arrived.insert(channel);
+        if self.arrived.len() == 1 {
+            cx.measurement.begin(cx.now, barrier, cx.out);
+        }
+        if self.all_in() {
+            cx.measurement.end(cx.now, cx.out);
+        }
+    }
+
+    /// Completes the checkpoint if all channels are marked, or aborts it if it was overtaken.
+    fn settle<B: Payload>(&mut self, cx: &mut Context<'_, B>, aligned: Result<(), Overtaken>) {
+        let Some(checkpoint) = self.pending() else {
+            return;
+        };
+        match aligned {
+            Err(Overtaken) => self.abort(cx, checkpoint, AbortReason::Overtaken),
+            Ok(()) if self.all_in() => {
+                self.arrived.clear();
+                self.pending = None;
+                cx.out.push(Output::Complete(checkpoint));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn abort<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        checkpoint: CheckpointId,
+        reason: AbortReason,
+    ) {
+        self.newest = self.newest.max(Some(checkpoint));
+        self.pending = None;
+        self.arrived.clear();
+        self.stop_aligning(cx, checkpoint);
+        cx.measurement.reset(cx.out);
+        cx.abort(checkpoint, reason);
+    }
+}

@@ -1,0 +1,136 @@
+//! The two barrier handlers behind one face, and what they work on.
+
+use crate::ids::{CheckpointId, InputChannel};
+use crate::message::{CheckpointBarrier, Payload};
+use crate::task::barrier::at_least_once::AtLeastOnce;
+use crate::task::barrier::capture::Capture;
+use crate::task::barrier::exactly_once::ExactlyOnce;
+use crate::task::barrier::measurement::Measurement;
+use crate::task::barrier::{AbortReason, BarrierMode, Cut, InputConfig, Output};
+use crate::task::gate::{ArrivalNumber, Gates};
+use crate::time::VirtualTime;
+
+/// What a handler works on besides its own state.
+pub(super) struct Context<'a, B> {
+    pub(super) now: VirtualTime,
+    pub(super) gates: &'a mut Gates<B>,
+    pub(super) capture: &'a mut Capture,
+    pub(super) measurement: &'a mut Measurement,
+    pub(super) out: &'a mut Vec<Output<B>>,
+}
+
+impl<B: Payload> Context<'_, B> {
+    /// Tells the task to take its snapshot.
+    pub(super) fn trigger(&mut self, barrier: CheckpointBarrier, cut: Cut) {
+        let (start_delay, alignment) = self.measurement.report(barrier.checkpoint);
+        self.out.push(Output::Trigger {
+            barrier,
+            cut,
+            start_delay,
+            alignment,
+        });
+    }
+
+    /// Tells the task that the checkpoint is given up.
+    pub(super) fn abort(&mut self, checkpoint: CheckpointId, reason: AbortReason) {
+        self.out.push(Output::Abort { checkpoint, reason });
+    }
+}
+
+/// The handler of a task's mode. Flink: `CheckpointBarrierHandler`.
+#[derive(Clone, Debug)]
+pub(super) enum Handler {
+    AtLeastOnce(AtLeastOnce),
+    ExactlyOnce(ExactlyOnce),
+}
+
+impl Handler {
+    pub(super) fn new(config: &InputConfig, channels: u32) -> Self {
+        let after_finish = config.checkpoints_after_finish;
+        match config.mode {
+            BarrierMode::AtLeastOnce => Self::AtLeastOnce(AtLeastOnce::new(after_finish)),
+            BarrierMode::ExactlyOnce { unaligned } => {
+                Self::ExactlyOnce(ExactlyOnce::new(channels, unaligned, after_finish))
+            }
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
+        match self {
+            Self::AtLeastOnce(_) => None,
+            Self::ExactlyOnce(handler) => handler.next_timeout(),
+        }
+    }
+
+    pub(super) fn pending(&self) -> Option<CheckpointId> {
+        match self {
+            Self::AtLeastOnce(_) => None,
+            Self::ExactlyOnce(handler) => handler.pending(),
+        }
+    }
+
+    pub(super) fn on_barrier<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        barrier: &CheckpointBarrier,
+    ) {
+        match self {
+            Self::AtLeastOnce(handler) => handler.on_barrier(cx, channel, barrier),
+            Self::ExactlyOnce(handler) => handler.on_barrier(cx, channel, barrier),
+        }
+    }
+
+    pub(super) fn on_announcement<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        barrier: &CheckpointBarrier,
+        number: ArrivalNumber,
+    ) {
+        match self {
+            // Nothing is to be prepared for a barrier that blocks nothing.
+            Self::AtLeastOnce(_) => {}
+            Self::ExactlyOnce(handler) => handler.on_announcement(cx, channel, barrier, number),
+        }
+    }
+
+    pub(super) fn on_cancel_marker<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        checkpoint: CheckpointId,
+    ) {
+        match self {
+            Self::AtLeastOnce(handler) => handler.on_cancel_marker(cx, channel, checkpoint),
+            Self::ExactlyOnce(handler) => handler.on_cancel_marker(cx, checkpoint),
+        }
+    }
+
+    /// The channel is already closed.
+    pub(super) fn on_end_of_partition<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+    ) {
+        match self {
+            Self::AtLeastOnce(handler) => handler.on_end_of_partition(cx, channel),
+            Self::ExactlyOnce(handler) => handler.on_end_of_partition(cx, channel),
+        }
+    }
+
+    pub(super) fn on_timeout<B: Payload>(&mut self, cx: &mut Context<'_, B>) {
+        match self {
+            Self::AtLeastOnce(_) => {}
+            Self::ExactlyOnce(handler) => handler.on_timeout(cx),
+        }
+    }
+
+    /// Asserts the handler's invariants.
+    pub(super) fn check(&self) {
+        match self {
+            Self::AtLeastOnce(handler) => handler.check(),
+            Self::ExactlyOnce(handler) => handler.check(),
+        }
+    }
+}

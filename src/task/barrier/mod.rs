@@ -1,0 +1,428 @@
+//! The input side of one task: gates, and what the task does about barriers.
+//!
+//! Concept: elements are delivered into channels at any time and act only when they are polled.
+//! A polled element goes to the task; a barrier, marker or end of partition may also block and
+//! resume channels and trigger or abort a checkpoint. In Flink: `CheckpointedInputGate` with
+//! `SingleCheckpointBarrierHandler` (`exactly_once`, `alignment`) or `CheckpointBarrierTracker`
+//! (`at_least_once`).
+//!
+//! Blocking a channel stops its sender, not its receiver: the sender of an aligned barrier sends
+//! nothing more until the channel is resumed. So whatever waits in a channel may be polled.
+//!
+//! Order of outputs: the polled element first, then what it caused, in the order of cause.
+
+use crate::ids::{CheckpointId, GateId, InputChannel};
+use crate::message::{Alignment, CheckpointBarrier, Element, Payload};
+use crate::task::gate::{ArrivalNumber, Gates};
+use crate::time::{VirtualDuration, VirtualTime};
+
+pub use crate::task::gate::{ChannelKind, Queued};
+pub use measurement::AlignmentMetrics;
+
+use capture::Capture;
+use handler::{Context, Handler};
+use measurement::Measurement;
+
+mod alignment;
+mod at_least_once;
+mod capture;
+mod exactly_once;
+mod handler;
+mod measurement;
+
+/// How a task treats barriers. Flink: `execution.checkpointing.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarrierMode {
+    /// Barriers are counted; nothing is blocked.
+    AtLeastOnce,
+    /// Barriers divide what the snapshot contains from what it does not.
+    ExactlyOnce {
+        /// May barriers overtake buffers. Flink: `execution.checkpointing.unaligned.enabled`.
+        unaligned: bool,
+    },
+}
+
+/// What the input side of a task must know from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputConfig {
+    /// How barriers are treated.
+    pub mode: BarrierMode,
+    /// May a checkpoint complete although a channel has ended. Flink:
+    /// `execution.checkpointing.checkpoints-after-tasks-finish`.
+    pub checkpoints_after_finish: bool,
+    /// The channels of each gate; they are numbered through, gate after gate, from 0.
+    pub gates: Vec<Vec<ChannelKind>>,
+}
+
+/// What happens to the input side of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<B> {
+    /// An element came out of the network. It waits to be polled; on a channel whose end of
+    /// partition was polled it is dropped.
+    Deliver {
+        /// The channel it was sent on.
+        channel: InputChannel,
+        /// What was sent.
+        element: Element<B>,
+        /// Whether it overtakes elements without priority. Unaligned barriers must.
+        priority: bool,
+    },
+    /// The task reads one element, if there is one.
+    Poll {
+        /// The gate to read from.
+        gate: GateId,
+    },
+    /// Time has passed; nothing happens before [`InputHandler::next_timeout`].
+    Timeout,
+}
+
+/// What the input side of a task wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output<B> {
+    /// A buffer was polled: the task is to process it.
+    Buffer {
+        /// The channel it waited in.
+        channel: InputChannel,
+        /// The data.
+        buffer: B,
+    },
+    /// A barrier was polled. What comes of it follows.
+    Barrier {
+        /// The channel it waited in.
+        channel: InputChannel,
+        /// The barrier as it was sent.
+        barrier: CheckpointBarrier,
+    },
+    /// The announcement of a barrier was polled.
+    Announcement {
+        /// The channel in which the barrier waits.
+        channel: InputChannel,
+        /// The announced barrier.
+        barrier: CheckpointBarrier,
+    },
+    /// A cancellation marker was polled.
+    CancelMarker {
+        /// The channel it waited in.
+        channel: InputChannel,
+        /// The cancelled checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The end of a channel's data was polled.
+    EndOfData {
+        /// The channel.
+        channel: InputChannel,
+    },
+    /// The end of a channel was polled: it is closed.
+    EndOfPartition {
+        /// The channel.
+        channel: InputChannel,
+    },
+    /// The channel delivered its barrier; its sender has stopped.
+    Block(InputChannel),
+    /// The sender of the channel may go on. Flink: `CheckpointableInput#resumeConsumption`.
+    Resume(InputChannel),
+    /// The buffer is part of the snapshot of this checkpoint. Flink:
+    /// `ChannelStateWriter#addInputData`.
+    Persist {
+        /// The channel it was received on.
+        channel: InputChannel,
+        /// The checkpoint, which is triggered before or right after.
+        checkpoint: CheckpointId,
+        /// The data, which is also processed later.
+        buffer: B,
+    },
+    /// The task is to take its snapshot and send the barrier on.
+    Trigger {
+        /// The barrier to send on.
+        barrier: CheckpointBarrier,
+        /// How the cut came about.
+        cut: Cut,
+        /// From the trigger at the coordinator to the first barrier here.
+        start_delay: VirtualDuration,
+        /// What the alignment cost; `None` if it has not ended, then [`Output::Measured`] follows.
+        alignment: Option<AlignmentMetrics>,
+    },
+    /// The alignment of a triggered checkpoint has ended.
+    Measured {
+        /// The triggered checkpoint.
+        checkpoint: CheckpointId,
+        /// What its alignment cost.
+        alignment: AlignmentMetrics,
+    },
+    /// The checkpoint is given up here, triggered or not; the task declines it.
+    Abort {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: AbortReason,
+    },
+    /// All channels have delivered their barrier or have ended: no further buffer is persisted.
+    /// Exactly once only. Flink: `CheckpointBarrierHandler#getAllBarriersReceivedFuture`.
+    Complete(CheckpointId),
+}
+
+/// How a task's snapshot relates to the barriers. Flink: the three ways in which the barrier
+/// handlers call `notifyCheckpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Records behind a barrier may be in the snapshot.
+    AtLeastOnce,
+    /// Exactly the records before the barriers are in the snapshot.
+    Aligned,
+    /// As aligned, with the overtaken buffers as part of the snapshot.
+    Unaligned,
+}
+
+/// Why a task gives up a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortReason {
+    /// A cancellation marker came. Flink: `CHECKPOINT_DECLINED_ON_CANCELLATION_BARRIER`.
+    Cancelled,
+    /// A newer barrier came meanwhile. Flink: `CHECKPOINT_DECLINED_SUBSUMED`.
+    Subsumed,
+    /// A channel ended, and checkpoints after that are off. Flink:
+    /// `CHECKPOINT_DECLINED_INPUT_END_OF_STREAM`.
+    EndOfInput,
+    /// A channel has already received a newer barrier, so that its in-flight data can no longer
+    /// be told. Flink: `CHECKPOINT_SUBSUMED`, from `ChannelStatePersister#startPersisting`.
+    Overtaken,
+}
+
+/// The input side of one task.
+#[derive(Clone, Debug)]
+pub struct InputHandler<B> {
+    gates: Gates<B>,
+    capture: Capture,
+    measurement: Measurement,
+    handler: Handler,
+}
+
+impl<B: Payload> InputHandler<B> {
+    /// A task that has received nothing yet.
+    pub fn new(config: &InputConfig) -> Self {
+        let gates = Gates::new(&config.gates);
+        Self {
+            handler: Handler::new(config, gates.count()),
+            capture: Capture::new(gates.count()),
+            measurement: Measurement::default(),
+            gates,
+        }
+    }
+
+    /// Takes one input and appends what is to be done about it.
+    #[inline]
+    pub fn handle(&mut self, now: VirtualTime, input: Input<B>, out: &mut Vec<Output<B>>) {
+        match input {
+            Input::Deliver {
+                channel,
+                element,
+                priority,
+            } => self.on_deliver(channel, element, priority, out),
+            Input::Poll { gate } => self.on_poll(now, gate, out),
+            Input::Timeout => self.on_timeout(now, out),
+        }
+    }
+
+    /// When [`Input::Timeout`] is due: an alignment turns unaligned.
+    pub fn next_timeout(&self) -> Option<VirtualTime> {
+        self.handler.next_timeout()
+    }
+
+    /// Whether a poll of this gate would find nothing.
+    #[inline]
+    pub fn is_empty(&self, gate: GateId) -> bool {
+        self.gates.is_empty(gate)
+    }
+
+    /// Whether a poll of some gate would find something.
+    #[inline]
+    pub fn has_input(&self) -> bool {
+        self.gates.has_input()
+    }
+
+    /// Number of channels whose end of partition was not polled yet.
+    pub fn open_channels(&self) -> u32 {
+        self.gates.open()
+    }
+
+    /// Whether the end of partition of this channel was polled.
+    pub fn is_closed(&self, channel: InputChannel) -> bool {
+        self.gates.is_closed(channel)
+    }
+
+    /// Number of data buffers that wait in this channel: delivered, not polled.
+    pub fn queued_buffers(&self, channel: InputChannel) -> u32 {
+        self.gates.buffers(channel)
+    }
+
+    /// Everything that waits in this channel, in the order in which it would be polled.
+    pub fn queued(&self, channel: InputChannel) -> impl Iterator<Item = &Queued<B>> {
+        self.gates.queued(channel)
+    }
+
+    /// The checkpoint under way; always `None` in at-least-once mode, where there may be several.
+    pub fn pending(&self) -> Option<CheckpointId> {
+        self.handler.pending()
+    }
+
+    #[inline]
+    fn on_deliver(
+        &mut self,
+        channel: InputChannel,
+        element: Element<B>,
+        priority: bool,
+        out: &mut Vec<Output<B>>,
+    ) {
+        let Some(number) = self.gates.deliver(channel, element, priority) else {
+            return;
+        };
+        match element {
+            Element::Buffer(buffer) if self.capture.is_active() => {
+                if self.gates.is_remote(channel) {
+                    self.persist(channel, buffer, out);
+                }
+            }
+            Element::Barrier(barrier) => {
+                assert!(priority || barrier.options.alignment != Alignment::Unaligned);
+                if self.gates.is_remote(channel) {
+                    self.on_remote_barrier(channel, barrier, number);
+                }
+            }
+            Element::Buffer(_)
+            | Element::CancelMarker(_)
+            | Element::EndOfData
+            | Element::EndOfPartition => {}
+        }
+        self.check_channel(channel);
+    }
+
+    fn on_remote_barrier(
+        &mut self,
+        channel: InputChannel,
+        barrier: CheckpointBarrier,
+        number: ArrivalNumber,
+    ) {
+        self.capture
+            .on_barrier(channel, barrier.checkpoint, Some(number));
+        if let Alignment::AlignedWithTimeout(_) = barrier.options.alignment {
+            self.gates.announce(channel, barrier, number);
+        }
+    }
+
+    #[inline]
+    fn on_poll(&mut self, now: VirtualTime, gate: GateId, out: &mut Vec<Output<B>>) {
+        let Some((channel, arrival)) = self.gates.poll(gate) else {
+            return;
+        };
+        match arrival.queued {
+            Queued::Element(Element::Buffer(buffer)) => self.on_polled_buffer(channel, buffer, out),
+            Queued::Element(event) => self.on_polled_event(now, channel, event, out),
+            Queued::Announcement(barrier) => {
+                out.push(Output::Announcement { channel, barrier });
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_announcement(&mut cx, channel, &barrier, arrival.number);
+                self.check();
+            }
+        }
+        self.check_channel(channel);
+    }
+
+    #[inline]
+    fn on_polled_buffer(&mut self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
+        self.measurement.count(buffer.bytes());
+        out.push(Output::Buffer { channel, buffer });
+        if self.capture.is_active() && !self.gates.is_remote(channel) {
+            self.persist(channel, buffer, out);
+        }
+    }
+
+    fn on_polled_event(
+        &mut self,
+        now: VirtualTime,
+        channel: InputChannel,
+        event: Element<B>,
+        out: &mut Vec<Output<B>>,
+    ) {
+        match event {
+            Element::Buffer(buffer) => self.on_polled_buffer(channel, buffer, out),
+            Element::Barrier(barrier) => {
+                out.push(Output::Barrier { channel, barrier });
+                if !self.gates.is_remote(channel) {
+                    self.capture.on_barrier(channel, barrier.checkpoint, None);
+                }
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_barrier(&mut cx, channel, &barrier);
+            }
+            Element::CancelMarker(checkpoint) => {
+                out.push(Output::CancelMarker {
+                    channel,
+                    checkpoint,
+                });
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_cancel_marker(&mut cx, channel, checkpoint);
+            }
+            Element::EndOfData => out.push(Output::EndOfData { channel }),
+            Element::EndOfPartition => {
+                out.push(Output::EndOfPartition { channel });
+                self.gates.close(channel);
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_end_of_partition(&mut cx, channel);
+            }
+        }
+        self.check();
+    }
+
+    fn on_timeout(&mut self, now: VirtualTime, out: &mut Vec<Output<B>>) {
+        let (handler, mut cx) = self.parts(now, out);
+        handler.on_timeout(&mut cx);
+        self.check();
+    }
+
+    /// A buffer came in while some capture waits for barriers.
+    fn persist(&self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
+        if let Some(checkpoint) = self.capture.persists(channel) {
+            out.push(Output::Persist {
+                channel,
+                checkpoint,
+                buffer,
+            });
+        }
+    }
+
+    fn parts<'a>(
+        &'a mut self,
+        now: VirtualTime,
+        out: &'a mut Vec<Output<B>>,
+    ) -> (&'a mut Handler, Context<'a, B>) {
+        let Self {
+            gates,
+            capture,
+            measurement,
+            handler,
+        } = self;
+        let cx = Context {
+            now,
+            gates,
+            capture,
+            measurement,
+            out,
+        };
+        (handler, cx)
+    }
+
+    /// Asserts the invariants of one channel, in constant time.
+    #[inline]
+    fn check_channel(&self, channel: InputChannel) {
+        if cfg!(debug_assertions) {
+            self.gates.check(channel);
+        }
+    }
+
+    /// Asserts the invariants of the barrier handling; after events only, because it looks at all
+    /// channels.
+    fn check(&self) {
+        if cfg!(debug_assertions) {
+            self.handler.check();
+        }
+    }
+}

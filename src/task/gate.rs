@@ -1,0 +1,271 @@
+//! The input gates of one task: what was received and not read yet, and whose turn it is.
+//!
+//! Concept: channels take turns, one element each; a channel with a priority element goes before
+//! those without. In Flink: `SingleInputGate`, `RemoteInputChannel`, `LocalInputChannel`.
+//!
+//! Invariants; `check` asserts what follows from them for the channel that was touched:
+//! - a channel stands in a line of its gate iff it holds an element: in `First` iff it holds one
+//!   with priority, else in `Ready`;
+//! - a closed channel holds nothing.
+
+use crate::ids::{GateId, InputChannel};
+use crate::message::{CheckpointBarrier, Element};
+use crate::task::prioritized::PrioritizedDeque;
+use crate::task::turns::{Line, Turns};
+
+/// Where the sender of a channel runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// In the same process. Flink: `LocalInputChannel`.
+    Local,
+    /// Behind the network. Flink: `RemoteInputChannel`. Only these announce barriers that may
+    /// turn unaligned, and only their received buffers are in-flight data of the receiver: what
+    /// waits for a local channel is still the sender's.
+    Remote,
+}
+
+/// The place of an element in the order of delivery of its channel, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ArrivalNumber(u64);
+
+/// What waits in a channel to be polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued<B> {
+    /// A delivered element.
+    Element(Element<B>),
+    /// Word, with priority, that this barrier waits further back. Flink: `EventAnnouncement`.
+    Announcement(CheckpointBarrier),
+}
+
+/// What waits in a channel, with its place in the order of delivery. An announcement carries the
+/// number of the barrier it announces.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<B> {
+    pub(crate) number: ArrivalNumber,
+    pub(crate) queued: Queued<B>,
+}
+
+#[derive(Clone, Debug)]
+struct Channel<B> {
+    queue: PrioritizedDeque<Arrival<B>>,
+    delivered: u64,
+    /// Data buffers in `queue`; what the sender got credit for and the task did not free yet.
+    buffers: u32,
+    gate: GateId,
+    kind: ChannelKind,
+    closed: bool,
+}
+
+/// All input gates of a task, with their channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Gates<B> {
+    channels: Vec<Channel<B>>,
+    turns: Turns,
+    /// Channels whose end of partition was not polled yet.
+    open: u32,
+}
+
+impl<B: Copy> Gates<B> {
+    /// Empty channels, numbered through gate after gate.
+    pub(crate) fn new(gates: &[Vec<ChannelKind>]) -> Self {
+        let channel = |gate, kind| Channel {
+            queue: PrioritizedDeque::new(),
+            delivered: 0,
+            buffers: 0,
+            gate,
+            kind,
+            closed: false,
+        };
+        let channels: Vec<_> = (0..)
+            .map(GateId)
+            .zip(gates)
+            .flat_map(|(gate, kinds)| kinds.iter().map(move |&kind| channel(gate, kind)))
+            .collect();
+        let open = u32::try_from(channels.len()).expect("channel numbers are 32 bits wide");
+        let turns = Turns::new(open, gates.len() as u32);
+        Self {
+            channels,
+            turns,
+            open,
+        }
+    }
+
+    /// Number of channels, closed ones included.
+    pub(crate) fn count(&self) -> u32 {
+        self.channels.len() as u32
+    }
+
+    /// Channels whose end of partition was not polled yet.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Whether this channel's end of partition was polled.
+    pub(crate) fn is_closed(&self, channel: InputChannel) -> bool {
+        self.channels[channel.index()].closed
+    }
+
+    #[inline]
+    pub(crate) fn is_remote(&self, channel: InputChannel) -> bool {
+        self.channels[channel.index()].kind == ChannelKind::Remote
+    }
+
+    /// Whether a poll of this gate would find nothing.
+    #[inline]
+    pub(crate) fn is_empty(&self, gate: GateId) -> bool {
+        self.turns.front(gate).is_none()
+    }
+
+    /// Whether a poll of some gate would find something.
+    #[inline]
+    pub(crate) fn has_input(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// Data buffers that wait in a channel.
+    pub(crate) fn buffers(&self, channel: InputChannel) -> u32 {
+        self.channels[channel.index()].buffers
+    }
+
+    /// Everything that waits in a channel, in the order in which it would be polled.
+    pub(crate) fn queued(&self, channel: InputChannel) -> impl Iterator<Item = &Queued<B>> {
+        let arrivals = self.channels[channel.index()].queue.iter();
+        arrivals.map(|arrival| &arrival.queued)
+    }
+
+    /// What waits in a channel without priority, in order.
+    pub(crate) fn normal(&self, channel: InputChannel) -> impl Iterator<Item = &Arrival<B>> {
+        self.channels[channel.index()].queue.normal()
+    }
+
+    /// Queues a delivered element and says its number; nothing happens on a closed channel.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        channel: InputChannel,
+        element: Element<B>,
+        priority: bool,
+    ) -> Option<ArrivalNumber> {
+        let target = &mut self.channels[channel.index()];
+        if target.closed {
+            return None;
+        }
+        let number = ArrivalNumber(target.delivered);
+        target.delivered += 1;
+        target.buffers += u32::from(matches!(element, Element::Buffer(_)));
+        let arrival = Arrival {
+            number,
+            queued: Queued::Element(element),
+        };
+        let stands = !target.queue.is_empty();
+        if priority {
+            self.queue_with_priority(channel, arrival, stands);
+        } else {
+            target.queue.push(arrival);
+            if !stands {
+                self.turns.append(target.gate, Line::Ready, channel);
+            }
+        }
+        Some(number)
+    }
+
+    /// Announces a delivered barrier ahead of everything that waits before it.
+    pub(crate) fn announce(
+        &mut self,
+        channel: InputChannel,
+        barrier: CheckpointBarrier,
+        number: ArrivalNumber,
+    ) {
+        let queued = Queued::Announcement(barrier);
+        let stands = !self.channels[channel.index()].queue.is_empty();
+        self.queue_with_priority(channel, Arrival { number, queued }, stands);
+    }
+
+    /// Gives the barrier of this number priority over everything that waits before it. Flink:
+    /// `InputChannel#convertToPriorityEvent`.
+    pub(crate) fn bring_forward(&mut self, channel: InputChannel, number: ArrivalNumber) {
+        let queue = &mut self.channels[channel.index()].queue;
+        let barrier = queue
+            .take_normal(|arrival| arrival.number == number)
+            .expect("an announced barrier waits in the normal part until it is brought forward");
+        self.queue_with_priority(channel, barrier, true);
+    }
+
+    /// Takes one element from the channel whose turn it is.
+    #[inline]
+    pub(crate) fn poll(&mut self, gate: GateId) -> Option<(InputChannel, Arrival<B>)> {
+        let channel = self.turns.front(gate)?;
+        let source = &mut self.channels[channel.index()];
+        let arrival = source
+            .queue
+            .pop()
+            .expect("a channel in line holds an element");
+        source.buffers -= u32::from(matches!(
+            arrival.queued,
+            Queued::Element(Element::Buffer(_))
+        ));
+        self.turns.remove(channel);
+        self.stand(channel);
+        Some((channel, arrival))
+    }
+
+    /// Closes a channel whose end of partition was polled, and drops what it still holds.
+    pub(crate) fn close(&mut self, channel: InputChannel) {
+        let ended = &mut self.channels[channel.index()];
+        assert!(!ended.closed, "{channel} ends for the second time");
+        if !ended.queue.is_empty() {
+            self.turns.remove(channel);
+            ended.queue.clear();
+        }
+        ended.buffers = 0;
+        ended.closed = true;
+        self.open -= 1;
+    }
+
+    /// Queues an arrival with priority. `stands` says whether the channel has a place in a line.
+    fn queue_with_priority(&mut self, channel: InputChannel, arrival: Arrival<B>, stands: bool) {
+        let queue = &mut self.channels[channel.index()].queue;
+        let stands_first = queue.has_priority();
+        queue.push_priority(arrival);
+        if stands_first {
+            return;
+        }
+        if stands {
+            self.turns.remove(channel);
+        }
+        self.stand(channel);
+    }
+
+    /// Puts a channel that has no place at the end of the line it belongs to.
+    #[inline]
+    fn stand(&mut self, channel: InputChannel) {
+        let Channel { queue, gate, .. } = &self.channels[channel.index()];
+        if queue.has_priority() {
+            self.turns.append(*gate, Line::First, channel);
+        } else if !queue.is_empty() {
+            self.turns.append(*gate, Line::Ready, channel);
+        }
+    }
+
+    /// Asserts the invariants of one channel and of the front of its gate's lines.
+    pub(crate) fn check(&self, channel: InputChannel) {
+        let Channel {
+            queue,
+            buffers,
+            gate,
+            closed,
+            ..
+        } = &self.channels[channel.index()];
+        assert!(*buffers as usize <= queue.len());
+        assert!(!closed || queue.is_empty());
+        let front = self
+            .turns
+            .front(*gate)
+            .map(|front| &self.channels[front.index()].queue);
+        assert!(queue.is_empty() || front.is_some());
+        if let Some(front) = front {
+            assert!(!front.is_empty());
+            assert!(front.has_priority() || !queue.has_priority());
+        }
+    }
+}
