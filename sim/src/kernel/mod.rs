@@ -2,4 +2,7 @@
 //!
 //! It knows nothing of checkpoints, tasks or networks, and is usable without the rest of the crate.
 
+pub mod distribution;
 pub mod queue;
+pub mod ratio;
+pub mod stream;

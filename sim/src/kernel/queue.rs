@@ -24,7 +24,8 @@
 //! - `base <= now`, and every event of the wheel is at `base` or later;
 //! - every event of the front precedes every event of the wheel, and a push at `horizon` or later
 //!   goes to the wheel, so that it queues behind what is there;
-//! - `horizon` is the end of time while the wheel is empty.
+//! - the horizon is set anew whenever the front is refilled or spilled: to the end of time if the
+//!   wheel is empty, so that a few events never see the wheel.
 //!
 //! # Cost
 //!
@@ -37,7 +38,7 @@
 use cutline::time::VirtualTime;
 
 /// Most events the front takes before its later half is spilled into the wheel.
-const FRONT: usize = 64;
+const FRONT: usize = 32;
 /// Bits of a digit; a level has `1 << DIGIT` slots, so that one `u64` tells which are occupied.
 const DIGIT: u32 = 6;
 /// Slots of a level.
@@ -150,8 +151,7 @@ impl<E: Copy> Queue<E> {
         let entry = Entry { at, event };
         if at < self.horizon {
             // The new event goes behind those of its instant, which means to the left of them.
-            let index = self.front.partition_point(|other| other.at > at);
-            self.front.insert(index, entry);
+            self.insert(entry);
             if self.front.len() > FRONT {
                 self.spill();
             }
@@ -171,21 +171,39 @@ impl<E: Copy> Queue<E> {
         Some((VirtualTime(entry.at), entry.event))
     }
 
-    /// Moves the later half of the front into the wheel.
+    /// Sorts an event into the front, behind those of its instant: to the left of them.
+    ///
+    /// A plain loop, since at so few elements its one mispredicted branch costs less than a binary
+    /// search and a call of `memmove` with its several.
+    #[inline]
+    fn insert(&mut self, entry: Entry<E>) {
+        self.front.push(entry);
+        let entries = &mut self.front[..];
+        let mut index = entries.len() - 1;
+        while index > 0 && entries[index - 1].at <= entry.at {
+            entries[index] = entries[index - 1];
+            index -= 1;
+        }
+        entries[index] = entry;
+    }
+
+    /// Moves the later half of the front into the wheel, and whatever shares an instant with it:
+    /// an instant is never divided, lest its earlier events be spilled behind the later ones.
     #[cold]
     #[inline(never)]
     fn spill(&mut self) {
         let half = self.front.len() / 2;
+        let horizon = self.front[half].at;
+        let spilled = half + self.front[half..].partition_point(|entry| entry.at == horizon);
         if self.wheel.len == 0 {
             self.wheel.base = self.now;
         }
         // The earliest first, so that events of one instant stay in order. What is in the wheel
-        // already is later than all of these: it is not before the horizon, and these are.
-        for entry in self.front[..half].iter().rev() {
-            self.wheel.push(*entry);
+        // already is later than all of these: it is not before the old horizon, and these are.
+        for entry in self.front.drain(..spilled).rev() {
+            self.wheel.push(entry);
         }
-        self.horizon = self.front[half - 1].at;
-        self.front.drain(..half);
+        self.horizon = horizon;
     }
 
     /// Makes the earliest bucket of the wheel the front, which is empty.
@@ -195,25 +213,26 @@ impl<E: Copy> Queue<E> {
     fn refill(&mut self) {
         while self.wheel.len > 0 {
             let (level, slot) = self.wheel.first();
-            let len = self.wheel.bucket(level, slot).entries.len();
-            if len > FRONT && level > 0 {
+            let bucket = self.wheel.bucket(level, slot);
+            let (min, len) = (bucket.min, bucket.entries.len());
+            let end = min | ((1 << (level as u32 * DIGIT)) - 1);
+            // No horizon lies behind the end of time, so a push there always goes to the wheel.
+            // Events of that instant must then not be in the front unless it has come.
+            if level > 0 && (len > FRONT || end == u64::MAX) {
                 self.wheel.split(level, slot);
                 continue;
             }
-            let min = self.wheel.bucket(level, slot).min;
             self.wheel.take(level, slot, &mut self.front);
             self.front.reverse();
             if level > 0 {
                 self.front.sort_by(|a, b| b.at.cmp(&a.at));
             }
-            self.horizon = if self.wheel.len == 0 && len <= FRONT {
-                u64::MAX
-            } else if len <= FRONT {
-                // The end of the slot; saturating, for that of the last slot is the end of time.
-                let mask = (1_u64 << (level as u32 * DIGIT)) - 1;
-                (min | mask).saturating_add(1)
-            } else {
+            self.horizon = if len > FRONT {
                 min
+            } else if self.wheel.len == 0 {
+                u64::MAX
+            } else {
+                end.saturating_add(1)
             };
             return;
         }
@@ -332,5 +351,214 @@ impl<E: Copy> Wheel<E> {
             self.place(*entry);
         }
         self.recycle(entries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The plainest queue there is: a map keyed by (time, sequence number).
+    #[derive(Default)]
+    struct Model {
+        pending: BTreeMap<(u64, u64), u64>,
+        pushed: u64,
+    }
+
+    /// Both queues under the same operations, compared after each.
+    #[derive(Default)]
+    struct Pair {
+        queue: Queue<u64>,
+        model: Model,
+    }
+
+    impl Pair {
+        fn push(&mut self, at: u64) {
+            let number = self.model.pushed;
+            self.model.pushed += 1;
+            self.model.pending.insert((at, number), number);
+            self.queue.push(VirtualTime(at), number);
+            self.compare();
+        }
+
+        fn push_after(&mut self, delay: u64) {
+            self.push(self.queue.now().0.saturating_add(delay));
+        }
+
+        fn pop(&mut self) -> Option<u64> {
+            let expected = self.model.pending.pop_first();
+            let expected = expected.map(|((at, _), number)| (VirtualTime(at), number));
+            let popped = self.queue.pop();
+            assert_eq!(popped, expected);
+            self.compare();
+            popped.map(|(at, _)| at.0)
+        }
+
+        fn drain(&mut self) {
+            while self.pop().is_some() {}
+        }
+
+        fn compare(&self) {
+            assert_eq!(self.queue.len(), self.model.pending.len());
+            let first = self.model.pending.first_key_value();
+            let first = first.map(|((at, _), _)| VirtualTime(*at));
+            assert_eq!(self.queue.peek_time(), first);
+            self.check();
+        }
+
+        /// The invariants of the module documentation, over every event.
+        fn check(&self) {
+            let Queue {
+                front,
+                horizon,
+                now,
+                wheel,
+            } = &self.queue;
+            assert!(front.is_sorted_by(|a, b| a.at >= b.at));
+            assert!(wheel.base <= *now);
+            let latest = front.first().map_or(*now, |entry| entry.at);
+            assert!(latest < *horizon || latest == *now);
+            let mut count = 0;
+            for (index, bucket) in wheel.buckets.iter().enumerate() {
+                let (level, slot) = (index / SLOTS, index % SLOTS);
+                let occupied = wheel.slots[level] >> slot & 1 == 1;
+                assert_eq!(occupied, !bucket.entries.is_empty());
+                assert!(!occupied || wheel.levels >> level & 1 == 1);
+                for entry in &bucket.entries {
+                    assert!(entry.at >= *horizon && entry.at >= latest);
+                    assert!(entry.at >= bucket.min);
+                }
+                count += bucket.entries.len();
+            }
+            assert_eq!(wheel.len, count);
+        }
+    }
+
+    /// One operation; delays come from several scales so that all levels of the wheel are used.
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Pop,
+        Push(u64),
+        Burst(u8, u64),
+    }
+
+    fn delay() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            4 => Just(0),
+            4 => 0_u64..4,
+            4 => 0_u64..5_000,
+            2 => 0_u64..1_000_000_000,
+            2 => (0_u32..64, any::<u64>()).prop_map(|(shift, word)| word >> shift),
+            1 => Just(u64::MAX),
+        ]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => Just(Op::Pop),
+            4 => delay().prop_map(Op::Push),
+            1 => (1_u8..90, delay()).prop_map(|(count, delay)| Op::Burst(count, delay)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_map_keyed_by_time_and_sequence_number(
+            ops in prop::collection::vec(op(), 0..300),
+        ) {
+            let mut pair = Pair::default();
+            for op in ops {
+                match op {
+                    Op::Pop => {
+                        pair.pop();
+                    }
+                    Op::Push(delay) => pair.push_after(delay),
+                    Op::Burst(count, delay) => {
+                        for _ in 0..count {
+                            pair.push_after(delay);
+                        }
+                    }
+                }
+            }
+            pair.drain();
+        }
+    }
+
+    /// A function of the number of the push, giving the delay from now.
+    type Delays = fn(u64) -> u64;
+
+    /// Spreads consecutive numbers over all 64 bits.
+    fn scatter(n: u64) -> u64 {
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn shapes_that_break_queues_keep_their_order() {
+        let rows: &[(&str, Delays)] = &[
+            ("all at one instant", |_| 0),
+            ("one instant ahead", |_| 7),
+            ("always later", |n| n),
+            ("always earlier", |n| 10_000 - n),
+            ("nanosecond steps and far timers", |n| {
+                if n % 3 == 0 { 3_600_000_000_000 } else { n % 2 }
+            }),
+            ("bimodal", |n| (scatter(n) >> 54) + n % 2 * 1_000_000_000),
+            ("all scales", |n| scatter(n) >> (n % 64)),
+            ("powers of the digit", |n| 1 << (6 * (n % 11))),
+            ("the end of time", |n| u64::MAX - n % 2),
+        ];
+        for (name, delays) in rows {
+            println!("{name}");
+            let mut pair = Pair::default();
+            let mut pushed = 0;
+            for _ in 0..600 {
+                pair.push_after(delays(pushed));
+                pushed += 1;
+            }
+            for _ in 0..1_500 {
+                pair.pop();
+                pair.push_after(delays(pushed));
+                pushed += 1;
+            }
+            pair.drain();
+        }
+    }
+
+    #[test]
+    fn few_events_never_allocate_the_wheel() {
+        let mut queue = Queue::new();
+        for number in 0..FRONT as u64 {
+            queue.push(VirtualTime(number % 5 << 40), number);
+        }
+        for number in 0..1_000 {
+            let (now, event) = queue.pop().expect("as many are pushed as popped");
+            queue.push(VirtualTime(now.0 + number % 7), event);
+        }
+        assert_eq!(queue.len(), FRONT);
+        assert!(queue.wheel.buckets.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "scheduled in the past")]
+    fn the_past_is_closed() {
+        let mut queue = Queue::new();
+        queue.push(VirtualTime(5), ());
+        queue.pop();
+        queue.push(VirtualTime(4), ());
+    }
+
+    #[test]
+    fn looking_ahead_does_not_close_the_time_before() {
+        let mut queue = Queue::new();
+        for number in 0..200 {
+            queue.push(VirtualTime(1_000_000 + number), number);
+        }
+        assert_eq!(queue.peek_time(), Some(VirtualTime(1_000_000)));
+        queue.push(VirtualTime(3), 200);
+        assert_eq!(queue.pop(), Some((VirtualTime(3), 200)));
     }
 }
