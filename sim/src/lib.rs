@@ -2,3 +2,4 @@
 
 pub mod observe;
 pub mod conform;
+pub mod kernel;

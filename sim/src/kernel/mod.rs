@@ -1,0 +1,8 @@
+//! The discrete-event kernel: virtual clock, event queue, named random streams, run loop, digest.
+//!
+//! It knows nothing of checkpoints, tasks or networks, and is usable without the rest of the crate.
+
+pub mod distribution;
+pub mod queue;
+pub mod ratio;
+pub mod stream;
