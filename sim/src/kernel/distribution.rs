@@ -108,6 +108,9 @@ mod tests {
     use super::super::stream::Streams;
     use super::*;
 
+    /// What a distribution should do to a stream.
+    type Draw = fn(&mut Stream) -> VirtualDuration;
+
     const fn ms(count: u64) -> VirtualDuration {
         VirtualDuration::from_millis(count)
     }
@@ -115,7 +118,7 @@ mod tests {
     #[test]
     fn draws_are_those_of_the_stream() {
         let stream = Streams { seed: 7 }.stream("test", "distribution");
-        let rows: [(&str, Distribution, fn(&mut Stream) -> VirtualDuration); 5] = [
+        let rows: [(&str, Distribution, Draw); 5] = [
             ("constant", Distribution::Constant(ms(5)), |_| ms(5)),
             (
                 "uniform",

@@ -2,7 +2,10 @@
 //!
 //! It knows nothing of checkpoints, tasks or networks, and is usable without the rest of the crate.
 
+pub mod digest;
 pub mod distribution;
 pub mod queue;
 pub mod ratio;
+pub mod run;
 pub mod stream;
+mod wheel;

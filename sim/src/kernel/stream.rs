@@ -232,6 +232,9 @@ mod tests {
 
     use super::*;
 
+    /// One way to draw from a stream.
+    type Draw<T> = fn(&mut Stream) -> T;
+
     fn sample() -> Stream {
         Streams { seed: 42 }.stream("latency", "map[1]->sink[0]")
     }
@@ -310,7 +313,7 @@ mod tests {
     fn golden_numbers() {
         let mean = VirtualDuration::from_millis(10);
         let deviation = VirtualDuration::from_millis(3);
-        let rows: &[(&str, fn(&mut Stream) -> u64, [u64; 4])] = &[
+        let rows: &[(&str, Draw<u64>, [u64; 4])] = &[
             ("below", |s| s.below(1_000), [401, 230, 996, 97]),
             (
                 "below, uneven",
@@ -391,7 +394,7 @@ mod tests {
         const DRAWS: u64 = 100_000;
         let ms = VirtualDuration::from_millis;
         // Mean in microseconds and the tolerance: about five standard errors.
-        let rows: &[(&str, fn(&mut Stream) -> VirtualDuration, u64, u64)] = &[
+        let rows: &[(&str, Draw<VirtualDuration>, u64, u64)] = &[
             (
                 "exponential",
                 |s| s.exponential(VirtualDuration::from_millis(10)),
