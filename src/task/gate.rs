@@ -116,6 +116,12 @@ impl<B: Copy> Gates<B> {
         self.turns.front(gate).is_none()
     }
 
+    /// Whether a poll of this gate would find a priority element.
+    #[inline]
+    pub(crate) fn has_priority(&self, gate: GateId) -> bool {
+        self.turns.has_first(gate)
+    }
+
     /// Whether a poll of some gate would find something.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {

@@ -81,7 +81,9 @@ impl Snapshots {
         channel: InputChannel,
         record: Record,
     ) {
-        self.entry(checkpoint).channels.inputs.push((channel, record));
+        if let Some(pending) = self.capture(checkpoint) {
+            pending.channels.inputs.push((channel, record));
+        }
     }
 
     pub(crate) fn on_output_persisted(
@@ -90,7 +92,9 @@ impl Snapshots {
         channel: OutputChannel,
         record: Record,
     ) {
-        self.entry(checkpoint).channels.outputs.push((channel, record));
+        if let Some(pending) = self.capture(checkpoint) {
+            pending.channels.outputs.push((channel, record));
+        }
     }
 
     /// No further buffer of the inputs belongs to the snapshot.
@@ -206,6 +210,14 @@ impl Snapshots {
 
     fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
         self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
+    }
+
+    /// Where buffers of a checkpoint are collected; `None` once it was given up.
+    fn capture(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
+        if self.admits(checkpoint) {
+            return Some(self.entry(checkpoint));
+        }
+        self.find(checkpoint)
     }
 
     fn entry(&mut self, checkpoint: CheckpointId) -> &mut Pending {

@@ -394,13 +394,30 @@ impl Subtask {
             Phase::Initializing | Phase::Finished => false,
             Phase::Recovering | Phase::Running | Phase::AwaitingFinalCheckpoint(_) => {
                 !self.mailbox.is_empty()
-                    || self.gates.has_priority()
-                    || (self.full_outputs == 0
-                        && (!self.recovered.is_empty()
-                            || self.gates.has_input()
-                            || self.next_read().is_some_and(|due| due <= now)))
+                    || if self.full_outputs == 0 {
+                        self.gates.has_input()
+                            || !self.recovered.is_empty()
+                            || self.can_read(now)
+                    } else {
+                        self.has_priority()
+                    }
             }
         }
+    }
+
+    /// Whether a source has a record that is due, or has come to its end without saying so yet.
+    #[inline]
+    fn can_read(&mut self, now: VirtualTime) -> bool {
+        self.is_source
+            && self.phase == Phase::Running
+            && self.operator.as_source().is_some_and(|source| match source.next_due() {
+                Some(due) => due <= now,
+                None => source.is_finished(),
+            })
+    }
+
+    fn has_priority(&self) -> bool {
+        (0..self.credits.len()).any(|gate| self.gates.has_priority(GateId(gate as u32)))
     }
 
     /// When a source has its next record, unless it cannot emit now.
@@ -502,9 +519,9 @@ impl Subtask {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
                     self.work(now, out);
-                } else if self.gates.has_priority() {
+                } else {
                     // A full output stops records, not barriers that overtake them.
-                    self.poll(now, |gates, gate| gates.has_priority_in(gate), out);
+                    self.poll(now, InputHandler::has_priority, out);
                 }
             }
         }
@@ -549,13 +566,16 @@ impl Subtask {
         if self.phase != Phase::Running {
             return;
         }
+        self.emitter.clear();
         let source = self.operator.as_source().expect("a source reads splits");
-        if let Some(record) = source.read(now) {
+        source.emit_due(now, &mut self.emitter);
+        let finished = source.is_finished();
+        for index in 0..self.emitter.records().len() {
+            let record = self.emitter.records()[index];
             out.push(Output::Read(record));
             self.emit(record, out);
         }
-        let source = self.operator.as_source().expect("a source reads splits");
-        if source.is_exhausted() {
+        if finished {
             self.end_of_input(out);
         }
     }

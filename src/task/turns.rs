@@ -54,6 +54,13 @@ impl Turns {
         self.waiting == 0
     }
 
+    /// Whether a channel of this gate has a priority element.
+    #[inline]
+    pub(crate) fn has_first(&self, gate: GateId) -> bool {
+        let head = self.head(gate, Line::First);
+        self.nodes[head as usize].after != head
+    }
+
     /// The channel whose turn it is.
     #[inline]
     pub(crate) fn front(&self, gate: GateId) -> Option<InputChannel> {

@@ -227,8 +227,15 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_lane(&mut self, lane: LaneId, now: VirtualTime, queue: &mut Queue<Due>) {
         let state = &mut self.core.lanes[lane.index()];
-        let (Some(owner), true) = (state.owner, state.wake_at == now) else { return };
-        state.wake_at = VirtualTime::MAX;
+        let Some(owner) = state.owner else { return };
+        if state.alarm_at == now {
+            state.alarm_at = VirtualTime::MAX;
+        } else if state.wake_at != now {
+            return;
+        }
+        if state.wake_at == now {
+            state.wake_at = VirtualTime::MAX;
+        }
         if state.busy_until > now {
             let until = state.busy_until;
             self.core.wake(lane, until, queue);
@@ -504,6 +511,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let state = &mut self.lanes[lane.index()];
         state.owner = None;
         state.wake_at = VirtualTime::MAX;
+        state.alarm_at = VirtualTime::MAX;
         state.arrivals.clear();
         self.free_lanes.push(lane);
     }
@@ -790,6 +798,17 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     #[inline]
     pub fn wake_lane(&mut self, lane: LaneId, at: VirtualTime) {
         self.core.wake(lane, at.max(self.now), self.queue);
+    }
+
+    /// Wakes a lane of this process for a deadline. One deadline at a time: the newest counts.
+    #[inline]
+    pub fn alarm_lane(&mut self, lane: LaneId, at: VirtualTime) {
+        let state = &mut self.core.lanes[lane.index()];
+        let at = at.max(self.now);
+        if state.alarm_at != at {
+            state.alarm_at = at;
+            self.queue.push(at, Due::Lane(lane));
+        }
     }
 
     /// Charges processing time to a lane: it is busy for so much longer.

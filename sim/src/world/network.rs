@@ -106,6 +106,9 @@ pub(super) struct Lane {
     /// When the earliest pending wake-up is due; `MAX` if there is none. Events at other times are
     /// left over from before and mean nothing.
     pub(super) wake_at: VirtualTime,
+    /// When the pending deadline is due; apart from `wake_at`, so that a deadline far ahead is
+    /// scheduled once and not again behind every record.
+    pub(super) alarm_at: VirtualTime,
     /// Its owner has more for it to do, whether or not anything arrives.
     pub(super) ready: bool,
     /// The head of each channel that has something in flight towards this lane.
@@ -118,6 +121,7 @@ impl Lane {
             owner: Some(owner),
             busy_until: now,
             wake_at: VirtualTime::MAX,
+            alarm_at: VirtualTime::MAX,
             ready: false,
             arrivals: BinaryHeap::new(),
         }

@@ -12,7 +12,7 @@
 //! Order of outputs: the polled element first, then what it caused, in the order of cause.
 
 use crate::ids::{CheckpointId, GateId, InputChannel};
-use crate::message::{Alignment, CheckpointBarrier, Element, Payload};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, Payload};
 use crate::task::gate::{ArrivalNumber, Gates};
 use crate::time::{VirtualDuration, VirtualTime};
 
@@ -188,6 +188,18 @@ pub enum AbortReason {
     Overtaken,
 }
 
+impl AbortReason {
+    /// The reason as the coordinator is told.
+    pub fn failure(self) -> FailureReason {
+        match self {
+            Self::Cancelled => FailureReason::CheckpointDeclinedOnCancellationBarrier,
+            Self::Subsumed => FailureReason::CheckpointDeclinedSubsumed,
+            Self::EndOfInput => FailureReason::CheckpointDeclinedInputEndOfStream,
+            Self::Overtaken => FailureReason::CheckpointSubsumed,
+        }
+    }
+}
+
 /// The input side of one task.
 #[derive(Clone, Debug)]
 pub struct InputHandler<B> {
@@ -232,6 +244,13 @@ impl<B: Payload> InputHandler<B> {
     #[inline]
     pub fn is_empty(&self, gate: GateId) -> bool {
         self.gates.is_empty(gate)
+    }
+
+    /// Whether a poll of this gate would find a priority element. Such elements are polled even
+    /// while the task cannot emit records.
+    #[inline]
+    pub fn has_priority(&self, gate: GateId) -> bool {
+        self.gates.has_priority(gate)
     }
 
     /// Whether a poll of some gate would find something.

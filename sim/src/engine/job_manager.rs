@@ -1,0 +1,322 @@
+//! The job manager: leadership, slots, deployment, failover, and the checkpoint coordinator.
+//!
+//! Flink: `JobMaster`, `DefaultScheduler`, `CheckpointCoordinatorDeActivator`. What becomes of
+//! checkpoints is decided by the core's [`Coordinator`]; what happens here is around it: who runs
+//! where, and when everything starts again.
+
+mod checkpoints;
+mod election;
+mod execution;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cutline::coordinator::Coordinator;
+use cutline::coordinator::completed::Retained;
+use cutline::coordinator::io::{self, Token};
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::message::FailureReason;
+use cutline::restart::RestartBackoff;
+use cutline::time::VirtualTime;
+
+use self::execution::Execution;
+use super::plan::Plan;
+use super::{Control, Engine, Part};
+use crate::kernel::stream::Stream;
+use crate::observe::JobEnd;
+use crate::world::{Answer, Context, Event, Observer, ProcessId, Refusal};
+
+/// What the engine keeps for a subtask in a completed checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotPayload {
+    /// Its files.
+    pub parts: Vec<Part>,
+    /// Its input had ended.
+    pub ended: bool,
+}
+
+/// Executions of one leader are numbered from 1 above those of the leaders before it.
+const EXECUTIONS_PER_LEADER: u32 = 1 << 12;
+
+/// The job manager.
+#[derive(Debug)]
+pub struct JobManager {
+    plan: Arc<Plan>,
+    phase: Phase,
+    session: u64,
+    task_managers: BTreeMap<u32, Registered>,
+    coordinator: Option<Coordinator<SnapshotPayload>>,
+    backoff: RestartBackoff,
+    execution: Execution,
+    /// Completed checkpoints found at the start, by id, as their metadata is read.
+    recovered: BTreeMap<CheckpointId, Retained<SnapshotPayload>>,
+    /// Requests and timers under way, by token.
+    waiting: BTreeMap<u64, Waiting>,
+    tokens: u64,
+    /// When the coordinator's pending timer is due.
+    coordinator_timer: Option<VirtualTime>,
+    /// Files of a discard that are still to be deleted.
+    discards: BTreeMap<Token, usize>,
+    inbox: checkpoints::Inbox,
+    /// The coordinator is being served: what comes meanwhile waits in the inbox.
+    coordinating: bool,
+    outputs: Vec<io::Output<SnapshotPayload>>,
+    draws: Option<Stream>,
+}
+
+/// A task manager that has registered.
+#[derive(Clone, Copy, Debug)]
+struct Registered {
+    heard: VirtualTime,
+    /// Tasks of an ended execution may still run there.
+    canceling: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Becoming the leader, reading the pointers and the metadata they name.
+    Recovering,
+    /// Waiting for slots.
+    Waiting,
+    /// Waiting for the coordinator to name the checkpoint to start from (R2).
+    Choosing,
+    /// Tasks are deployed.
+    Running,
+    /// The execution has failed: waiting for its tasks to end and for the restart delay.
+    Restarting { delay_over: bool },
+    /// The job is over: waiting for the last requests.
+    Ending(JobEnd),
+    /// Nothing more to do.
+    Ended,
+}
+
+/// What a token stands for.
+#[derive(Debug)]
+enum Waiting {
+    Lead,
+    Pointers,
+    Metadata { checkpoint: CheckpointId, path: String },
+    RetryRecovery,
+    IdDrawn(Token),
+    MetadataWritten { token: Token, path: String, nominal: u64 },
+    PointerWritten(Token),
+    PointerRemoved(Token),
+    Deleted(Token),
+    JobResult,
+    Heartbeat,
+    CoordinatorTimeout(VirtualTime),
+    CoordinatorPoll,
+    RestartDelay { execution: u32 },
+    Manual(usize),
+}
+
+impl JobManager {
+    /// A job manager that has just been started.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            backoff: RestartBackoff::new(plan.scenario.restart.clone()),
+            execution: Execution::new(plan.graph.subtasks()),
+            plan,
+            phase: Phase::Recovering,
+            session: 0,
+            task_managers: BTreeMap::new(),
+            coordinator: None,
+            recovered: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            tokens: 0,
+            coordinator_timer: None,
+            discards: BTreeMap::new(),
+            inbox: checkpoints::Inbox::new(),
+            coordinating: false,
+            outputs: Vec::new(),
+            draws: None,
+        }
+    }
+
+    /// The process that takes its place after a crash.
+    pub fn reborn(&self) -> Self {
+        Self::new(Arc::clone(&self.plan))
+    }
+
+    /// Reacts to an event.
+    pub fn handle<O: Observer>(
+        &mut self,
+        event: Event<Engine>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match event {
+            Event::Started => self.on_started(ctx),
+            Event::Message { from, message } => {
+                if let Some(number) = Plan::task_manager_number(from) {
+                    self.on_message(number, message, ctx);
+                }
+            }
+            Event::PeerLost { peer } => {
+                if let Some(number) = Plan::task_manager_number(peer) {
+                    self.on_task_manager_lost(number, ctx);
+                }
+            }
+            Event::Timer(token) => self.on_timer(token, ctx),
+            Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
+            // Faults inside tasks are the task managers'.
+            Event::Command(_) => {}
+            Event::Lane(_) | Event::Back { .. } => unreachable!("a job manager has no lanes"),
+        }
+    }
+
+    /// Completed checkpoints that are retained, oldest first, with their files.
+    pub fn retained(&self) -> impl Iterator<Item = &Retained<SnapshotPayload>> {
+        self.coordinator.iter().flat_map(Coordinator::retained)
+    }
+
+    /// Who has not done its part yet, for a report on a job that is stuck.
+    pub fn describe(&self) -> String {
+        self.execution.describe(&self.plan, &format!("{:?}", self.phase))
+    }
+
+    fn on_message<O: Observer>(
+        &mut self,
+        number: u32,
+        message: Control,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match message {
+            Control::Register => self.on_register(number, ctx),
+            Control::Alive => {
+                if let Some(registered) = self.task_managers.get_mut(&number) {
+                    registered.heard = ctx.now();
+                }
+            }
+            Control::Canceled { execution } => self.on_canceled(number, execution, ctx),
+            Control::Task { execution, subtask, report } => {
+                self.on_report(execution, subtask, report, ctx);
+            }
+            Control::Acknowledge { execution, subtask, checkpoint, snapshot } => {
+                self.on_acknowledge(execution, subtask, checkpoint, *snapshot, ctx);
+            }
+            Control::Decline { execution, subtask, checkpoint, reason } => {
+                self.on_decline(execution, subtask, checkpoint, reason, ctx);
+            }
+            Control::Registered
+            | Control::Heartbeat
+            | Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Mail { .. } => unreachable!("the job manager gets no such message"),
+        }
+    }
+
+    fn on_timer<O: Observer>(&mut self, token: u64, ctx: &mut Context<'_, Engine, O>) {
+        match self.waiting.remove(&token).expect("a timer fires once") {
+            Waiting::Heartbeat => self.on_heartbeat_timer(ctx),
+            Waiting::CoordinatorTimeout(due) => {
+                if self.coordinator_timer == Some(due) {
+                    self.coordinator_timer = None;
+                }
+                if self.coordinator.as_ref().is_some_and(|c| c.next_timeout() <= Some(due)) {
+                    self.coordinate(io::Input::Timeout, ctx);
+                }
+            }
+            Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),
+            Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
+            Waiting::RetryRecovery => self.read_pointers(ctx),
+            Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
+            Waiting::Lead
+            | Waiting::Pointers
+            | Waiting::Metadata { .. }
+            | Waiting::IdDrawn(_)
+            | Waiting::MetadataWritten { .. }
+            | Waiting::PointerWritten(_)
+            | Waiting::PointerRemoved(_)
+            | Waiting::Deleted(_)
+            | Waiting::JobResult => unreachable!("these are requests, not timers"),
+        }
+    }
+
+    fn on_answer<O: Observer>(
+        &mut self,
+        token: u64,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match self.waiting.remove(&token).expect("a request is answered once") {
+            Waiting::Lead => self.on_lead(answer, ctx),
+            Waiting::Pointers => self.on_pointers(answer, ctx),
+            Waiting::Metadata { checkpoint, path } => {
+                self.on_metadata_read(checkpoint, path, answer, ctx);
+            }
+            Waiting::IdDrawn(token) => self.on_id_drawn(token, answer, ctx),
+            Waiting::MetadataWritten { token, path, nominal } => {
+                self.on_metadata_written(token, path, nominal, answer, ctx);
+            }
+            Waiting::PointerWritten(token) => self.on_pointer_written(token, answer, ctx),
+            Waiting::PointerRemoved(token) => {
+                let removed = answer.is_ok();
+                self.coordinate(io::Input::PointerRemoved { token, removed }, ctx);
+            }
+            Waiting::Deleted(token) => self.on_deleted(token, ctx),
+            Waiting::JobResult => {}
+            Waiting::RetryRecovery
+            | Waiting::Heartbeat
+            | Waiting::CoordinatorTimeout(_)
+            | Waiting::CoordinatorPoll
+            | Waiting::RestartDelay { .. }
+            | Waiting::Manual(_) => unreachable!("these are timers, not requests"),
+        }
+        self.end_if_done(ctx);
+    }
+
+    fn wait(&mut self, waiting: Waiting) -> u64 {
+        self.tokens += 1;
+        self.waiting.insert(self.tokens, waiting);
+        self.tokens
+    }
+
+    fn set_timer<O: Observer>(
+        &mut self,
+        at: VirtualTime,
+        waiting: Waiting,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(waiting);
+        ctx.timer(at, token as u32);
+    }
+
+    fn request<O: Observer>(
+        &mut self,
+        waiting: Waiting,
+        request: crate::world::Request,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(waiting);
+        ctx.request(token, request);
+    }
+
+    fn send_mail<O: Observer>(
+        &self,
+        subtask: SubtaskId,
+        mail: cutline::task::subtask::Mail,
+        ctx: &mut Context<'_, Engine, O>,
+    ) -> bool {
+        let Some(process) = self.task_manager_of(subtask) else { return false };
+        ctx.send(process, Control::Mail { execution: self.execution.number, subtask, mail });
+        true
+    }
+
+    /// Where a subtask of the present execution runs, if that task manager is still known.
+    fn task_manager_of(&self, subtask: SubtaskId) -> Option<ProcessId> {
+        let number = self.execution.place(subtask)?;
+        self.task_managers.contains_key(&number).then(|| Plan::task_manager(number))
+    }
+
+    fn on_decline<O: Observer>(
+        &mut self,
+        execution: u32,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        reason: FailureReason,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let attempt = cutline::ids::Attempt(execution);
+        self.coordinate(io::Input::Decline { checkpoint, subtask, attempt, reason }, ctx);
+    }
+}

@@ -1,0 +1,474 @@
+//! The coordinator's work, carried to the stores and the tasks and back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cutline::config::{self, CheckpointingOptions};
+use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, StoreKind};
+use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
+use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
+use cutline::coordinator::statistics::CheckpointMetrics;
+use cutline::coordinator::CoordinatorConfig;
+use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
+use cutline::job::Partitioner;
+use cutline::step::Step;
+use cutline::storage::handle::{FileHandle, SubtaskState};
+use cutline::storage::layout;
+use cutline::storage::metadata::{
+    Metadata, OperatorMetadata, StateHandle, StateObject, SubtaskMetadata,
+};
+use cutline::task::snapshots::PartKind;
+use cutline::task::subtask::Mail;
+use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::decider::RequestId;
+
+use super::{JobManager, SnapshotPayload, Waiting};
+use crate::engine::plan::Plan;
+use crate::engine::{Engine, Part, SubtaskSnapshot};
+use crate::observe::Observation;
+use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
+
+impl JobManager {
+    /// Hands an input to the coordinator and does what it asks for, until it asks no more.
+    pub(super) fn coordinate<O: Observer>(
+        &mut self,
+        input: Input<SnapshotPayload>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        self.inbox.push_back(input);
+        if self.coordinating {
+            return;
+        }
+        self.coordinating = true;
+        while let Some(input) = self.inbox.pop_front() {
+            let Some(coordinator) = &mut self.coordinator else { continue };
+            let mut outputs = std::mem::take(&mut self.outputs);
+            coordinator.handle(ctx.now(), input, &mut outputs);
+            for output in outputs.drain(..) {
+                self.follow(output, ctx);
+            }
+            self.outputs = outputs;
+        }
+        self.coordinating = false;
+        self.set_coordinator_timer(ctx);
+        self.end_if_done(ctx);
+    }
+
+    fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let due = self.coordinator.as_ref().and_then(|coordinator| coordinator.next_timeout());
+        if let Some(due) = due
+            && self.coordinator_timer.is_none_or(|set| due < set || set < ctx.now())
+        {
+            self.coordinator_timer = Some(due);
+            self.set_timer(due, Waiting::CoordinatorTimeout(due), ctx);
+        }
+    }
+
+    fn follow<O: Observer>(
+        &mut self,
+        output: Output<SnapshotPayload>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let step = |step, checkpoint| Observation::Step {
+            step,
+            checkpoint: Some(checkpoint),
+            subtask: None,
+        };
+        match output {
+            Output::Poll => {
+                let now = ctx.now();
+                self.set_timer(now, Waiting::CoordinatorPoll, ctx);
+            }
+            Output::DrawId { token } => {
+                let (checkpoint, subtask) = (None, None);
+                ctx.observe(Observation::Step { step: Step::T1, checkpoint, subtask });
+                self.request(Waiting::IdDrawn(token), Request::NextCheckpointId, ctx);
+            }
+            Output::Pending { checkpoint, kind, participants: _ } => {
+                ctx.observe(step(Step::T3, checkpoint));
+                let alignment = alignment(&self.plan.scenario.checkpointing, kind);
+                ctx.observe(Observation::Triggered { checkpoint, kind, alignment });
+                ctx.observe(step(Step::T4, checkpoint));
+            }
+            // A directory of an object store needs no making.
+            Output::MakeLocation { token, checkpoint, kind: _ } => {
+                let result = Ok(layout::Directory::Checkpoint(checkpoint).to_string().into());
+                self.inbox.push_back(Input::LocationMade { token, result });
+            }
+            Output::Trigger { subtask, attempt: _, barrier } => {
+                let checkpoint = barrier.checkpoint;
+                ctx.observe(Observation::Step {
+                    step: Step::T5,
+                    checkpoint: Some(checkpoint),
+                    subtask: Some(subtask),
+                });
+                if !self.send_mail(subtask, Mail::Trigger(barrier), ctx) {
+                    self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask });
+                }
+            }
+            Output::WriteMetadata { token, checkpoint } => {
+                ctx.observe(step(Step::A2, checkpoint.id));
+                ctx.observe(step(Step::F1, checkpoint.id));
+                ctx.observe(step(Step::F2, checkpoint.id));
+                self.write_metadata(token, &checkpoint, ctx);
+            }
+            Output::WritePointer { token, checkpoint, metadata } => {
+                ctx.observe(step(Step::F3, checkpoint));
+                let metadata = metadata.path.to_string();
+                let request = Request::AddPointer { checkpoint, metadata };
+                self.request(Waiting::PointerWritten(token), request, ctx);
+            }
+            Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
+            Output::Completed { checkpoint } => {
+                ctx.observe(Observation::Completed { checkpoint });
+            }
+            Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
+                if let Some(checkpoint) = subsumed {
+                    ctx.observe(Observation::Subsumed { checkpoint });
+                }
+                ctx.observe(step(Step::F5, checkpoint));
+                for subtask in subtasks {
+                    self.send_mail(subtask, Mail::NotifyComplete(checkpoint), ctx);
+                }
+            }
+            Output::Failed { checkpoint, reason } => {
+                ctx.observe(step(Step::X1, checkpoint));
+                ctx.observe(Observation::Failed { checkpoint, reason });
+            }
+            Output::NotifyAborted { checkpoint, subtasks, latest_completed: _ } => {
+                ctx.observe(step(Step::X3, checkpoint));
+                for subtask in subtasks {
+                    self.send_mail(subtask, Mail::NotifyAborted(checkpoint), ctx);
+                }
+                ctx.observe(step(Step::X4, checkpoint));
+            }
+            Output::FailedBeforeStart { reason } | Output::RequestFailed { reason, .. } => {
+                ctx.observe(Observation::RequestFailed { reason });
+            }
+            Output::FailJob { task: _ } => self.on_failure(ctx),
+            Output::Restored { checkpoint, scope: _ } => {
+                self.on_restore_chosen(checkpoint.as_ref(), ctx);
+            }
+            Output::RemovePointer { token, checkpoint } => {
+                let request = Request::RemovePointer { checkpoint };
+                self.request(Waiting::PointerRemoved(token), request, ctx);
+            }
+            Output::Discard { token, kind: _, checkpoint, files, location: _ } => {
+                if let Some(checkpoint) = checkpoint {
+                    ctx.observe(step(Step::X2, checkpoint));
+                }
+                self.discard(token, &files, ctx);
+            }
+            Output::RequestCompleted { .. } | Output::FinalizeFailed { .. } => {}
+            Output::SnapshotCoordinator { .. }
+            | Output::AbortTriggering { .. }
+            | Output::NotifyCoordinatorComplete { .. }
+            | Output::NotifyCoordinatorAborted { .. }
+            | Output::ResetCoordinator { .. } => {
+                unreachable!("this job has no operator coordinators")
+            }
+            Output::AcknowledgeRefused { .. } => {
+                unreachable!("this engine writes no shared files")
+            }
+        }
+    }
+
+    pub(super) fn on_manual_trigger<O: Observer>(
+        &mut self,
+        index: usize,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let kind = self.plan.scenario.manual[index].kind;
+        let request = Some(RequestId(index as u64));
+        self.coordinate(Input::Trigger { request, kind, periodic: false }, ctx);
+    }
+
+    pub(super) fn on_id_drawn<O: Observer>(
+        &mut self,
+        token: Token,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let result = match answer {
+            Ok(Answer::CheckpointId(checkpoint)) => {
+                ctx.observe(Observation::Step {
+                    step: Step::T2,
+                    checkpoint: Some(checkpoint),
+                    subtask: None,
+                });
+                Ok(checkpoint)
+            }
+            Ok(_) | Err(_) => Err(WorkError::Io),
+        };
+        self.coordinate(Input::IdDrawn { token, result }, ctx);
+    }
+
+    pub(super) fn on_acknowledge<O: Observer>(
+        &mut self,
+        execution: u32,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        snapshot: SubtaskSnapshot,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        ctx.observe(Observation::Step {
+            step: Step::A1,
+            checkpoint: Some(checkpoint),
+            subtask: Some(subtask),
+        });
+        let metrics = CheckpointMetrics {
+            sync: snapshot.sync,
+            asynchronous: snapshot.async_part,
+            alignment: snapshot.alignment.map_or(VirtualDuration::ZERO, |it| it.duration),
+            start_delay: snapshot.start_delay,
+            processed: snapshot.alignment.map_or(0, |it| it.bytes),
+            persisted: snapshot
+                .parts
+                .iter()
+                .filter(|part| part.kind == PartKind::Channels)
+                .map(|part| part.nominal)
+                .sum(),
+        };
+        let state = Some(subtask_state(snapshot.parts, snapshot.ended));
+        let attempt = Attempt(execution);
+        let input = Input::Acknowledge { checkpoint, subtask, attempt, state, metrics };
+        self.coordinate(input, ctx);
+    }
+
+    // ---- F2, F3, F4, X2 ----------------------------------------------------------------------
+
+    fn write_metadata<O: Observer>(
+        &mut self,
+        token: Token,
+        checkpoint: &CompletedCheckpoint<SnapshotPayload>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let bytes = metadata_of(&self.plan, checkpoint).encode();
+        let directory = layout::Directory::Checkpoint(checkpoint.id);
+        let path = layout::Path::Metadata(directory).to_string();
+        let nominal = bytes.len() as u64;
+        let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal };
+        let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata };
+        self.request(waiting, request, ctx);
+    }
+
+    pub(super) fn on_metadata_written<O: Observer>(
+        &mut self,
+        token: Token,
+        path: String,
+        size: u64,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let result = match answer {
+            Ok(_) => Ok(FileHandle { path: path.into(), size }),
+            Err(_) => Err(WorkError::Io),
+        };
+        self.coordinate(Input::MetadataWritten { token, result }, ctx);
+    }
+
+    pub(super) fn on_pointer_written<O: Observer>(
+        &mut self,
+        token: Token,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let outcome = match answer {
+            Ok(_) => PointerOutcome::Written,
+            Err(_) => PointerOutcome::Failed,
+        };
+        self.coordinate(Input::PointerWritten { token, outcome }, ctx);
+    }
+
+    fn discard<O: Observer>(
+        &mut self,
+        token: Token,
+        files: &[FileHandle],
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if files.is_empty() {
+            self.inbox.push_back(Input::Discarded { token });
+            return;
+        }
+        self.discards.insert(token, files.len());
+        for file in files {
+            let request = Request::Delete { path: file.path.to_string() };
+            self.request(Waiting::Deleted(token), request, ctx);
+        }
+    }
+
+    pub(super) fn on_deleted<O: Observer>(
+        &mut self,
+        token: Token,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let left = self.discards.get_mut(&token).expect("a discard has files left until it ends");
+        *left -= 1;
+        if *left == 0 {
+            self.discards.remove(&token);
+            self.coordinate(Input::Discarded { token }, ctx);
+        }
+    }
+}
+
+fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload> {
+    let handle = |part: &Part| FileHandle { path: part.path.as_str().into(), size: part.nominal };
+    SubtaskState {
+        private: parts.iter().map(handle).collect(),
+        shared: Vec::new(),
+        payload: SnapshotPayload { parts, ended },
+    }
+}
+
+/// What the coordinator will ask of barriers; for the observation only.
+fn alignment(
+    options: &CheckpointingOptions,
+    kind: cutline::message::SnapshotKind,
+) -> cutline::message::Alignment {
+    use cutline::message::Alignment;
+    if !options.exactly_once {
+        Alignment::AtLeastOnce
+    } else if kind.is_savepoint() || !options.unaligned {
+        Alignment::Aligned
+    } else if options.aligned_timeout.is_zero() {
+        Alignment::Unaligned
+    } else {
+        Alignment::AlignedWithTimeout(options.aligned_timeout)
+    }
+}
+
+pub(super) fn coordinator_config(
+    options: &CheckpointingOptions,
+    store: StoreKind,
+) -> CoordinatorConfig {
+    CoordinatorConfig {
+        max_concurrent: options.max_concurrent as usize,
+        min_pause: options.min_pause,
+        timeout: options.timeout,
+        exactly_once: options.exactly_once,
+        unaligned: options.unaligned,
+        aligned_timeout: Some(options.aligned_timeout).filter(|timeout| !timeout.is_zero()),
+        after_tasks_finish: options.checkpoints_after_tasks_finish,
+        tolerable_failures: Some(u64::from(options.tolerable_failures)),
+        max_retained: options.retained as usize,
+        retention: match options.retention {
+            config::Retention::RetainOnCancellation => Retention::RetainOnCancellation,
+            config::Retention::DeleteOnCancellation => Retention::RetainOnFailure,
+            config::Retention::NoExternalized => Retention::NeverRetainAfterTermination,
+        },
+        store,
+    }
+}
+
+pub(super) fn topology(plan: &Plan) -> Topology {
+    let job = plan.graph.job();
+    let vertex = |(index, operator): (usize, &cutline::job::JobOperator)| Vertex {
+        operator: OperatorId(index as u32),
+        parallelism: operator.parallelism,
+    };
+    let edge = |edge: &cutline::job::Edge| Edge {
+        from: edge.from.index(),
+        to: edge.to.index(),
+        pattern: match edge.partitioner {
+            Partitioner::Forward | Partitioner::Rescale => Pattern::Pointwise,
+            Partitioner::Hash | Partitioner::Rebalance | Partitioner::Broadcast => {
+                Pattern::AllToAll
+            }
+        },
+    };
+    Topology {
+        vertices: job.operators().iter().enumerate().map(vertex).collect(),
+        edges: job.edges().iter().map(edge).collect(),
+    }
+}
+
+fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -> Metadata {
+    let graph = &plan.graph;
+    let mut subtasks = vec![SubtaskMetadata::default(); graph.subtasks()];
+    for finished in &checkpoint.finished {
+        subtasks[finished.index()].finished = true;
+    }
+    for (subtask, state) in &checkpoint.subtasks {
+        let Some(state) = state else { continue };
+        let metadata = &mut subtasks[subtask.index()];
+        metadata.ended = state.payload.ended;
+        for part in &state.payload.parts {
+            let Part { path, bytes, nominal, checksum, .. } = part.clone();
+            let object = StateObject::File(StateHandle { path, bytes, nominal, checksum });
+            match part.kind {
+                PartKind::Operator => metadata.state.push(object),
+                PartKind::Channels => metadata.channels.push(object),
+            }
+        }
+    }
+    let operators = graph.job().operators().iter().enumerate().map(|(index, operator)| {
+        let range = graph.subtasks_of(OperatorId(index as u32));
+        OperatorMetadata {
+            name: operator.name.clone(),
+            max_parallelism: operator.max_parallelism,
+            coordinator: None,
+            subtasks: subtasks[range.start as usize..range.end as usize].to_vec(),
+        }
+    });
+    Metadata {
+        checkpoint: checkpoint.id,
+        kind: checkpoint.kind,
+        timestamp: checkpoint.timestamp,
+        operators: operators.collect(),
+    }
+}
+
+/// A completed checkpoint as its metadata file describes it.
+pub(super) fn retained_from(
+    plan: &Plan,
+    metadata: &Metadata,
+    path: String,
+    size: u64,
+) -> Retained<SnapshotPayload> {
+    let mut subtasks = Vec::new();
+    let mut finished = Vec::new();
+    for (index, operator) in metadata.operators.iter().enumerate() {
+        for (number, subtask) in operator.subtasks.iter().enumerate() {
+            let id = plan.graph.subtask(OperatorId(index as u32), number as u32);
+            if subtask.finished {
+                finished.push(id);
+                continue;
+            }
+            let parts = |kind, objects: &[StateObject]| -> Vec<Part> {
+                objects.iter().filter_map(|object| part_of(kind, number as u32, object)).collect()
+            };
+            let mut all = parts(PartKind::Operator, &subtask.state);
+            all.extend(parts(PartKind::Channels, &subtask.channels));
+            subtasks.push((id, Some(subtask_state(all, subtask.ended))));
+        }
+    }
+    let checkpoint = CompletedCheckpoint {
+        id: metadata.checkpoint,
+        kind: metadata.kind,
+        timestamp: metadata.timestamp,
+        acknowledged_at: VirtualTime::ZERO,
+        retention: coordinator_config(&plan.scenario.checkpointing, StoreKind::Default).retention,
+        unclaimed: false,
+        location: layout::Directory::Checkpoint(metadata.checkpoint).to_string().into(),
+        subtasks,
+        finished,
+        coordinators: Vec::new(),
+    };
+    Retained {
+        checkpoint: Arc::new(checkpoint),
+        metadata: FileHandle { path: path.into(), size },
+    }
+}
+
+fn part_of(kind: PartKind, subtask: u32, object: &StateObject) -> Option<Part> {
+    match object {
+        StateObject::File(handle) => {
+            let StateHandle { path, bytes, nominal, checksum } = handle.clone();
+            Some(Part { kind, subtask, path, bytes, nominal, checksum })
+        }
+        StateObject::Inline { .. } => None,
+    }
+}
+
+/// The inputs that wait for the coordinator while it is being answered.
+pub(super) type Inbox = VecDeque<Input<SnapshotPayload>>;

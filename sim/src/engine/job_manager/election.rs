@@ -1,0 +1,161 @@
+//! A job manager's start: leadership, the completed checkpoints it finds, the task managers.
+
+use cutline::coordinator::Coordinator;
+use cutline::coordinator::completed::{Retained, StoreKind};
+use cutline::ids::CheckpointId;
+use cutline::storage::metadata::Metadata;
+use cutline::storage::registry::ClaimMode;
+use cutline::trigger::policy::PeriodicTimer;
+
+use super::{JobManager, Phase, Registered, Waiting, checkpoints};
+use crate::engine::plan::Plan;
+use crate::engine::{Control, Engine};
+use crate::observe::JobEnd;
+use crate::world::{Answer, Context, Observer, Refusal, Request};
+
+impl JobManager {
+    pub(super) fn on_started<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        self.draws = Some(ctx.streams().stream("job-manager", "delays"));
+        self.request(Waiting::Lead, Request::Lead, ctx);
+        self.on_heartbeat_timer(ctx);
+        for index in 0..self.plan.scenario.manual.len() {
+            let at = self.plan.scenario.manual[index].at;
+            if at >= ctx.now() {
+                self.set_timer(at, Waiting::Manual(index), ctx);
+            }
+        }
+    }
+
+    pub(super) fn on_lead<O: Observer>(
+        &mut self,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match answer {
+            Ok(Answer::Session(session)) => {
+                self.session = session;
+                self.execution.lead(session);
+                self.read_pointers(ctx);
+            }
+            Ok(_) | Err(_) => self.request(Waiting::Lead, Request::Lead, ctx),
+        }
+    }
+
+    pub(super) fn read_pointers<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        self.recovered.clear();
+        self.request(Waiting::Pointers, Request::ReadPointers, ctx);
+    }
+
+    pub(super) fn on_pointers<O: Observer>(
+        &mut self,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match answer {
+            Ok(Answer::Pointers { ended: true, .. }) => {
+                // The former leader had finished the job and died before it said so.
+                self.phase = Phase::Ending(JobEnd::Finished);
+            }
+            Ok(Answer::Pointers { pointers, ended: false }) => {
+                for (checkpoint, path) in pointers {
+                    let waiting = Waiting::Metadata { checkpoint, path: path.clone() };
+                    self.request(waiting, Request::Get { path }, ctx);
+                }
+                self.lead_if_recovered(ctx);
+            }
+            Ok(_) | Err(_) => self.retry_recovery(ctx),
+        }
+    }
+
+    /// Flink: a completed checkpoint that cannot be read fails the recovery, which is tried again;
+    /// it is never passed over in silence.
+    fn retry_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let at = ctx.now() + self.plan.scenario.cluster.heartbeat_interval;
+        self.set_timer(at, Waiting::RetryRecovery, ctx);
+    }
+
+    pub(super) fn on_metadata_read<O: Observer>(
+        &mut self,
+        checkpoint: CheckpointId,
+        path: String,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let metadata = match answer {
+            Ok(Answer::Object { bytes }) => {
+                let size = bytes.len() as u64;
+                Metadata::decode(&bytes).ok().map(|metadata| (metadata, size))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        match metadata {
+            Some((metadata, size)) => {
+                let retained: Retained<_> =
+                    checkpoints::retained_from(&self.plan, &metadata, path, size);
+                self.recovered.insert(checkpoint, retained);
+                self.lead_if_recovered(ctx);
+            }
+            None => self.retry_recovery(ctx),
+        }
+    }
+
+    fn lead_if_recovered<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let reading = self
+            .waiting
+            .values()
+            .any(|waiting| matches!(waiting, Waiting::Metadata { .. } | Waiting::RetryRecovery));
+        if reading || self.coordinator.is_some() {
+            return;
+        }
+        let recovered = std::mem::take(&mut self.recovered).into_values().collect();
+        let options = &self.plan.scenario.checkpointing;
+        let policy = PeriodicTimer::new(
+            options.interval,
+            options.interval_during_backlog,
+            options.min_pause,
+        );
+        let coordinator = Coordinator::new(
+            checkpoints::coordinator_config(options, StoreKind::Default),
+            checkpoints::topology(&self.plan),
+            Vec::new(),
+            Box::new(policy),
+            recovered,
+            ClaimMode::Claim,
+        );
+        self.coordinator =
+            Some(coordinator.expect("the checkpoints of one job agree on its files"));
+        self.phase = Phase::Waiting;
+        self.begin_if_ready(ctx);
+    }
+
+    pub(super) fn on_register<O: Observer>(
+        &mut self,
+        number: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        // A task manager that registers runs nothing: it is a new process, or it has ended its
+        // tasks because it had lost the job manager. What was deployed there is gone.
+        if self.task_managers.contains_key(&number) {
+            self.on_task_manager_lost(number, ctx);
+        }
+        let registered = Registered { heard: ctx.now(), canceling: false };
+        self.task_managers.insert(number, registered);
+        ctx.send(Plan::task_manager(number), Control::Registered);
+        self.begin_if_ready(ctx);
+    }
+
+    pub(super) fn on_heartbeat_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let cluster = &self.plan.scenario.cluster;
+        let (interval, timeout) = (cluster.heartbeat_interval, cluster.heartbeat_timeout);
+        let now = ctx.now();
+        let silent = self.task_managers.iter().filter(|(_, it)| now.since(it.heard) > timeout);
+        let silent: Vec<u32> = silent.map(|(number, _)| *number).collect();
+        for number in silent {
+            self.on_task_manager_lost(number, ctx);
+        }
+        for number in self.task_managers.keys() {
+            ctx.send(Plan::task_manager(*number), Control::Heartbeat);
+        }
+        self.set_timer(now + interval, Waiting::Heartbeat, ctx);
+    }
+}

@@ -1,0 +1,180 @@
+//! The built-in engine: the core's machines mounted on the world as processes.
+//!
+//! One job manager (process 0) and the task managers (1 …). Nothing of the protocol is decided
+//! here; the engine carries messages, reads and writes files, and reports what happens.
+
+mod job_manager;
+mod plan;
+mod shadow;
+mod task_manager;
+
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::message::FailureReason;
+use cutline::task::barrier::AlignmentMetrics;
+use cutline::task::snapshots::PartKind;
+use cutline::task::subtask::{Back, Frame, Mail};
+use cutline::time::{VirtualDuration, VirtualTime};
+
+pub use self::job_manager::JobManager;
+pub use self::plan::{OperatorFactory, Plan};
+pub use self::shadow::Storage;
+pub use self::task_manager::TaskManager;
+
+use crate::world::{Context, Event, Observer, Process};
+
+/// A process of the engine.
+#[derive(Debug)]
+pub enum Engine {
+    /// Process 0.
+    JobManager(Box<JobManager>),
+    /// All others.
+    TaskManager(Box<TaskManager>),
+}
+
+impl Process for Engine {
+    type Control = Control;
+    type Data = Frame;
+    type Back = Back;
+
+    #[inline]
+    fn handle<O: Observer>(&mut self, event: Event<Self>, ctx: &mut Context<'_, Self, O>) {
+        match self {
+            Self::TaskManager(task_manager) => task_manager.handle(event, ctx),
+            Self::JobManager(job_manager) => job_manager.handle(event, ctx),
+        }
+    }
+
+    fn reborn(&self) -> Self {
+        match self {
+            Self::JobManager(job_manager) => Self::JobManager(Box::new(job_manager.reborn())),
+            Self::TaskManager(task_manager) => Self::TaskManager(Box::new(task_manager.reborn())),
+        }
+    }
+}
+
+/// Messages between job manager and task managers.
+#[derive(Clone, Debug)]
+pub enum Control {
+    /// Task manager → job manager: here I am.
+    Register,
+    /// Job manager → task manager: you are known.
+    Registered,
+    /// Job manager → task manager.
+    Heartbeat,
+    /// Task manager → job manager: the answer.
+    Alive,
+    /// Job manager → task manager: run this subtask (R4).
+    Deploy(Box<Deployment>),
+    /// Job manager → task manager: end all tasks of this execution and of older ones (R1).
+    Cancel {
+        /// The execution.
+        execution: u32,
+    },
+    /// Task manager → job manager: none of them is left.
+    Canceled {
+        /// The execution.
+        execution: u32,
+    },
+    /// Job manager → task manager: for the mailbox of a subtask.
+    Mail {
+        /// The execution meant.
+        execution: u32,
+        /// The subtask.
+        subtask: SubtaskId,
+        /// What it says.
+        mail: Mail,
+    },
+    /// Task manager → job manager: news of a subtask.
+    Task {
+        /// Its execution.
+        execution: u32,
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The news.
+        report: Report,
+    },
+    /// Task manager → job manager (B6).
+    Acknowledge {
+        /// Its execution.
+        execution: u32,
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What it has written.
+        snapshot: Box<SubtaskSnapshot>,
+    },
+    /// Task manager → job manager (B6).
+    Decline {
+        /// Its execution.
+        execution: u32,
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: FailureReason,
+    },
+}
+
+/// News of a subtask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It runs.
+    Running,
+    /// It has come to its end.
+    Finished,
+    /// It has failed.
+    Failed,
+}
+
+/// What a task manager needs to run a subtask.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Which execution of the job.
+    pub execution: u32,
+    /// Which subtask.
+    pub subtask: SubtaskId,
+    /// The checkpoint its state comes from; `None`: a first start.
+    pub restored: Option<CheckpointId>,
+    /// The parts of its state.
+    pub parts: Vec<Part>,
+    /// It had finished in the restored checkpoint.
+    pub finished: bool,
+}
+
+/// A file of a subtask's snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What is in it.
+    pub kind: PartKind,
+    /// Index of the subtask that wrote it, within its operator.
+    pub subtask: u32,
+    /// Its path.
+    pub path: String,
+    /// Real bytes.
+    pub bytes: u64,
+    /// Bytes they stand for.
+    pub nominal: u64,
+    /// Checksum of the real bytes.
+    pub checksum: u64,
+}
+
+/// What a subtask has written for a checkpoint, and how that went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubtaskSnapshot {
+    /// The files.
+    pub parts: Vec<Part>,
+    /// Its input had ended: a subtask restored from this has nothing to do.
+    pub ended: bool,
+    /// From the trigger at the coordinator to the first barrier.
+    pub start_delay: VirtualDuration,
+    /// What the alignment cost, if anything was aligned.
+    pub alignment: Option<AlignmentMetrics>,
+    /// Duration of the synchronous part.
+    pub sync: VirtualDuration,
+    /// Duration of the asynchronous part.
+    pub async_part: VirtualDuration,
+    /// When the subtask acknowledged.
+    pub acknowledged_at: VirtualTime,
+}

@@ -1,0 +1,262 @@
+//! What all processes of a job know from the start: the job, its execution graph, its options.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
+use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
+use cutline::operator::{
+    Aggregate, AppendSink, Behaviour, Filter, FlatMap, IdempotentSink, Instance, Join, Map,
+    Operator, Source, SourceOptions, TwoPhaseCommitSink, promises_order,
+};
+use cutline::storage::layout;
+use cutline::storage::metadata::StateHandle;
+use cutline::task::barrier::{BarrierMode, ChannelKind, InputConfig};
+use cutline::task::router::Router;
+use cutline::task::snapshots::PartKind;
+use cutline::task::subtask::{Subtask, SubtaskConfig};
+use cutline::time::VirtualTime;
+
+use super::{Deployment, Part};
+use crate::scenario::model::{OperatorKind, Scenario};
+use crate::world::ProcessId;
+
+/// Makes an operator of the user's own.
+pub type OperatorFactory = Arc<dyn Fn(Instance) -> Box<dyn Operator> + Send + Sync>;
+
+/// A job, ready to be run.
+pub struct Plan {
+    /// What is simulated.
+    pub scenario: Arc<Scenario>,
+    /// Its job, spread over subtasks.
+    pub graph: ExecutionGraph,
+    /// `name[index]` of each subtask.
+    pub subtask_names: Vec<String>,
+    /// Whether order is promised at the input of each operator.
+    ordered: Vec<bool>,
+    custom: BTreeMap<OperatorId, OperatorFactory>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("title", &self.scenario.title).finish_non_exhaustive()
+    }
+}
+
+impl Plan {
+    /// The process of the job manager.
+    pub const JOB_MANAGER: ProcessId = ProcessId(0);
+
+    /// Spreads the job of a scenario over its subtasks. Operators named in `custom` are made by
+    /// their factory.
+    ///
+    /// # Errors
+    /// The job graph cannot run.
+    pub fn new(
+        scenario: Arc<Scenario>,
+        custom: &BTreeMap<String, OperatorFactory>,
+    ) -> Result<Self, JobGraphError> {
+        let job = job_graph(&scenario)?;
+        let behaviours: Vec<Behaviour> =
+            scenario.job.operators.iter().map(|operator| behaviour(&operator.kind)).collect();
+        let ordered = promises_order(&job, &behaviours);
+        let graph = ExecutionGraph::new(job);
+        let subtask_names = (0..graph.subtasks())
+            .map(|subtask| graph.subtask_name(SubtaskId(subtask as u32)))
+            .collect();
+        let custom = scenario
+            .job
+            .operators
+            .iter()
+            .enumerate()
+            .filter_map(|(index, operator)| {
+                let factory = custom.get(&operator.name)?;
+                Some((OperatorId(index as u32), Arc::clone(factory)))
+            })
+            .collect();
+        Ok(Self { scenario, graph, subtask_names, ordered, custom })
+    }
+
+    /// The process of a task manager.
+    pub fn task_manager(number: u32) -> ProcessId {
+        ProcessId(number + 1)
+    }
+
+    /// The number of the task manager in a process; `None` for the job manager.
+    pub fn task_manager_number(process: ProcessId) -> Option<u32> {
+        process.0.checked_sub(1)
+    }
+
+    /// Names of the processes, by which their random streams are keyed.
+    pub fn process_names(&self) -> Vec<String> {
+        let task_managers = 0..self.scenario.cluster.task_managers;
+        std::iter::once("job-manager".to_owned())
+            .chain(task_managers.map(|number| format!("task-manager-{number}")))
+            .collect()
+    }
+
+    /// Whether the job takes checkpoints by itself.
+    pub fn is_checkpointed(&self) -> bool {
+        self.scenario.checkpointing.interval.is_some()
+    }
+
+    /// Whether the digests of an operator's state depend on the order of its records.
+    pub fn is_ordered(&self, operator: OperatorId) -> bool {
+        // At-least-once replays records behind later ones: no order survives that.
+        self.ordered[operator.index()] && self.scenario.checkpointing.exactly_once
+    }
+
+    /// Makes an operator.
+    pub fn operator(&self, instance: Instance) -> Box<dyn Operator> {
+        if let Some(factory) = self.custom.get(&instance.operator) {
+            return factory(instance);
+        }
+        let operator = &self.scenario.job.operators[instance.operator.index()];
+        let state_per_key = operator.state_per_key;
+        match &operator.kind {
+            OperatorKind::Source(source) => Box::new(Source::new(
+                instance,
+                SourceOptions {
+                    splits: source.splits,
+                    records: source.records,
+                    start: VirtualTime::ZERO,
+                    every: source.every,
+                    keys: source.keys,
+                    weight: source.weight,
+                    record_bytes: source.record_bytes,
+                },
+            )),
+            OperatorKind::Map { rekey } => Box::new(Map::new(instance, *rekey)),
+            OperatorKind::Filter { keep_permille } => {
+                Box::new(Filter::new(instance, *keep_permille))
+            }
+            OperatorKind::FlatMap { fanout } => Box::new(FlatMap::new(instance, *fanout)),
+            OperatorKind::KeyedAggregate => {
+                let ordered = self.is_ordered(instance.operator);
+                Box::new(Aggregate::new(instance, ordered, state_per_key))
+            }
+            OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
+            OperatorKind::IdempotentSink => Box::new(IdempotentSink::new(instance)),
+            OperatorKind::TwoPhaseCommitSink => Box::new(TwoPhaseCommitSink::new(instance)),
+            OperatorKind::AtLeastOnceSink => Box::new(AppendSink::new(instance)),
+        }
+    }
+
+    /// One attempt of a subtask, waiting for its state.
+    pub fn subtask_machine(&self, deployment: &Deployment) -> Subtask {
+        let (graph, subtask) = (&self.graph, deployment.subtask);
+        let operator = graph.operator(subtask);
+        let vertex = &graph.job().operators()[operator.index()];
+        let options = &self.scenario.checkpointing;
+        let buffers = &self.scenario.buffers;
+        let instance = Instance {
+            operator,
+            subtask: graph.index_in_operator(subtask),
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            attempt: Attempt(deployment.execution),
+        };
+        // Deviation: channels within a process are treated as remote ones with no latency. Flink
+        // lets a local receiver read the sender's queue; the buffers in between are the same.
+        let gates = graph.gates(subtask);
+        let remote = |channels: u32| vec![ChannelKind::Remote; channels as usize];
+        let mode = if options.exactly_once {
+            BarrierMode::ExactlyOnce { unaligned: options.unaligned }
+        } else {
+            BarrierMode::AtLeastOnce
+        };
+        let config = SubtaskConfig {
+            input: InputConfig {
+                mode,
+                checkpoints_after_finish: options.checkpoints_after_tasks_finish,
+                gates: gates.iter().map(|gate| remote(gate.channels.len() as u32)).collect(),
+            },
+            gate_inputs: gates.iter().map(|gate| gate.input).collect(),
+            exclusive_buffers: buffers.buffers_per_channel,
+            floating_buffers: buffers.floating_per_gate,
+            output_edges: graph
+                .output_edges(subtask)
+                .iter()
+                .map(|edge| edge.channels.len() as u32)
+                .collect(),
+            buffers_per_subpartition: buffers.max_per_subpartition,
+            waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
+                && self.is_checkpointed(),
+            finished_on_restore: deployment.finished,
+        };
+        let router = Router::new(graph.output_edges(subtask), instance.subtask);
+        Subtask::new(config, self.operator(instance), router)
+    }
+
+    /// The file of a part of a snapshot. Its name holds the attempt: two attempts never write the
+    /// same file.
+    pub fn part(
+        &self,
+        checkpoint: CheckpointId,
+        subtask: SubtaskId,
+        execution: u32,
+        kind: PartKind,
+        bytes: &[u8],
+        nominal: u64,
+    ) -> Part {
+        let index = self.graph.index_in_operator(subtask);
+        let name = layout::PartName {
+            operator: self.graph.operator(subtask),
+            subtask: index,
+            attempt: Attempt(execution),
+            number: checkpoint.0,
+            part: match kind {
+                PartKind::Operator => layout::Part::State,
+                PartKind::Channels => layout::Part::Channels,
+            },
+        };
+        let path = layout::Path::Part(layout::Directory::Checkpoint(checkpoint), name).to_string();
+        let StateHandle { path, bytes, nominal, checksum } = StateHandle::new(path, bytes, nominal);
+        Part { kind, subtask: index, path, bytes, nominal, checksum }
+    }
+}
+
+/// The job graph of a scenario.
+///
+/// # Errors
+/// It cannot run.
+pub fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
+    let operators = scenario
+        .job
+        .operators
+        .iter()
+        .map(|operator| JobOperator {
+            name: operator.name.clone(),
+            parallelism: operator.parallelism,
+            max_parallelism: operator.max_parallelism,
+        })
+        .collect();
+    let edges = scenario
+        .job
+        .edges
+        .iter()
+        .map(|edge| Edge {
+            from: OperatorId(edge.from as u32),
+            to: OperatorId(edge.to as u32),
+            input: edge.input,
+            partitioner: edge.partitioner,
+        })
+        .collect();
+    JobGraph::new(operators, edges)
+}
+
+fn behaviour(kind: &OperatorKind) -> Behaviour {
+    match kind {
+        OperatorKind::Source(_) => Behaviour::Source,
+        OperatorKind::Map { rekey: Some(_) } => Behaviour::ChangesKey,
+        OperatorKind::Join => Behaviour::Joins,
+        OperatorKind::Map { rekey: None }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::IdempotentSink
+        | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::AtLeastOnceSink => Behaviour::KeepsKey,
+    }
+}
