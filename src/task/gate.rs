@@ -269,3 +269,133 @@ impl<B: Copy> Gates<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REMOTE: ChannelKind = ChannelKind::Remote;
+
+    fn polled(gates: &mut Gates<u32>, gate: u32) -> Option<(u32, u32)> {
+        let (channel, arrival) = gates.poll(GateId(gate))?;
+        gates.check(channel);
+        match arrival.queued {
+            Queued::Element(Element::Buffer(buffer)) => Some((channel.0, buffer)),
+            other => panic!("only buffers were delivered, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_closed_channel_takes_nothing() {
+        let mut gates = Gates::new(&[vec![REMOTE; 2]]);
+        gates.deliver(InputChannel(0), Element::Buffer(1), false);
+        gates.close(InputChannel(0));
+        assert_eq!(
+            gates.deliver(InputChannel(0), Element::Buffer(2), true),
+            None
+        );
+        assert_eq!(gates.buffers(InputChannel(0)), 0);
+        assert!(!gates.has_input());
+        assert_eq!(gates.open(), 1);
+        assert!(gates.is_closed(InputChannel(0)));
+    }
+
+    /// A gate as one would write it without a thought for speed.
+    #[derive(Default)]
+    struct Model {
+        priority: Vec<Vec<u32>>,
+        normal: Vec<Vec<u32>>,
+        first: Vec<usize>,
+        ready: Vec<usize>,
+    }
+
+    impl Model {
+        fn deliver(&mut self, channel: usize, number: u32, priority: bool) {
+            let empty = self.priority[channel].is_empty() && self.normal[channel].is_empty();
+            if priority {
+                self.priority[channel].push(number);
+                self.raise(channel);
+            } else {
+                self.normal[channel].push(number);
+            }
+            if empty && !self.first.contains(&channel) {
+                self.ready.push(channel);
+            }
+        }
+
+        fn raise(&mut self, channel: usize) {
+            if !self.first.contains(&channel) {
+                self.ready.retain(|&other| other != channel);
+                self.first.push(channel);
+            }
+        }
+
+        fn bring_forward(&mut self, channel: usize, number: u32) {
+            self.normal[channel].retain(|&other| other != number);
+            self.priority[channel].push(number);
+            self.raise(channel);
+        }
+
+        fn poll(&mut self) -> Option<(u32, u32)> {
+            let line = if self.first.is_empty() {
+                &mut self.ready
+            } else {
+                &mut self.first
+            };
+            let channel = (!line.is_empty()).then(|| line.remove(0))?;
+            let (priority, normal) = (&mut self.priority[channel], &mut self.normal[channel]);
+            let number = if priority.is_empty() {
+                normal.remove(0)
+            } else {
+                priority.remove(0)
+            };
+            if !priority.is_empty() {
+                self.first.push(channel);
+            } else if !normal.is_empty() {
+                self.ready.push(channel);
+            }
+            Some((channel as u32, number))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn channels_take_turns_as_in_the_model(
+            script in prop::collection::vec((0u8..10, 0u32..4), 0..200),
+        ) {
+            // The second of two gates, so that numbers of channels and gates are not the same.
+            let mut gates = Gates::new(&[vec![REMOTE; 2], vec![REMOTE; 4]]);
+            let mut model = Model { priority: vec![vec![]; 4], normal: vec![vec![]; 4], ..Model::default() };
+            for (choice, channel) in script {
+                let (place, id) = (channel as usize, InputChannel(2 + channel));
+                match choice {
+                    0..=4 => {
+                        let number = gates.channels[id.index()].delivered as u32;
+                        gates.deliver(id, Element::Buffer(number), choice == 4);
+                        model.deliver(place, number, choice == 4);
+                    }
+                    5 => if let Some(&number) = model.normal[place].last() {
+                        gates.bring_forward(id, ArrivalNumber(u64::from(number)));
+                        model.bring_forward(place, number);
+                    },
+                    _ => {
+                        let expected = model.poll().map(|(channel, number)| (2 + channel, number));
+                        prop_assert_eq!(polled(&mut gates, 1), expected);
+                    }
+                }
+                gates.check(id);
+                prop_assert_eq!(gates.is_empty(GateId(1)), !gates.has_input());
+                let waiting = model.priority[place].len() + model.normal[place].len();
+                prop_assert_eq!(gates.buffers(id) as usize, waiting);
+                prop_assert_eq!(gates.queued(id).count(), waiting);
+            }
+            while let Some((channel, number)) = model.poll() {
+                prop_assert_eq!(polled(&mut gates, 1), Some((2 + channel, number)));
+            }
+            prop_assert_eq!(polled(&mut gates, 1), None);
+            prop_assert!(!gates.has_input());
+        }
+    }
+}

@@ -426,3 +426,6 @@ impl<B: Payload> InputHandler<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
