@@ -45,6 +45,17 @@ pub(crate) struct Arrival<B> {
     pub(crate) queued: Queued<B>,
 }
 
+impl<B: Copy> Arrival<B> {
+    /// The data, if it is a buffer that waits.
+    #[inline]
+    pub(crate) fn buffer(&self) -> Option<B> {
+        match &self.queued {
+            Queued::Element(element) => element.buffer(),
+            Queued::Announcement(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Channel<B> {
     queue: PrioritizedDeque<Arrival<B>>,
@@ -191,22 +202,31 @@ impl<B: Copy> Gates<B> {
         self.queue_with_priority(channel, barrier, true);
     }
 
-    /// Takes one element from the channel whose turn it is.
+    /// The channel that a poll of this gate reads.
     #[inline]
-    pub(crate) fn poll(&mut self, gate: GateId) -> Option<(InputChannel, Arrival<B>)> {
-        let channel = self.turns.front(gate)?;
+    pub(crate) fn next(&self, gate: GateId) -> Option<InputChannel> {
+        self.turns.front(gate)
+    }
+
+    /// Takes the first element of the channel whose turn it is, if that is a data buffer.
+    #[inline]
+    pub(crate) fn poll_buffer(&mut self, channel: InputChannel) -> Option<B> {
         let source = &mut self.channels[channel.index()];
-        let arrival = source
-            .queue
-            .pop()
-            .expect("a channel in line holds an element");
-        source.buffers -= u32::from(matches!(
-            arrival.queued,
-            Queued::Element(Element::Buffer(_))
-        ));
+        let buffer = source.queue.pop_as(Arrival::buffer)?;
+        source.buffers -= 1;
         self.turns.remove(channel);
         self.stand(channel);
-        Some((channel, arrival))
+        Some(buffer)
+    }
+
+    /// Takes the first element of the channel whose turn it is, which is no data buffer.
+    pub(crate) fn poll_event(&mut self, channel: InputChannel) -> Arrival<B> {
+        let queue = &mut self.channels[channel.index()].queue;
+        let arrival = queue.pop().expect("a channel in line holds an element");
+        assert!(arrival.buffer().is_none());
+        self.turns.remove(channel);
+        self.stand(channel);
+        arrival
     }
 
     /// Closes a channel whose end of partition was polled, and drops what it still holds.
@@ -279,12 +299,12 @@ mod tests {
     const REMOTE: ChannelKind = ChannelKind::Remote;
 
     fn polled(gates: &mut Gates<u32>, gate: u32) -> Option<(u32, u32)> {
-        let (channel, arrival) = gates.poll(GateId(gate))?;
+        let channel = gates.next(GateId(gate))?;
+        let buffer = gates
+            .poll_buffer(channel)
+            .expect("only buffers were delivered");
         gates.check(channel);
-        match arrival.queued {
-            Queued::Element(Element::Buffer(buffer)) => Some((channel.0, buffer)),
-            other => panic!("only buffers were delivered, not {other:?}"),
-        }
+        Some((channel.0, buffer))
     }
 
     #[test]

@@ -110,10 +110,22 @@ impl<B: Payload> Subpartition<B> {
     /// Takes one input and appends what is to be done about it.
     #[inline]
     pub fn handle(&mut self, input: Input<B>, out: &mut Vec<Output<B>>) {
+        if let Input::Poll = input {
+            return self.on_poll(out);
+        }
         let available = self.is_available();
         match input {
-            Input::Push { element, priority } => self.on_push(element, priority, out),
-            Input::Poll => return self.on_poll(out),
+            // Data first: almost everything is data, and nothing but the buffer must be copied.
+            Input::Push {
+                element: Element::Buffer(buffer),
+                priority,
+            } => {
+                assert!(!priority, "data has no priority");
+                self.buffers += 1;
+                self.queue.push(Element::Buffer(buffer));
+            }
+            Input::Push { element, priority } => self.on_event(element, priority, out),
+            Input::Poll => {}
             Input::Credit(more) => self.credit = self.credit.map(|credit| credit + more),
             Input::Resume => self.stopped = false,
             Input::AlignedBarrierTimeout(checkpoint) => self.on_barrier_timeout(checkpoint, out),
@@ -168,27 +180,18 @@ impl<B: Payload> Subpartition<B> {
         self.queue.iter()
     }
 
-    #[inline]
-    fn on_push(&mut self, element: Element<B>, priority: bool, out: &mut Vec<Output<B>>) {
-        match element {
-            Element::Buffer(_) => {
-                assert!(!priority, "data has no priority");
-                self.buffers += 1;
-                self.queue.push(element);
-            }
-            Element::Barrier(barrier) => self.on_push_barrier(barrier, priority, out),
-            Element::CancelMarker(_) | Element::EndOfData | Element::EndOfPartition => {
-                self.enqueue(element, priority);
-            }
+    fn on_event(&mut self, event: Element<B>, priority: bool, out: &mut Vec<Output<B>>) {
+        match event {
+            Element::Barrier(barrier) => self.on_barrier(barrier, priority, out),
+            Element::Buffer(_)
+            | Element::CancelMarker(_)
+            | Element::EndOfData
+            | Element::EndOfPartition => self.enqueue(event, priority),
         }
+        self.check();
     }
 
-    fn on_push_barrier(
-        &mut self,
-        barrier: CheckpointBarrier,
-        priority: bool,
-        out: &mut Vec<Output<B>>,
-    ) {
+    fn on_barrier(&mut self, barrier: CheckpointBarrier, priority: bool, out: &mut Vec<Output<B>>) {
         let unaligned = barrier.options.alignment == Alignment::Unaligned;
         assert_eq!(
             priority, unaligned,
@@ -206,7 +209,6 @@ impl<B: Payload> Subpartition<B> {
             }
             Alignment::Aligned | Alignment::AtLeastOnce => {}
         }
-        self.check();
     }
 
     #[inline]
@@ -214,27 +216,40 @@ impl<B: Payload> Subpartition<B> {
         if !self.is_available() {
             return;
         }
-        let priority = self.queue.has_priority();
+        match self.queue.pop_as(Element::buffer) {
+            Some(buffer) => self.send_buffer(buffer, out),
+            None => self.send_event(out),
+        }
+    }
+
+    #[inline]
+    fn send_buffer(&mut self, buffer: B, out: &mut Vec<Output<B>>) {
         let was_full = self.is_full();
-        let Some(element) = self.queue.pop() else {
-            return;
-        };
-        match element {
-            Element::Buffer(_) => {
-                self.buffers -= 1;
-                self.credit = self.credit.map(|credit| credit - 1);
-            }
-            Element::Barrier(barrier) => self.on_barrier_sent(&barrier, out),
-            Element::CancelMarker(_) | Element::EndOfData | Element::EndOfPartition => {}
+        self.buffers -= 1;
+        self.credit = self.credit.map(|credit| credit - 1);
+        out.push(Output::Send {
+            element: Element::Buffer(buffer),
+            priority: false,
+            backlog: self.backlog(),
+        });
+        if was_full && !self.is_full() {
+            out.push(Output::Writable);
+        }
+    }
+
+    #[cold]
+    fn send_event(&mut self, out: &mut Vec<Output<B>>) {
+        let priority = self.queue.has_priority();
+        let element = self.queue.pop().expect("what is available is queued");
+        if let Element::Barrier(barrier) = element {
+            self.on_barrier_sent(&barrier, out);
         }
         out.push(Output::Send {
             element,
             priority,
             backlog: self.backlog(),
         });
-        if was_full && !self.is_full() {
-            out.push(Output::Writable);
-        }
+        self.check();
     }
 
     fn on_barrier_timeout(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<B>>) {

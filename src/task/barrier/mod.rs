@@ -213,11 +213,20 @@ impl<B: Payload> InputHandler<B> {
     #[inline]
     pub fn handle(&mut self, now: VirtualTime, input: Input<B>, out: &mut Vec<Output<B>>) {
         match input {
+            // Data first: almost everything is data, and nothing but the buffer must be copied.
+            Input::Deliver {
+                channel,
+                element: Element::Buffer(buffer),
+                priority,
+            } => {
+                assert!(!priority, "data has no priority");
+                self.on_buffer(channel, buffer, out);
+            }
             Input::Deliver {
                 channel,
                 element,
                 priority,
-            } => self.on_deliver(channel, element, priority, out),
+            } => self.on_event(channel, element, priority),
             Input::Poll { gate } => self.on_poll(now, gate, out),
             Input::Timeout => self.on_timeout(now, out),
         }
@@ -266,32 +275,22 @@ impl<B: Payload> InputHandler<B> {
     }
 
     #[inline]
-    fn on_deliver(
-        &mut self,
-        channel: InputChannel,
-        element: Element<B>,
-        priority: bool,
-        out: &mut Vec<Output<B>>,
-    ) {
-        let Some(number) = self.gates.deliver(channel, element, priority) else {
-            return;
-        };
-        match element {
-            Element::Buffer(buffer) if self.capture.is_active() => {
-                if self.gates.is_remote(channel) {
-                    self.persist(channel, buffer, out);
-                }
+    fn on_buffer(&mut self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
+        let delivered = self.gates.deliver(channel, Element::Buffer(buffer), false);
+        if self.capture.is_active() && delivered.is_some() && self.gates.is_remote(channel) {
+            self.persist(channel, buffer, out);
+        }
+        self.check_channel(channel);
+    }
+
+    fn on_event(&mut self, channel: InputChannel, event: Element<B>, priority: bool) {
+        if let Some(number) = self.gates.deliver(channel, event, priority)
+            && let Element::Barrier(barrier) = event
+        {
+            assert!(priority || barrier.options.alignment != Alignment::Unaligned);
+            if self.gates.is_remote(channel) {
+                self.on_remote_barrier(channel, barrier, number);
             }
-            Element::Barrier(barrier) => {
-                assert!(priority || barrier.options.alignment != Alignment::Unaligned);
-                if self.gates.is_remote(channel) {
-                    self.on_remote_barrier(channel, barrier, number);
-                }
-            }
-            Element::Buffer(_)
-            | Element::CancelMarker(_)
-            | Element::EndOfData
-            | Element::EndOfPartition => {}
         }
         self.check_channel(channel);
     }
@@ -311,18 +310,12 @@ impl<B: Payload> InputHandler<B> {
 
     #[inline]
     fn on_poll(&mut self, now: VirtualTime, gate: GateId, out: &mut Vec<Output<B>>) {
-        let Some((channel, arrival)) = self.gates.poll(gate) else {
+        let Some(channel) = self.gates.next(gate) else {
             return;
         };
-        match arrival.queued {
-            Queued::Element(Element::Buffer(buffer)) => self.on_polled_buffer(channel, buffer, out),
-            Queued::Element(event) => self.on_polled_event(now, channel, event, out),
-            Queued::Announcement(barrier) => {
-                out.push(Output::Announcement { channel, barrier });
-                let (handler, mut cx) = self.parts(now, out);
-                handler.on_announcement(&mut cx, channel, &barrier, arrival.number);
-                self.check();
-            }
+        match self.gates.poll_buffer(channel) {
+            Some(buffer) => self.on_polled_buffer(channel, buffer, out),
+            None => self.on_polled_event(now, channel, out),
         }
         self.check_channel(channel);
     }
@@ -336,16 +329,22 @@ impl<B: Payload> InputHandler<B> {
         }
     }
 
+    #[cold]
     fn on_polled_event(
         &mut self,
         now: VirtualTime,
         channel: InputChannel,
-        event: Element<B>,
         out: &mut Vec<Output<B>>,
     ) {
-        match event {
-            Element::Buffer(buffer) => self.on_polled_buffer(channel, buffer, out),
-            Element::Barrier(barrier) => {
+        let arrival = self.gates.poll_event(channel);
+        match arrival.queued {
+            Queued::Announcement(barrier) => {
+                out.push(Output::Announcement { channel, barrier });
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_announcement(&mut cx, channel, &barrier, arrival.number);
+            }
+            Queued::Element(Element::Buffer(_)) => unreachable!("buffers are polled as such"),
+            Queued::Element(Element::Barrier(barrier)) => {
                 out.push(Output::Barrier { channel, barrier });
                 if !self.gates.is_remote(channel) {
                     self.capture.on_barrier(channel, barrier.checkpoint, None);
@@ -353,7 +352,7 @@ impl<B: Payload> InputHandler<B> {
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_barrier(&mut cx, channel, &barrier);
             }
-            Element::CancelMarker(checkpoint) => {
+            Queued::Element(Element::CancelMarker(checkpoint)) => {
                 out.push(Output::CancelMarker {
                     channel,
                     checkpoint,
@@ -361,8 +360,8 @@ impl<B: Payload> InputHandler<B> {
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_cancel_marker(&mut cx, channel, checkpoint);
             }
-            Element::EndOfData => out.push(Output::EndOfData { channel }),
-            Element::EndOfPartition => {
+            Queued::Element(Element::EndOfData) => out.push(Output::EndOfData { channel }),
+            Queued::Element(Element::EndOfPartition) => {
                 out.push(Output::EndOfPartition { channel });
                 self.gates.close(channel);
                 let (handler, mut cx) = self.parts(now, out);
