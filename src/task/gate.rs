@@ -16,11 +16,13 @@ use crate::task::turns::{Line, Turns};
 /// Where the sender of a channel runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelKind {
-    /// In the same process. Flink: `LocalInputChannel`.
+    /// In the same process. Flink: `LocalInputChannel`, which keeps nothing of its own but reads
+    /// its sender's queue. So what a barrier overtakes here is persisted by the sender, and only
+    /// buffers polled while the capture waits are persisted here; a local sender must not hand
+    /// over what it would have to persist.
     Local,
-    /// Behind the network. Flink: `RemoteInputChannel`. Only these announce barriers that may
-    /// turn unaligned, and only their received buffers are in-flight data of the receiver: what
-    /// waits for a local channel is still the sender's.
+    /// Behind the network. Flink: `RemoteInputChannel`. Announces barriers that may turn
+    /// unaligned, and persists the received buffers that a barrier overtakes.
     Remote,
 }
 

@@ -12,7 +12,7 @@
 //! Order of outputs: the polled element first, then what it caused, in the order of cause.
 
 use crate::ids::{CheckpointId, GateId, InputChannel};
-use crate::message::{Alignment, CheckpointBarrier, Element, Payload};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, Payload};
 use crate::task::gate::{ArrivalNumber, Gates};
 use crate::time::{VirtualDuration, VirtualTime};
 
@@ -173,19 +173,30 @@ pub enum Cut {
     Unaligned,
 }
 
-/// Why a task gives up a checkpoint.
+/// Why a task gives up a checkpoint. The coordinator hears it as a [`FailureReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbortReason {
-    /// A cancellation marker came. Flink: `CHECKPOINT_DECLINED_ON_CANCELLATION_BARRIER`.
+    /// A cancellation marker came.
     Cancelled,
-    /// A newer barrier came meanwhile. Flink: `CHECKPOINT_DECLINED_SUBSUMED`.
+    /// A newer barrier came meanwhile.
     Subsumed,
-    /// A channel ended, and checkpoints after that are off. Flink:
-    /// `CHECKPOINT_DECLINED_INPUT_END_OF_STREAM`.
+    /// A channel ended, and checkpoints after that are off.
     EndOfInput,
     /// A channel has already received a newer barrier, so that its in-flight data can no longer
-    /// be told. Flink: `CHECKPOINT_SUBSUMED`, from `ChannelStatePersister#startPersisting`.
+    /// be told.
     Overtaken,
+}
+
+impl From<AbortReason> for FailureReason {
+    /// As the barrier handlers, and for `Overtaken` the input channels, of Flink name them.
+    fn from(reason: AbortReason) -> Self {
+        match reason {
+            AbortReason::Cancelled => Self::CheckpointDeclinedOnCancellationBarrier,
+            AbortReason::Subsumed => Self::CheckpointDeclinedSubsumed,
+            AbortReason::EndOfInput => Self::CheckpointDeclinedInputEndOfStream,
+            AbortReason::Overtaken => Self::CheckpointSubsumed,
+        }
+    }
 }
 
 /// The input side of one task.
@@ -210,7 +221,8 @@ impl<B: Payload> InputHandler<B> {
     }
 
     /// Takes one input and appends what is to be done about it.
-    #[inline]
+    // A caller knows which input it gives; inlined, nothing of the others is left there.
+    #[inline(always)]
     pub fn handle(&mut self, now: VirtualTime, input: Input<B>, out: &mut Vec<Output<B>>) {
         match input {
             // Data first: almost everything is data, and nothing but the buffer must be copied.
@@ -283,6 +295,7 @@ impl<B: Payload> InputHandler<B> {
         self.check_channel(channel);
     }
 
+    #[cold]
     fn on_event(&mut self, channel: InputChannel, event: Element<B>, priority: bool) {
         if let Some(number) = self.gates.deliver(channel, event, priority)
             && let Element::Barrier(barrier) = event
@@ -371,6 +384,7 @@ impl<B: Payload> InputHandler<B> {
         self.check();
     }
 
+    #[cold]
     fn on_timeout(&mut self, now: VirtualTime, out: &mut Vec<Output<B>>) {
         let (handler, mut cx) = self.parts(now, out);
         handler.on_timeout(&mut cx);
@@ -378,6 +392,7 @@ impl<B: Payload> InputHandler<B> {
     }
 
     /// A buffer came in while some capture waits for barriers.
+    #[cold]
     fn persist(&self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
         if let Some(checkpoint) = self.capture.persists(channel) {
             out.push(Output::Persist {
