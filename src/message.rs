@@ -112,6 +112,19 @@ pub enum Element<B> {
     EndOfPartition,
 }
 
+impl<B: Copy> Element<B> {
+    /// The data, if it is a buffer.
+    #[inline]
+    pub fn buffer(&self) -> Option<B> {
+        match self {
+            Self::Buffer(buffer) => Some(*buffer),
+            Self::Barrier(_) | Self::CancelMarker(_) | Self::EndOfData | Self::EndOfPartition => {
+                None
+            }
+        }
+    }
+}
+
 /// Data as the protocol sees it: something with a size.
 pub trait Payload: Copy + fmt::Debug {
     /// Bytes it occupies in a network buffer.

@@ -16,11 +16,13 @@ use crate::task::turns::{Line, Turns};
 /// Where the sender of a channel runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelKind {
-    /// In the same process. Flink: `LocalInputChannel`.
+    /// In the same process. Flink: `LocalInputChannel`, which keeps nothing of its own but reads
+    /// its sender's queue. So what a barrier overtakes here is persisted by the sender, and only
+    /// buffers polled while the capture waits are persisted here; a local sender must not hand
+    /// over what it would have to persist.
     Local,
-    /// Behind the network. Flink: `RemoteInputChannel`. Only these announce barriers that may
-    /// turn unaligned, and only their received buffers are in-flight data of the receiver: what
-    /// waits for a local channel is still the sender's.
+    /// Behind the network. Flink: `RemoteInputChannel`. Announces barriers that may turn
+    /// unaligned, and persists the received buffers that a barrier overtakes.
     Remote,
 }
 
@@ -43,6 +45,17 @@ pub enum Queued<B> {
 pub(crate) struct Arrival<B> {
     pub(crate) number: ArrivalNumber,
     pub(crate) queued: Queued<B>,
+}
+
+impl<B: Copy> Arrival<B> {
+    /// The data, if it is a buffer that waits.
+    #[inline]
+    pub(crate) fn buffer(&self) -> Option<B> {
+        match &self.queued {
+            Queued::Element(element) => element.buffer(),
+            Queued::Announcement(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -197,22 +210,31 @@ impl<B: Copy> Gates<B> {
         self.queue_with_priority(channel, barrier, true);
     }
 
-    /// Takes one element from the channel whose turn it is.
+    /// The channel that a poll of this gate reads.
     #[inline]
-    pub(crate) fn poll(&mut self, gate: GateId) -> Option<(InputChannel, Arrival<B>)> {
-        let channel = self.turns.front(gate)?;
+    pub(crate) fn next(&self, gate: GateId) -> Option<InputChannel> {
+        self.turns.front(gate)
+    }
+
+    /// Takes the first element of the channel whose turn it is, if that is a data buffer.
+    #[inline]
+    pub(crate) fn poll_buffer(&mut self, channel: InputChannel) -> Option<B> {
         let source = &mut self.channels[channel.index()];
-        let arrival = source
-            .queue
-            .pop()
-            .expect("a channel in line holds an element");
-        source.buffers -= u32::from(matches!(
-            arrival.queued,
-            Queued::Element(Element::Buffer(_))
-        ));
+        let buffer = source.queue.pop_as(Arrival::buffer)?;
+        source.buffers -= 1;
         self.turns.remove(channel);
         self.stand(channel);
-        Some((channel, arrival))
+        Some(buffer)
+    }
+
+    /// Takes the first element of the channel whose turn it is, which is no data buffer.
+    pub(crate) fn poll_event(&mut self, channel: InputChannel) -> Arrival<B> {
+        let queue = &mut self.channels[channel.index()].queue;
+        let arrival = queue.pop().expect("a channel in line holds an element");
+        assert!(arrival.buffer().is_none());
+        self.turns.remove(channel);
+        self.stand(channel);
+        arrival
     }
 
     /// Closes a channel whose end of partition was polled, and drops what it still holds.
@@ -272,6 +294,136 @@ impl<B: Copy> Gates<B> {
         if let Some(front) = front {
             assert!(!front.is_empty());
             assert!(front.has_priority() || !queue.has_priority());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REMOTE: ChannelKind = ChannelKind::Remote;
+
+    fn polled(gates: &mut Gates<u32>, gate: u32) -> Option<(u32, u32)> {
+        let channel = gates.next(GateId(gate))?;
+        let buffer = gates
+            .poll_buffer(channel)
+            .expect("only buffers were delivered");
+        gates.check(channel);
+        Some((channel.0, buffer))
+    }
+
+    #[test]
+    fn a_closed_channel_takes_nothing() {
+        let mut gates = Gates::new(&[vec![REMOTE; 2]]);
+        gates.deliver(InputChannel(0), Element::Buffer(1), false);
+        gates.close(InputChannel(0));
+        assert_eq!(
+            gates.deliver(InputChannel(0), Element::Buffer(2), true),
+            None
+        );
+        assert_eq!(gates.buffers(InputChannel(0)), 0);
+        assert!(!gates.has_input());
+        assert_eq!(gates.open(), 1);
+        assert!(gates.is_closed(InputChannel(0)));
+    }
+
+    /// A gate as one would write it without a thought for speed.
+    #[derive(Default)]
+    struct Model {
+        priority: Vec<Vec<u32>>,
+        normal: Vec<Vec<u32>>,
+        first: Vec<usize>,
+        ready: Vec<usize>,
+    }
+
+    impl Model {
+        fn deliver(&mut self, channel: usize, number: u32, priority: bool) {
+            let empty = self.priority[channel].is_empty() && self.normal[channel].is_empty();
+            if priority {
+                self.priority[channel].push(number);
+                self.raise(channel);
+            } else {
+                self.normal[channel].push(number);
+            }
+            if empty && !self.first.contains(&channel) {
+                self.ready.push(channel);
+            }
+        }
+
+        fn raise(&mut self, channel: usize) {
+            if !self.first.contains(&channel) {
+                self.ready.retain(|&other| other != channel);
+                self.first.push(channel);
+            }
+        }
+
+        fn bring_forward(&mut self, channel: usize, number: u32) {
+            self.normal[channel].retain(|&other| other != number);
+            self.priority[channel].push(number);
+            self.raise(channel);
+        }
+
+        fn poll(&mut self) -> Option<(u32, u32)> {
+            let line = if self.first.is_empty() {
+                &mut self.ready
+            } else {
+                &mut self.first
+            };
+            let channel = (!line.is_empty()).then(|| line.remove(0))?;
+            let (priority, normal) = (&mut self.priority[channel], &mut self.normal[channel]);
+            let number = if priority.is_empty() {
+                normal.remove(0)
+            } else {
+                priority.remove(0)
+            };
+            if !priority.is_empty() {
+                self.first.push(channel);
+            } else if !normal.is_empty() {
+                self.ready.push(channel);
+            }
+            Some((channel as u32, number))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn channels_take_turns_as_in_the_model(
+            script in prop::collection::vec((0u8..10, 0u32..4), 0..200),
+        ) {
+            // The second of two gates, so that numbers of channels and gates are not the same.
+            let mut gates = Gates::new(&[vec![REMOTE; 2], vec![REMOTE; 4]]);
+            let mut model = Model { priority: vec![vec![]; 4], normal: vec![vec![]; 4], ..Model::default() };
+            for (choice, channel) in script {
+                let (place, id) = (channel as usize, InputChannel(2 + channel));
+                match choice {
+                    0..=4 => {
+                        let number = gates.channels[id.index()].delivered as u32;
+                        gates.deliver(id, Element::Buffer(number), choice == 4);
+                        model.deliver(place, number, choice == 4);
+                    }
+                    5 => if let Some(&number) = model.normal[place].last() {
+                        gates.bring_forward(id, ArrivalNumber(u64::from(number)));
+                        model.bring_forward(place, number);
+                    },
+                    _ => {
+                        let expected = model.poll().map(|(channel, number)| (2 + channel, number));
+                        prop_assert_eq!(polled(&mut gates, 1), expected);
+                    }
+                }
+                gates.check(id);
+                prop_assert_eq!(gates.is_empty(GateId(1)), !gates.has_input());
+                let waiting = model.priority[place].len() + model.normal[place].len();
+                prop_assert_eq!(gates.buffers(id) as usize, waiting);
+                prop_assert_eq!(gates.queued(id).count(), waiting);
+            }
+            while let Some((channel, number)) = model.poll() {
+                prop_assert_eq!(polled(&mut gates, 1), Some((2 + channel, number)));
+            }
+            prop_assert_eq!(polled(&mut gates, 1), None);
+            prop_assert!(!gates.has_input());
         }
     }
 }

@@ -67,6 +67,15 @@ impl<T> PrioritizedDeque<T> {
         item
     }
 
+    /// Takes the first element if `take` makes something of it; so it is read in place, and only
+    /// what is made of it is copied.
+    #[inline]
+    pub(crate) fn pop_as<R>(&mut self, take: impl FnOnce(&T) -> Option<R>) -> Option<R> {
+        let made = take(self.items.front()?)?;
+        self.pop();
+        Some(made)
+    }
+
     /// Takes the first element of the normal part that `wanted` accepts.
     pub(crate) fn take_normal(&mut self, wanted: impl FnMut(&T) -> bool) -> Option<T> {
         let place = self.normal().position(wanted)?;

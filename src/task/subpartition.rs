@@ -108,12 +108,26 @@ impl<B: Payload> Subpartition<B> {
     }
 
     /// Takes one input and appends what is to be done about it.
-    #[inline]
+    // A caller knows which input it gives; inlined, nothing of the others is left there.
+    #[inline(always)]
     pub fn handle(&mut self, input: Input<B>, out: &mut Vec<Output<B>>) {
         let available = self.is_available();
         match input {
-            Input::Push { element, priority } => self.on_push(element, priority, out),
-            Input::Poll => return self.on_poll(out),
+            // Data first: almost everything is data, and nothing but the buffer must be copied.
+            Input::Push {
+                element: Element::Buffer(buffer),
+                priority,
+            } => {
+                assert!(!priority, "data has no priority");
+                self.buffers += 1;
+                self.queue.push(Element::Buffer(buffer));
+            }
+            Input::Push { element, priority } => self.on_event(element, priority, out),
+            Input::Poll => {
+                return if available {
+                    self.send(out)
+                };
+            }
             Input::Credit(more) => self.credit = self.credit.map(|credit| credit + more),
             Input::Resume => self.stopped = false,
             Input::AlignedBarrierTimeout(checkpoint) => self.on_barrier_timeout(checkpoint, out),
@@ -168,27 +182,19 @@ impl<B: Payload> Subpartition<B> {
         self.queue.iter()
     }
 
-    #[inline]
-    fn on_push(&mut self, element: Element<B>, priority: bool, out: &mut Vec<Output<B>>) {
-        match element {
-            Element::Buffer(_) => {
-                assert!(!priority, "data has no priority");
-                self.buffers += 1;
-                self.queue.push(element);
-            }
-            Element::Barrier(barrier) => self.on_push_barrier(barrier, priority, out),
-            Element::CancelMarker(_) | Element::EndOfData | Element::EndOfPartition => {
-                self.enqueue(element, priority);
-            }
+    #[cold]
+    fn on_event(&mut self, event: Element<B>, priority: bool, out: &mut Vec<Output<B>>) {
+        match event {
+            Element::Barrier(barrier) => self.on_barrier(barrier, priority, out),
+            Element::Buffer(_)
+            | Element::CancelMarker(_)
+            | Element::EndOfData
+            | Element::EndOfPartition => self.enqueue(event, priority),
         }
+        self.check();
     }
 
-    fn on_push_barrier(
-        &mut self,
-        barrier: CheckpointBarrier,
-        priority: bool,
-        out: &mut Vec<Output<B>>,
-    ) {
+    fn on_barrier(&mut self, barrier: CheckpointBarrier, priority: bool, out: &mut Vec<Output<B>>) {
         let unaligned = barrier.options.alignment == Alignment::Unaligned;
         assert_eq!(
             priority, unaligned,
@@ -206,30 +212,24 @@ impl<B: Payload> Subpartition<B> {
             }
             Alignment::Aligned | Alignment::AtLeastOnce => {}
         }
-        self.check();
     }
 
     #[inline]
-    fn on_poll(&mut self, out: &mut Vec<Output<B>>) {
-        if !self.is_available() {
-            return;
+    fn send(&mut self, out: &mut Vec<Output<B>>) {
+        match self.queue.pop_as(Element::buffer) {
+            Some(buffer) => self.send_buffer(buffer, out),
+            None => self.send_event(out),
         }
-        let priority = self.queue.has_priority();
+    }
+
+    #[inline]
+    fn send_buffer(&mut self, buffer: B, out: &mut Vec<Output<B>>) {
         let was_full = self.is_full();
-        let Some(element) = self.queue.pop() else {
-            return;
-        };
-        match element {
-            Element::Buffer(_) => {
-                self.buffers -= 1;
-                self.credit = self.credit.map(|credit| credit - 1);
-            }
-            Element::Barrier(barrier) => self.on_barrier_sent(&barrier, out),
-            Element::CancelMarker(_) | Element::EndOfData | Element::EndOfPartition => {}
-        }
+        self.buffers -= 1;
+        self.credit = self.credit.map(|credit| credit - 1);
         out.push(Output::Send {
-            element,
-            priority,
+            element: Element::Buffer(buffer),
+            priority: false,
             backlog: self.backlog(),
         });
         if was_full && !self.is_full() {
@@ -237,6 +237,22 @@ impl<B: Payload> Subpartition<B> {
         }
     }
 
+    #[cold]
+    fn send_event(&mut self, out: &mut Vec<Output<B>>) {
+        let priority = self.queue.has_priority();
+        let element = self.queue.pop().expect("what is available is queued");
+        if let Element::Barrier(barrier) = element {
+            self.on_barrier_sent(&barrier, out);
+        }
+        out.push(Output::Send {
+            element,
+            priority,
+            backlog: self.backlog(),
+        });
+        self.check();
+    }
+
+    #[cold]
     fn on_barrier_timeout(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<B>>) {
         if self.capture.take_if(|open| *open == checkpoint).is_none() {
             // The barrier has left already, or the checkpoint was aborted.
@@ -248,6 +264,7 @@ impl<B: Payload> Subpartition<B> {
         self.check();
     }
 
+    #[cold]
     fn on_abort(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<B>>) {
         let aborted = self.capture.take_if(|open| *open == checkpoint);
         out.extend(aborted.map(Output::CaptureFailed));
@@ -338,3 +355,6 @@ fn is_timeoutable<B>(element: &Element<B>, checkpoint: CheckpointId) -> bool {
         | Element::EndOfPartition => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

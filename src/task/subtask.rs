@@ -684,7 +684,7 @@ impl Subtask {
                     out.push(Output::Aligned { checkpoint, metrics });
                 }
                 barrier::Output::Abort { checkpoint, reason } => {
-                    self.give_up(checkpoint, reason.failure(), out);
+                    self.give_up(checkpoint, reason.into(), out);
                 }
                 barrier::Output::Complete(checkpoint) => {
                     self.snapshots.on_inputs_complete(checkpoint, out);

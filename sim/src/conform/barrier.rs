@@ -336,3 +336,96 @@ fn word(reason: AbortReason) -> &'static str {
         AbortReason::Overtaken => "overtaken",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::run_file;
+
+    const CONFIG: &str =
+        r#"{"mode":"exactly_once","unaligned":false,"gates":[2],"checkpoints_after_finish":true}"#;
+
+    /// A file with one case: its configuration, script and record.
+    fn file(config: &str, script: &str, expect: &str) -> String {
+        format!(
+            "{{\"format\":\"cutline-barrier-vectors/1\",\"cases\":1}}\n\
+             {{\"name\":\"c\",\"config\":{config},\"script\":{script},\"expect\":{expect}}}\n"
+        )
+    }
+
+    #[test]
+    fn a_case_passes_on_equality_alone() {
+        let script = r#"[["d",1,7,10],["p",0,2]]"#;
+        for (name, log, place) in [
+            ("equal", r#"[[1,["d",1,7]]]"#, None),
+            ("another entry", r#"[[1,["d",1,8]]]"#, Some("log[0][1][2]")),
+            (
+                "a row more",
+                r#"[[1,["d",1,7]],[2,["U",1]]]"#,
+                Some("log[1]"),
+            ),
+        ] {
+            let expect = format!(r#"{{"log":{log},"checkpoints":[],"pending":null}}"#);
+            let report = run_file(&file(CONFIG, script, &expect), "f").expect("a good file");
+            let found = report.differences.first().map(|found| found.place.as_str());
+            assert_eq!(found, place, "{name}");
+            assert_eq!(report.passed, usize::from(place.is_none()), "{name}");
+            assert_eq!(report.failed, usize::from(place.is_some()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_case_is_an_error_with_its_line() {
+        let local = CONFIG.replace("\"gates\"", "\"local\":[2],\"gates\"");
+        let huge = CONFIG.replace("[2]", "[18446744073709551615,1]");
+        let misspelt = CONFIG.replace("\"gates\"", "\"gate\":[],\"gates\"");
+        for (config, script, expected) in [
+            (CONFIG, r#"[["q"]]"#, "unknown variant `q`"),
+            (CONFIG, r#"[["d",1]]"#, "the step ends too early"),
+            (CONFIG, r#"[["P",1]]"#, "step `P` has a surplus 1"),
+            (
+                CONFIG,
+                r#"[["d",-1,1,1]]"#,
+                "invalid value: integer `-1`, expected u64",
+            ),
+            (CONFIG, r#"[7]"#, "expected a step such as"),
+            (
+                CONFIG,
+                r#"[["P"],["x",2]]"#,
+                "script[1]: channel 2 does not exist, there are 2",
+            ),
+            (
+                CONFIG,
+                r#"[["p",1,1]]"#,
+                "script[0]: gate 1 does not exist, there are 1",
+            ),
+            (
+                CONFIG,
+                r#"[["b",0,1,1,"t"]]"#,
+                "kind `t` needs `alignment_timeout_ms`",
+            ),
+            (CONFIG, r#"[["b",0,1,1,"u"]]"#, "kind `u` needs `unaligned`"),
+            (CONFIG, r#"[["b",0,1,1,"z"]]"#, "unknown variant `z`"),
+            (&local, "[]", "local channel 2 does not exist, there are 2"),
+            (
+                &huge,
+                "[]",
+                "18446744073709551615 channels are more than a task can have",
+            ),
+            (&misspelt, "[]", "unknown field `gate`"),
+        ] {
+            let error = run_file(&file(config, script, "{}"), "f")
+                .expect_err(script)
+                .to_string();
+            assert!(error.starts_with("f:2:"), "{error}");
+            assert!(error.contains(expected), "{script}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_count_of_cases_is_an_error() {
+        let text = file(CONFIG, "[]", "{}").replace("\"cases\":1", "\"cases\":2");
+        let error = run_file(&text, "f").map_err(|error| error.to_string());
+        let expected = "f: the header promises 2 cases, but 1 follow";
+        assert_eq!(error, Err(expected.to_owned()));
+    }
+}

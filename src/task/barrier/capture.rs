@@ -8,9 +8,8 @@
 //! Invariant, asserted by `check` whenever a capture stops: `waiting` counts the channels that wait for their barrier.
 
 use crate::ids::{CheckpointId, InputChannel};
-use crate::message::Element;
 use crate::task::barrier::Output;
-use crate::task::gate::{ArrivalNumber, Gates, Queued};
+use crate::task::gate::{ArrivalNumber, Gates};
 
 /// The capture could not start: a channel has already received a newer barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +160,7 @@ impl Capture {
         let newest = self.channels[channel.index()].newest;
         let before_barrier = |number| newest.is_none_or(|(_, barrier)| number < barrier);
         for arrival in gates.normal(channel) {
-            if let Queued::Element(Element::Buffer(buffer)) = arrival.queued {
+            if let Some(buffer) = arrival.buffer() {
                 if !before_barrier(arrival.number) {
                     break;
                 }

@@ -173,29 +173,28 @@ pub enum Cut {
     Unaligned,
 }
 
-/// Why a task gives up a checkpoint.
+/// Why a task gives up a checkpoint. The coordinator hears it as a [`FailureReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbortReason {
-    /// A cancellation marker came. Flink: `CHECKPOINT_DECLINED_ON_CANCELLATION_BARRIER`.
+    /// A cancellation marker came.
     Cancelled,
-    /// A newer barrier came meanwhile. Flink: `CHECKPOINT_DECLINED_SUBSUMED`.
+    /// A newer barrier came meanwhile.
     Subsumed,
-    /// A channel ended, and checkpoints after that are off. Flink:
-    /// `CHECKPOINT_DECLINED_INPUT_END_OF_STREAM`.
+    /// A channel ended, and checkpoints after that are off.
     EndOfInput,
     /// A channel has already received a newer barrier, so that its in-flight data can no longer
-    /// be told. Flink: `CHECKPOINT_SUBSUMED`, from `ChannelStatePersister#startPersisting`.
+    /// be told.
     Overtaken,
 }
 
-impl AbortReason {
-    /// The reason as the coordinator is told.
-    pub fn failure(self) -> FailureReason {
-        match self {
-            Self::Cancelled => FailureReason::CheckpointDeclinedOnCancellationBarrier,
-            Self::Subsumed => FailureReason::CheckpointDeclinedSubsumed,
-            Self::EndOfInput => FailureReason::CheckpointDeclinedInputEndOfStream,
-            Self::Overtaken => FailureReason::CheckpointSubsumed,
+impl From<AbortReason> for FailureReason {
+    /// As the barrier handlers, and for `Overtaken` the input channels, of Flink name them.
+    fn from(reason: AbortReason) -> Self {
+        match reason {
+            AbortReason::Cancelled => Self::CheckpointDeclinedOnCancellationBarrier,
+            AbortReason::Subsumed => Self::CheckpointDeclinedSubsumed,
+            AbortReason::EndOfInput => Self::CheckpointDeclinedInputEndOfStream,
+            AbortReason::Overtaken => Self::CheckpointSubsumed,
         }
     }
 }
@@ -222,14 +221,24 @@ impl<B: Payload> InputHandler<B> {
     }
 
     /// Takes one input and appends what is to be done about it.
-    #[inline]
+    // A caller knows which input it gives; inlined, nothing of the others is left there.
+    #[inline(always)]
     pub fn handle(&mut self, now: VirtualTime, input: Input<B>, out: &mut Vec<Output<B>>) {
         match input {
+            // Data first: almost everything is data, and nothing but the buffer must be copied.
+            Input::Deliver {
+                channel,
+                element: Element::Buffer(buffer),
+                priority,
+            } => {
+                assert!(!priority, "data has no priority");
+                self.on_buffer(channel, buffer, out);
+            }
             Input::Deliver {
                 channel,
                 element,
                 priority,
-            } => self.on_deliver(channel, element, priority, out),
+            } => self.on_event(channel, element, priority),
             Input::Poll { gate } => self.on_poll(now, gate, out),
             Input::Timeout => self.on_timeout(now, out),
         }
@@ -285,32 +294,23 @@ impl<B: Payload> InputHandler<B> {
     }
 
     #[inline]
-    fn on_deliver(
-        &mut self,
-        channel: InputChannel,
-        element: Element<B>,
-        priority: bool,
-        out: &mut Vec<Output<B>>,
-    ) {
-        let Some(number) = self.gates.deliver(channel, element, priority) else {
-            return;
-        };
-        match element {
-            Element::Buffer(buffer) if self.capture.is_active() => {
-                if self.gates.is_remote(channel) {
-                    self.persist(channel, buffer, out);
-                }
+    fn on_buffer(&mut self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
+        let delivered = self.gates.deliver(channel, Element::Buffer(buffer), false);
+        if self.capture.is_active() && delivered.is_some() && self.gates.is_remote(channel) {
+            self.persist(channel, buffer, out);
+        }
+        self.check_channel(channel);
+    }
+
+    #[cold]
+    fn on_event(&mut self, channel: InputChannel, event: Element<B>, priority: bool) {
+        if let Some(number) = self.gates.deliver(channel, event, priority)
+            && let Element::Barrier(barrier) = event
+        {
+            assert!(priority || barrier.options.alignment != Alignment::Unaligned);
+            if self.gates.is_remote(channel) {
+                self.on_remote_barrier(channel, barrier, number);
             }
-            Element::Barrier(barrier) => {
-                assert!(priority || barrier.options.alignment != Alignment::Unaligned);
-                if self.gates.is_remote(channel) {
-                    self.on_remote_barrier(channel, barrier, number);
-                }
-            }
-            Element::Buffer(_)
-            | Element::CancelMarker(_)
-            | Element::EndOfData
-            | Element::EndOfPartition => {}
         }
         self.check_channel(channel);
     }
@@ -330,18 +330,12 @@ impl<B: Payload> InputHandler<B> {
 
     #[inline]
     fn on_poll(&mut self, now: VirtualTime, gate: GateId, out: &mut Vec<Output<B>>) {
-        let Some((channel, arrival)) = self.gates.poll(gate) else {
+        let Some(channel) = self.gates.next(gate) else {
             return;
         };
-        match arrival.queued {
-            Queued::Element(Element::Buffer(buffer)) => self.on_polled_buffer(channel, buffer, out),
-            Queued::Element(event) => self.on_polled_event(now, channel, event, out),
-            Queued::Announcement(barrier) => {
-                out.push(Output::Announcement { channel, barrier });
-                let (handler, mut cx) = self.parts(now, out);
-                handler.on_announcement(&mut cx, channel, &barrier, arrival.number);
-                self.check();
-            }
+        match self.gates.poll_buffer(channel) {
+            Some(buffer) => self.on_polled_buffer(channel, buffer, out),
+            None => self.on_polled_event(now, channel, out),
         }
         self.check_channel(channel);
     }
@@ -355,16 +349,22 @@ impl<B: Payload> InputHandler<B> {
         }
     }
 
+    #[cold]
     fn on_polled_event(
         &mut self,
         now: VirtualTime,
         channel: InputChannel,
-        event: Element<B>,
         out: &mut Vec<Output<B>>,
     ) {
-        match event {
-            Element::Buffer(buffer) => self.on_polled_buffer(channel, buffer, out),
-            Element::Barrier(barrier) => {
+        let arrival = self.gates.poll_event(channel);
+        match arrival.queued {
+            Queued::Announcement(barrier) => {
+                out.push(Output::Announcement { channel, barrier });
+                let (handler, mut cx) = self.parts(now, out);
+                handler.on_announcement(&mut cx, channel, &barrier, arrival.number);
+            }
+            Queued::Element(Element::Buffer(_)) => unreachable!("buffers are polled as such"),
+            Queued::Element(Element::Barrier(barrier)) => {
                 out.push(Output::Barrier { channel, barrier });
                 if !self.gates.is_remote(channel) {
                     self.capture.on_barrier(channel, barrier.checkpoint, None);
@@ -372,7 +372,7 @@ impl<B: Payload> InputHandler<B> {
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_barrier(&mut cx, channel, &barrier);
             }
-            Element::CancelMarker(checkpoint) => {
+            Queued::Element(Element::CancelMarker(checkpoint)) => {
                 out.push(Output::CancelMarker {
                     channel,
                     checkpoint,
@@ -380,8 +380,8 @@ impl<B: Payload> InputHandler<B> {
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_cancel_marker(&mut cx, channel, checkpoint);
             }
-            Element::EndOfData => out.push(Output::EndOfData { channel }),
-            Element::EndOfPartition => {
+            Queued::Element(Element::EndOfData) => out.push(Output::EndOfData { channel }),
+            Queued::Element(Element::EndOfPartition) => {
                 out.push(Output::EndOfPartition { channel });
                 self.gates.close(channel);
                 let (handler, mut cx) = self.parts(now, out);
@@ -391,6 +391,7 @@ impl<B: Payload> InputHandler<B> {
         self.check();
     }
 
+    #[cold]
     fn on_timeout(&mut self, now: VirtualTime, out: &mut Vec<Output<B>>) {
         let (handler, mut cx) = self.parts(now, out);
         handler.on_timeout(&mut cx);
@@ -398,6 +399,7 @@ impl<B: Payload> InputHandler<B> {
     }
 
     /// A buffer came in while some capture waits for barriers.
+    #[cold]
     fn persist(&self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
         if let Some(checkpoint) = self.capture.persists(channel) {
             out.push(Output::Persist {
@@ -445,3 +447,6 @@ impl<B: Payload> InputHandler<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
