@@ -5,6 +5,7 @@
 //! where it waits for time, `next_timeout()`. The simulated world that drives them is the crate
 //! `cutline-sim`.
 
+pub mod codec;
 pub mod config;
 pub mod ids;
 pub mod job;
