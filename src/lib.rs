@@ -12,4 +12,5 @@ pub mod job;
 pub mod message;
 pub mod operator;
 pub mod step;
+pub mod storage;
 pub mod time;
