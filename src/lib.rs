@@ -13,4 +13,5 @@ pub mod message;
 pub mod operator;
 pub mod step;
 pub mod storage;
+pub mod task;
 pub mod time;
