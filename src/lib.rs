@@ -11,6 +11,7 @@ pub mod ids;
 pub mod job;
 pub mod message;
 pub mod operator;
+pub mod restart;
 pub mod step;
 pub mod storage;
 pub mod task;
