@@ -5,6 +5,10 @@
 //! where it waits for time, `next_timeout()`. The simulated world that drives them is the crate
 //! `cutline-sim`.
 
+pub mod coordinator;
 pub mod ids;
+pub mod job;
 pub mod message;
+pub mod storage;
 pub mod time;
+pub mod trigger;

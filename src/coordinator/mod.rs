@@ -1,0 +1,3 @@
+//! The checkpoint coordinator.
+
+pub mod failure;
