@@ -1,1 +1,3 @@
 //! A deterministic simulation and testing framework for stream-processing checkpoints.
+
+pub mod conform;

@@ -70,8 +70,10 @@ impl FailureManager {
             Some(_) if failure.kind.is_synchronous() => return Some(Verdict(None)),
             Some(_) | None => {}
         }
+        // Flink: with an unlimited number tolerated nothing is counted, not even for show.
+        let limit = self.tolerable?;
         self.weigh(failure.checkpoint, failure.reason);
-        let exceeded = self.tolerable.is_some_and(|limit| self.counter > limit);
+        let exceeded = self.counter > limit;
         exceeded.then(|| {
             self.clear();
             Verdict(task)
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_costs_once_and_a_success_clears() {
-        let mut manager = FailureManager::new(None);
+        let mut manager = FailureManager::new(Some(10));
         let expired = |id| {
             let reason = FailureReason::CheckpointExpired;
             failure(id, SnapshotKind::Checkpoint, reason, None)

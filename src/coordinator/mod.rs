@@ -1,3 +1,4 @@
 //! The checkpoint coordinator.
 
+pub mod completed;
 pub mod failure;
