@@ -40,4 +40,10 @@ vectors! {
     shared_state_registry_random: "shared_state_registry.random.jsonl", 500;
     checkpoint_store_flink: "checkpoint_store.flink.jsonl", 10;
     checkpoint_store_random: "checkpoint_store.random.jsonl", 500;
+    coordinator_flink: "coordinator.flink.jsonl", 30;
+    coordinator_edge: "coordinator.edge.jsonl", 11;
+    coordinator_random: "coordinator.random.jsonl", 500;
+    coordinator_io_flink: "coordinator_io.flink.jsonl", 3;
+    coordinator_io_edge: "coordinator_io.edge.jsonl", 2;
+    coordinator_io_random: "coordinator_io.random.jsonl", 150;
 }

@@ -103,6 +103,14 @@ impl<P> CompletedCheckpoint<P> {
         self.states().flat_map(|state| &state.shared)
     }
 
+    /// The snapshot of an operator coordinator.
+    pub fn coordinator(&self, operator: OperatorId) -> Option<&SubtaskState<P>> {
+        let mut states = self.coordinators.iter();
+        states
+            .find(|(id, _)| *id == operator)
+            .map(|(_, state)| state)
+    }
+
     fn goes_on(&self, status: JobStatus) -> bool {
         if self.is_users() {
             return false;
@@ -125,12 +133,22 @@ impl<P> CompletedCheckpoint<P> {
 }
 
 /// A completed checkpoint and the file that describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Retained<P> {
     /// The checkpoint.
     pub checkpoint: Arc<CompletedCheckpoint<P>>,
     /// Its metadata file.
     pub metadata: FileHandle,
+}
+
+// By hand, because a shared checkpoint is cloned without cloning its payload.
+impl<P> Clone for Retained<P> {
+    fn clone(&self) -> Self {
+        Self {
+            checkpoint: Arc::clone(&self.checkpoint),
+            metadata: self.metadata.clone(),
+        }
+    }
 }
 
 impl<P> Retained<P> {
@@ -155,6 +173,21 @@ pub struct Cleanup<P> {
     pub shared: Vec<FileHandle>,
     /// Checkpoints whose metadata and private files go.
     pub checkpoints: Vec<Retained<P>>,
+}
+
+impl<P> Cleanup<P> {
+    fn nothing() -> Self {
+        Self {
+            shared: Vec::new(),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
+    pub fn keep(&mut self, id: CheckpointId) {
+        self.shared.clear();
+        self.checkpoints.retain(|retained| retained.id() != id);
+    }
 }
 
 /// What adding a checkpoint led to.
@@ -260,6 +293,11 @@ impl<P> CompletedStore<P> {
         Ok(added)
     }
 
+    /// Whether the pointer of a subsumed checkpoint is being removed, or could not be.
+    pub fn is_leaving(&self, id: CheckpointId) -> bool {
+        self.leaving.contains_key(&id)
+    }
+
     /// The pointer of a subsumed checkpoint is gone, or could not be removed.
     ///
     /// Deviation: a checkpoint whose pointer is left keeps its shared files too. Flink deletes
@@ -278,10 +316,7 @@ impl<P> CompletedStore<P> {
     pub fn clean(&mut self) -> Cleanup<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
         let Some(lowest) = checkpoints.find(|c| !c.is_users()).map(|c| c.id) else {
-            return Cleanup {
-                shared: Vec::new(),
-                checkpoints: Vec::new(),
-            };
+            return Cleanup::nothing();
         };
         self.let_go(lowest)
     }
@@ -303,10 +338,7 @@ impl<P> CompletedStore<P> {
             let lowest = kept.iter().map(Retained::id).min();
             self.let_go(lowest.unwrap_or(CheckpointId(u64::MAX)))
         } else {
-            Cleanup {
-                shared: Vec::new(),
-                checkpoints: Vec::new(),
-            }
+            Cleanup::nothing()
         };
         let removed = match self.kind {
             StoreKind::Default if over => gone.iter().chain(&kept).map(Retained::id).collect(),

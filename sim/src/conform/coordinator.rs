@@ -12,6 +12,8 @@ use crate::conform::Difference;
 mod files;
 mod functions;
 mod scripts;
+mod setup;
+mod world;
 
 /// One line of a vector file.
 #[derive(Debug, Deserialize)]
@@ -66,6 +68,7 @@ pub fn run_case(line: &str) -> Result<Vec<Difference>, CaseError> {
         "failure_manager" => script::<scripts::FailureDriver>(case),
         "shared_state_registry" => script::<files::RegistryDriver>(case),
         "checkpoint_store" => script::<files::StoreDriver>(case),
+        "coordinator" | "coordinator_io" => script::<world::CoordinatorDriver>(case),
         _ => Err(CaseError::UnknownGroup(case.group)),
     }
 }
