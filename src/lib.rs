@@ -7,6 +7,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod coordinator;
 pub mod ids;
 pub mod job;
 pub mod message;
@@ -16,3 +17,4 @@ pub mod step;
 pub mod storage;
 pub mod task;
 pub mod time;
+pub mod trigger;

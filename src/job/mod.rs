@@ -2,6 +2,7 @@
 
 mod graph;
 pub mod key_groups;
+pub mod rescale;
 
 pub use graph::{
     Channel, Edge, EdgeId, ExecutionGraph, Gate, JobGraph, JobGraphError, JobOperator, OutputEdge,

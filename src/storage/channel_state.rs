@@ -1,41 +1,86 @@
 //! The bytes of captured in-flight data. In Flink: `ChannelStateSerializer`.
 //!
-//! One blob holds the records of one channel, oldest first.
+//! One blob holds what one subtask has captured: the records of its input channels, then those of
+//! its output channels, each with the number of its channel.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::ids::{InputChannel, OutputChannel};
+use crate::message::Payload;
 use crate::operator::{Record, SplitId};
 use crate::time::VirtualTime;
 
 const MAGIC: [u8; 4] = *b"CLch";
 const VERSION: u8 = 1;
-const RECORD_BYTES_MIN: usize = 1 + 1 + 1 + 8 + 1 + 1 + 1;
+const RECORD_BYTES_MIN: usize = 1 + 1 + 1 + 1 + 8 + 1 + 1 + 1;
 
-/// Writes the records of one channel.
-pub fn encode(records: &[Record]) -> Vec<u8> {
-    let mut out = Encoder::new(MAGIC, VERSION);
-    out.varint(records.len() as u64);
-    for record in records {
-        out.varint(u64::from(record.split.0));
-        out.varint(u64::from(record.key));
-        out.varint(record.offset);
-        out.fixed(record.path);
-        out.varint(record.event_time.0);
-        out.varint(u64::from(record.weight));
-        out.varint(u64::from(record.record_bytes));
-    }
-    out.seal()
+/// Captured in-flight data of one subtask, by channel; in each channel oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelState {
+    /// Received, not processed at the cut.
+    pub inputs: Vec<(InputChannel, Record)>,
+    /// Emitted, not sent at the cut.
+    pub outputs: Vec<(OutputChannel, Record)>,
 }
 
-/// Reads the records of one channel.
-///
-/// # Errors
-/// The bytes are damaged, or no channel state.
-pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
-    let mut input = Decoder::open(bytes, MAGIC, VERSION)?;
+impl ChannelState {
+    /// Whether nothing was captured.
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.outputs.is_empty()
+    }
+
+    /// Bytes of the captured buffers.
+    pub fn nominal_bytes(&self) -> u64 {
+        let inputs = self.inputs.iter().map(|(_, record)| record.bytes());
+        inputs.chain(self.outputs.iter().map(|(_, record)| record.bytes())).sum()
+    }
+
+    /// Writes the blob.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(MAGIC, VERSION);
+        out.varint(self.inputs.len() as u64);
+        for (channel, record) in &self.inputs {
+            write(channel.0, record, &mut out);
+        }
+        out.varint(self.outputs.len() as u64);
+        for (channel, record) in &self.outputs {
+            write(channel.0, record, &mut out);
+        }
+        out.seal()
+    }
+
+    /// Reads a blob.
+    ///
+    /// # Errors
+    /// The bytes are damaged, or no channel state.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Decoder::open(bytes, MAGIC, VERSION)?;
+        let inputs = read(&mut input)?;
+        let outputs = read(&mut input)?;
+        input.end()?;
+        Ok(Self {
+            inputs: inputs.into_iter().map(|(at, record)| (InputChannel(at), record)).collect(),
+            outputs: outputs.into_iter().map(|(at, record)| (OutputChannel(at), record)).collect(),
+        })
+    }
+}
+
+fn write(channel: u32, record: &Record, out: &mut Encoder) {
+    out.varint(u64::from(channel));
+    out.varint(u64::from(record.split.0));
+    out.varint(u64::from(record.key));
+    out.varint(record.offset);
+    out.fixed(record.path);
+    out.varint(record.event_time.0);
+    out.varint(u64::from(record.weight));
+    out.varint(u64::from(record.record_bytes));
+}
+
+fn read(input: &mut Decoder<'_>) -> Result<Vec<(u32, Record)>, DecodeError> {
     let count = input.count(RECORD_BYTES_MIN)?;
     let mut records = Vec::with_capacity(count);
     for _ in 0..count {
-        records.push(Record {
+        let channel = input.varint32()?;
+        let record = Record {
             split: SplitId(input.varint32()?),
             key: input.varint32()?,
             offset: input.varint()?,
@@ -43,9 +88,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
             event_time: VirtualTime(input.varint()?),
             weight: input.varint32()?,
             record_bytes: input.varint32()?,
-        });
+        };
+        records.push((channel, record));
     }
-    input.end()?;
     Ok(records)
 }
 
@@ -56,31 +101,33 @@ mod tests {
     use super::*;
     use crate::codec::damage::damage;
 
-    fn records() -> impl Strategy<Value = Vec<Record>> {
-        let one = any::<(u32, u32, u64, u64, u64, u32, u32)>().prop_map(
-            |(split, key, offset, path, event_time, weight, record_bytes)| Record {
-                split: SplitId(split),
-                key,
-                offset,
-                path,
-                event_time: VirtualTime(event_time),
-                weight,
-                record_bytes,
+    fn records() -> impl Strategy<Value = ChannelState> {
+        let one = any::<(u32, (u32, u32, u64, u64, u64, u32, u32))>().prop_map(
+            |(channel, (split, key, offset, path, event_time, weight, record_bytes))| {
+                let split = SplitId(split);
+                let (weight, event_time) = (weight % 1_000, VirtualTime(event_time));
+                let record =
+                    Record { split, key, offset, path, event_time, weight, record_bytes };
+                (channel, record)
             },
         );
-        prop::collection::vec(one, 0..20)
+        let some = prop::collection::vec(one, 0..20);
+        (some.clone(), some).prop_map(|(inputs, outputs)| ChannelState {
+            inputs: inputs.into_iter().map(|(at, record)| (InputChannel(at), record)).collect(),
+            outputs: outputs.into_iter().map(|(at, record)| (OutputChannel(at), record)).collect(),
+        })
     }
 
     proptest! {
         #[test]
         fn what_is_captured_is_restored(records in records()) {
-            prop_assert_eq!(decode(&encode(&records))?, records);
+            prop_assert_eq!(ChannelState::decode(&records.encode())?, records);
         }
 
         #[test]
         fn damage_is_an_error(records in records(), damage in damage()) {
-            let (bytes, noticed) = damage.apply(&encode(&records));
-            prop_assert!(decode(&bytes).is_err() || !noticed);
+            let (bytes, noticed) = damage.apply(&records.encode());
+            prop_assert!(ChannelState::decode(&bytes).is_err() || !noticed);
         }
     }
 }

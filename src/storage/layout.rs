@@ -37,10 +37,8 @@ pub enum Directory {
 pub enum Part {
     /// State of an operator.
     State,
-    /// Captured data of an input channel.
-    Input,
-    /// Captured data of an output channel.
-    Output,
+    /// Captured data of channels.
+    Channels,
 }
 
 /// The name of a part: who wrote it, and its number among what that attempt wrote.
@@ -82,13 +80,12 @@ impl Path {
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::State, Self::Input, Self::Output];
+    const ALL: [Self; 2] = [Self::State, Self::Channels];
 
     fn suffix(self) -> &'static str {
         match self {
             Self::State => "state",
-            Self::Input => "input",
-            Self::Output => "output",
+            Self::Channels => "channels",
         }
     }
 }

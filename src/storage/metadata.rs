@@ -6,7 +6,6 @@
 
 use crate::codec::{DecodeError, Decoder, Encoder, checksum};
 use crate::ids::CheckpointId;
-use crate::job::EdgeId;
 use crate::message::SnapshotKind;
 use crate::time::VirtualTime;
 
@@ -46,23 +45,12 @@ pub struct OperatorMetadata {
 pub struct SubtaskMetadata {
     /// Whether it had finished: a restored one must not run again.
     pub finished: bool,
+    /// Whether its input had ended, though it had not finished yet.
+    pub ended: bool,
     /// State of the operator.
     pub state: Vec<StateObject>,
-    /// Captured data of input channels.
-    pub inputs: Vec<ChannelState>,
-    /// Captured data of output channels.
-    pub outputs: Vec<ChannelState>,
-}
-
-/// Captured data of one channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelState {
-    /// The edge of the channel.
-    pub edge: EdgeId,
-    /// Number of the subtask at the other end.
-    pub peer: u32,
-    /// The data.
-    pub object: StateObject,
+    /// Captured data of its channels ([`channel_state`](super::channel_state)).
+    pub channels: Vec<StateObject>,
 }
 
 /// Bytes of a snapshot: in a file of their own, or in the metadata if they are few.
@@ -163,8 +151,7 @@ impl Metadata {
     pub fn objects(&self) -> impl Iterator<Item = &StateObject> {
         self.operators.iter().flat_map(|operator| {
             operator.coordinator.iter().chain(operator.subtasks.iter().flat_map(|subtask| {
-                let channels = subtask.inputs.iter().chain(&subtask.outputs);
-                subtask.state.iter().chain(channels.map(|channel| &channel.object))
+                subtask.state.iter().chain(&subtask.channels)
             }))
         })
     }
@@ -231,29 +218,18 @@ fn read_operator(input: &mut Decoder<'_>) -> Result<OperatorMetadata, DecodeErro
 
 fn write_subtask(subtask: &SubtaskMetadata, out: &mut Encoder) {
     out.flag(subtask.finished);
+    out.flag(subtask.ended);
     list(&subtask.state, out, write_object);
-    list(&subtask.inputs, out, write_channel);
-    list(&subtask.outputs, out, write_channel);
+    list(&subtask.channels, out, write_object);
 }
 
 fn read_subtask(input: &mut Decoder<'_>) -> Result<SubtaskMetadata, DecodeError> {
     Ok(SubtaskMetadata {
         finished: input.flag()?,
+        ended: input.flag()?,
         state: read_list(input, 3, read_object)?,
-        inputs: read_list(input, 5, read_channel)?,
-        outputs: read_list(input, 5, read_channel)?,
+        channels: read_list(input, 3, read_object)?,
     })
-}
-
-fn write_channel(channel: &ChannelState, out: &mut Encoder) {
-    out.varint(u64::from(channel.edge.0));
-    out.varint(u64::from(channel.peer));
-    write_object(&channel.object, out);
-}
-
-fn read_channel(input: &mut Decoder<'_>) -> Result<ChannelState, DecodeError> {
-    let edge = EdgeId(input.varint32()?);
-    Ok(ChannelState { edge, peer: input.varint32()?, object: read_object(input)? })
 }
 
 fn write_object(object: &StateObject, out: &mut Encoder) {
@@ -303,20 +279,14 @@ mod tests {
         )
     }
 
-    fn channels() -> impl Strategy<Value = Vec<ChannelState>> {
-        let channel = (any::<u32>(), any::<u32>(), object())
-            .prop_map(|(edge, peer, object)| ChannelState { edge: EdgeId(edge), peer, object });
-        prop::collection::vec(channel, 0..3)
-    }
-
     fn metadata() -> impl Strategy<Value = Metadata> {
-        let state = prop::collection::vec(object(), 0..3);
-        let subtask = (any::<bool>(), state, channels(), channels()).prop_map(
-            |(finished, state, inputs, outputs)| SubtaskMetadata {
+        let objects = || prop::collection::vec(object(), 0..3);
+        let subtask = (any::<bool>(), any::<bool>(), objects(), objects()).prop_map(
+            |(finished, ended, state, channels)| SubtaskMetadata {
                 finished,
+                ended,
                 state,
-                inputs,
-                outputs,
+                channels,
             },
         );
         let subtasks = prop::collection::vec(subtask, 0..4);
@@ -355,13 +325,12 @@ mod tests {
     #[test]
     fn every_object_is_listed() {
         let file = |path: &str| StateObject::File(StateHandle::new(path.to_owned(), b"x", 7));
-        let channel = |path| ChannelState { edge: EdgeId(0), peer: 0, object: file(path) };
         let inline = StateObject::Inline { bytes: vec![1], nominal: 1 };
         let subtask = SubtaskMetadata {
             finished: true,
+            ended: true,
             state: vec![file("state"), inline],
-            inputs: vec![channel("input")],
-            outputs: vec![channel("output")],
+            channels: vec![file("channels")],
         };
         let operator = OperatorMetadata {
             name: "map".to_owned(),
@@ -377,8 +346,8 @@ mod tests {
             operators: vec![operator],
         };
         let paths: Vec<_> = metadata.files().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["coordinator", "state", "input", "output"]);
-        assert_eq!(metadata.objects().map(StateObject::nominal).sum::<u64>(), 4 * 7 + 1);
+        assert_eq!(paths, ["coordinator", "state", "channels"]);
+        assert_eq!(metadata.objects().map(StateObject::nominal).sum::<u64>(), 3 * 7 + 1);
     }
 
     #[test]

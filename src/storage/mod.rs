@@ -1,6 +1,8 @@
-//! What is stored, under which name, in which bytes. In Flink: `runtime.checkpoint.metadata`,
-//! `runtime.state.filesystem`.
+//! What is stored, under which name, in which bytes, and which files may be deleted. In Flink:
+//! `runtime.checkpoint.metadata`, `runtime.state.filesystem`, `SharedStateRegistry`.
 
 pub mod channel_state;
+pub mod handle;
 pub mod layout;
 pub mod metadata;
+pub mod registry;

@@ -10,7 +10,7 @@ use crate::job::{EdgeId, OutputEdge, Partitioner};
 use crate::operator::{Record, path};
 
 /// The output side of one subtask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Router {
     edges: Vec<Edge>,
 }

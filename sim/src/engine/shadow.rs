@@ -1,0 +1,1 @@
+//! What a restore would give, read from storage alone.

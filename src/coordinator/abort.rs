@@ -1,0 +1,309 @@
+//! Acknowledgements and declines (steps A1 and A2), and what ends a checkpoint early (X1 to X4).
+
+use super::*;
+use crate::coordinator::finalize::Aborting;
+use crate::coordinator::pending::{Received, add_files};
+use crate::coordinator::schedule::fail_request;
+use crate::storage::handle::{SharedHandle, SubtaskState};
+
+impl<P> Coordinator<P> {
+    /// A1: one execution delivers.
+    pub(super) fn on_acknowledge(
+        &mut self,
+        now: VirtualTime,
+        id: CheckpointId,
+        (subtask, attempt): (SubtaskId, Attempt),
+        mut state: Option<SubtaskState<P>>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if self.shut_down {
+            return;
+        }
+        let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
+        if let Some(state) = state.as_mut().filter(|_| !savepoint)
+            && let Err(error) = self.register_shared(id, state)
+        {
+            self.discard_state(id, state, false, out);
+            out.push(Output::AcknowledgeRefused {
+                checkpoint: id,
+                subtask,
+                error,
+            });
+            return;
+        }
+        let (received, rest) = match self.pending.get_mut(&id) {
+            Some(pending) => pending.acknowledge(subtask, attempt, state),
+            None => (Received::Unknown, state),
+        };
+        match received {
+            Received::Success => self.complete_if_acknowledged(now, id, out),
+            Received::Duplicate => {}
+            Received::Unknown => {
+                if let Some(state) = rest {
+                    self.discard_state(id, &state, savepoint, out);
+                }
+            }
+        }
+    }
+
+    /// F1, done as acknowledgements come in, late and stray ones too: a task that believes its file
+    /// known may refer to it in the next checkpoint. Savepoints are not the system's to track.
+    fn register_shared(
+        &mut self,
+        id: CheckpointId,
+        state: &mut SubtaskState<P>,
+    ) -> Result<(), RegistryError> {
+        let registry = self.store.registry();
+        for file in &state.shared {
+            registry.probe(file)?;
+        }
+        for file in &mut state.shared {
+            let known = registry.register(file, id, false)?;
+            file.handle = SharedHandle::File(known);
+        }
+        Ok(())
+    }
+
+    /// A2, once the directory is there; else the trigger completes it at its end.
+    fn complete_if_acknowledged(
+        &mut self,
+        now: VirtualTime,
+        id: CheckpointId,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let pending = &self.pending[&id];
+        if pending.is_fully_acknowledged() && pending.location.is_some() {
+            self.on_fully_acknowledged(now, id, out);
+        }
+    }
+
+    pub(super) fn on_decline(
+        &mut self,
+        now: VirtualTime,
+        id: CheckpointId,
+        task: (SubtaskId, Attempt),
+        reason: FailureReason,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if !self.shut_down {
+            self.abort(now, id, reason, Some(task), out);
+        }
+    }
+
+    pub(super) fn on_task_state(
+        &mut self,
+        subtask: SubtaskId,
+        attempt: Attempt,
+        state: ExecutionState,
+    ) {
+        let execution = &mut self.executions[subtask.index()];
+        if attempt >= execution.attempt {
+            *execution = Execution { attempt, state };
+        }
+    }
+
+    pub(super) fn on_task_failed(
+        &mut self,
+        now: VirtualTime,
+        subtask: SubtaskId,
+        attempt: Attempt,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let waiting = self
+            .pending
+            .values()
+            .filter(|p| !p.has_delivered(subtask, attempt));
+        let waiting: Vec<_> = waiting.map(|p| p.id).collect();
+        for id in waiting {
+            self.abort(now, id, FailureReason::TaskFailure, None, out);
+        }
+    }
+
+    pub(super) fn abort_all(
+        &mut self,
+        now: VirtualTime,
+        reason: FailureReason,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let ids: Vec<_> = self.pending.keys().copied().collect();
+        for id in ids {
+            self.abort(now, id, reason, None, out);
+        }
+    }
+
+    /// Older checkpoints that nobody needs any more.
+    pub(super) fn abort_subsumed(
+        &mut self,
+        now: VirtualTime,
+        by: CheckpointId,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let older = self.pending.range(..by).map(|(_, pending)| pending);
+        let ids: Vec<_> = older
+            .filter(|p| p.can_be_subsumed())
+            .map(|p| p.id)
+            .collect();
+        for id in ids {
+            self.abort(now, id, FailureReason::CheckpointSubsumed, None, out);
+        }
+    }
+
+    /// X1: ends a pending checkpoint, unless it is not pending or its pointer write is issued.
+    /// `task` is the execution that reported the failure.
+    pub(super) fn abort(
+        &mut self,
+        now: VirtualTime,
+        id: CheckpointId,
+        reason: FailureReason,
+        task: Option<(SubtaskId, Attempt)>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let aborting = self.abort_finalizing(id);
+        if aborting == Aborting::TooLate {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
+        self.cancel_expiry(id);
+        fail_request(pending.request, reason, out);
+        out.push(Output::Failed {
+            checkpoint: id,
+            reason,
+        });
+        match aborting {
+            // X2.
+            Aborting::Now => {
+                let (files, location) = (pending.files(), pending.location.clone());
+                self.discard_aborted(id, files, location, out);
+            }
+            // X2 follows once the metadata write has answered.
+            Aborting::AfterMetadata | Aborting::TooLate => {}
+        }
+        self.judge(Some(id), pending.kind, reason, task, out);
+        self.notify_aborted(&pending, out);
+        self.remember(id);
+        self.poll_later(out);
+        self.decided(now, id, false, out);
+    }
+
+    /// X3.
+    pub(super) fn notify_aborted(&self, pending: &PendingCheckpoint<P>, out: &mut Vec<Output<P>>) {
+        out.push(Output::NotifyAborted {
+            checkpoint: pending.id,
+            subtasks: pending
+                .plan
+                .wait
+                .iter()
+                .map(|(subtask, _)| *subtask)
+                .collect(),
+            latest_completed: self.store.latest().map(|r| r.checkpoint.id),
+        });
+        for &coordinator in &self.coordinators {
+            out.push(Output::NotifyCoordinatorAborted {
+                checkpoint: pending.id,
+                coordinator,
+            });
+        }
+    }
+
+    /// Lets the failure manager weigh a failure.
+    pub(super) fn judge(
+        &mut self,
+        checkpoint: Option<CheckpointId>,
+        kind: SnapshotKind,
+        reason: FailureReason,
+        task: Option<(SubtaskId, Attempt)>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let failure = Failure {
+            checkpoint,
+            kind,
+            reason,
+            task,
+        };
+        if let Some(Verdict(task)) = self.failures.on_failure(failure) {
+            out.push(Output::FailJob { task });
+        }
+    }
+
+    pub(super) fn remember(&mut self, id: CheckpointId) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(id);
+    }
+
+    /// Deletes what an aborted checkpoint had. The decider is asked again after it.
+    pub(super) fn discard_aborted(
+        &mut self,
+        id: CheckpointId,
+        files: Vec<FileHandle>,
+        location: Option<Arc<str>>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        // Flink: without state to delete, the directory is removed on the spot.
+        let background = !files.is_empty();
+        if background || location.is_some() {
+            self.discard(
+                DiscardKind::Aborted,
+                Some(id),
+                files,
+                location,
+                background,
+                out,
+            );
+        }
+        if !background {
+            self.poll_later(out);
+        }
+    }
+
+    /// Deletes what came with an acknowledgement nobody waits for.
+    pub(super) fn discard_state(
+        &mut self,
+        id: CheckpointId,
+        state: &SubtaskState<P>,
+        shared: bool,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let mut files = Vec::new();
+        add_files(state, shared, &mut files);
+        if !files.is_empty() {
+            self.discard(DiscardKind::Late, Some(id), files, None, false, out);
+        }
+    }
+
+    /// `cleaning`: a checkpoint counts as being cleaned up until this is done.
+    pub(super) fn discard(
+        &mut self,
+        kind: DiscardKind,
+        checkpoint: Option<CheckpointId>,
+        files: Vec<FileHandle>,
+        location: Option<Arc<str>>,
+        cleaning: bool,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let token = self.token();
+        self.work.insert(token, Work::Discard { cleaning });
+        self.cleaning += usize::from(cleaning);
+        out.push(Output::Discard {
+            token,
+            kind,
+            checkpoint,
+            files,
+            location,
+        });
+    }
+
+    pub(super) fn on_discarded(&mut self, token: Token, out: &mut Vec<Output<P>>) {
+        match self.work.remove(&token) {
+            Some(Work::Discard { cleaning: true }) => {
+                self.cleaning -= 1;
+                self.poll_later(out);
+            }
+            Some(Work::Discard { cleaning: false }) => {}
+            other => panic!("{token:?} is {other:?}, no deletion"),
+        }
+    }
+}

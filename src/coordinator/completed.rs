@@ -1,0 +1,405 @@
+//! Completed checkpoints, and which of them are kept (steps F3 and F4).
+//!
+//! In Flink: `StandaloneCompletedCheckpointStore`, `DefaultCompletedCheckpointStore`,
+//! `CheckpointSubsumeHelper`, and the part of `CheckpointsCleaner` that decides.
+//!
+//! The store decides and remembers; writing and removing pointers and deleting files is asked of
+//! the caller. The order is what matters: a pointer goes before the files behind it.
+//!
+//! Invariants, asserted after every change:
+//! - retained checkpoints are in order of their numbers;
+//! - no file of a checkpoint is given out for deletion while its pointer may still be there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CheckpointId, OperatorId, SubtaskId};
+use crate::message::SnapshotKind;
+use crate::storage::handle::{FileHandle, SharedFile, SubtaskState};
+use crate::storage::registry::{ClaimMode, RegistryError, SharedStateRegistry};
+use crate::time::VirtualTime;
+
+/// Where the job stands. Flink: `JobStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the names are Flink's and say what they mean")]
+pub enum JobStatus {
+    Initializing,
+    Created,
+    Running,
+    Failing,
+    Failed,
+    Cancelling,
+    Canceled,
+    Finished,
+    Restarting,
+    Suspended,
+    Reconciling,
+}
+
+impl JobStatus {
+    /// Whether the job is over for every job manager. Flink: `isGloballyTerminalState`.
+    pub fn is_globally_terminal(self) -> bool {
+        matches!(self, Self::Finished | Self::Canceled | Self::Failed)
+    }
+}
+
+/// Which checkpoints outlive the job. Flink:
+/// `execution.checkpointing.externalized-checkpoint-retention`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Retention {
+    /// None. Flink: `DELETE_ON_CANCELLATION` without the failure case, the default.
+    #[default]
+    NeverRetainAfterTermination,
+    /// Those of a job that failed. Flink: `DELETE_ON_CANCELLATION`.
+    RetainOnFailure,
+    /// Those of a job that failed or was cancelled. Flink: `RETAIN_ON_CANCELLATION`.
+    RetainOnCancellation,
+}
+
+/// A snapshot in which every participant took part. Flink: `CompletedCheckpoint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedCheckpoint<P> {
+    /// Its number.
+    pub id: CheckpointId,
+    /// What it is for.
+    pub kind: SnapshotKind,
+    /// When it was triggered.
+    pub timestamp: VirtualTime,
+    /// When the last acknowledgement arrived.
+    pub acknowledged_at: VirtualTime,
+    /// Which job ends leave it in place.
+    pub retention: Retention,
+    /// Restored without taking ownership: the user owns it like a savepoint.
+    pub unclaimed: bool,
+    /// Its directory.
+    pub location: Arc<str>,
+    /// Subtasks that took part, ascending, each with its snapshot; `None`: it had no state.
+    pub subtasks: Vec<(SubtaskId, Option<SubtaskState<P>>)>,
+    /// Subtasks that had finished before it was triggered, ascending.
+    pub finished: Vec<SubtaskId>,
+    /// Snapshots of the operator coordinators, by operator.
+    pub coordinators: Vec<(OperatorId, SubtaskState<P>)>,
+}
+
+impl<P> CompletedCheckpoint<P> {
+    /// Whether the user owns it, so that it is neither subsumed with deletion nor the base of
+    /// an increment.
+    pub fn is_users(&self) -> bool {
+        self.kind.is_savepoint() || self.unclaimed
+    }
+
+    /// The snapshots in it, of subtasks first, then of operator coordinators.
+    pub fn states(&self) -> impl Iterator<Item = &SubtaskState<P>> {
+        let subtasks = self.subtasks.iter().filter_map(|(_, state)| state.as_ref());
+        subtasks.chain(self.coordinators.iter().map(|(_, state)| state))
+    }
+
+    /// Files that other checkpoints may refer to.
+    pub fn shared(&self) -> impl Iterator<Item = &SharedFile> {
+        self.states().flat_map(|state| &state.shared)
+    }
+
+    /// The snapshot of an operator coordinator.
+    pub fn coordinator(&self, operator: OperatorId) -> Option<&SubtaskState<P>> {
+        let mut states = self.coordinators.iter();
+        states
+            .find(|(id, _)| *id == operator)
+            .map(|(_, state)| state)
+    }
+
+    fn goes_on(&self, status: JobStatus) -> bool {
+        if self.is_users() {
+            return false;
+        }
+        match status {
+            JobStatus::Finished => true,
+            JobStatus::Canceled | JobStatus::Suspended => {
+                self.retention != Retention::RetainOnCancellation
+            }
+            JobStatus::Failed => self.retention == Retention::NeverRetainAfterTermination,
+            JobStatus::Initializing
+            | JobStatus::Created
+            | JobStatus::Running
+            | JobStatus::Failing
+            | JobStatus::Cancelling
+            | JobStatus::Restarting
+            | JobStatus::Reconciling => false,
+        }
+    }
+}
+
+/// A completed checkpoint and the file that describes it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Retained<P> {
+    /// The checkpoint.
+    pub checkpoint: Arc<CompletedCheckpoint<P>>,
+    /// Its metadata file.
+    pub metadata: FileHandle,
+}
+
+// By hand, because a shared checkpoint is cloned without cloning its payload.
+impl<P> Clone for Retained<P> {
+    fn clone(&self) -> Self {
+        Self {
+            checkpoint: Arc::clone(&self.checkpoint),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+impl<P> Retained<P> {
+    fn id(&self) -> CheckpointId {
+        self.checkpoint.id
+    }
+}
+
+/// Where the list of retained checkpoints is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In the coordinator's memory: gone with it. There are no pointers to remove.
+    Standalone,
+    /// In a high-availability store, one pointer for each checkpoint.
+    Default,
+}
+
+/// Files to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cleanup<P> {
+    /// Shared files nobody uses any more.
+    pub shared: Vec<FileHandle>,
+    /// Checkpoints whose metadata and private files go.
+    pub checkpoints: Vec<Retained<P>>,
+}
+
+impl<P> Cleanup<P> {
+    fn nothing() -> Self {
+        Self {
+            shared: Vec::new(),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
+    pub fn keep(&mut self, id: CheckpointId) {
+        self.shared.clear();
+        self.checkpoints.retain(|retained| retained.id() != id);
+    }
+}
+
+/// What adding a checkpoint led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// The highest checkpoint subsumed, and whether its files go with it.
+    pub subsumed: Option<(CheckpointId, bool)>,
+    /// Pointers to remove, each to be answered with [`CompletedStore::pointer_removed`].
+    pub remove: Vec<CheckpointId>,
+}
+
+/// The store takes no more checkpoints: it was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store of completed checkpoints is shut down")]
+pub struct Closed;
+
+/// The completed checkpoints that can be restored, and those on their way out.
+#[derive(Clone, Debug)]
+pub struct CompletedStore<P> {
+    kind: StoreKind,
+    max_retained: usize,
+    registry: SharedStateRegistry,
+    retained: VecDeque<Retained<P>>,
+    /// Subsumed ones whose pointer is being removed, or could not be.
+    leaving: BTreeMap<CheckpointId, Retained<P>>,
+    /// Subsumed ones whose pointer is gone, but not yet their files.
+    subsumed: Vec<Retained<P>>,
+    closed: bool,
+}
+
+impl<P> CompletedStore<P> {
+    /// A store that keeps `max_retained` checkpoints (Flink:
+    /// `execution.checkpointing.num-retained`, at least 1).
+    pub fn new(kind: StoreKind, max_retained: usize) -> Self {
+        Self {
+            kind,
+            max_retained: max_retained.max(1),
+            registry: SharedStateRegistry::new(),
+            retained: VecDeque::new(),
+            leaving: BTreeMap::new(),
+            subsumed: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Takes over what a former leader left or what the user named (steps R2 and R3). Checkpoints
+    /// come in order of their numbers.
+    ///
+    /// # Errors
+    /// Their shared files contradict each other.
+    pub fn recover(
+        &mut self,
+        checkpoints: impl IntoIterator<Item = Retained<P>>,
+        mode: ClaimMode,
+    ) -> Result<(), RegistryError> {
+        for retained in checkpoints {
+            let checkpoint = &retained.checkpoint;
+            self.registry
+                .restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
+            self.retained.push_back(retained);
+        }
+        self.check();
+        Ok(())
+    }
+
+    /// The registry of shared files.
+    pub fn registry(&mut self) -> &mut SharedStateRegistry {
+        &mut self.registry
+    }
+
+    /// Retained checkpoints, oldest first.
+    pub fn retained(&self) -> impl Iterator<Item = &Retained<P>> {
+        self.retained.iter()
+    }
+
+    /// The checkpoint a recovery starts from (step R2).
+    pub fn latest(&self) -> Option<&Retained<P>> {
+        self.retained.back()
+    }
+
+    /// Takes in a checkpoint whose pointer is written, and subsumes what is too old.
+    ///
+    /// # Errors
+    /// [`Closed`]; the checkpoint was not taken in then.
+    pub fn add(&mut self, checkpoint: Retained<P>) -> Result<Added, Closed> {
+        if self.closed {
+            return Err(Closed);
+        }
+        self.retained.push_back(checkpoint);
+        let mut added = Added::default();
+        for old in self.subsume() {
+            let deleted = !old.checkpoint.is_users();
+            added.subsumed = added.subsumed.max(Some((old.id(), deleted)));
+            match self.kind {
+                StoreKind::Standalone => self.subsumed.push(old),
+                StoreKind::Default => {
+                    added.remove.push(old.id());
+                    self.leaving.insert(old.id(), old);
+                }
+            }
+        }
+        self.check();
+        Ok(added)
+    }
+
+    /// Whether the pointer of a subsumed checkpoint is being removed, or could not be.
+    pub fn is_leaving(&self, id: CheckpointId) -> bool {
+        self.leaving.contains_key(&id)
+    }
+
+    /// The pointer of a subsumed checkpoint is gone, or could not be removed.
+    ///
+    /// Deviation: a checkpoint whose pointer is left keeps its shared files too. Flink deletes
+    /// them, although a new leader may still choose that checkpoint.
+    pub fn pointer_removed(&mut self, id: CheckpointId, removed: bool) {
+        assert!(
+            self.leaving.contains_key(&id),
+            "{id} has no pointer to remove"
+        );
+        if removed {
+            self.subsumed.extend(self.leaving.remove(&id));
+        }
+    }
+
+    /// What may be deleted now that older checkpoints were subsumed (step F4).
+    pub fn clean(&mut self) -> Cleanup<P> {
+        let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
+        let Some(lowest) = checkpoints.find(|c| !c.is_users()).map(|c| c.id) else {
+            return Cleanup::nothing();
+        };
+        self.let_go(lowest)
+    }
+
+    /// The job has come to a halt. The default store's pointers to remove come first; files may
+    /// go only after them. A standalone store has none.
+    pub fn shutdown(&mut self, status: JobStatus) -> (Vec<CheckpointId>, Cleanup<P>) {
+        let over = status.is_globally_terminal();
+        let retained = std::mem::take(&mut self.retained);
+        let deletes = match self.kind {
+            StoreKind::Standalone => true,
+            StoreKind::Default => over,
+        };
+        let (gone, kept): (Vec<_>, Vec<_>) = retained
+            .into_iter()
+            .partition(|r| deletes && r.checkpoint.goes_on(status));
+        self.closed = self.kind == StoreKind::Default;
+        let mut cleanup = if over {
+            let lowest = kept.iter().map(Retained::id).min();
+            self.let_go(lowest.unwrap_or(CheckpointId(u64::MAX)))
+        } else {
+            Cleanup::nothing()
+        };
+        let removed = match self.kind {
+            StoreKind::Default if over => gone.iter().chain(&kept).map(Retained::id).collect(),
+            StoreKind::Default | StoreKind::Standalone => Vec::new(),
+        };
+        cleanup.checkpoints.extend(gone);
+        (removed, cleanup)
+    }
+
+    /// Lets go of what no checkpoint from `lowest` on uses.
+    fn let_go(&mut self, lowest: CheckpointId) -> Cleanup<P> {
+        let restorable = self.leaving.keys().next().copied();
+        let unused = self
+            .registry
+            .unregister_unused(restorable.map_or(lowest, |id| id.min(lowest)));
+        let (gone, stay) = std::mem::take(&mut self.subsumed)
+            .into_iter()
+            .partition(|old| old.id() < lowest && !unused.in_use.contains(&old.id()));
+        self.subsumed = stay;
+        Cleanup {
+            shared: unused.files,
+            checkpoints: deletable(gone),
+        }
+    }
+
+    /// Flink goes from the oldest on, while there are too many.
+    fn subsume(&mut self) -> Vec<Retained<P>> {
+        let newest = self.latest().expect("one was just added");
+        let (newest_id, stops) = (newest.id(), newest.checkpoint.kind.is_synchronous());
+        // Without the last checkpoint that is not the user's, nothing could be subsumed later, and
+        // increments would have no base.
+        let base = self
+            .retained
+            .iter()
+            .rev()
+            .find(|r| !r.checkpoint.is_users());
+        let base = base.map(Retained::id);
+        let mut excess = self.retained.len().saturating_sub(self.max_retained);
+        let (mut gone, mut kept) = (Vec::new(), VecDeque::new());
+        for old in std::mem::take(&mut self.retained) {
+            let mine = old.id() == newest_id;
+            let free = stops || old.checkpoint.is_users() || Some(old.id()) != base;
+            if excess > 0 && !mine && free {
+                excess -= 1;
+                gone.push(old);
+            } else {
+                kept.push_back(old);
+            }
+        }
+        self.retained = kept;
+        gone
+    }
+
+    fn check(&self) {
+        assert!(!self.retained.is_empty() || self.subsumed.is_empty() || self.closed);
+        debug_assert!(self.retained.iter().map(Retained::id).is_sorted());
+    }
+}
+
+/// The user's own are dropped from the list, but never deleted.
+fn deletable<P>(gone: Vec<Retained<P>>) -> Vec<Retained<P>> {
+    let ours = gone.into_iter().filter(|r| !r.checkpoint.is_users());
+    ours.collect()
+}

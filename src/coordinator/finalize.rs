@@ -1,0 +1,359 @@
+//! From the last acknowledgement to the commit messages (steps A2 and F2 to F5).
+
+use super::*;
+use crate::coordinator::completed::{Added, Cleanup, CompletedCheckpoint};
+use crate::coordinator::io::{PointerOutcome, WorkError};
+use crate::coordinator::pending::add_files;
+use crate::coordinator::schedule::fail_request;
+
+/// The checkpoint being finalized.
+#[derive(Debug)]
+pub(super) struct Finalizing<P> {
+    checkpoint: Arc<CompletedCheckpoint<P>>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// F2. `aborted`: it failed meanwhile, and its files go when the write has answered.
+    Metadata { token: Token, aborted: bool },
+    /// F3: the decision is out.
+    Pointer { token: Token, metadata: FileHandle },
+}
+
+impl<P> Finalizing<P> {
+    /// The checkpoint whose pointer write is issued.
+    pub(super) fn decides(&self) -> Option<CheckpointId> {
+        match self.step {
+            Step::Metadata { .. } => None,
+            Step::Pointer { .. } => Some(self.checkpoint.id),
+        }
+    }
+
+    /// The checkpoint, unless it was aborted.
+    pub(super) fn valid(&self) -> Option<CheckpointId> {
+        match self.step {
+            Step::Metadata { aborted: true, .. } => None,
+            Step::Metadata { aborted: false, .. } | Step::Pointer { .. } => {
+                Some(self.checkpoint.id)
+            }
+        }
+    }
+}
+
+/// Whether a checkpoint can still be aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aborting {
+    /// Yes.
+    Now,
+    /// Yes, but its files go later.
+    AfterMetadata,
+    /// No: the pointer write is issued.
+    TooLate,
+}
+
+impl<P> Coordinator<P> {
+    /// A2.
+    pub(super) fn on_fully_acknowledged(
+        &mut self,
+        now: VirtualTime,
+        id: CheckpointId,
+        out: &mut Vec<Output<P>>,
+    ) {
+        self.acknowledged.push_back(id);
+        self.finalize_next(now, out);
+    }
+
+    /// F2, for the first that waits and was not aborted meanwhile.
+    fn finalize_next(&mut self, now: VirtualTime, out: &mut Vec<Output<P>>) {
+        while self.finalizing.is_none()
+            && let Some(id) = self.acknowledged.pop_front()
+        {
+            let token = self.token();
+            let Some(pending) = self.pending.get_mut(&id) else {
+                continue;
+            };
+            let location = pending.location.clone();
+            let location = location.expect("complete only once the directory is there");
+            let checkpoint = pending.complete(now, self.config.retention, location);
+            let checkpoint = Arc::new(checkpoint);
+            out.push(Output::WriteMetadata {
+                token,
+                checkpoint: Arc::clone(&checkpoint),
+            });
+            let step = Step::Metadata {
+                token,
+                aborted: false,
+            };
+            self.finalizing = Some(Finalizing { checkpoint, step });
+        }
+    }
+
+    /// Somebody wants to abort the checkpoint.
+    pub(super) fn abort_finalizing(&mut self, id: CheckpointId) -> Aborting {
+        let current = self.finalizing.as_mut().filter(|f| f.checkpoint.id == id);
+        match current.map(|finalizing| &mut finalizing.step) {
+            None => Aborting::Now,
+            Some(Step::Metadata { aborted, .. }) => {
+                *aborted = true;
+                Aborting::AfterMetadata
+            }
+            Some(Step::Pointer { .. }) => Aborting::TooLate,
+        }
+    }
+
+    /// F2 has answered.
+    pub(super) fn on_metadata_written(
+        &mut self,
+        now: VirtualTime,
+        token: Token,
+        result: Result<FileHandle, WorkError>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let finalizing = self.finalizing.as_ref().expect("a metadata write is out");
+        let id = finalizing.checkpoint.id;
+        match finalizing.step {
+            Step::Metadata { token: t, aborted } if t == token => {
+                if !aborted && result.is_err() {
+                    self.fail_metadata(now, id, out);
+                }
+            }
+            Step::Metadata { .. } | Step::Pointer { .. } => panic!("{token:?} is not awaited"),
+        }
+        let aborted = self
+            .finalizing
+            .as_ref()
+            .and_then(Finalizing::valid)
+            .is_none();
+        let finalizing = self.finalizing.take().expect("it is not over");
+        let checkpoint = finalizing.checkpoint;
+        match result {
+            Ok(metadata) if aborted => self.discard_unfinished(&checkpoint, Some(metadata), out),
+            Err(_) => self.discard_unfinished(&checkpoint, None, out),
+            Ok(_) if checkpoint.kind.is_savepoint() => self.complete(now, &checkpoint, None, out),
+            Ok(metadata) => return self.write_pointer(checkpoint, metadata, out),
+        }
+        self.finalize_next(now, out);
+    }
+
+    /// F3.
+    fn write_pointer(
+        &mut self,
+        checkpoint: Arc<CompletedCheckpoint<P>>,
+        metadata: FileHandle,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let token = self.token();
+        self.cancel_expiry(checkpoint.id);
+        out.push(Output::WritePointer {
+            token,
+            checkpoint: checkpoint.id,
+            metadata: metadata.clone(),
+        });
+        let step = Step::Pointer { token, metadata };
+        self.finalizing = Some(Finalizing { checkpoint, step });
+    }
+
+    /// Whether the decision of a checkpoint is out and not known.
+    pub(super) fn is_deciding(&self) -> bool {
+        self.finalizing
+            .as_ref()
+            .is_some_and(|f| f.decides().is_some())
+    }
+
+    /// F3 has answered: the checkpoint is decided.
+    pub(super) fn on_pointer_written(
+        &mut self,
+        now: VirtualTime,
+        token: Token,
+        outcome: PointerOutcome,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let finalizing = self.finalizing.take().expect("a pointer write is out");
+        let checkpoint = finalizing.checkpoint;
+        let metadata = match finalizing.step {
+            Step::Pointer { token: t, metadata } if t == token => metadata,
+            Step::Metadata { .. } | Step::Pointer { .. } => panic!("{token:?} is not awaited"),
+        };
+        match outcome {
+            PointerOutcome::Written => {
+                out.push(Output::Stored {
+                    checkpoint: checkpoint.id,
+                });
+                let retained = Retained {
+                    checkpoint: Arc::clone(&checkpoint),
+                    metadata,
+                };
+                let added = self.store.add(retained);
+                let added = added.expect("the store is shut down only after the decision");
+                self.force_full = false;
+                self.complete(now, &checkpoint, Some(added), out);
+            }
+            PointerOutcome::Failed => {
+                self.fail_pointer(now, &checkpoint, out);
+                let files = self.files_of(&checkpoint, Some(metadata));
+                let location = Some(Arc::clone(&checkpoint.location));
+                let id = Some(checkpoint.id);
+                self.discard(DiscardKind::Completed, id, files, location, false, out);
+            }
+            PointerOutcome::Unknown => self.fail_pointer(now, &checkpoint, out),
+        }
+        self.after_decision(out);
+        self.finalize_next(now, out);
+    }
+
+    /// F4 and F5. `added`: what storing it led to; `None` for a savepoint, which is not stored.
+    fn complete(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: &CompletedCheckpoint<P>,
+        added: Option<Added>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let id = checkpoint.id;
+        let pending = self
+            .pending
+            .remove(&id)
+            .expect("an abort would have been noted");
+        self.cancel_expiry(id);
+        out.push(Output::Completed { checkpoint: id });
+        if let Some(request) = pending.request {
+            out.push(Output::RequestCompleted {
+                request,
+                checkpoint: id,
+            });
+        }
+        self.failures.on_success(id);
+        // Flink asks twice: once for the pending checkpoint disposed of, once for its removal. Each
+        // may use up one periodic request that waited too long.
+        self.poll_later(out);
+        self.poll_later(out);
+        self.remember(id);
+        self.last_completion = Some(now);
+        self.policy.completed(now, now.since(checkpoint.timestamp));
+        let subsumed = added.as_ref().and_then(|added| added.subsumed);
+        if let Some(added) = added {
+            self.remove_pointers(added.remove, out);
+        }
+        if !checkpoint.kind.is_savepoint() || checkpoint.kind.is_synchronous() {
+            self.abort_subsumed(now, id, out);
+            let subsumed = subsumed.filter(|(_, deleted)| *deleted).map(|(id, _)| id);
+            self.notify_complete(&pending, subsumed, out);
+        }
+        self.decided(now, id, true, out);
+    }
+
+    /// F5.
+    fn notify_complete(
+        &self,
+        pending: &PendingCheckpoint<P>,
+        subsumed: Option<CheckpointId>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        out.push(Output::NotifyComplete {
+            checkpoint: pending.id,
+            timestamp: pending.timestamp,
+            subtasks: pending
+                .plan
+                .wait
+                .iter()
+                .map(|(subtask, _)| *subtask)
+                .collect(),
+            subsumed,
+        });
+        for &coordinator in &self.coordinators {
+            out.push(Output::NotifyCoordinatorComplete {
+                checkpoint: pending.id,
+                coordinator,
+            });
+        }
+    }
+
+    /// F4: pointers go before the files behind them.
+    fn remove_pointers(&mut self, ids: Vec<CheckpointId>, out: &mut Vec<Output<P>>) {
+        if ids.is_empty() {
+            let cleanup = self.store.clean();
+            self.clean(cleanup, out);
+        }
+        for id in ids {
+            self.remove_pointer(id, out);
+        }
+    }
+
+    pub(super) fn remove_pointer(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        let token = self.token();
+        self.work.insert(token, Work::RemovePointer(id));
+        out.push(Output::RemovePointer {
+            token,
+            checkpoint: id,
+        });
+    }
+
+    pub(super) fn clean(&mut self, cleanup: Cleanup<P>, out: &mut Vec<Output<P>>) {
+        if !cleanup.shared.is_empty() {
+            self.discard(DiscardKind::Shared, None, cleanup.shared, None, false, out);
+        }
+        for retained in cleanup.checkpoints {
+            let checkpoint = retained.checkpoint;
+            let files = self.files_of(&checkpoint, Some(retained.metadata));
+            let location = Some(Arc::clone(&checkpoint.location));
+            let id = Some(checkpoint.id);
+            self.discard(DiscardKind::Completed, id, files, location, true, out);
+        }
+    }
+
+    /// The metadata could not be written: the checkpoint fails like any pending one.
+    fn fail_metadata(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        out.push(Output::FinalizeFailed { checkpoint: id });
+        self.abort(now, id, FailureReason::FinalizeCheckpointFailure, None, out);
+        self.poll_later(out);
+    }
+
+    /// The pointer was not written, or nobody knows.
+    fn fail_pointer(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: &CompletedCheckpoint<P>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
+        let pending = self.pending.remove(&id).expect("no abort touches it now");
+        out.push(Output::FinalizeFailed { checkpoint: id });
+        fail_request(pending.request, reason, out);
+        out.push(Output::Failed {
+            checkpoint: id,
+            reason,
+        });
+        self.judge(Some(id), checkpoint.kind, reason, None, out);
+        self.notify_aborted(&pending, out);
+        self.poll_later(out);
+        self.poll_later(out);
+        self.decided(now, id, false, out);
+    }
+
+    /// Deletes the files of a checkpoint that did not come as far as its pointer.
+    fn discard_unfinished(
+        &mut self,
+        checkpoint: &CompletedCheckpoint<P>,
+        metadata: Option<FileHandle>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let files = self.files_of(checkpoint, metadata);
+        let location = Some(Arc::clone(&checkpoint.location));
+        self.discard_aborted(checkpoint.id, files, location, out);
+    }
+
+    /// The files that go with a checkpoint.
+    fn files_of(
+        &self,
+        checkpoint: &CompletedCheckpoint<P>,
+        metadata: Option<FileHandle>,
+    ) -> Vec<FileHandle> {
+        let mut files = Vec::new();
+        for state in checkpoint.states() {
+            add_files(state, checkpoint.kind.is_savepoint(), &mut files);
+        }
+        files.extend(metadata);
+        files
+    }
+}

@@ -1,0 +1,128 @@
+//! Going back to a checkpoint (steps R2, R3 and R5), and the end.
+
+use super::*;
+use crate::coordinator::completed::Cleanup;
+
+/// The end of the job, as far as it concerns completed checkpoints.
+#[derive(Debug)]
+pub(super) enum Ending<P> {
+    /// A pointer write is out: the checkpoint may be one more.
+    Deciding(JobStatus),
+    /// Pointers are being removed; the files go after the last.
+    RemovingPointers { left: usize, cleanup: Cleanup<P> },
+}
+
+impl<P> Coordinator<P> {
+    pub(super) fn on_restore(&mut self, scope: RestoreScope, out: &mut Vec<Output<P>>) {
+        if self.shut_down {
+            return;
+        }
+        if self.is_deciding() {
+            self.restore_waiting = Some(scope);
+        } else {
+            self.restore(scope, out);
+        }
+    }
+
+    /// R2 and R5. Its shared files are registered already (R3): the registry lives as long as we.
+    fn restore(&mut self, scope: RestoreScope, out: &mut Vec<Output<P>>) {
+        let latest = self.store.latest().cloned();
+        if let Some(retained) = &latest {
+            self.force_full = retained.checkpoint.unclaimed;
+        }
+        if scope == RestoreScope::Global {
+            for &coordinator in &self.coordinators {
+                out.push(Output::ResetCoordinator {
+                    coordinator,
+                    checkpoint: latest.clone(),
+                });
+            }
+        }
+        out.push(Output::Restored {
+            checkpoint: latest,
+            scope,
+        });
+    }
+
+    pub(super) fn on_shutdown(
+        &mut self,
+        now: VirtualTime,
+        status: Option<JobStatus>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if !self.shut_down {
+            self.shut_down = true;
+            self.scheduling = false;
+            self.set_periodic(None);
+            let reason = FailureReason::CheckpointCoordinatorShutdown;
+            self.abort_queued_and_pending(now, reason, out);
+        }
+        match status {
+            Some(status) if self.is_deciding() => self.ending = Some(Ending::Deciding(status)),
+            Some(status) => self.end(status, out),
+            None => {}
+        }
+    }
+
+    /// What waited for the decision of a checkpoint.
+    pub(super) fn after_decision(&mut self, out: &mut Vec<Output<P>>) {
+        if let Some(scope) = self.restore_waiting.take()
+            && !self.shut_down
+        {
+            self.restore(scope, out);
+        }
+        match self.ending.take() {
+            Some(Ending::Deciding(status)) => self.end(status, out),
+            ending => self.ending = ending,
+        }
+    }
+
+    /// Deals with the completed checkpoints as their retention asks.
+    fn end(&mut self, status: JobStatus, out: &mut Vec<Output<P>>) {
+        let (pointers, cleanup) = self.store.shutdown(status);
+        if pointers.is_empty() {
+            return self.clean(cleanup, out);
+        }
+        let left = pointers.len();
+        self.ending = Some(Ending::RemovingPointers { left, cleanup });
+        for id in pointers {
+            self.remove_pointer(id, out);
+        }
+    }
+
+    pub(super) fn on_pointer_removed(
+        &mut self,
+        token: Token,
+        removed: bool,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let id = match self.work.remove(&token) {
+            Some(Work::RemovePointer(id)) => id,
+            other => panic!("{token:?} is {other:?}, no pointer to remove"),
+        };
+        if self.store.is_leaving(id) {
+            self.store.pointer_removed(id, removed);
+            let cleanup = self.store.clean();
+            return self.clean(cleanup, out);
+        }
+        match self.ending.take() {
+            Some(Ending::RemovingPointers {
+                left: 1,
+                mut cleanup,
+            }) => {
+                if !removed {
+                    cleanup.keep(id);
+                }
+                self.clean(cleanup, out);
+            }
+            Some(Ending::RemovingPointers { left, mut cleanup }) => {
+                if !removed {
+                    cleanup.keep(id);
+                }
+                let left = left - 1;
+                self.ending = Some(Ending::RemovingPointers { left, cleanup });
+            }
+            ending => panic!("the pointer of {id} was removed while {}", ending.is_some()),
+        }
+    }
+}

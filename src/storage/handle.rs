@@ -1,0 +1,61 @@
+//! What a task hands over with its acknowledgement: names of files, not their contents.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A file of the object store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileHandle {
+    /// Its name in the store.
+    pub path: Arc<str>,
+    /// Its nominal size in bytes: what it would weigh in production, not what is stored.
+    pub size: u64,
+}
+
+/// What several checkpoints call a file they share, whatever its path.
+/// Flink: `SharedStateRegistryKey`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SharedKey(pub Arc<str>);
+
+/// How an acknowledgement refers to a shared file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedHandle {
+    /// The file itself, uploaded for this checkpoint or named in full once more.
+    File(FileHandle),
+    /// The file that is known under the key already. Flink: `PlaceholderStreamStateHandle`.
+    Placeholder,
+}
+
+/// A shared file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// The name under which checkpoints share it.
+    pub key: SharedKey,
+    /// The file; never a placeholder once the acknowledgement was taken in (step F1).
+    pub handle: SharedHandle,
+}
+
+/// The snapshot of one subtask or of one operator coordinator. Flink: `TaskStateSnapshot`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskState<P> {
+    /// Files of this checkpoint alone; deleted with it.
+    pub private: Vec<FileHandle>,
+    /// Files that other checkpoints may refer to; deleted when the registry lets them go.
+    pub shared: Vec<SharedFile>,
+    /// What the engine needs to restore from the files; the protocol does not look into it.
+    pub payload: P,
+}
+
+impl<P> SubtaskState<P> {
+    /// Nominal bytes of all files, shared ones in full.
+    pub fn size(&self) -> u64 {
+        let private = self.private.iter().map(|file| file.size);
+        let shared = self.shared.iter().map(|file| match &file.handle {
+            SharedHandle::File(file) => file.size,
+            SharedHandle::Placeholder => 0,
+        });
+        private.chain(shared).sum()
+    }
+}
