@@ -123,11 +123,8 @@ impl<B: Payload> Subpartition<B> {
                 self.queue.push(Element::Buffer(buffer));
             }
             Input::Push { element, priority } => self.on_event(element, priority, out),
-            Input::Poll => {
-                return if available {
-                    self.send(out)
-                };
-            }
+            Input::Poll if available => return self.send(out),
+            Input::Poll => {}
             Input::Credit(more) => self.credit = self.credit.map(|credit| credit + more),
             Input::Resume => self.stopped = false,
             Input::AlignedBarrierTimeout(checkpoint) => self.on_barrier_timeout(checkpoint, out),
