@@ -12,13 +12,14 @@ use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::barrier::{AlignmentMetrics, Cut};
 use cutline::task::snapshots::PartKind;
-use cutline::task::subtask::{Back, Frame, Input, Mail, Output, Subtask};
+use cutline::task::subtask::{Frame, Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::plan::Plan;
 use super::{Control, Deployment, Engine, Part, Report, SubtaskSnapshot};
-use crate::kernel::stream::{Distribution, Stream};
-use crate::observe::{CutKind, Observation, TaskState, Transaction};
+use crate::kernel::distribution::Distribution;
+use crate::kernel::stream::Stream;
+use crate::observe::{CutKind, Observation, TaskState};
 use crate::world::{
     Answer, Command, Context, Event, LaneId, Observer, ProcessId, Purpose, Refusal, Request,
 };

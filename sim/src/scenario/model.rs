@@ -8,7 +8,7 @@ use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use crate::kernel::stream::Distribution;
+use crate::kernel::distribution::Distribution;
 
 /// One simulated experiment, without its seed.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,18 +4,18 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 
 use cutline::ids::{ChannelId, CheckpointId};
+use std::ops::ControlFlow;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{Faults, PlannedFault, PlannedFaultKind, PlannedWhen};
 use super::network::{DataChannel, End, Lane, Link};
-use super::services::{
-    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, TransactionState,
-};
+use super::services::{self, Answer, ExternalSystem, HaStore, Purpose, Refusal, Request};
 use super::store::ObjectStore;
 use super::{Event, LaneId, Observer, Process, ProcessId};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
-use crate::kernel::stream::{Distribution, Stream, Streams};
+use crate::kernel::distribution::Distribution;
+use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
 use crate::scenario::model::StorageOperation;
 
@@ -159,7 +159,7 @@ impl<P: Process, O: Observer> World<P, O> {
         observer: O,
         queue: &mut Queue<Due>,
     ) -> Self {
-        let streams = Streams::new(seed);
+        let streams = Streams { seed };
         let names = &config.process_names;
         assert_eq!(names.len(), processes.len());
         let host = |name: &String| Host {
@@ -289,7 +289,7 @@ impl<P: Process, O: Observer> World<P, O> {
             return;
         }
         for due in std::mem::take(&mut self.core.hosts[process.index()].deferred) {
-            self.dispatch(now, due, queue);
+            self.route(now, due, queue);
         }
     }
 
@@ -361,7 +361,23 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
     type Event = Due;
 
     #[inline]
-    fn dispatch(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
+    fn dispatch(
+        &mut self,
+        now: VirtualTime,
+        due: Due,
+        queue: &mut Queue<Due>,
+    ) -> ControlFlow<()> {
+        self.route(now, due, queue);
+        if self.core.ended.is_some() || self.core.observer.wants_stop() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl<P: Process, O: Observer> World<P, O> {
+    #[inline]
+    fn route(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
         if let Some(process) = self.core.addressee(due) {
             let host = &mut self.core.hosts[process.index()];
             if host.paused_until > now {
@@ -393,9 +409,6 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
         }
     }
 
-    fn wants_stop(&self) -> bool {
-        self.core.ended.is_some() || self.core.observer.wants_stop()
-    }
 }
 
 impl<P: Process, O: Observer> Core<P, O> {
@@ -606,50 +619,30 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.ha.ended = true;
                 Ok(Answer::Done)
             }
-            Request::PreCommit { transaction, contents } => {
-                let known = self.external.transactions.get(&transaction);
-                if known.is_some_and(|(state, _)| *state != TransactionState::PreCommitted) {
+            Request::PreCommit { transaction, checkpoint, contents } => {
+                if !self.external.pre_commit(transaction, checkpoint, contents) {
                     return Err(Refusal::UnknownTransaction);
                 }
-                let state = (TransactionState::PreCommitted, contents);
-                self.external.transactions.insert(transaction, state);
+                let stored = self.external.transactions[&transaction];
+                let transaction = services::observed(transaction, &stored);
                 self.observer.observe(now, &Observation::PreCommitted { transaction, contents });
                 Ok(Answer::Done)
             }
             Request::Commit { transaction } => {
-                let Some((state, contents)) = self.external.transactions.get_mut(&transaction) else {
-                    return Err(Refusal::UnknownTransaction);
-                };
-                match *state {
-                    TransactionState::Committed => Ok(Answer::Done),
-                    TransactionState::Aborted => Err(Refusal::UnknownTransaction),
-                    TransactionState::PreCommitted => {
-                        *state = TransactionState::Committed;
-                        let contents = *contents;
-                        self.observer.observe(now, &Observation::Committed { transaction, contents });
-                        Ok(Answer::Done)
-                    }
-                }
-            }
-            Request::Abort { transaction } => {
-                self.abort(transaction, now);
-                Ok(Answer::Done)
-            }
-            Request::AbortOthers { operator, subtask, keep } => {
-                for transaction in self.external.others(operator, subtask, &keep) {
-                    self.abort(transaction, now);
+                if let Some(stored) = self.external.commit(transaction)? {
+                    let transaction = services::observed(transaction, &stored);
+                    let contents = stored.contents;
+                    self.observer.observe(now, &Observation::Committed { transaction, contents });
                 }
                 Ok(Answer::Done)
             }
-        }
-    }
-
-    fn abort(&mut self, transaction: crate::observe::Transaction, now: VirtualTime) {
-        if let Some((state, _)) = self.external.transactions.get_mut(&transaction)
-            && *state == TransactionState::PreCommitted
-        {
-            *state = TransactionState::Aborted;
-            self.observer.observe(now, &Observation::TransactionAborted { transaction });
+            Request::AbortLeftOvers(left_overs) => {
+                for (transaction, stored) in self.external.abort_left_overs(&left_overs) {
+                    let transaction = services::observed(transaction, &stored);
+                    self.observer.observe(now, &Observation::TransactionAborted { transaction });
+                }
+                Ok(Answer::Done)
+            }
         }
     }
 }
@@ -670,8 +663,7 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         | Request::StoreJobResult
         | Request::PreCommit { .. }
         | Request::Commit { .. }
-        | Request::Abort { .. }
-        | Request::AbortOthers { .. } => None,
+        | Request::AbortLeftOvers(_) => None,
     }
 }
 
@@ -738,8 +730,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             | Request::StoreJobResult => (config.ha_latency, 0),
             Request::PreCommit { .. }
             | Request::Commit { .. }
-            | Request::Abort { .. }
-            | Request::AbortOthers { .. } => (config.external_latency, 0),
+            | Request::AbortLeftOvers(_) => (config.external_latency, 0),
         };
         let mut span = latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
         if let Some(operation) = operation_of(&request) {

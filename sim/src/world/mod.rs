@@ -22,10 +22,10 @@ use std::fmt::Debug;
 use cutline::ids::ChannelId;
 use cutline::time::VirtualTime;
 
-pub use self::core::{Context, Core, World, WorldConfig};
+pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
 pub use self::services::{
-    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, Transactions, TransactionState,
+    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, StoredTransaction, TransactionState,
 };
 pub use self::store::{ObjectStore, StoredObject};
 

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use cutline::ids::CheckpointId;
-use cutline::operator::Fingerprint;
+use cutline::ids::{Attempt, CheckpointId, OperatorId};
+use cutline::operator::{Fingerprint, LeftOvers, TransactionId};
 
 use crate::observe::Transaction;
 
@@ -70,29 +70,20 @@ pub enum Request {
     /// External system: flush a transaction's contents.
     PreCommit {
         /// The transaction.
-        transaction: Transaction,
+        transaction: TransactionId,
+        /// The checkpoint whose snapshot holds it.
+        checkpoint: CheckpointId,
         /// Its contents.
         contents: Fingerprint,
     },
     /// External system: make a transaction visible; done twice, it is done once.
     Commit {
         /// The transaction.
-        transaction: Transaction,
+        transaction: TransactionId,
     },
-    /// External system: drop a transaction that was not committed.
-    Abort {
-        /// The transaction.
-        transaction: Transaction,
-    },
-    /// External system: drop every open transaction of a sink subtask but those named.
-    AbortOthers {
-        /// The sink operator.
-        operator: cutline::ids::OperatorId,
-        /// Index of the subtask.
-        subtask: u32,
-        /// The checkpoints whose transactions stay.
-        keep: Vec<CheckpointId>,
-    },
+    /// External system: drop what a restored checkpoint does not know, and refuse from now on what
+    /// older attempts send.
+    AbortLeftOvers(LeftOvers),
 }
 
 /// The answer to a request.
@@ -161,32 +152,94 @@ pub enum TransactionState {
     Aborted,
 }
 
-/// The transactions of the external system.
-pub type Transactions = BTreeMap<Transaction, (TransactionState, Fingerprint)>;
+/// A transaction as the external system knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredTransaction {
+    /// What has become of it.
+    pub state: TransactionState,
+    /// The checkpoint whose completion commits it.
+    pub checkpoint: CheckpointId,
+    /// What it contains.
+    pub contents: Fingerprint,
+}
 
 /// The external system that transactional sinks write to.
 #[derive(Debug, Default)]
 pub struct ExternalSystem {
     /// Every transaction that was ever flushed.
-    pub transactions: Transactions,
+    pub transactions: BTreeMap<TransactionId, StoredTransaction>,
+    /// Attempts below this are refused, by sink and subtask.
+    fences: BTreeMap<(OperatorId, u32), Attempt>,
 }
 
 impl ExternalSystem {
-    /// Open transactions of a sink subtask that `keep` does not name.
-    pub(super) fn others(
-        &self,
-        operator: cutline::ids::OperatorId,
-        subtask: u32,
-        keep: &[CheckpointId],
-    ) -> Vec<Transaction> {
-        self.transactions
-            .iter()
-            .filter(|(transaction, (state, _))| {
-                (transaction.operator, transaction.subtask) == (operator, subtask)
-                    && *state == TransactionState::PreCommitted
-                    && !keep.contains(&transaction.checkpoint)
-            })
-            .map(|(transaction, _)| *transaction)
-            .collect()
+    /// Flushes a transaction; false if its attempt is fenced off or it has been decided already.
+    pub(super) fn pre_commit(
+        &mut self,
+        transaction: TransactionId,
+        checkpoint: CheckpointId,
+        contents: Fingerprint,
+    ) -> bool {
+        let sink = (transaction.operator, transaction.subtask);
+        let fenced = self.fences.get(&sink).is_some_and(|fence| transaction.attempt < *fence);
+        let decided = self
+            .transactions
+            .get(&transaction)
+            .is_some_and(|stored| stored.state != TransactionState::PreCommitted);
+        if fenced || decided {
+            return false;
+        }
+        let state = TransactionState::PreCommitted;
+        self.transactions.insert(transaction, StoredTransaction { state, checkpoint, contents });
+        true
+    }
+
+    /// Commits a transaction: `Some(stored)` the first time, `None` if it was committed already.
+    ///
+    /// # Errors
+    /// There is no such transaction, or it was aborted.
+    pub(super) fn commit(
+        &mut self,
+        transaction: TransactionId,
+    ) -> Result<Option<StoredTransaction>, Refusal> {
+        let stored =
+            self.transactions.get_mut(&transaction).ok_or(Refusal::UnknownTransaction)?;
+        match stored.state {
+            TransactionState::Committed => Ok(None),
+            TransactionState::Aborted => Err(Refusal::UnknownTransaction),
+            TransactionState::PreCommitted => {
+                stored.state = TransactionState::Committed;
+                Ok(Some(*stored))
+            }
+        }
+    }
+
+    /// Aborts the open transactions among the left-overs and fences older attempts off.
+    pub(super) fn abort_left_overs(
+        &mut self,
+        left_overs: &LeftOvers,
+    ) -> Vec<(TransactionId, StoredTransaction)> {
+        let mut aborted = Vec::new();
+        for (transaction, stored) in &mut self.transactions {
+            let open = stored.state == TransactionState::PreCommitted;
+            if open && left_overs.contains(transaction) && transaction.attempt < left_overs.attempt
+            {
+                stored.state = TransactionState::Aborted;
+                aborted.push((*transaction, *stored));
+            }
+        }
+        let sink = (left_overs.operator, left_overs.subtask);
+        let fence = self.fences.entry(sink).or_insert(left_overs.attempt);
+        *fence = (*fence).max(left_overs.attempt);
+        aborted
+    }
+}
+
+/// A transaction as observations name it: by the checkpoint that commits it.
+pub(super) fn observed(transaction: TransactionId, stored: &StoredTransaction) -> Transaction {
+    Transaction {
+        operator: transaction.operator,
+        subtask: transaction.subtask,
+        checkpoint: stored.checkpoint,
     }
 }
