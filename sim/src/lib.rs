@@ -1,3 +1,4 @@
 //! A deterministic simulation and testing framework for stream-processing checkpoints.
 
+pub mod check;
 pub mod observe;
