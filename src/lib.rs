@@ -5,10 +5,14 @@
 //! where it waits for time, `next_timeout()`. The simulated world that drives them is the crate
 //! `cutline-sim`.
 
+pub mod codec;
 pub mod config;
 pub mod ids;
 pub mod job;
 pub mod message;
 pub mod operator;
+pub mod restart;
 pub mod step;
+pub mod storage;
+pub mod task;
 pub mod time;

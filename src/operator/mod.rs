@@ -1,8 +1,208 @@
 //! Operators: what users' code does with records, and the seam for their own.
 //!
 //! An operator never sees channels, barriers or other subtasks. It gets records, emits records,
-//! hands out its state at B3 and takes it back at R4; sinks say what the outside is to see.
+//! hands out its state at B3 and takes it back at R4; sinks say what the outside is to see, as
+//! values ([`Effect`]), never as calls.
+//!
+//! The life of one instance: `restore` for each part of an older state, `open` once, then
+//! `process`, `snapshot`, `notify_*` and `committed` in any order, `finish` when all inputs have
+//! ended, and after that snapshots and notifications only (the final checkpoint).
 
+mod aggregate;
+mod effect;
+mod filter;
+mod flat_map;
+mod instance;
+mod join;
+mod map;
+mod order;
+pub mod path;
 mod record;
+mod reference;
+mod sink_append;
+mod sink_idempotent;
+mod sink_two_phase;
+mod source;
+mod state;
+mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
+
+use crate::codec::DecodeError;
+use crate::ids::CheckpointId;
+
+pub use aggregate::Aggregate;
+pub use effect::{Effect, LeftOvers, TransactionId};
+pub use filter::Filter;
+pub use flat_map::FlatMap;
+pub use instance::Instance;
+pub use join::{JOINED, Join};
+pub use map::Map;
+pub use order::{Behaviour, Order, orders, promises_order};
 pub use record::{Fingerprint, Record, SplitId, mix};
+pub use reference::Reference;
+pub use sink_append::AppendSink;
+pub use sink_idempotent::IdempotentSink;
+pub use sink_two_phase::TwoPhaseCommitSink;
+pub use source::{Source, SourceOptions, SplitReader};
+pub use table::{Table, TableKey};
+
+/// One parallel instance of an operator: implement this to bring your own.
+///
+/// Whatever an operator does must be a function of the records, the restored state and the calls
+/// it got: no clock, no randomness, no hash-map order.
+pub trait Operator: fmt::Debug + Send {
+    /// Takes one record of input `input`. What it emits, and what the outside is to see at once,
+    /// goes to `out`.
+    fn process(&mut self, input: u32, record: &Record, out: &mut Emitter);
+
+    /// B3: writes the whole state, as bytes that can be read without anything else. Sinks
+    /// pre-commit here. The caller hands in an empty `out`.
+    fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot);
+
+    /// R4: takes over from a state that `snapshot` of some subtask of this operator wrote, before
+    /// `open`. Called once for every part; all subtasks may be given all parts: each keeps what
+    /// belongs to it, by [`Instance::owns_key`] (keyed state) or [`Instance::owns_part`] (the rest).
+    ///
+    /// # Errors
+    /// The bytes are damaged or are no state of this operator; the instance is unusable then.
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError>;
+
+    /// All parts were restored; called once, before the first record. `restored` is the checkpoint
+    /// they came from, `None` at a first start: a subtask that got no part of a restored state is
+    /// not a fresh one. Sinks do S6 here: commit what the snapshot holds, abort the rest.
+    fn open(&mut self, restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
+        let _ = (restored, effects);
+    }
+
+    /// N1: this checkpoint, and with it every older one, can no longer be lost.
+    fn notify_complete(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
+        let _ = (checkpoint, effects);
+    }
+
+    /// This checkpoint will never complete. Nothing may be rolled back: what was pre-committed for
+    /// it belongs to the next checkpoint.
+    fn notify_aborted(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
+        let _ = (checkpoint, effects);
+    }
+
+    /// The outside has confirmed [`Effect::Commit`] of this transaction. Until then the transaction
+    /// stays in every snapshot, so that a commit that is lost with the task is repeated at S6.
+    fn committed(&mut self, transaction: TransactionId) {
+        let _ = transaction;
+    }
+
+    /// All inputs have ended: emits what is still held back. Not called when a job is stopped
+    /// without draining.
+    fn finish(&mut self, out: &mut Emitter) {
+        let _ = out;
+    }
+
+    /// Order-free digest of the whole logical state. Those of all subtasks add up to that of one
+    /// instance that had processed everything.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// Shows the state entry by entry, so that a difference between two states can be explained.
+    fn visit(&self, visitor: &mut dyn FnMut(StateEntry));
+
+    /// The reading side, if this is a source.
+    fn as_source(&mut self) -> Option<&mut dyn SplitReader> {
+        None
+    }
+}
+
+/// What an operator emits: a flat buffer that its caller reuses.
+#[derive(Clone, Debug, Default)]
+pub struct Emitter {
+    records: Vec<Record>,
+    effects: Vec<Effect>,
+}
+
+impl Emitter {
+    /// Emits a record on every output edge.
+    #[inline]
+    pub fn emit(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    /// Says what the outside is to see at once.
+    #[inline]
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// What was emitted since the last `clear`, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The effects since the last `clear`, in order.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// Forgets both and keeps the memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.effects.clear();
+    }
+}
+
+/// What an operator hands out at B3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The serialised state; empty for an operator that has none.
+    pub state: Vec<u8>,
+    /// Bytes the state would have in the real job: what its upload costs.
+    pub nominal: u64,
+    /// What the outside is to see before the checkpoint is acknowledged.
+    pub effects: Vec<Effect>,
+}
+
+/// Why a state cannot be taken over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The bytes are damaged, or those of another operator.
+    #[error("state of {operator}: {error}")]
+    Damaged {
+        /// What the reader is, in words.
+        operator: &'static str,
+        /// What is wrong.
+        error: DecodeError,
+    },
+    /// The state was written with ordered digests and is read with order-free ones, or the reverse:
+    /// the job now promises another order.
+    #[error(
+        "the state of {operator} was written {}, and is read {}",
+        if *written { "where order is promised" } else { "where no order is promised" },
+        if *written { "where it is not" } else { "where it is" }
+    )]
+    OtherOrder {
+        /// What the reader is, in words.
+        operator: &'static str,
+        /// Whether order was promised when the state was written.
+        written: bool,
+    },
+}
+
+/// One entry of a state, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateEntry {
+    /// What kind of entry: `split`, `key`, `waiting`, `matched`, `processed`, `pending`.
+    pub what: &'static str,
+    /// The key it belongs to, if it is keyed.
+    pub key: Option<u32>,
+    /// The split whose records it is made of, if they are of one.
+    pub split: Option<SplitId>,
+    /// The path of these records, or 0 if there are several.
+    pub path: u64,
+    /// How many records it is made of; of a split: the next offset.
+    pub count: u64,
+    /// Digest of these records.
+    pub digest: u64,
+}

@@ -1,0 +1,327 @@
+//! The two-phase-commit sink. In Flink: `TwoPhaseCommitSinkFunction`.
+//!
+//! Concept: what is written between two snapshots is one transaction. B3 pre-commits it and puts
+//! its handle into the snapshot; N1 commits it; S6 commits what the restored snapshot holds and
+//! aborts everything newer.
+//!
+//! Invariants:
+//! - a pre-committed transaction is in every snapshot until its commit is confirmed;
+//! - nothing is committed before a checkpoint that holds it is complete, and completion of n
+//!   commits all pending transactions up to n: notifications may be lost or subsumed;
+//! - an aborted checkpoint rolls nothing back: its transaction waits for the next one.
+
+use super::effect::{Effect, LeftOvers, TransactionId};
+use super::instance::Instance;
+use super::record::{Fingerprint, Record};
+use super::state::{Format, read_fingerprint, write_fingerprint};
+use super::{Emitter, Operator, RestoreError, Snapshot, StateEntry};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::ids::{Attempt, CheckpointId, OperatorId};
+
+const FORMAT: Format = Format { operator: "a two-phase-commit sink", magic: *b"CLs2", version: 1 };
+const PENDING_BYTES_MIN: usize = 14;
+
+/// Writes into transactions that become visible when a checkpoint that holds them completes.
+#[derive(Clone, Debug)]
+pub struct TwoPhaseCommitSink {
+    instance: Instance,
+    processed: Fingerprint,
+    open: Option<(TransactionId, Fingerprint)>,
+    pending: Vec<Pending>,
+    /// The checkpoint snapshotted last, or restored from.
+    last: Option<CheckpointId>,
+}
+
+/// A transaction that is pre-committed and not yet confirmed as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pending {
+    transaction: TransactionId,
+    /// The first checkpoint that holds it.
+    checkpoint: CheckpointId,
+    contents: Fingerprint,
+}
+
+impl TwoPhaseCommitSink {
+    /// A sink that has written nothing.
+    pub fn new(instance: Instance) -> Self {
+        let (processed, pending) = (Fingerprint::EMPTY, Vec::new());
+        Self { instance, processed, open: None, pending, last: None }
+    }
+
+    /// The transactions that are pre-committed and not confirmed, oldest first.
+    pub fn pending(&self) -> impl Iterator<Item = TransactionId> {
+        self.pending.iter().map(|pending| pending.transaction)
+    }
+
+    fn begin(&self) -> TransactionId {
+        let next = self.last.map_or(1, |last| last.0 + 1);
+        TransactionId {
+            operator: self.instance.operator,
+            subtask: self.instance.subtask,
+            checkpoint: CheckpointId(next),
+            attempt: self.instance.attempt,
+        }
+    }
+
+    fn commit(&self, up_to: Option<CheckpointId>, effects: &mut Vec<Effect>) {
+        for pending in &self.pending {
+            if up_to.is_none_or(|up_to| pending.checkpoint <= up_to) {
+                let Pending { transaction, contents, .. } = *pending;
+                effects.push(Effect::Commit { transaction, contents });
+            }
+        }
+    }
+}
+
+impl Operator for TwoPhaseCommitSink {
+    fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
+        let one = Fingerprint::of(record.identity());
+        self.processed += one;
+        match &mut self.open {
+            Some((_, contents)) => *contents += one,
+            // Opened with the first record, so that there is no transaction without data.
+            None => {
+                let transaction = self.begin();
+                out.effect(Effect::Begin { transaction });
+                self.open = Some((transaction, one));
+            }
+        }
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
+        if let Some((transaction, contents)) = self.open.take() {
+            self.pending.push(Pending { transaction, checkpoint, contents });
+            out.effects.push(Effect::PreCommit { transaction, checkpoint, contents });
+        }
+        self.last = self.last.max(Some(checkpoint));
+        let mut state = FORMAT.write(&self.instance);
+        write_fingerprint(self.processed, &mut state);
+        state.varint(self.pending.len() as u64);
+        for pending in &self.pending {
+            pending.write(&mut state);
+        }
+        out.state = state.seal();
+        out.nominal = out.state.len() as u64;
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let (writer, processed, pending) = FORMAT.read(state, |input, writer| {
+            let processed = read_fingerprint(input)?;
+            let count = input.count(PENDING_BYTES_MIN)?;
+            let pending: Result<Vec<_>, _> = (0..count).map(|_| Pending::read(input)).collect();
+            Ok((writer, processed, pending?))
+        })?;
+        if self.instance.owns_part(writer) {
+            self.processed += processed;
+            // Appended, not put into a map by subtask: a writer may have several (Flink: FLINK-29627).
+            self.pending.extend(pending);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
+        self.last = restored;
+        self.commit(None, effects);
+        effects.push(Effect::AbortLeftOvers(LeftOvers {
+            operator: self.instance.operator,
+            subtask: self.instance.subtask,
+            parallelism: self.instance.parallelism,
+            restored,
+            attempt: self.instance.attempt,
+        }));
+    }
+
+    fn notify_complete(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
+        self.commit(Some(checkpoint), effects);
+    }
+
+    fn committed(&mut self, transaction: TransactionId) {
+        self.pending.retain(|pending| pending.transaction != transaction);
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.processed
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
+        let mut show = |what, of: Fingerprint| {
+            let Fingerprint { count, sum: digest } = of;
+            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
+        };
+        show("processed", self.processed);
+        for pending in &self.pending {
+            show("pending", pending.contents);
+        }
+        if let Some((_, contents)) = self.open {
+            show("open", contents);
+        }
+    }
+}
+
+impl Pending {
+    fn write(&self, out: &mut Encoder) {
+        let TransactionId { operator, subtask, checkpoint, attempt } = self.transaction;
+        out.varint(u64::from(operator.0));
+        out.varint(u64::from(subtask));
+        out.varint(checkpoint.0);
+        out.varint(u64::from(attempt.0));
+        out.varint(self.checkpoint.0);
+        write_fingerprint(self.contents, out);
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let transaction = TransactionId {
+            operator: OperatorId(input.varint32()?),
+            subtask: input.varint32()?,
+            checkpoint: CheckpointId(input.varint()?),
+            attempt: Attempt(input.varint32()?),
+        };
+        let checkpoint = CheckpointId(input.varint()?);
+        Ok(Self { transaction, checkpoint, contents: read_fingerprint(input)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::*;
+
+    /// One call to a sink; `Record` writes one record.
+    #[derive(Clone, Copy)]
+    enum Call {
+        Open(Option<u64>),
+        Record,
+        Snapshot(u64),
+        Complete(u64),
+        Aborted(u64),
+        /// The outside confirms the commit of the transaction numbered so.
+        Committed(u64),
+    }
+
+    fn sink(subtask: u32, parallelism: u32, attempt: u32) -> TwoPhaseCommitSink {
+        TwoPhaseCommitSink::new(Instance {
+            operator: OperatorId(2),
+            subtask,
+            parallelism,
+            max_parallelism: 128,
+            attempt: Attempt(attempt),
+        })
+    }
+
+    fn text(effect: &Effect) -> String {
+        match effect {
+            Effect::Begin { transaction } => format!("begin{}", transaction.checkpoint.0),
+            Effect::PreCommit { transaction, checkpoint, contents } => {
+                format!("pre{}@{}:{}", transaction.checkpoint.0, checkpoint.0, contents.count)
+            }
+            Effect::Commit { transaction, .. } => format!("commit{}", transaction.checkpoint.0),
+            Effect::AbortLeftOvers(left) => {
+                format!("abort>{}", left.restored.map_or(0, |restored| restored.0))
+            }
+            Effect::Upsert(_) | Effect::Append(_) => unreachable!("no effect of this sink"),
+        }
+    }
+
+    fn play(sink: &mut TwoPhaseCommitSink, calls: &[Call]) -> String {
+        let (mut effects, mut out) = (Vec::new(), Emitter::default());
+        for call in calls {
+            match *call {
+                Call::Open(restored) => sink.open(restored.map(CheckpointId), &mut effects),
+                Call::Record => {
+                    sink.process(0, &record(0, sink.processed.count, 7), &mut out);
+                    effects.extend_from_slice(out.effects());
+                    out.clear();
+                }
+                Call::Snapshot(checkpoint) => {
+                    let mut snapshot = Snapshot::default();
+                    sink.snapshot(CheckpointId(checkpoint), &mut snapshot);
+                    effects.append(&mut snapshot.effects);
+                }
+                Call::Complete(id) => sink.notify_complete(CheckpointId(id), &mut effects),
+                Call::Aborted(id) => sink.notify_aborted(CheckpointId(id), &mut effects),
+                Call::Committed(number) => {
+                    let named = |it: &TransactionId| it.checkpoint == CheckpointId(number);
+                    let transaction = sink.pending().find(named).expect("it is pending");
+                    sink.committed(transaction);
+                }
+            }
+        }
+        effects.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_outside_sees_a_transaction_once_its_checkpoint_cannot_be_lost() {
+        use Call::{Aborted, Committed, Complete, Open, Record, Snapshot};
+        let cases: [(&str, &[Call], &str); 7] = [
+            (
+                "clean",
+                &[Open(None), Record, Record, Snapshot(1), Complete(1)],
+                "abort>0 begin1 pre1@1:2 commit1",
+            ),
+            ("no data, no transaction", &[Open(None), Snapshot(1), Complete(1)], "abort>0"),
+            (
+                "a lost notification is made good by the next",
+                &[Record, Snapshot(4), Record, Snapshot(5), Complete(5)],
+                "begin1 pre1@4:1 begin5 pre5@5:1 commit1 commit5",
+            ),
+            (
+                "two checkpoints in progress, the older completes",
+                &[Record, Snapshot(4), Record, Snapshot(5), Complete(4)],
+                "begin1 pre1@4:1 begin5 pre5@5:1 commit1",
+            ),
+            (
+                "an abort rolls nothing back",
+                &[Record, Snapshot(4), Aborted(4), Record, Snapshot(6), Complete(6)],
+                "begin1 pre1@4:1 begin5 pre5@6:1 commit1 commit5",
+            ),
+            (
+                "confirmed is forgotten, unconfirmed is repeated",
+                &[Record, Snapshot(1), Record, Snapshot(2), Complete(2), Committed(1), Complete(3)],
+                "begin1 pre1@1:1 begin2 pre2@2:1 commit1 commit2 commit2",
+            ),
+            ("restored", &[Open(Some(9)), Record, Snapshot(12)], "abort>9 begin10 pre10@12:1"),
+        ];
+        for (name, calls, expected) in cases {
+            assert_eq!(play(&mut sink(0, 1, 0), calls), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn recovery_commits_what_the_snapshot_holds_and_aborts_the_rest() {
+        use Call::{Open, Record};
+        // Four subtasks have two uncommitted transactions each; two successors take over.
+        let mut states = Vec::new();
+        let mut left_open = Vec::new();
+        for subtask in 0..4 {
+            let mut old = sink(subtask, 4, 1);
+            play(&mut old, &[Open(None), Record, Call::Snapshot(3), Record]);
+            let mut snapshot = Snapshot::default();
+            old.snapshot(CheckpointId(5), &mut snapshot);
+            states.push(snapshot.state);
+            play(&mut old, &[Record]);
+            left_open.push(old.open.expect("a record was written").0);
+        }
+        let mut committed = 0;
+        for subtask in 0..2 {
+            let mut new = sink(subtask, 2, 2);
+            for state in &states {
+                new.restore(state).expect("as written");
+            }
+            let mut effects = Vec::new();
+            new.open(Some(CheckpointId(5)), &mut effects);
+            let Some(Effect::AbortLeftOvers(left)) = effects.pop() else {
+                panic!("the abort comes last: {effects:?}");
+            };
+            committed += effects.len();
+            for transaction in new.pending() {
+                assert_eq!(transaction.subtask % 2, subtask);
+                assert!(!left.contains(&transaction), "a handle of the snapshot is kept");
+            }
+            for transaction in &left_open {
+                assert_eq!(left.contains(transaction), transaction.subtask % 2 == subtask);
+            }
+            assert_eq!(new.fingerprint().count, 4, "two old subtasks with two records each");
+        }
+        assert_eq!(committed, 8);
+    }
+}

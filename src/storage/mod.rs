@@ -1,0 +1,6 @@
+//! What is stored, under which name, in which bytes. In Flink: `runtime.checkpoint.metadata`,
+//! `runtime.state.filesystem`.
+
+pub mod channel_state;
+pub mod layout;
+pub mod metadata;

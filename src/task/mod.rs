@@ -1,0 +1,3 @@
+//! What a task does besides running its operator.
+
+pub mod router;
