@@ -1,8 +1,11 @@
 //! A deterministic simulation and testing framework for stream-processing checkpoints.
 
+pub mod check;
 pub mod conform;
 pub mod engine;
 pub mod kernel;
 pub mod observe;
+pub mod run;
 pub mod scenario;
+pub mod trace;
 pub mod world;

@@ -1,0 +1,491 @@
+//! The books: what passed each channel, and where the lines of pending checkpoints cross it.
+//!
+//! Written once for every data-plane observation and read by several checks, so that a record
+//! costs one pass over one cache line. The books judge nothing.
+//!
+//! A channel's sequence, in one execution, is what was recovered in front of it, then what was
+//! sent. What was recovered may be observed after the first record was sent (the tasks restore at
+//! different speeds), so digests of sequences must concatenate: hence a polynomial hash.
+
+use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::job::ExecutionGraph;
+use cutline::message::{Alignment, SnapshotKind};
+use cutline::operator::{Record, SplitId, mix};
+use cutline::time::VirtualTime;
+
+use super::CheckConfig;
+use crate::observe::{CutKind, Observation, TaskState};
+
+/// Digest of a sequence of records. Two of them compare equal if the sequences are, but for a
+/// 64-bit coincidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sequence {
+    pub(super) count: u64,
+    hash: u64,
+}
+
+impl Sequence {
+    /// Odd, so that no element's influence is ever shifted out.
+    const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    #[inline]
+    pub(super) fn push(&mut self, record: &Record) {
+        let who = u64::from(record.split.0) << 32 | u64::from(record.key);
+        let word = mix(record.path ^ who, record.offset);
+        self.hash = self.hash.wrapping_mul(Self::BASE).wrapping_add(word);
+        self.count += 1;
+    }
+
+    /// This sequence, then `other`.
+    pub(super) fn then(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            hash: self.hash.wrapping_mul(power(other.count)).wrapping_add(other.hash),
+        }
+    }
+
+    /// What has to follow `self` to give `whole`.
+    fn rest_of(self, whole: Self) -> Self {
+        let count = whole.count - self.count;
+        Self { count, hash: whole.hash.wrapping_sub(self.hash.wrapping_mul(power(count))) }
+    }
+}
+
+fn power(mut exponent: u64) -> u64 {
+    let (mut base, mut result) = (Sequence::BASE, 1_u64);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = result.wrapping_mul(base);
+        }
+        base = base.wrapping_mul(base);
+        exponent >>= 1;
+    }
+    result
+}
+
+/// One channel in the present execution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    /// All that belongs to the channel so far: recovered, then sent.
+    pub(super) sent: Sequence,
+    /// All that the receiver's operator got.
+    pub(super) processed: Sequence,
+    /// The recovered prefix of `sent`.
+    pub(super) recovered: Sequence,
+    /// Number of sent records at which the restored output is complete; then it is compared.
+    pub(super) restored_output: u64,
+    /// Alignment has blocked the channel.
+    pub(super) blocked: bool,
+    /// The barrier of a checkpoint was received that the receiver has yet to take.
+    pub(super) behind: bool,
+}
+
+/// No record is numbered so: records are numbered from 1 when they are compared.
+const NOTHING_RESTORED: u64 = 0;
+
+impl Flow {
+    const NEW: Self = Self {
+        sent: Sequence { count: 0, hash: 0 },
+        processed: Sequence { count: 0, hash: 0 },
+        recovered: Sequence { count: 0, hash: 0 },
+        restored_output: NOTHING_RESTORED,
+        blocked: false,
+        behind: false,
+    };
+
+    /// What the sender sent in this execution.
+    pub(super) fn output(&self) -> Sequence {
+        self.recovered.rest_of(self.sent)
+    }
+
+    fn recover(&mut self, record: &Record) {
+        let output = self.output();
+        self.recovered.push(record);
+        self.sent = self.recovered.then(output);
+    }
+}
+
+/// Where one checkpoint's line crosses one channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crossing {
+    /// The channel's sequence when its barrier was sent, or when its sender had finished.
+    pub(super) sent: Option<Sequence>,
+    /// What the receiver had processed at its cut.
+    pub(super) received: Option<Sequence>,
+    /// In-flight records persisted at the receiver.
+    pub(super) at_receiver: Sequence,
+    /// In-flight records persisted at the sender; they follow those at the receiver.
+    pub(super) at_sender: Sequence,
+}
+
+impl Crossing {
+    fn in_flight(&self) -> bool {
+        self.at_receiver.count + self.at_sender.count > 0
+    }
+}
+
+/// How one subtask takes part in one checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Not yet.
+    Awaited,
+    /// It was cut.
+    Cut(CutKind),
+    /// It had finished before the line reached it.
+    Finished,
+}
+
+/// A pending checkpoint: a line that is being drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) checkpoint: CheckpointId,
+    pub(super) kind: SnapshotKind,
+    pub(super) alignment: Alignment,
+    pub(super) triggered: VirtualTime,
+    /// By subtask.
+    pub(super) parts: Vec<Part>,
+    /// By channel.
+    pub(super) crossings: Vec<Crossing>,
+    /// Next offset, by split (see [`Splits`]).
+    pub(super) positions: Vec<u64>,
+}
+
+/// In-flight records of a durable checkpoint on one channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) channel: ChannelId,
+    pub(super) at_receiver: Sequence,
+    pub(super) at_sender: Sequence,
+}
+
+/// A durable checkpoint: what a restore from it must begin with.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) checkpoint: CheckpointId,
+    pub(super) positions: Vec<u64>,
+    /// Channels with in-flight records, in the order of their ids.
+    pub(super) in_flight: Vec<InFlight>,
+}
+
+/// Numbers the splits of all sources densely.
+#[derive(Clone, Debug)]
+pub(super) struct Splits {
+    /// First number of a source's splits, by operator.
+    start: Vec<u32>,
+    ids: Vec<SplitId>,
+}
+
+impl Splits {
+    fn new(config: &CheckConfig) -> Self {
+        let (mut start, mut ids) = (Vec::new(), Vec::new());
+        for (operator, role) in config.roles.iter().enumerate() {
+            start.push(ids.len() as u32);
+            let splits = role.splits();
+            ids.extend((0..splits).map(|index| SplitId::new(operator as u32, index)));
+        }
+        Self { start, ids }
+    }
+
+    #[inline]
+    pub(super) fn number(&self, split: SplitId) -> usize {
+        (self.start[split.source() as usize] + split.index_in_source()) as usize
+    }
+
+    pub(super) fn ids(&self) -> &[SplitId] {
+        &self.ids
+    }
+}
+
+/// The books of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    /// By channel.
+    pub(super) flows: Vec<Flow>,
+    /// Pending checkpoints, in the order of their triggering; few.
+    pub(super) lines: Vec<Line>,
+    /// Durable checkpoints that are not subsumed, in the order in which they became durable.
+    pub(super) kept: Vec<Kept>,
+    pub(super) splits: Splits,
+    /// Next offset, by split.
+    pub(super) positions: Vec<u64>,
+    /// Who emitted last from a split in this execution.
+    readers: Vec<Option<SubtaskId>>,
+    /// Subtasks that have finished in this execution.
+    pub(super) finished: Vec<bool>,
+    /// In-flight records of the checkpoint that this execution began with.
+    restored: Vec<InFlight>,
+    /// Whether that is known: false after a restore from a checkpoint that was never seen durable.
+    pub(super) origin_known: bool,
+    /// Memory of closed lines, for the next ones.
+    spare: Vec<Line>,
+}
+
+impl Ledger {
+    pub(super) fn new(graph: &ExecutionGraph, config: &CheckConfig) -> Self {
+        let splits = Splits::new(config);
+        Self {
+            flows: vec![Flow::NEW; graph.channels().len()],
+            lines: Vec::new(),
+            kept: Vec::new(),
+            positions: vec![0; splits.ids.len()],
+            readers: vec![None; splits.ids.len()],
+            finished: vec![false; graph.subtasks()],
+            restored: Vec::new(),
+            origin_known: true,
+            spare: Vec::new(),
+            splits,
+        }
+    }
+
+    /// The line of a pending checkpoint.
+    pub(super) fn line(&self, checkpoint: CheckpointId) -> Option<&Line> {
+        self.lines.iter().find(|line| line.checkpoint == checkpoint)
+    }
+
+    fn line_mut(&mut self, checkpoint: CheckpointId) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|line| line.checkpoint == checkpoint)
+    }
+
+    /// What a durable checkpoint left.
+    pub(super) fn kept(&self, checkpoint: CheckpointId) -> Option<&Kept> {
+        self.kept.iter().find(|kept| kept.checkpoint == checkpoint)
+    }
+
+    /// What the present execution must find in front of a channel, and send on it first.
+    pub(super) fn restored(&self, channel: ChannelId) -> Option<&InFlight> {
+        let at = self.restored.binary_search_by_key(&channel, |in_flight| in_flight.channel);
+        at.ok().map(|index| &self.restored[index])
+    }
+
+    /// A source emitted; answers the offset that was due.
+    #[inline]
+    pub(super) fn on_emitted(&mut self, subtask: SubtaskId, split: SplitId, offset: u64) -> u64 {
+        let number = self.splits.number(split);
+        self.readers[number] = Some(subtask);
+        std::mem::replace(&mut self.positions[number], offset + 1)
+    }
+
+    /// Everything but the data plane, and but `Durable`: see [`Ledger::keep`].
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        graph: &ExecutionGraph,
+    ) {
+        match *observation {
+            Observation::Triggered { checkpoint, kind, alignment } => {
+                self.open(now, checkpoint, kind, alignment, graph);
+            }
+            Observation::BarrierSent { channel, checkpoint } => {
+                let sent = self.flows[channel.index()].sent;
+                if let Some(line) = self.line_mut(checkpoint) {
+                    // The first barrier of a channel is the line; order.rs reports a second one.
+                    line.crossings[channel.index()].sent.get_or_insert(sent);
+                }
+            }
+            Observation::Persisted { channel, checkpoint, ref record, at_sender } => {
+                if let Some(line) = self.line_mut(checkpoint) {
+                    let crossing = &mut line.crossings[channel.index()];
+                    let part =
+                        if at_sender { &mut crossing.at_sender } else { &mut crossing.at_receiver };
+                    part.push(record);
+                }
+            }
+            Observation::Recovered { channel, ref record } => {
+                self.flows[channel.index()].recover(record);
+            }
+            Observation::Cut { subtask, checkpoint, how } => {
+                self.cut(subtask, checkpoint, how, graph);
+            }
+            Observation::Task { subtask, state: TaskState::Finished, .. } => {
+                self.finish(subtask, graph);
+            }
+            Observation::Blocked { channel } => self.flows[channel.index()].blocked = true,
+            Observation::Resumed { channel } => {
+                let flow = &mut self.flows[channel.index()];
+                (flow.blocked, flow.behind) = (false, false);
+            }
+            Observation::Failed { checkpoint, .. } => self.close(checkpoint),
+            Observation::Subsumed { checkpoint } => {
+                self.kept.retain(|kept| kept.checkpoint != checkpoint);
+            }
+            Observation::RestoreChosen { checkpoint } => self.restart(checkpoint),
+            _ => {}
+        }
+    }
+
+    fn open(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        kind: SnapshotKind,
+        alignment: Alignment,
+        graph: &ExecutionGraph,
+    ) {
+        let (subtasks, channels) = (graph.subtasks(), self.flows.len());
+        let splits = self.positions.len();
+        let mut line = self.spare.pop().unwrap_or_else(|| Line {
+            checkpoint,
+            kind,
+            alignment,
+            triggered: now,
+            parts: vec![Part::Awaited; subtasks],
+            crossings: vec![Crossing::default(); channels],
+            positions: vec![0; splits],
+        });
+        (line.checkpoint, line.kind, line.alignment) = (checkpoint, kind, alignment);
+        line.triggered = now;
+        line.parts.fill(Part::Awaited);
+        line.crossings.fill(Crossing::default());
+        line.positions.copy_from_slice(&self.positions);
+        self.lines.push(line);
+        for subtask in 0..subtasks as u32 {
+            if self.finished[subtask as usize] {
+                self.take_finished(self.lines.len() - 1, SubtaskId(subtask), graph);
+            }
+        }
+    }
+
+    fn cut(
+        &mut self,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        how: CutKind,
+        graph: &ExecutionGraph,
+    ) {
+        for &channel in graph.inputs(subtask) {
+            self.flows[channel.index()].behind = false;
+        }
+        let Some(line) = self.lines.iter_mut().find(|line| line.checkpoint == checkpoint) else {
+            return;
+        };
+        line.parts[subtask.index()] = Part::Cut(how);
+        for &channel in graph.inputs(subtask) {
+            let processed = self.flows[channel.index()].processed;
+            line.crossings[channel.index()].received = Some(processed);
+        }
+        self.take_positions(subtask, checkpoint, graph);
+    }
+
+    /// A split that nobody has read in this execution stays where it was when the line opened.
+    fn take_positions(
+        &mut self,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        graph: &ExecutionGraph,
+    ) {
+        if !graph.is_source(subtask) {
+            return;
+        }
+        let Some(line) = self.lines.iter_mut().find(|line| line.checkpoint == checkpoint) else {
+            return;
+        };
+        for (number, reader) in self.readers.iter().enumerate() {
+            if *reader == Some(subtask) {
+                line.positions[number] = self.positions[number];
+            }
+        }
+    }
+
+    fn finish(&mut self, subtask: SubtaskId, graph: &ExecutionGraph) {
+        self.finished[subtask.index()] = true;
+        for index in 0..self.lines.len() {
+            if self.lines[index].parts[subtask.index()] == Part::Awaited {
+                self.take_finished(index, subtask, graph);
+            }
+        }
+    }
+
+    /// A finished subtask sends no barrier: all that it ever sent is before the line.
+    fn take_finished(&mut self, line: usize, subtask: SubtaskId, graph: &ExecutionGraph) {
+        let line = &mut self.lines[line];
+        line.parts[subtask.index()] = Part::Finished;
+        for &channel in graph.outputs(subtask) {
+            line.crossings[channel.index()].sent = Some(self.flows[channel.index()].sent);
+        }
+        let checkpoint = line.checkpoint;
+        self.take_positions(subtask, checkpoint, graph);
+    }
+
+    /// `Durable`, after it was judged: of the line only what a restore needs is kept.
+    pub(super) fn keep(&mut self, checkpoint: CheckpointId) {
+        let Some(line) = self.line(checkpoint) else { return };
+        let in_flight = |(index, crossing): (usize, &Crossing)| InFlight {
+            channel: ChannelId(index as u32),
+            at_receiver: crossing.at_receiver,
+            at_sender: crossing.at_sender,
+        };
+        let channels = line.crossings.iter().enumerate();
+        let kept = Kept {
+            checkpoint,
+            positions: line.positions.clone(),
+            in_flight: channels.filter(|(_, crossing)| crossing.in_flight()).map(in_flight).collect(),
+        };
+        self.kept.push(kept);
+        self.close(checkpoint);
+    }
+
+    fn close(&mut self, checkpoint: CheckpointId) {
+        if let Some(index) = self.lines.iter().position(|line| line.checkpoint == checkpoint) {
+            let line = self.lines.remove(index);
+            self.spare.push(line);
+        }
+    }
+
+    /// A new execution: channels are new, sources stand where the checkpoint has them.
+    fn restart(&mut self, checkpoint: Option<CheckpointId>) {
+        self.flows.fill(Flow::NEW);
+        self.readers.fill(None);
+        self.finished.fill(false);
+        self.restored.clear();
+        self.origin_known = true;
+        let kept = checkpoint.and_then(|id| self.kept.iter().find(|kept| kept.checkpoint == id));
+        let Some(kept) = kept else {
+            // From scratch; or from a checkpoint nobody knows, which restore.rs reports.
+            self.origin_known = checkpoint.is_none();
+            self.positions.fill(0);
+            return;
+        };
+        self.positions.copy_from_slice(&kept.positions);
+        self.restored.extend_from_slice(&kept.in_flight);
+        for in_flight in &self.restored {
+            self.flows[in_flight.channel.index()].restored_output = in_flight.at_sender.count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sequence(offsets: &[u64]) -> Sequence {
+        let mut sequence = Sequence::default();
+        for &offset in offsets {
+            sequence.push(&super::super::testing::record(0, offset));
+        }
+        sequence
+    }
+
+    proptest! {
+        #[test]
+        fn digests_concatenate(
+            first in prop::collection::vec(0_u64..50, 0..20),
+            second in prop::collection::vec(0_u64..50, 0..20),
+        ) {
+            let whole: Vec<u64> = first.iter().chain(&second).copied().collect();
+            let (a, b, ab) = (sequence(&first), sequence(&second), sequence(&whole));
+            prop_assert_eq!(a.then(b), ab);
+            prop_assert_eq!(a.rest_of(ab), b);
+        }
+
+        #[test]
+        fn equal_digests_mean_equal_sequences(
+            first in prop::collection::vec(0_u64..3, 0..6),
+            second in prop::collection::vec(0_u64..3, 0..6),
+        ) {
+            prop_assert_eq!(sequence(&first) == sequence(&second), first == second);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Check *liveness*: while nothing disturbs, things end.
+//!
+//! - A started or ended execution is followed by all tasks running, or by the end of the job,
+//!   within the time the restart strategy may take.
+//! - A bounded job finishes within `settle` after its last record is due and the last fault.
+//! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
+//!
+//! A violation says who waits for whom, as far as observations tell. (That a pending checkpoint
+//! expires in time is the business of *policy*.)
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::ledger::Ledger;
+use super::violation::{Class, Report, Subject};
+use super::{Ending, Setup};
+use crate::observe::{JobEnd, Observation, TaskState};
+
+pub(super) const NAME: &str = "liveness";
+
+/// What disturbs: bounds run only in calm weather.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weather {
+    active: BTreeSet<u32>,
+    changed: VirtualTime,
+}
+
+impl Weather {
+    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation) {
+        match *observation {
+            Observation::FaultInjected { fault } => {
+                self.active.insert(fault);
+                self.changed = now;
+            }
+            Observation::FaultHealed { fault } => {
+                self.active.remove(&fault);
+                self.changed = now;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what began at `since` has had more than `bound` of calm time.
+    #[inline]
+    pub(super) fn is_overdue(
+        &self,
+        since: VirtualTime,
+        bound: VirtualDuration,
+        now: VirtualTime,
+    ) -> bool {
+        self.active.is_empty() && now > since.max(self.changed) + bound
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Liveness {
+    judged: u64,
+    /// By subtask.
+    tasks: Vec<Option<TaskState>>,
+    /// Since when not all tasks run.
+    recovering: Option<VirtualTime>,
+    /// Pending checkpoints, and who has acknowledged them.
+    pending: Vec<(CheckpointId, VirtualTime, Vec<bool>)>,
+    end: Option<JobEnd>,
+}
+
+impl Liveness {
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            judged: 0,
+            tasks: vec![None; setup.graph.subtasks()],
+            recovering: Some(VirtualTime::ZERO),
+            pending: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Recoveries, checkpoints and jobs that have ended, or should have.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    /// How the job ended, if it has.
+    pub(super) fn end(&self) -> Option<JobEnd> {
+        self.end
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        (ledger, weather): (&Ledger, &Weather),
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_time(now, (ledger, weather), setup, report);
+        match *observation {
+            Observation::Task { subtask, state, .. } => self.on_task(subtask, state),
+            Observation::ExecutionEnded => {
+                self.recovering = Some(now);
+            }
+            Observation::RestoreChosen { .. } => {
+                self.tasks.fill(None);
+                // The bound runs from the failure on, where there was one.
+                self.recovering.get_or_insert(now);
+            }
+            Observation::Triggered { checkpoint, .. } => {
+                self.pending.push((checkpoint, now, vec![false; self.tasks.len()]));
+            }
+            Observation::Acknowledged { subtask, checkpoint } => {
+                if let Some((.., acks)) = self.pending.iter_mut().find(|it| it.0 == checkpoint) {
+                    acks[subtask.index()] = true;
+                }
+            }
+            Observation::Completed { checkpoint } | Observation::Failed { checkpoint, .. } => {
+                self.judged += 1;
+                self.pending.retain(|pending| pending.0 != checkpoint);
+            }
+            // A new leader knows nothing of them.
+            Observation::LeaderElected { .. } => self.pending.clear(),
+            Observation::JobEnded { end } => {
+                self.judged += 1;
+                self.end = Some(end);
+                self.recovering = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState) {
+        self.tasks[subtask.index()] = Some(state);
+        if self.recovering.is_some() && self.tasks.iter().all(|task| works(*task)) {
+            self.judged += 1;
+            self.recovering = None;
+        }
+    }
+
+    fn judge_time(
+        &self,
+        now: VirtualTime,
+        (ledger, weather): (&Ledger, &Weather),
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(since) = self.recovering
+            && weather.is_overdue(since, setup.config.recovery, now)
+        {
+            let what = (NAME, Class::Stuck, "recovery does not end");
+            report.add(what, now, Subject::default(), || {
+                let why = self.who_waits(ledger, setup);
+                format!("since {since} not all tasks have come to run{why}")
+            });
+        }
+        if let Some(due) = setup.config.due
+            && weather.is_overdue(due, setup.config.settle, now)
+        {
+            let what = (NAME, Class::Stuck, "the job does not finish");
+            report.add(what, now, Subject::default(), || {
+                let why = self.who_waits(ledger, setup);
+                format!("the last record was due at {due}, and the job has not finished{why}")
+            });
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        now: VirtualTime,
+        ending: Ending,
+        (ledger, weather): (&Ledger, &Weather),
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_time(now, (ledger, weather), setup, report);
+        let (rule, what) = match ending {
+            Ending::BudgetSpent => ("too many events", "the run has used up its events"),
+            Ending::Quiescent if self.end.is_none() && setup.config.due.is_some() => {
+                ("nothing moves", "nothing is under way any more, but the job has not ended")
+            }
+            Ending::Quiescent if !self.pending.is_empty() && self.end.is_none() => {
+                ("nothing moves", "nothing is under way any more, but a checkpoint is pending")
+            }
+            Ending::Quiescent | Ending::TimeUp => return,
+        };
+        self.judged += 1;
+        report.add((NAME, Class::Stuck, rule), now, Subject::default(), || {
+            format!("{what}{}", self.who_waits(ledger, setup))
+        });
+    }
+
+    /// The state of affairs, a clause for each kind of waiting.
+    fn who_waits(&self, ledger: &Ledger, setup: &Setup) -> String {
+        let mut text = String::new();
+        let subtasks = || (0..self.tasks.len() as u32).map(SubtaskId);
+        let idle = subtasks().filter(|subtask| !works(self.tasks[subtask.index()]));
+        let idle = idle.map(|subtask| {
+            let name = setup.graph.subtask_name(subtask);
+            match self.tasks[subtask.index()] {
+                Some(state) => format!("{name} ({state:?})"),
+                None => format!("{name} (not deployed)"),
+            }
+        });
+        say(&mut text, "not running", idle);
+        for (checkpoint, since, acks) in &self.pending {
+            let missing = subtasks().filter(|subtask| !acks[subtask.index()]);
+            let missing = missing.map(|subtask| setup.graph.subtask_name(subtask));
+            say(&mut text, &format!("{checkpoint}, pending since {since}, waits for"), missing);
+        }
+        let channels = |test: fn(&super::ledger::Flow) -> bool| {
+            let flows = ledger.flows.iter().enumerate().filter(move |(_, flow)| test(flow));
+            flows.map(|(index, _)| setup.graph.channel_name(ChannelId(index as u32)))
+        };
+        say(&mut text, "blocked", channels(|flow| flow.blocked));
+        let loaded = channels(|flow| !flow.blocked && flow.sent.count > flow.processed.count);
+        say(&mut text, "with records that nobody takes", loaded);
+        text
+    }
+}
+
+fn works(task: Option<TaskState>) -> bool {
+    matches!(task, Some(TaskState::Running | TaskState::Finished))
+}
+
+fn say(text: &mut String, what: &str, names: impl Iterator<Item = String>) {
+    const SHOWN_MAX: usize = 4;
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return;
+    }
+    let shown = names[..names.len().min(SHOWN_MAX)].join(", ");
+    write!(text, "; {what}: {shown}").expect("writing to a string cannot fail");
+    if names.len() > SHOWN_MAX {
+        write!(text, " and {} more", names.len() - SHOWN_MAX)
+            .expect("writing to a string cannot fail");
+    }
+}

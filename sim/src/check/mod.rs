@@ -1,0 +1,573 @@
+//! The checks: what must hold in every run, judged from observations alone, while the run goes on.
+//!
+//! | check | promise |
+//! | --- | --- |
+//! | `cut` | no record crosses a completed checkpoint's line twice or is forgotten under it |
+//! | `order` | channels are FIFO, barriers hold, a restore begins where the cut ended |
+//! | `state` | every checkpoint, and the end, is what an undisturbed run would have |
+//! | `output` | the outside sees what the sinks promise |
+//! | `restore` | the job goes back to its newest durable checkpoint, and can |
+//! | `storage` | nothing referred to is deleted, nothing else is left |
+//! | `policy` | triggers, timeouts and failures follow the options |
+//! | `liveness` | while nothing disturbs, things end |
+//!
+//! What restoring and deleting need beyond observations comes from a [`RestoreOracle`]. An engine
+//! without one gets "not applicable" for these checks, never "passed"; a check that judged nothing
+//! is vacuous, not passed.
+//!
+//! A data-plane observation costs one line of a flat table and a few multiplications: built-in
+//! checks are called statically, nothing is formatted unless a violation is kept.
+
+mod cut;
+mod ledger;
+mod liveness;
+mod order;
+mod output;
+mod policy;
+mod restore;
+mod situations;
+mod state;
+mod statistics;
+mod storage;
+mod violation;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use cutline::config::CheckpointingOptions;
+use cutline::ids::{CheckpointId, OperatorId};
+use cutline::job::ExecutionGraph;
+use cutline::operator::Record;
+use cutline::time::{VirtualDuration, VirtualTime};
+use serde::{Deserialize, Serialize};
+
+use crate::observe::{FileId, Observation};
+
+pub use situations::{Situation, Watch};
+pub use state::OperatorFactory;
+pub use statistics::{Checkpoints, Durations, Records, Statistics};
+pub use violation::{Class, Report, Subject, Violation};
+
+/// A check of your own: give it to [`Checks::add`].
+pub trait Check {
+    /// The name in reports.
+    fn name(&self) -> &'static str;
+
+    /// Looks at one observation of the run, in the order in which things happened.
+    fn observe(&mut self, now: VirtualTime, observation: &Observation, report: &mut Report);
+
+    /// The run is over.
+    fn finish(&mut self, now: VirtualTime, report: &mut Report);
+
+    /// How many observations it has judged so far; a check that judged none is vacuous.
+    fn judged(&self) -> u64;
+}
+
+/// What the checks must know of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckConfig {
+    /// Flink's checkpointing options.
+    pub checkpointing: CheckpointingOptions,
+    /// What each operator is, by `OperatorId`.
+    pub roles: Vec<Role>,
+    /// When checkpoints are asked for by hand.
+    pub manual: Vec<VirtualTime>,
+    /// When the last record of a bounded job is due; `None`: the job does not end by itself.
+    pub due: Option<VirtualTime>,
+    /// Calm time within which a bounded job finishes after its last record, a decided transaction
+    /// is committed, and one failure too many fails the job.
+    pub settle: VirtualDuration,
+    /// Calm time within which all tasks run again after an execution has ended: the longest
+    /// delay of the restart strategy, failure detection, replacement of processes, deployment.
+    pub recovery: VirtualDuration,
+}
+
+/// What an operator is to the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads splits.
+    Source {
+        /// Number of splits.
+        splits: u32,
+        /// Records in each; `None`: unbounded.
+        records: Option<u64>,
+    },
+    /// Neither source nor sink.
+    Inner,
+    /// A sink that commits.
+    TransactionalSink,
+    /// A sink that writes by identity.
+    IdempotentSink,
+    /// A sink that writes at once.
+    AtLeastOnceSink,
+}
+
+impl Role {
+    /// Number of splits; none for an operator that is not a source.
+    pub fn splits(self) -> u32 {
+        match self {
+            Self::Source { splits, .. } => splits,
+            Self::Inner | Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => 0,
+        }
+    }
+
+    fn is_sink(self) -> bool {
+        match self {
+            Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => true,
+            Self::Source { .. } | Self::Inner => false,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Source { .. } => "state of a source",
+            Self::Inner => "state of an inner operator",
+            Self::TransactionalSink => "state of a transactional sink",
+            Self::IdempotentSink => "state of an idempotent sink",
+            Self::AtLeastOnceSink => "state of an at-least-once sink",
+        }
+    }
+}
+
+/// What the checks ask of an engine about its storage; `None` is "cannot tell", and makes a check
+/// not applicable.
+pub trait RestoreOracle {
+    /// The files that a durable checkpoint refers to: what its metadata names, and itself.
+    fn references(&self, checkpoint: CheckpointId) -> Option<Vec<FileId>>;
+
+    /// What a restore from this checkpoint would give, read from storage only and now, without
+    /// virtual time and without faults that come and go.
+    fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>>;
+}
+
+/// An engine that cannot tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOracle;
+
+impl RestoreOracle for NoOracle {
+    fn references(&self, _checkpoint: CheckpointId) -> Option<Vec<FileId>> {
+        None
+    }
+
+    fn shadow(&mut self, _checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
+        None
+    }
+}
+
+/// A checkpoint as it is in storage.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShadowState {
+    /// The states of an operator's subtasks, as `Operator::snapshot` wrote them. An operator may
+    /// come several times or, if it has no state, not at all.
+    pub parts: Vec<(OperatorId, Vec<Vec<u8>>)>,
+    /// The in-flight records, in the order in which they are to be processed: those of downstream
+    /// operators first, and of each channel the receiver's part before the sender's.
+    pub in_flight: Vec<InFlight>,
+}
+
+/// A record that was in flight at the cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InFlight {
+    /// The operator that was to get it.
+    pub operator: OperatorId,
+    /// At which of its inputs.
+    pub input: u32,
+    /// The record.
+    pub record: Record,
+}
+
+/// Why a checkpoint cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShadowError {
+    /// A file is not there.
+    #[error("file {} ({path}) is missing", file.0)]
+    Missing {
+        /// The file.
+        file: FileId,
+        /// Its path in the store.
+        path: String,
+    },
+    /// A file is there, and its contents make no sense.
+    #[error("{what} is damaged: {error}")]
+    Damaged {
+        /// Which part of the checkpoint, in words.
+        what: String,
+        /// What is wrong with it.
+        error: String,
+    },
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing is under way any more.
+    Quiescent,
+    /// The run's virtual time is up.
+    TimeUp,
+    /// The run has used up its kernel events.
+    BudgetSpent,
+}
+
+/// Graph and configuration: what every check may look at.
+#[derive(Clone, Debug)]
+struct Setup {
+    graph: ExecutionGraph,
+    config: CheckConfig,
+}
+
+impl Setup {
+    fn name(&self, operator: OperatorId) -> &str {
+        &self.graph.job().operators()[operator.index()].name
+    }
+
+    fn sinks(&self) -> impl Iterator<Item = OperatorId> {
+        let roles = (0..).map(OperatorId).zip(&self.config.roles);
+        roles.filter(|(_, role)| role.is_sink()).map(|(operator, _)| operator)
+    }
+}
+
+/// What one check has to say at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The check.
+    pub check: &'static str,
+    /// How many observations it judged.
+    pub judged: u64,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// The answer of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It judged, and found nothing.
+    Passed,
+    /// It found something.
+    Violated,
+    /// There was nothing to judge.
+    Vacuous,
+    /// The engine cannot answer what it asks.
+    NotApplicable,
+}
+
+/// The answer of all checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing was found.
+    Ok,
+    /// Something that should happen did not.
+    Liveness,
+    /// Something happened that must not.
+    Safety,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Liveness => "liveness",
+            Self::Safety => "safety",
+        })
+    }
+}
+
+/// A question to storage that an observation has raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// It became durable: what does it refer to, and can it be read?
+    Durable(CheckpointId),
+    /// It was chosen, or newer ones were not.
+    Chosen(Option<CheckpointId>),
+}
+
+/// All checks of one run.
+pub struct Checks {
+    setup: Setup,
+    ledger: ledger::Ledger,
+    weather: liveness::Weather,
+    cut: cut::Cut,
+    order: order::Order,
+    state: state::State,
+    output: output::Output,
+    restore: restore::Restore,
+    storage: storage::Storage,
+    policy: policy::Policy,
+    liveness: liveness::Liveness,
+    situations: situations::Situations,
+    counter: statistics::Counter,
+    added: Vec<Box<dyn Check>>,
+    added_situations: Vec<(Box<dyn Watch>, u64)>,
+    report: Report,
+    questions: Vec<Question>,
+    /// Whether the engine has answered what it was asked about files, and about restores.
+    answered: (bool, bool),
+}
+
+impl fmt::Debug for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checks").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+impl Checks {
+    /// The built-in checks of a job. `factory` makes its operators once more, for the sequential
+    /// reference.
+    ///
+    /// # Panics
+    /// If there is not one role for each operator of the job.
+    pub fn new(graph: &ExecutionGraph, config: CheckConfig, factory: OperatorFactory) -> Self {
+        assert_eq!(config.roles.len(), graph.job().operators().len(), "one role an operator");
+        let ledger = ledger::Ledger::new(graph, &config);
+        let setup = Setup { graph: graph.clone(), config };
+        Self {
+            ledger,
+            weather: liveness::Weather::default(),
+            cut: cut::Cut::default(),
+            order: order::Order::new(&setup),
+            state: state::State::new(&setup, factory),
+            output: output::Output::new(&setup),
+            restore: restore::Restore::default(),
+            storage: storage::Storage::default(),
+            policy: policy::Policy::default(),
+            liveness: liveness::Liveness::new(&setup),
+            situations: situations::Situations::new(&setup),
+            counter: statistics::Counter::new(&setup),
+            added: Vec::new(),
+            added_situations: Vec::new(),
+            report: Report::default(),
+            questions: Vec::new(),
+            answered: (false, false),
+            setup,
+        }
+    }
+
+    /// Adds a check of your own; it sees every observation from now on.
+    pub fn add(&mut self, check: Box<dyn Check>) {
+        self.added.push(check);
+    }
+
+    /// Adds a situation of your own; it sees every observation from now on.
+    pub fn add_situation(&mut self, situation: Box<dyn Watch>) {
+        self.added_situations.push((situation, 0));
+    }
+
+    /// Looks at one observation, in the order in which things happened.
+    #[inline]
+    pub fn observe(&mut self, now: VirtualTime, observation: &Observation) {
+        let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
+        match *observation {
+            Observation::Sent { channel, ref record } => {
+                self.order.on_sent(now, channel, record, ledger, setup, report);
+            }
+            Observation::Processed { channel, ref record } => {
+                self.order.on_processed(now, channel, record, ledger, setup, report);
+                self.counter.statistics.records.processed += 1;
+            }
+            Observation::SourceEmitted { subtask, split, offset } => {
+                self.state.on_emitted(now, subtask, (split, offset), ledger, setup, report);
+                self.counter.statistics.records.emitted += 1;
+            }
+            Observation::Upserted { subtask, ref record }
+            | Observation::Appended { subtask, ref record } => {
+                self.output.on_written(subtask, record, setup);
+                self.counter.statistics.records.committed += 1;
+            }
+            _ => self.observe_protocol(now, observation),
+        }
+        if !self.added.is_empty() || !self.added_situations.is_empty() {
+            self.observe_added(now, observation);
+        }
+    }
+
+    /// All that is not data plane.
+    #[inline(never)]
+    fn observe_protocol(&mut self, now: VirtualTime, observation: &Observation) {
+        let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
+        self.weather.observe(now, observation);
+        let weather = &self.weather;
+        // Situations and checks that ask what was before look first; then the books are written.
+        self.situations.observe(observation, ledger, setup);
+        ledger.observe(now, observation, &setup.graph);
+        self.order.observe(now, observation, ledger, setup, report);
+        self.cut.observe(now, observation, ledger, setup, report);
+        self.output.observe(now, observation, weather, setup, report);
+        self.restore.observe(now, observation, report);
+        self.storage.observe(now, observation, setup, report);
+        self.policy.observe(now, observation, weather, setup, report);
+        self.liveness.observe(now, observation, (ledger, weather), setup, report);
+        self.counter.observe(now, observation, setup);
+        match *observation {
+            Observation::Durable { checkpoint } => {
+                self.state.on_durable(checkpoint, ledger, setup);
+                ledger.keep(checkpoint);
+                self.questions.push(Question::Durable(checkpoint));
+            }
+            Observation::Subsumed { checkpoint } => self.state.forget(checkpoint),
+            Observation::RestoreChosen { checkpoint } => {
+                self.questions.push(Question::Chosen(checkpoint));
+            }
+            Observation::JobEnded { end: crate::observe::JobEnd::Finished } => {
+                self.state.judge_end(now, (ledger, setup), &mut self.output, report);
+            }
+            _ => {}
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observe_added(&mut self, now: VirtualTime, observation: &Observation) {
+        for check in &mut self.added {
+            check.observe(now, observation, &mut self.report);
+        }
+        for (situation, count) in &mut self.added_situations {
+            *count += u64::from(situation.observe(now, observation));
+        }
+    }
+
+    /// Whether [`Checks::consult`] has something to ask.
+    #[inline]
+    pub fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// Asks what the last observations have raised. To be called after an event of the engine that
+    /// left questions, before storage changes again.
+    pub fn consult(&mut self, now: VirtualTime, oracle: &mut dyn RestoreOracle) {
+        for question in std::mem::take(&mut self.questions) {
+            match question {
+                Question::Durable(checkpoint) => {
+                    if let Some(files) = oracle.references(checkpoint) {
+                        self.answered.0 = true;
+                        self.storage.refer(now, checkpoint, files, &mut self.report);
+                    }
+                    self.judge_shadow(now, checkpoint, oracle);
+                }
+                Question::Chosen(checkpoint) => {
+                    if let Some(checkpoint) = checkpoint {
+                        self.judge_shadow(now, checkpoint, oracle);
+                    }
+                    if self.restore.is_doubted() {
+                        self.restore.judge_fallback(now, oracle, &mut self.report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A shadow restore: what would a restore from this checkpoint give, now?
+    fn judge_shadow(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        oracle: &mut dyn RestoreOracle,
+    ) {
+        let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
+        let Some(shadow) = oracle.shadow(checkpoint) else {
+            for operator in setup.sinks() {
+                let written = self.state.written(checkpoint, operator, ledger, setup);
+                self.output.expect(now, checkpoint, operator, written, setup, report);
+            }
+            return;
+        };
+        self.answered.1 = true;
+        let read = shadow.and_then(|shadow| {
+            let books = (ledger, setup);
+            let judged = self.state.judge_shadow(
+                now,
+                checkpoint,
+                shadow,
+                books,
+                &mut self.output,
+                report,
+            );
+            judged.map_err(|error| ShadowError::Damaged {
+                what: "the state of an operator".to_owned(),
+                error: error.to_string(),
+            })
+        });
+        self.restore.judge_shadow(now, checkpoint, read.as_ref().err(), report);
+    }
+
+    /// The run is over: asks what is still open, judges what can be judged only now.
+    pub fn finish(&mut self, now: VirtualTime, ending: Ending, oracle: &mut dyn RestoreOracle) {
+        self.consult(now, oracle);
+        let end = self.liveness.end();
+        let retained: Vec<CheckpointId> = self.restore.retained().collect();
+        // A job that has ended may have discarded its checkpoints; storage.rs knows which.
+        if end.is_none() {
+            for checkpoint in retained {
+                self.judge_shadow(now, checkpoint, oracle);
+            }
+        }
+        let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
+        let weather = &self.weather;
+        self.output.finish(now, end, weather, setup, report);
+        self.policy.finish(now, weather, setup, report);
+        self.liveness.finish(now, ending, (ledger, weather), setup, report);
+        if ending == Ending::Quiescent && end.is_some() && self.answered.0 {
+            self.storage.judge_leaks(now, report);
+        }
+        for check in &mut self.added {
+            check.finish(now, report);
+        }
+    }
+
+    /// What was found, in the order of first sight.
+    pub fn violations(&self) -> &[Violation] {
+        self.report.violations()
+    }
+
+    /// The answer of all checks; what is unsafe outweighs what is late.
+    pub fn verdict(&self) -> Verdict {
+        let of = |violation: &Violation| match violation.class.is_liveness() {
+            true => Verdict::Liveness,
+            false => Verdict::Safety,
+        };
+        self.violations().iter().map(of).max().unwrap_or(Verdict::Ok)
+    }
+
+    /// What each check has to say, built-in ones first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let (files, restores) = self.answered;
+        let built_in = [
+            (cut::NAME, self.cut.judged(), true),
+            (order::NAME, self.order.judged(), true),
+            (state::NAME, self.state.judged(), true),
+            (output::NAME, self.output.judged(), true),
+            (restore::NAME, self.restore.judged(), restores),
+            (storage::NAME, self.storage.judged(), files),
+            (policy::NAME, self.policy.judged(), true),
+            (liveness::NAME, self.liveness.judged(), true),
+        ];
+        let added = self.added.iter().map(|check| (check.name(), check.judged(), true));
+        built_in.into_iter().chain(added).map(|it| self.finding(it)).collect()
+    }
+
+    fn finding(&self, (check, judged, applicable): (&'static str, u64, bool)) -> Finding {
+        let violated = self.violations().iter().any(|violation| violation.check == check);
+        let outcome = match (violated, applicable, judged) {
+            (true, _, _) => Outcome::Violated,
+            (false, false, _) => Outcome::NotApplicable,
+            (false, true, 0) => Outcome::Vacuous,
+            (false, true, _) => Outcome::Passed,
+        };
+        Finding { check, judged, outcome }
+    }
+
+    /// Every situation with the number of times it was seen, built-in ones first, in fixed order.
+    pub fn situations(&self) -> Vec<(&'static str, u64)> {
+        let added = self.added_situations.iter().map(|(it, count)| (it.name(), *count));
+        self.situations.counts().chain(added).collect()
+    }
+
+    /// The numbers of the run so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.counter.statistics
+    }
+}

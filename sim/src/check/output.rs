@@ -1,0 +1,491 @@
+//! Check *output*: what the outside sees is what the job's promise says.
+//!
+//! Transactional sinks: a transaction becomes visible only if a durable checkpoint of this history
+//! decided so, once, with the contents that were pre-committed; what was decided becomes visible.
+//! Once everything up to checkpoint n is committed, the outside sees exactly what a restore from n
+//! believes to have written. Idempotent sinks: the set of written identities is the reference's.
+//! At-least-once sinks: none is missing.
+//!
+//! A transaction outlives the checkpoint it was pre-committed for: if that one fails, the next
+//! one's completion commits it. Flink: `TwoPhaseCommitSinkFunction`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::operator::{Fingerprint, Record, SplitId, Table, TableKey, mix};
+use cutline::time::VirtualTime;
+
+use super::liveness::Weather;
+use super::violation::{Class, Report, Subject};
+use super::{Role, Setup, order};
+use crate::observe::{JobEnd, Observation, Transaction};
+
+pub(super) const NAME: &str = "output";
+
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    judged: u64,
+    /// By operator; those of other roles stay empty.
+    sinks: Vec<Sink>,
+    /// Whether tasks run: after `ExecutionEnded` they are being cancelled.
+    running: bool,
+    /// The newest durable checkpoint of this history.
+    decided: Option<CheckpointId>,
+    /// Promises to commit, by deadline.
+    promises: VecDeque<Promise>,
+}
+
+/// What one sink operator has shown.
+#[derive(Clone, Debug, Default)]
+struct Sink {
+    /// Pre-committed transactions, by checkpoint and subtask.
+    transactions: BTreeMap<(CheckpointId, u32), Held>,
+    /// Contents of all committed transactions.
+    visible: Fingerprint,
+    /// Everything up to here was compared with what the checkpoints say.
+    settled: Option<CheckpointId>,
+    /// What was visible then.
+    visible_settled: Fingerprint,
+    /// Durable checkpoints beyond `settled`, and what must be visible with them, if known.
+    expected: VecDeque<(CheckpointId, Option<Fingerprint>)>,
+    /// Written identities.
+    written: Written,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    contents: Fingerprint,
+    state: TransactionState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransactionState {
+    /// Pre-committed.
+    Open,
+    Committed,
+    /// Dropped by the external system while nobody ran; right if the restore point is older.
+    Aborted,
+    /// Open when the job went back behind it: must never be committed.
+    Void,
+}
+
+/// A subtask knows that everything up to a checkpoint is decided.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    made: VirtualTime,
+    subtask: SubtaskId,
+    checkpoint: CheckpointId,
+}
+
+/// A set of record identities: one bit an offset, for each split and path.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    bits: Table<Lane, Vec<u64>>,
+    distinct: Fingerprint,
+    writes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lane {
+    split: SplitId,
+    path: u64,
+}
+
+impl TableKey for Lane {
+    #[inline]
+    fn table_hash(&self) -> u64 {
+        mix(self.path, u64::from(self.split.0))
+    }
+}
+
+impl Written {
+    #[inline]
+    fn insert(&mut self, record: &Record) {
+        self.writes += 1;
+        let words = self.bits.entry(Lane { split: record.split, path: record.path });
+        let (word, bit) = ((record.offset / 64) as usize, 1_u64 << (record.offset % 64));
+        if word >= words.len() {
+            words.resize((word + 1).next_power_of_two(), 0);
+        }
+        if words[word] & bit == 0 {
+            words[word] |= bit;
+            self.distinct += Fingerprint::of(record.identity());
+        }
+    }
+}
+
+impl Output {
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            judged: 0,
+            sinks: vec![Sink::default(); setup.config.roles.len()],
+            running: true,
+            decided: None,
+            promises: VecDeque::new(),
+        }
+    }
+
+    /// Commits, writes, and comparisons of what is visible.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    /// An idempotent or at-least-once sink wrote.
+    #[inline]
+    pub(super) fn on_written(&mut self, subtask: SubtaskId, record: &Record, setup: &Setup) {
+        self.judged += 1;
+        self.sinks[setup.graph.operator(subtask).index()].written.insert(record);
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_promises(now, weather, setup, report);
+        match *observation {
+            Observation::PreCommitted { transaction, contents } => {
+                let held = Held { contents, state: TransactionState::Open };
+                let sink = &mut self.sinks[transaction.operator.index()];
+                sink.transactions.insert(key(transaction), held);
+            }
+            Observation::Committed { transaction, contents } => {
+                self.on_committed(now, transaction, contents, setup, report);
+            }
+            Observation::TransactionAborted { transaction } => {
+                self.on_aborted(now, transaction, setup, report);
+            }
+            Observation::Durable { checkpoint } => {
+                self.decided = self.decided.max(Some(checkpoint));
+            }
+            Observation::NotifiedComplete { subtask, checkpoint }
+            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) } => {
+                if self.is_transactional(setup.graph.operator(subtask), setup) {
+                    self.promises.push_back(Promise { made: now, subtask, checkpoint });
+                }
+            }
+            Observation::ExecutionEnded => {
+                self.running = false;
+                self.promises.clear();
+            }
+            Observation::RestoreChosen { checkpoint } => {
+                self.on_restore(now, checkpoint, setup, report);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_transactional(&self, operator: OperatorId, setup: &Setup) -> bool {
+        setup.config.roles[operator.index()] == Role::TransactionalSink
+    }
+
+    fn on_committed(
+        &mut self,
+        now: VirtualTime,
+        transaction: Transaction,
+        contents: Fingerprint,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judged += 1;
+        let sink = &mut self.sinks[transaction.operator.index()];
+        sink.visible += contents;
+        let held = sink.transactions.get_mut(&key(transaction));
+        let wrong = match held.as_ref().map(|held| held.state) {
+            // What is flushed when a failed task is closed will be replayed.
+            None if !self.running => {
+                Some((Class::Duplication, "committed after the execution ended", "was still open"))
+            }
+            None => Some((Class::WrongCommit, "committed unprepared", "was never pre-committed")),
+            Some(TransactionState::Committed) => {
+                Some((Class::Duplication, "committed twice", "was committed before"))
+            }
+            Some(TransactionState::Aborted) => {
+                Some((Class::WrongCommit, "committed after abort", "was aborted before"))
+            }
+            Some(TransactionState::Void) => Some((
+                Class::WrongCommit,
+                "committed from an abandoned history",
+                "lies behind the restore point, its records are replayed",
+            )),
+            Some(TransactionState::Open) if self.decided < Some(transaction.checkpoint) => Some((
+                Class::WrongCommit,
+                "committed ahead of the decision",
+                "belongs to a checkpoint that is not durable",
+            )),
+            Some(TransactionState::Open) => None,
+        };
+        if let Some((class, rule, why)) = wrong {
+            report.add((NAME, class, rule), now, subject(transaction), || {
+                format!("{} was committed, but {why}", name(transaction, setup))
+            });
+        }
+        if let Some(held) = held {
+            held.state = TransactionState::Committed;
+            let prepared = held.contents;
+            if prepared != contents {
+                let class = Class::of_counts(contents.count, prepared.count, Class::Loss);
+                let what = (NAME, class, "other contents than pre-committed");
+                report.add(what, now, subject(transaction), || {
+                    format!(
+                        "{} was pre-committed with {} and committed with {}",
+                        name(transaction, setup),
+                        order::records(prepared.count),
+                        contents.count
+                    )
+                });
+            }
+        }
+        self.settle(now, transaction.operator, setup, report);
+    }
+
+    fn on_aborted(
+        &mut self,
+        now: VirtualTime,
+        transaction: Transaction,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let sink = &mut self.sinks[transaction.operator.index()];
+        // One that was never pre-committed is of no interest: its records are in no checkpoint.
+        let Some(held) = sink.transactions.get_mut(&key(transaction)) else { return };
+        match held.state {
+            TransactionState::Open => held.state = TransactionState::Aborted,
+            TransactionState::Committed | TransactionState::Aborted | TransactionState::Void => {
+                return;
+            }
+        }
+        if self.running || self.decided >= Some(transaction.checkpoint) {
+            self.report_dropped(now, transaction, setup, report);
+        }
+    }
+
+    fn report_dropped(
+        &self,
+        now: VirtualTime,
+        transaction: Transaction,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let what = (NAME, Class::Loss, "a pre-committed transaction was dropped");
+        report.add(what, now, subject(transaction), || {
+            let why = match self.decided >= Some(transaction.checkpoint) {
+                true => "its checkpoint is durable",
+                false => "the job goes on, and the next checkpoint relies on it",
+            };
+            format!("{} was aborted although {why}", name(transaction, setup))
+        });
+    }
+
+    /// The job goes back: what is younger than the restore point must never be seen.
+    fn on_restore(
+        &mut self,
+        now: VirtualTime,
+        chosen: Option<CheckpointId>,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.running = true;
+        self.decided = chosen;
+        self.promises.clear();
+        let mut dropped = Vec::new();
+        for (operator, sink) in self.sinks.iter_mut().enumerate() {
+            sink.expected.retain(|(checkpoint, _)| Some(*checkpoint) <= chosen);
+            let first = sink.settled.map_or(CheckpointId(0), |settled| settled);
+            for (&(checkpoint, subtask), held) in sink.transactions.range_mut((first, 0)..) {
+                let operator = OperatorId(operator as u32);
+                match held.state {
+                    TransactionState::Open if Some(checkpoint) > chosen => {
+                        held.state = TransactionState::Void;
+                    }
+                    TransactionState::Aborted if Some(checkpoint) <= chosen => {
+                        dropped.push(Transaction { operator, subtask, checkpoint });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for transaction in dropped {
+            self.report_dropped(now, transaction, setup, report);
+        }
+    }
+
+    /// What was decided becomes visible, within a bound while nothing disturbs.
+    fn judge_promises(
+        &mut self,
+        now: VirtualTime,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        while let Some(&promise) = self.promises.front()
+            && weather.is_overdue(promise.made, setup.config.settle, now)
+        {
+            self.promises.pop_front();
+            self.judge_promise(now, promise, setup, report);
+        }
+    }
+
+    fn judge_promise(
+        &mut self,
+        now: VirtualTime,
+        promise: Promise,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judged += 1;
+        let operator = setup.graph.operator(promise.subtask);
+        let index = setup.graph.index_in_operator(promise.subtask);
+        let sink = &self.sinks[operator.index()];
+        let first = sink.settled.map_or(CheckpointId(0), |settled| settled);
+        let open = sink.transactions.range((first, 0)..=(promise.checkpoint, u32::MAX)).find(
+            |((_, subtask), held)| *subtask == index && held.state == TransactionState::Open,
+        );
+        if let Some((&(checkpoint, subtask), _)) = open {
+            let transaction = Transaction { operator, subtask, checkpoint };
+            let what = (NAME, Class::Loss, "decided and left uncommitted");
+            report.add(what, now, subject(transaction), || {
+                format!(
+                    "{} is not committed, although {} was told at {} that {} is complete",
+                    name(transaction, setup),
+                    setup.graph.subtask_name(promise.subtask),
+                    promise.made,
+                    promise.checkpoint
+                )
+            });
+        }
+    }
+
+    /// What must be visible of a sink once everything up to a durable checkpoint is committed;
+    /// `None` if nobody can tell.
+    pub(super) fn expect(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        operator: OperatorId,
+        visible: Option<Fingerprint>,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        if !self.is_transactional(operator, setup) {
+            return;
+        }
+        let sink = &mut self.sinks[operator.index()];
+        if sink.settled >= Some(checkpoint) {
+            return;
+        }
+        // Completion may come out of order; the later one covers the earlier.
+        if sink.expected.back().is_none_or(|(last, _)| *last < checkpoint) {
+            sink.expected.push_back((checkpoint, visible));
+        }
+        self.settle(now, operator, setup, report);
+    }
+
+    fn settle(
+        &mut self,
+        now: VirtualTime,
+        operator: OperatorId,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let sink = &mut self.sinks[operator.index()];
+        while let Some(&(checkpoint, expected)) = sink.expected.front() {
+            let first = sink.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1));
+            let range = (first, 0)..=(checkpoint, u32::MAX);
+            let mut visible = sink.visible_settled;
+            for held in sink.transactions.range(range).map(|(_, held)| held) {
+                match held.state {
+                    TransactionState::Open => return,
+                    TransactionState::Committed => visible += held.contents,
+                    TransactionState::Aborted | TransactionState::Void => {}
+                }
+            }
+            sink.expected.pop_front();
+            (sink.settled, sink.visible_settled) = (Some(checkpoint), visible);
+            let Some(expected) = expected else { continue };
+            self.judged += 1;
+            if visible != expected {
+                let class = Class::of_counts(visible.count, expected.count, Class::Loss);
+                let subject = Subject::operator(operator).at(checkpoint);
+                report.add((NAME, class, "visible after a commit"), now, subject, || {
+                    format!(
+                        "{} shows {} when {checkpoint} is committed; the checkpoint has {}",
+                        setup.name(operator),
+                        order::records(visible.count),
+                        expected.count,
+                    )
+                });
+            }
+        }
+    }
+
+    /// The job has finished, and this is what the reference has given to a sink.
+    pub(super) fn judge_total(
+        &mut self,
+        now: VirtualTime,
+        operator: OperatorId,
+        total: Fingerprint,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let sink = &self.sinks[operator.index()];
+        let exactly_once = setup.config.checkpointing.exactly_once;
+        let (is, holds) = match setup.config.roles[operator.index()] {
+            Role::Source { .. } | Role::Inner => return,
+            Role::TransactionalSink if exactly_once => (sink.visible, sink.visible == total),
+            Role::TransactionalSink => (sink.visible, sink.visible.count >= total.count),
+            Role::IdempotentSink => (sink.written.distinct, sink.written.distinct == total),
+            Role::AtLeastOnceSink => {
+                // Every write adds at least nothing to the set: the set is the stronger claim.
+                debug_assert!(sink.written.writes >= sink.written.distinct.count);
+                (sink.written.distinct, sink.written.distinct == total)
+            }
+        };
+        self.judged += 1;
+        if !holds {
+            let class = Class::of_counts(is.count, total.count, Class::Loss);
+            let subject = Subject::operator(operator);
+            report.add((NAME, class, "visible at the end"), now, subject, || {
+                format!(
+                    "{} shows {} at the end; the sources hold what makes {}",
+                    setup.name(operator),
+                    order::records(is.count),
+                    total.count
+                )
+            });
+        }
+    }
+
+    /// The end of the run: at the end of a finished job, nothing decided may be open.
+    pub(super) fn finish(
+        &mut self,
+        now: VirtualTime,
+        end: Option<JobEnd>,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_promises(now, weather, setup, report);
+        if end == Some(JobEnd::Finished) {
+            for promise in std::mem::take(&mut self.promises) {
+                self.judge_promise(now, promise, setup, report);
+            }
+        }
+    }
+}
+
+fn key(transaction: Transaction) -> (CheckpointId, u32) {
+    (transaction.checkpoint, transaction.subtask)
+}
+
+fn subject(transaction: Transaction) -> Subject {
+    Subject::operator(transaction.operator).at(transaction.checkpoint)
+}
+
+fn name(transaction: Transaction, setup: &Setup) -> String {
+    let Transaction { operator, subtask, checkpoint } = transaction;
+    format!("the transaction of {}[{subtask}] for {checkpoint}", setup.name(operator))
+}

@@ -1,0 +1,336 @@
+//! Check *policy*: the coordinator triggers, times out and fails as the options say.
+//!
+//! A reference model, from the options alone:
+//! - ids are unique and grow, across leaders too; leader sessions grow;
+//! - no checkpoint is triggered while `max-concurrent-checkpoints` are pending. Savepoints are
+//!   forced and exempt (Flink: `CheckpointRequestDecider`);
+//! - between a completion and the next periodic trigger lies `min-pause`; what was asked for by
+//!   hand is exempt;
+//! - nothing is pending longer than `checkpointing.timeout`, unless it is being finalized;
+//! - more than `tolerable-failed-checkpoints` failures in a row (counted as Flink's
+//!   `CheckpointFailureManager` does) fail the job;
+//! - no more than `num-retained` checkpoints are retained when the next one becomes durable.
+
+use std::collections::BTreeSet;
+
+use cutline::ids::CheckpointId;
+use cutline::message::{FailureReason, SnapshotKind};
+use cutline::step::Step;
+use cutline::time::VirtualTime;
+
+use super::Setup;
+use super::liveness::Weather;
+use super::violation::{Class, Report, Subject};
+use crate::observe::Observation;
+
+pub(super) const NAME: &str = "policy";
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policy {
+    judged: u64,
+    id_last: Option<CheckpointId>,
+    session_last: u64,
+    pending: Vec<Pending>,
+    completed_at: Option<VirtualTime>,
+    /// Snapshots asked for by hand that were taken to explain an early trigger.
+    manual_used: usize,
+    success_last: Option<CheckpointId>,
+    counted: BTreeSet<CheckpointId>,
+    failures: u64,
+    /// When one failure too many was seen; the job must fail.
+    exceeded: Option<VirtualTime>,
+    retained: Vec<CheckpointId>,
+    savepoints: Vec<CheckpointId>,
+    /// Leaders elected since a checkpoint was last subsumed: each may have left one too many.
+    successions: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    checkpoint: CheckpointId,
+    kind: SnapshotKind,
+    triggered: VirtualTime,
+    finalizing: bool,
+}
+
+impl Policy {
+    /// Triggers, completions, failures, elections.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_timeouts(now, weather, setup, report);
+        self.judge_exceeded(now, weather, setup, report);
+        match *observation {
+            Observation::Triggered { checkpoint, kind, .. } => {
+                self.on_triggered(now, checkpoint, kind, setup, report);
+            }
+            Observation::Step { step: Step::A2 | Step::F1 | Step::F2, checkpoint: Some(id), .. } => {
+                if let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == id) {
+                    pending.finalizing = true;
+                }
+            }
+            Observation::Durable { checkpoint } => self.on_durable(now, checkpoint, setup, report),
+            Observation::Completed { checkpoint } => {
+                self.judged += 1;
+                self.end(checkpoint);
+                self.completed_at = Some(now);
+                if self.success_last < Some(checkpoint) {
+                    self.success_last = Some(checkpoint);
+                    self.forgive();
+                }
+            }
+            Observation::Failed { checkpoint, reason } => {
+                self.on_failed(now, checkpoint, reason, setup);
+            }
+            Observation::RequestFailed { reason } => {
+                self.judged += 1;
+                if counts(reason) {
+                    self.count(now, setup);
+                }
+            }
+            Observation::Subsumed { checkpoint } => {
+                self.retained.retain(|retained| *retained != checkpoint);
+                self.successions = 0;
+            }
+            Observation::ExecutionEnded | Observation::JobEnded { .. } => self.forgive(),
+            Observation::RestoreChosen { checkpoint } => {
+                // R1 has aborted what was pending, and said so: what is still here must expire.
+                self.forgive();
+                self.success_last = checkpoint;
+            }
+            Observation::LeaderElected { session } => {
+                self.on_elected(now, session, report);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_triggered(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        kind: SnapshotKind,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judged += 1;
+        let subject = Subject::checkpoint(checkpoint);
+        if let Some(last) = self.id_last
+            && checkpoint <= last
+        {
+            report.add((NAME, Class::Policy, "ids do not grow"), now, subject, || {
+                format!("{checkpoint} was triggered after {last}")
+            });
+        }
+        self.id_last = self.id_last.max(Some(checkpoint));
+        if kind.is_savepoint() {
+            self.savepoints.push(checkpoint);
+        } else {
+            self.judge_concurrency(now, checkpoint, setup, report);
+            self.judge_pause(now, checkpoint, setup, report);
+        }
+        self.pending.push(Pending { checkpoint, kind, triggered: now, finalizing: false });
+    }
+
+    fn judge_concurrency(
+        &self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let max = setup.config.checkpointing.max_concurrent as usize;
+        if self.pending.len() >= max {
+            let what = (NAME, Class::Policy, "too many concurrent checkpoints");
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
+                let oldest = self.pending[0].checkpoint;
+                let pending = self.pending.len();
+                format!(
+                    "{checkpoint} was triggered while {pending} were pending (the oldest is \
+                     {oldest}); max-concurrent-checkpoints is {max}"
+                )
+            });
+        }
+    }
+
+    fn judge_pause(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let min_pause = setup.config.checkpointing.min_pause;
+        let Some(completed) = self.completed_at else { return };
+        if now.since(completed) >= min_pause {
+            return;
+        }
+        let asked = setup.config.manual.iter().filter(|at| **at <= now).count();
+        if self.manual_used < asked {
+            self.manual_used += 1;
+            return;
+        }
+        let what = (NAME, Class::Policy, "pause too short");
+        report.add(what, now, Subject::checkpoint(checkpoint), || {
+            format!(
+                "{checkpoint} was triggered {} after a completion; min-pause is {min_pause}",
+                now.since(completed)
+            )
+        });
+    }
+
+    fn on_durable(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judged += 1;
+        if let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == checkpoint) {
+            pending.finalizing = true;
+        }
+        if self.savepoints.contains(&checkpoint) {
+            return;
+        }
+        let max = setup.config.checkpointing.retained as usize;
+        // The one of the previous completion must have been subsumed by now.
+        if self.retained.len() > max + self.successions {
+            let what = (NAME, Class::Policy, "too many retained checkpoints");
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
+                let retained = self.retained.len();
+                format!("{retained} checkpoints are retained before {checkpoint}; num-retained is {max}")
+            });
+        }
+        self.retained.push(checkpoint);
+    }
+
+    fn on_failed(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        reason: FailureReason,
+        setup: &Setup,
+    ) {
+        self.judged += 1;
+        let savepoint = self.savepoints.contains(&checkpoint);
+        self.end(checkpoint);
+        let news = self.success_last < Some(checkpoint) && !self.counted.contains(&checkpoint);
+        if counts(reason) && news && !savepoint {
+            self.counted.insert(checkpoint);
+            self.count(now, setup);
+        }
+    }
+
+    fn on_elected(&mut self, now: VirtualTime, session: u64, report: &mut Report) {
+        self.judged += 1;
+        if session <= self.session_last {
+            let what = (NAME, Class::Policy, "leader sessions do not grow");
+            report.add(what, now, Subject::default(), || {
+                format!("session {session} began after session {}", self.session_last)
+            });
+        }
+        self.session_last = self.session_last.max(session);
+        self.successions += 1;
+        // What the predecessor had in memory is gone, without a word.
+        self.pending.clear();
+        self.completed_at = None;
+        self.forgive();
+    }
+
+    fn end(&mut self, checkpoint: CheckpointId) {
+        self.pending.retain(|pending| pending.checkpoint != checkpoint);
+    }
+
+    fn count(&mut self, now: VirtualTime, setup: &Setup) {
+        self.failures += 1;
+        if self.failures > u64::from(setup.config.checkpointing.tolerable_failures) {
+            self.exceeded.get_or_insert(now);
+        }
+    }
+
+    fn forgive(&mut self) {
+        (self.failures, self.exceeded) = (0, None);
+        self.counted.clear();
+    }
+
+    /// The timer has no slack: an observation later than the deadline is one too late, unless a
+    /// fault has held up the coordinator.
+    fn judge_timeouts(
+        &self,
+        now: VirtualTime,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let timeout = setup.config.checkpointing.timeout;
+        for pending in self.pending.iter().filter(|pending| !pending.finalizing) {
+            if now > pending.triggered + timeout
+                && weather.is_overdue(pending.triggered, timeout, now)
+            {
+                let what = (NAME, Class::Stuck, "not expired");
+                report.add(what, now, Subject::checkpoint(pending.checkpoint), || {
+                    let what = if pending.kind.is_savepoint() { "savepoint" } else { "checkpoint" };
+                    format!(
+                        "{what} {} is pending since {}; the timeout is {timeout}",
+                        pending.checkpoint, pending.triggered
+                    )
+                });
+            }
+        }
+    }
+
+    fn judge_exceeded(
+        &self,
+        now: VirtualTime,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        if let Some(since) = self.exceeded
+            && weather.is_overdue(since, setup.config.settle, now)
+        {
+            let what = (NAME, Class::Policy, "too many failures tolerated");
+            report.add(what, now, Subject::default(), || {
+                format!(
+                    "{} checkpoints in a row have failed by {since}, tolerable-failed-checkpoints \
+                     is {}, and the job still runs",
+                    self.failures, setup.config.checkpointing.tolerable_failures
+                )
+            });
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        now: VirtualTime,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_timeouts(now, weather, setup, report);
+        self.judge_exceeded(now, weather, setup, report);
+    }
+}
+
+/// Flink: `CheckpointFailureManager#checkFailureCounter`. Written down a second time on purpose:
+/// the coordinator's own table must not be its judge.
+fn counts(reason: FailureReason) -> bool {
+    matches!(
+        reason,
+        FailureReason::IoException
+            | FailureReason::CheckpointAsyncException
+            | FailureReason::CheckpointExpired
+            | FailureReason::CheckpointDeclined
+            | FailureReason::FinalizeCheckpointFailure
+    )
+}

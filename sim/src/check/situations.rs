@@ -1,0 +1,333 @@
+//! *Situations*: what a run has been through. Counted, not judged: a campaign that never saw a
+//! crash between acknowledgement and completion has not tested it.
+//!
+//! Antithesis calls these "sometimes assertions", FoundationDB `CODE_PROBE`.
+
+use std::fmt;
+
+use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::message::{Alignment, FailureReason};
+use cutline::step::Step;
+use cutline::time::VirtualTime;
+
+use super::Setup;
+use super::ledger::{Ledger, Part};
+use crate::observe::{CutKind, Observation, TaskState};
+
+macro_rules! situations {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
+        /// A situation that the built-in watcher knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Situation { $($(#[$doc])* $name),+ }
+
+        impl Situation {
+            /// All of them, in the order of reports.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+        }
+    };
+}
+
+situations! {
+    /// An execution ends while a checkpoint has some acknowledgements.
+    CrashAmidAcknowledgements = "crash between acknowledge and complete",
+    /// An execution or leader ends between A2 and F3.
+    CrashWhileFinalizing = "crash between the last acknowledgement and the decision",
+    /// An execution ends after F3, before every task was told.
+    CrashBeforeNotification = "crash between the decision and its notification",
+    /// A leader ends between F2 and F3.
+    LeaderLostAtMetadata = "job manager lost during the metadata write",
+    /// A job manager other than the first leads.
+    LeaderChanged = "leader changed",
+    /// A fault strikes while a checkpoint is pending.
+    FaultDuringCheckpoint = "fault while a checkpoint is pending",
+    /// An execution ends before all its tasks ran.
+    RecoveryDuringRecovery = "recovery during recovery",
+    /// A new execution begins from a checkpoint.
+    RestoredFromCheckpoint = "restore from a checkpoint",
+    /// A new execution begins without one.
+    RestoredFromScratch = "restore from scratch",
+    /// A new execution begins from another than the newest durable checkpoint.
+    RestoredOlder = "restore from an older checkpoint",
+    /// A task takes an aligned-with-timeout checkpoint with in-flight data.
+    SwitchedToUnaligned = "switch to unaligned",
+    /// An in-flight record becomes part of a snapshot.
+    InFlightPersisted = "in-flight data persisted",
+    /// An in-flight record is put in front of a channel.
+    InFlightRestored = "in-flight data restored",
+    /// A channel is blocked while others of the task have records waiting.
+    AlignmentWithBacklog = "alignment with backlog",
+    /// A task gives up a checkpoint while it blocks channels for it.
+    CancelledWhileAligning = "cancel while aligning",
+    /// A barrier arrives whose checkpoint is not pending any more.
+    BarrierLate = "barrier of an abandoned checkpoint",
+    /// A second barrier is put on a channel before the first was taken from it.
+    BarriersQueued = "barriers of two checkpoints in one channel",
+    /// Two checkpoints are pending.
+    Concurrent = "concurrent checkpoints",
+    /// A pending checkpoint runs into its timeout.
+    Expired = "checkpoint expired",
+    /// A pending checkpoint is declined by a task.
+    Declined = "checkpoint declined",
+    /// A pending checkpoint is made obsolete by a newer one.
+    PendingSubsumed = "pending checkpoint subsumed",
+    /// An acknowledgement is sent for a checkpoint that is not pending any more.
+    AcknowledgedLate = "acknowledgement of an abandoned checkpoint",
+    /// A request for a checkpoint is refused.
+    RequestRefused = "request refused",
+    /// A checkpoint completes without some tasks, which had finished.
+    CheckpointWithFinished = "checkpoint with finished tasks",
+    /// A task finishes after it was told of a completed checkpoint.
+    FinalCheckpoint = "final checkpoint",
+    /// S6: a transaction of the restored checkpoint is committed by the next execution.
+    CommitAfterRecovery = "commit after recovery",
+    /// A transaction whose own checkpoint failed is committed with a later one.
+    CommitCarriedOver = "commit carried over an aborted checkpoint",
+    /// A pre-committed or open transaction is dropped.
+    TransactionAborted = "transaction aborted",
+}
+
+impl fmt::Display for Situation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A situation of your own: give it to [`super::Checks::add_situation`].
+pub trait Watch {
+    /// The name in reports.
+    fn name(&self) -> &'static str;
+
+    /// Looks at an observation; answers whether it completes the situation once more.
+    fn observe(&mut self, now: VirtualTime, observation: &Observation) -> bool;
+}
+
+/// Counts the built-in situations.
+#[derive(Clone, Debug)]
+pub(super) struct Situations {
+    counts: [u64; Situation::ALL.len()],
+    pending: Vec<Pending>,
+    durable_newest: Option<CheckpointId>,
+    /// Durable, and not every task was told yet.
+    untold: Vec<(CheckpointId, usize)>,
+    failed: Vec<CheckpointId>,
+    chosen: Option<CheckpointId>,
+    executions: u64,
+    recovering: bool,
+    running: Vec<bool>,
+    told: Vec<bool>,
+    /// By channel: barriers under way.
+    barriers: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    checkpoint: CheckpointId,
+    acknowledged: bool,
+    reached: Option<Step>,
+}
+
+impl Situations {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let (subtasks, channels) = (setup.graph.subtasks(), setup.graph.channels().len());
+        Self {
+            counts: [0; Situation::ALL.len()],
+            pending: Vec::new(),
+            durable_newest: None,
+            untold: Vec::new(),
+            failed: Vec::new(),
+            chosen: None,
+            executions: 0,
+            recovering: true,
+            running: vec![false; subtasks],
+            told: vec![false; subtasks],
+            barriers: vec![0; channels],
+        }
+    }
+
+    /// Every situation with its count, in their order.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Situation::ALL.iter().map(|it| (it.name(), self.counts[*it as usize]))
+    }
+
+    fn saw(&mut self, situation: Situation) {
+        self.counts[situation as usize] += 1;
+    }
+
+    fn saw_if(&mut self, holds: bool, situation: Situation) {
+        self.counts[situation as usize] += u64::from(holds);
+    }
+
+    pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
+        match *observation {
+            Observation::Step { step, checkpoint: Some(checkpoint), .. } => {
+                if matches!(step, Step::A2 | Step::F1 | Step::F2)
+                    && let Some(pending) = self.pending_mut(checkpoint)
+                {
+                    pending.reached = pending.reached.max(Some(step));
+                }
+            }
+            Observation::BarrierSent { channel, .. } => {
+                let under_way = &mut self.barriers[channel.index()];
+                *under_way += 1;
+                let queued = *under_way > 1;
+                self.saw_if(queued, Situation::BarriersQueued);
+            }
+            Observation::BarrierReceived { channel, checkpoint } => {
+                let under_way = &mut self.barriers[channel.index()];
+                *under_way = under_way.saturating_sub(1);
+                let late = self.pending_mut(checkpoint).is_none();
+                self.saw_if(late, Situation::BarrierLate);
+            }
+            Observation::Blocked { channel } => self.on_blocked(channel, ledger, setup),
+            Observation::Cut { checkpoint, how, .. } => {
+                let timed = ledger.line(checkpoint).is_some_and(|line| {
+                    matches!(line.alignment, Alignment::AlignedWithTimeout(timeout)
+                        if !timeout.is_zero())
+                });
+                let switched = timed && how == CutKind::Unaligned;
+                self.saw_if(switched, Situation::SwitchedToUnaligned);
+            }
+            Observation::Persisted { .. } => self.saw(Situation::InFlightPersisted),
+            Observation::Recovered { .. } => self.saw(Situation::InFlightRestored),
+            Observation::Acknowledged { checkpoint, .. } => match self.pending_mut(checkpoint) {
+                Some(pending) => pending.acknowledged = true,
+                None => self.saw(Situation::AcknowledgedLate),
+            },
+            Observation::Declined { subtask, .. } | Observation::NotifiedAborted { subtask, .. } => {
+                let inputs = setup.graph.inputs(subtask);
+                let aligning = inputs.iter().any(|input| ledger.flows[input.index()].blocked);
+                self.saw_if(aligning, Situation::CancelledWhileAligning);
+            }
+            Observation::Triggered { checkpoint, .. } => {
+                self.saw_if(!self.pending.is_empty(), Situation::Concurrent);
+                self.pending.push(Pending { checkpoint, acknowledged: false, reached: None });
+            }
+            Observation::Durable { checkpoint } => self.on_durable(checkpoint, ledger),
+            Observation::Completed { checkpoint } => self.end(checkpoint),
+            Observation::Failed { checkpoint, reason } => self.on_failed(checkpoint, reason),
+            Observation::RequestFailed { .. } => self.saw(Situation::RequestRefused),
+            Observation::NotifiedComplete { subtask, checkpoint } => {
+                self.on_told(subtask, checkpoint);
+            }
+            Observation::Task { subtask, state, .. } => self.on_task(subtask, state),
+            Observation::ExecutionEnded => self.on_execution_ended(),
+            Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint),
+            Observation::LeaderElected { session } => self.on_elected(session),
+            Observation::Committed { transaction, .. } => {
+                let restored = Some(transaction.checkpoint) <= self.chosen;
+                let carried = self.failed.contains(&transaction.checkpoint);
+                self.saw_if(restored, Situation::CommitAfterRecovery);
+                self.saw_if(carried, Situation::CommitCarriedOver);
+            }
+            Observation::TransactionAborted { .. } => self.saw(Situation::TransactionAborted),
+            Observation::FaultInjected { .. } => {
+                self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
+            }
+            _ => {}
+        }
+    }
+
+    fn pending_mut(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
+    }
+
+    fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
+        let receiver = setup.graph.channels()[channel.index()].to;
+        let backlog = setup.graph.inputs(receiver).iter().any(|&input| {
+            let flow = &ledger.flows[input.index()];
+            input != channel && flow.sent.count > flow.processed.count
+        });
+        self.saw_if(backlog, Situation::AlignmentWithBacklog);
+    }
+
+    fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger) {
+        self.durable_newest = self.durable_newest.max(Some(checkpoint));
+        self.untold.push((checkpoint, 0));
+        let finished =
+            ledger.line(checkpoint).is_some_and(|line| line.parts.contains(&Part::Finished));
+        self.saw_if(finished, Situation::CheckpointWithFinished);
+        self.end(checkpoint);
+    }
+
+    fn on_failed(&mut self, checkpoint: CheckpointId, reason: FailureReason) {
+        self.end(checkpoint);
+        self.failed.push(checkpoint);
+        match reason {
+            FailureReason::CheckpointExpired => self.saw(Situation::Expired),
+            FailureReason::CheckpointSubsumed => self.saw(Situation::PendingSubsumed),
+            FailureReason::CheckpointDeclined
+            | FailureReason::CheckpointDeclinedTaskNotReady
+            | FailureReason::CheckpointDeclinedTaskClosing
+            | FailureReason::CheckpointDeclinedSubsumed
+            | FailureReason::CheckpointDeclinedOnCancellationBarrier
+            | FailureReason::CheckpointDeclinedInputEndOfStream => self.saw(Situation::Declined),
+            _ => {}
+        }
+    }
+
+    fn on_told(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+        self.told[subtask.index()] = true;
+        let tasks = self.told.len();
+        for untold in self.untold.iter_mut().filter(|untold| untold.0 == checkpoint) {
+            untold.1 += 1;
+        }
+        self.untold.retain(|(durable, told)| *durable >= checkpoint && *told < tasks);
+    }
+
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState) {
+        let works = matches!(state, TaskState::Running | TaskState::Finished);
+        self.running[subtask.index()] = works;
+        if works && self.recovering && self.running.iter().all(|running| *running) {
+            self.recovering = false;
+        }
+        let told = state == TaskState::Finished && self.told[subtask.index()];
+        self.saw_if(told, Situation::FinalCheckpoint);
+    }
+
+    fn on_execution_ended(&mut self) {
+        let acknowledged = self.pending.iter().any(|pending| pending.acknowledged);
+        let finalizing = self.pending.iter().any(|pending| pending.reached.is_some());
+        self.saw_if(acknowledged, Situation::CrashAmidAcknowledgements);
+        self.saw_if(finalizing, Situation::CrashWhileFinalizing);
+        self.saw_if(!self.untold.is_empty(), Situation::CrashBeforeNotification);
+        // The first deployment is not a recovery.
+        self.saw_if(self.recovering && self.executions > 1, Situation::RecoveryDuringRecovery);
+        self.recovering = true;
+    }
+
+    fn on_chosen(&mut self, chosen: Option<CheckpointId>) {
+        self.executions += 1;
+        if self.executions > 1 || chosen.is_some() {
+            let situation = match chosen {
+                Some(_) => Situation::RestoredFromCheckpoint,
+                None => Situation::RestoredFromScratch,
+            };
+            self.saw(situation);
+        }
+        self.saw_if(chosen < self.durable_newest, Situation::RestoredOlder);
+        self.chosen = chosen;
+        self.untold.clear();
+        self.recovering = true;
+        self.running.fill(false);
+        self.told.fill(false);
+        self.barriers.fill(0);
+    }
+
+    fn on_elected(&mut self, session: u64) {
+        self.saw_if(session > 1, Situation::LeaderChanged);
+        let at = |step| self.pending.iter().any(|pending| pending.reached >= Some(step));
+        let (finalizing, writing) = (at(Step::A2), at(Step::F2));
+        self.saw_if(finalizing, Situation::CrashWhileFinalizing);
+        self.saw_if(writing, Situation::LeaderLostAtMetadata);
+        self.pending.clear();
+    }
+
+    fn end(&mut self, checkpoint: CheckpointId) {
+        self.pending.retain(|pending| pending.checkpoint != checkpoint);
+    }
+}

@@ -1,0 +1,339 @@
+//! Check *state*: every checkpoint, and the end, is what an undisturbed run would have.
+//!
+//! The reference runs the job sequentially: one instance of each operator, no channel, no barrier.
+//! When checkpoint n becomes durable it is advanced to the source positions of n, and the
+//! fingerprints of its operators are kept as version n. A shadow restore (all parts of n, read from
+//! storage only, then the in-flight records) must give version n. At the end of a finished job the
+//! sinks must have shown what the reference has written.
+//!
+//! Sources are watched all the time: after a restore a split goes on where the cut was, and no
+//! offset is skipped or repeated within an execution.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::operator::{Fingerprint, Operator, Reference, SplitId, StateEntry};
+use cutline::time::VirtualTime;
+
+use super::ledger::Ledger;
+use super::output::Output;
+use super::violation::{Class, Report, Subject};
+use super::{Role, Setup, ShadowState};
+
+pub(super) const NAME: &str = "state";
+
+/// Makes the single instance of an operator, with no state: what the reference runs.
+pub type OperatorFactory = Box<dyn Fn(OperatorId) -> Box<dyn Operator> + Send>;
+
+pub(super) struct State {
+    judged: u64,
+    factory: OperatorFactory,
+    /// Made when it is first needed: many runs never complete a checkpoint.
+    reference: Option<Reference>,
+    /// Where the reference stands, by split.
+    at: Vec<u64>,
+    versions: Vec<Version>,
+}
+
+/// The reference at the positions of a durable checkpoint.
+#[derive(Debug)]
+struct Version {
+    checkpoint: CheckpointId,
+    /// By operator.
+    fingerprints: Vec<Fingerprint>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("judged", &self.judged).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(super) fn new(setup: &Setup, factory: OperatorFactory) -> Self {
+        let at = vec![0; setup.config.roles.iter().map(|role| role.splits() as usize).sum()];
+        Self { judged: 0, factory, reference: None, at, versions: Vec::new() }
+    }
+
+    /// Emitted offsets, and operators compared with the reference.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    /// A source emitted.
+    #[inline]
+    pub(super) fn on_emitted(
+        &mut self,
+        now: VirtualTime,
+        subtask: SubtaskId,
+        (split, offset): (SplitId, u64),
+        ledger: &mut Ledger,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judged += 1;
+        let due = ledger.on_emitted(subtask, split, offset);
+        if offset != due && ledger.origin_known {
+            report_offset(now, subtask, (split, offset), due, setup, report);
+        }
+    }
+
+    /// A checkpoint became durable at these positions.
+    pub(super) fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger, setup: &Setup) {
+        let Some(line) = ledger.line(checkpoint) else { return };
+        let reference = self.reference_at(&line.positions, ledger, setup);
+        let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
+        let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
+        self.versions.push(Version { checkpoint, fingerprints });
+    }
+
+    /// Subsumed checkpoints are not restored any more.
+    pub(super) fn forget(&mut self, checkpoint: CheckpointId) {
+        self.versions.retain(|version| version.checkpoint != checkpoint);
+    }
+
+    /// What the transactional sinks must show with a checkpoint of which storage cannot be asked:
+    /// known only if nothing was in flight on the way to them.
+    pub(super) fn written(
+        &self,
+        checkpoint: CheckpointId,
+        operator: OperatorId,
+        ledger: &Ledger,
+        setup: &Setup,
+    ) -> Option<Fingerprint> {
+        let nothing_in_flight = ledger.kept(checkpoint)?.in_flight.is_empty();
+        let version = self.versions.iter().find(|version| version.checkpoint == checkpoint)?;
+        let exact = setup.config.checkpointing.exactly_once && nothing_in_flight;
+        exact.then(|| version.fingerprints[operator.index()])
+    }
+
+    /// The reference at these positions. Positions of completed checkpoints grow; if they do not
+    /// (an older checkpoint completed late), the reference starts again.
+    fn reference_at(
+        &mut self,
+        positions: &[u64],
+        ledger: &Ledger,
+        setup: &Setup,
+    ) -> &mut Reference {
+        if self.at.iter().zip(positions).any(|(at, to)| at > to) {
+            self.reference = None;
+            self.at.fill(0);
+        }
+        let (job, factory) = (setup.graph.job(), &self.factory);
+        let reference = self.reference.get_or_insert_with(|| Reference::fresh(job, factory));
+        for ((split, at), &to) in ledger.splits.ids().iter().zip(&mut self.at).zip(positions) {
+            if *at < to {
+                reference.advance(*split, to);
+                *at = to;
+            }
+        }
+        reference
+    }
+
+    /// Compares what a restore from storage gives with the reference at the cut. Tells the output
+    /// check what the sinks believe to have written. `false` if the state cannot be read.
+    pub(super) fn judge_shadow(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        shadow: ShadowState,
+        (ledger, setup): (&Ledger, &Setup),
+        output: &mut Output,
+        report: &mut Report,
+    ) -> Result<(), cutline::operator::RestoreError> {
+        let job = setup.graph.job();
+        let mut parts = vec![Vec::new(); job.operators().len()];
+        for (operator, states) in shadow.parts {
+            parts[operator.index()].extend(states);
+        }
+        let mut restored = Reference::restored(job, &self.factory, checkpoint, &parts)?;
+        for operator in setup.sinks() {
+            let written = restored.fingerprint(operator);
+            output.expect(now, checkpoint, operator, Some(written), setup, report);
+        }
+        for in_flight in &shadow.in_flight {
+            restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
+        }
+        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
+        let Some(version) = version else { return Ok(()) };
+        for operator in (0..job.operators().len() as u32).map(OperatorId) {
+            self.judged += 1;
+            let is = restored.fingerprint(operator);
+            let should = self.versions[version].fingerprints[operator.index()];
+            let holds = match setup.config.checkpointing.exactly_once {
+                true => is == should,
+                false => is.count >= should.count,
+            };
+            if !holds {
+                let whole = self.explain(checkpoint, operator, &restored, ledger, setup);
+                report_state(now, checkpoint, operator, (is, should), whole, setup, report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where restored state and reference differ, entry by entry.
+    fn explain(
+        &mut self,
+        checkpoint: CheckpointId,
+        operator: OperatorId,
+        restored: &Reference,
+        ledger: &Ledger,
+        setup: &Setup,
+    ) -> Option<Difference> {
+        let positions = ledger.kept(checkpoint)?.positions.clone();
+        let reference = self.reference_at(&positions, ledger, setup);
+        Difference::between(restored, reference, operator)
+    }
+
+    /// The job has finished: the sinks must have shown everything. With unbounded sources there is
+    /// no total to compare with.
+    pub(super) fn judge_end(
+        &mut self,
+        now: VirtualTime,
+        (ledger, setup): (&Ledger, &Setup),
+        output: &mut Output,
+        report: &mut Report,
+    ) {
+        let ends = setup.config.roles.iter().flat_map(|role| {
+            let (splits, records) = match *role {
+                Role::Source { splits, records } => (splits as usize, records),
+                _ => (0, None),
+            };
+            std::iter::repeat_n(records, splits)
+        });
+        let Some(ends) = ends.collect::<Option<Vec<u64>>>() else { return };
+        for ((split, &at), &end) in ledger.splits.ids().iter().zip(&ledger.positions).zip(&ends) {
+            self.judged += 1;
+            if at < end {
+                let subject = Subject::operator(OperatorId(split.source()));
+                let what = (NAME, Class::Loss, "finished before the end of a split");
+                report.add(what, now, subject, || {
+                    format!("the job has finished, but {split} was read to {at} of {end}")
+                });
+            }
+        }
+        let reference = self.reference_at(&ends, ledger, setup);
+        reference.finish();
+        for operator in setup.sinks() {
+            let total = reference.fingerprint(operator);
+            output.judge_total(now, operator, total, setup, report);
+        }
+        // It has seen the end of its input and cannot be advanced or compared any more.
+        self.reference = None;
+        self.at.fill(0);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn report_offset(
+    now: VirtualTime,
+    subtask: SubtaskId,
+    (split, offset): (SplitId, u64),
+    due: u64,
+    setup: &Setup,
+    report: &mut Report,
+) {
+    let (class, rule) = match offset < due {
+        true => (Class::Duplication, "a source went back"),
+        false => (Class::Loss, "a source skipped records"),
+    };
+    report.add((NAME, class, rule), now, Subject::subtask(subtask), || {
+        let name = setup.graph.subtask_name(subtask);
+        format!("{name} emitted offset {offset} of {split}, but {due} was due")
+    });
+}
+
+fn report_state(
+    now: VirtualTime,
+    checkpoint: CheckpointId,
+    operator: OperatorId,
+    (is, should): (Fingerprint, Fingerprint),
+    whole: Option<Difference>,
+    setup: &Setup,
+    report: &mut Report,
+) {
+    let class = match &whole {
+        Some(difference) => difference.class(),
+        None => Class::of_counts(is.count, should.count, Class::InconsistentCut),
+    };
+    let subject = Subject::operator(operator).at(checkpoint);
+    let rule = setup.config.roles[operator.index()].name();
+    report.add((NAME, class, rule), now, subject, || {
+        let name = setup.name(operator);
+        let detail = whole.map_or_else(String::new, |difference| format!(": {difference}"));
+        format!(
+            "a restore of {checkpoint} gives {name} a state of {} records, the reference has \
+             {}{detail}",
+            is.count, should.count
+        )
+    });
+}
+
+/// How two states of one operator differ.
+#[derive(Debug)]
+struct Difference {
+    /// Entries that differ, with the count that is and the count that should be.
+    entries: Vec<(EntryKey, u64, u64)>,
+}
+
+type EntryKey = (&'static str, Option<u32>, Option<SplitId>, u64);
+
+impl Difference {
+    const SHOWN_MAX: usize = 3;
+
+    fn between(is: &Reference, should: &Reference, operator: OperatorId) -> Option<Self> {
+        let mut entries: BTreeMap<StateEntry, i64> = BTreeMap::new();
+        is.visit(operator, &mut |entry| *entries.entry(entry).or_default() += 1);
+        should.visit(operator, &mut |entry| *entries.entry(entry).or_default() -= 1);
+        let mut counts: BTreeMap<EntryKey, (u64, u64)> = BTreeMap::new();
+        for (entry, balance) in entries.into_iter().filter(|(_, balance)| *balance != 0) {
+            let key = (entry.what, entry.key, entry.split, entry.path);
+            let (is, should) = counts.entry(key).or_default();
+            *(if balance > 0 { is } else { should }) += entry.count * balance.unsigned_abs();
+        }
+        let entries: Vec<_> =
+            counts.into_iter().map(|(key, (is, should))| (key, is, should)).collect();
+        (!entries.is_empty()).then_some(Self { entries })
+    }
+
+    /// Less somewhere and more elsewhere is a state of two times.
+    fn class(&self) -> Class {
+        let less = self.entries.iter().any(|(_, is, should)| is < should);
+        let more = self.entries.iter().any(|(_, is, should)| is > should);
+        match (less, more) {
+            (true, true) => Class::InconsistentCut,
+            (true, false) => Class::Loss,
+            (false, true) => Class::Duplication,
+            (false, false) => Class::Order,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ((what, key, split, _), is, should)) in
+            self.entries.iter().take(Self::SHOWN_MAX).enumerate()
+        {
+            f.write_str(if index == 0 { "" } else { "; " })?;
+            f.write_str(what)?;
+            if let Some(key) = key {
+                write!(f, " {key}")?;
+            }
+            if let Some(split) = split {
+                write!(f, " of {split}")?;
+            }
+            match is == should {
+                true => write!(f, ": {is}, as it should be, but in another order")?,
+                false => write!(f, ": {is} instead of {should}")?,
+            }
+        }
+        let more = self.entries.len().saturating_sub(Self::SHOWN_MAX);
+        if more > 0 {
+            write!(f, "; and {more} more")?;
+        }
+        Ok(())
+    }
+}

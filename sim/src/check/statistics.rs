@@ -1,0 +1,183 @@
+//! Statistics of a run, from the observations that the checks see.
+
+use std::collections::BTreeMap;
+
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::message::FailureReason;
+use cutline::step::Step;
+use cutline::time::{VirtualDuration, VirtualTime};
+use serde::Serialize;
+
+use super::Setup;
+use crate::observe::Observation;
+
+/// What happened in a run, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Checkpoints.
+    pub checkpoints: Checkpoints,
+    /// Requests for a checkpoint that failed before one was pending, by reason.
+    pub requests_failed: BTreeMap<FailureReason, u64>,
+    /// Executions that ended before the job did.
+    pub restarts: u64,
+    /// Executions that began from a checkpoint.
+    pub restores: u64,
+    /// Records (simulated ones, not multiplied by their weight).
+    pub records: Records,
+    /// From trigger to completion. Flink: end to end duration.
+    pub end_to_end: Durations,
+    /// From trigger to the first barrier at a subtask. Flink: start delay.
+    pub start_delay: Durations,
+    /// From the first barrier at a subtask to its cut. Flink: alignment duration.
+    pub alignment: Durations,
+    /// From a subtask's cut to the start of its upload. Flink: sync duration.
+    pub sync: Durations,
+    /// From the start of a subtask's upload to its acknowledgement. Flink: async duration.
+    #[serde(rename = "async")]
+    pub asynchronous: Durations,
+}
+
+/// How many checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checkpoints {
+    /// Became pending.
+    pub triggered: u64,
+    /// Completed.
+    pub completed: u64,
+    /// Failed after they were pending, by reason.
+    pub failed: BTreeMap<FailureReason, u64>,
+}
+
+/// How many records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Records {
+    /// Emitted by sources, repetitions after a restore included.
+    pub emitted: u64,
+    /// Given to operators, at every hop.
+    pub processed: u64,
+    /// Made visible by sinks: committed, or written at once.
+    pub committed: u64,
+    /// Persisted in flight.
+    pub persisted: u64,
+}
+
+/// A set of durations, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Durations {
+    /// How many.
+    pub count: u64,
+    /// All of them together, in nanoseconds.
+    pub total: VirtualDuration,
+    /// The longest, in nanoseconds.
+    pub max: VirtualDuration,
+}
+
+impl Durations {
+    /// The mean; zero if there is none.
+    pub fn mean(&self) -> VirtualDuration {
+        VirtualDuration(self.total.0.checked_div(self.count).unwrap_or(0))
+    }
+
+    fn add(&mut self, duration: VirtualDuration) {
+        self.count += 1;
+        self.total += duration;
+        self.max = self.max.max(duration);
+    }
+}
+
+/// Counts; knows what is pending to measure durations.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    pub(super) statistics: Statistics,
+    pending: Vec<(CheckpointId, VirtualTime)>,
+    /// By subtask: the checkpoint it takes, and when it passed the last stage.
+    stages: Vec<Option<(CheckpointId, VirtualTime)>>,
+}
+
+impl Counter {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let stages = vec![None; setup.graph.subtasks()];
+        Self { statistics: Statistics::default(), pending: Vec::new(), stages }
+    }
+
+    /// All but emitted, processed and written records, which [`super::Checks`] counts itself.
+    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation, setup: &Setup) {
+        let statistics = &mut self.statistics;
+        match *observation {
+            Observation::Triggered { checkpoint, .. } => {
+                statistics.checkpoints.triggered += 1;
+                self.pending.push((checkpoint, now));
+            }
+            Observation::BarrierReceived { channel, checkpoint } => {
+                self.on_barrier(now, setup.graph.channels()[channel.index()].to, checkpoint);
+            }
+            Observation::Cut { subtask, checkpoint, .. } => {
+                if let Some(began) = self.next_stage(now, subtask, checkpoint) {
+                    self.statistics.alignment.add(now.since(began));
+                }
+                self.stages[subtask.index()] = Some((checkpoint, now));
+            }
+            Observation::Step { step: Step::B5, checkpoint: Some(id), subtask: Some(subtask) } => {
+                if let Some(cut) = self.next_stage(now, subtask, id) {
+                    self.statistics.sync.add(now.since(cut));
+                }
+            }
+            Observation::Acknowledged { subtask, checkpoint } => {
+                if let Some(began) = self.next_stage(now, subtask, checkpoint) {
+                    self.statistics.asynchronous.add(now.since(began));
+                }
+            }
+            Observation::Completed { checkpoint } => {
+                statistics.checkpoints.completed += 1;
+                if let Some(triggered) = self.end(checkpoint) {
+                    self.statistics.end_to_end.add(now.since(triggered));
+                }
+            }
+            Observation::Failed { checkpoint, reason } => {
+                *statistics.checkpoints.failed.entry(reason).or_default() += 1;
+                self.end(checkpoint);
+            }
+            Observation::RequestFailed { reason } => {
+                *statistics.requests_failed.entry(reason).or_default() += 1;
+            }
+            Observation::ExecutionEnded => {
+                statistics.restarts += 1;
+                self.stages.fill(None);
+            }
+            Observation::RestoreChosen { checkpoint: Some(_) } => statistics.restores += 1,
+            Observation::LeaderElected { .. } => self.pending.clear(),
+            Observation::Persisted { .. } => statistics.records.persisted += 1,
+            Observation::Committed { contents, .. } => {
+                statistics.records.committed += contents.count;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_barrier(&mut self, now: VirtualTime, subtask: SubtaskId, checkpoint: CheckpointId) {
+        let triggered = self.pending.iter().find(|pending| pending.0 == checkpoint);
+        let stage = &mut self.stages[subtask.index()];
+        if let Some(&(_, triggered)) = triggered
+            && stage.is_none_or(|(last, _)| last < checkpoint)
+        {
+            *stage = Some((checkpoint, now));
+            self.statistics.start_delay.add(now.since(triggered));
+        }
+    }
+
+    /// When the subtask's present stage of this checkpoint began; the next one begins now.
+    fn next_stage(
+        &mut self,
+        now: VirtualTime,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+    ) -> Option<VirtualTime> {
+        let stage = self.stages[subtask.index()].as_mut().filter(|stage| stage.0 == checkpoint)?;
+        Some(std::mem::replace(&mut stage.1, now))
+    }
+
+    fn end(&mut self, checkpoint: CheckpointId) -> Option<VirtualTime> {
+        let index = self.pending.iter().position(|pending| pending.0 == checkpoint)?;
+        Some(self.pending.remove(index).1)
+    }
+}

@@ -1,0 +1,157 @@
+//! Check *storage*: nothing that is referred to is deleted, and nothing else is left.
+//!
+//! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
+//! checkpoint becomes durable). At quiescence the files that were written and not deleted are
+//! those referred to. What a job that ends may delete follows
+//! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
+//! `JobEnded`.
+
+use std::collections::BTreeMap;
+
+use cutline::config::Retention;
+use cutline::ids::CheckpointId;
+use cutline::time::VirtualTime;
+
+use super::Setup;
+use super::violation::{Class, Report, Subject};
+use crate::observe::{FileId, JobEnd, Observation};
+
+pub(super) const NAME: &str = "storage";
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Storage {
+    judged: u64,
+    /// By file.
+    files: Vec<File>,
+    /// What a retained checkpoint refers to.
+    references: BTreeMap<CheckpointId, Vec<FileId>>,
+    savepoints: Vec<CheckpointId>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct File {
+    exists: bool,
+    /// Retained checkpoints that refer to it.
+    references: u32,
+    written: VirtualTime,
+    bytes: u64,
+}
+
+impl Storage {
+    /// Deletions, references, and files at the end.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
+    fn file(&mut self, file: FileId) -> &mut File {
+        let index = file.0 as usize;
+        if index >= self.files.len() {
+            self.files.resize(index + 1, File::default());
+        }
+        &mut self.files[index]
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        match *observation {
+            Observation::FileWritten { file, bytes } => {
+                let file = self.file(file);
+                (file.exists, file.bytes, file.written) = (true, bytes, now);
+            }
+            Observation::FileDeleted { file } => self.on_deleted(now, file, report),
+            Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
+                self.savepoints.push(checkpoint);
+            }
+            Observation::Subsumed { checkpoint } => self.release(checkpoint),
+            Observation::JobEnded { end } => self.on_ended(end, setup),
+            _ => {}
+        }
+    }
+
+    /// What a checkpoint refers to, as soon as it is durable.
+    pub(super) fn refer(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        files: Vec<FileId>,
+        report: &mut Report,
+    ) {
+        for &id in &files {
+            self.judged += 1;
+            let file = self.file(id);
+            file.references += 1;
+            if !file.exists {
+                let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
+                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                    format!("{checkpoint} became durable, but file {} is not there", id.0)
+                });
+            }
+        }
+        self.references.insert(checkpoint, files);
+    }
+
+    fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
+        self.judged += 1;
+        let file = self.file(id);
+        file.exists = false;
+        if file.references > 0 {
+            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::default() };
+            let what = (NAME, Class::PrematureDelete, "a file in use was deleted");
+            report.add(what, now, subject, || {
+                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                format!("file {} was deleted, but {owner} is retained and refers to it", id.0)
+            });
+        }
+    }
+
+    fn release(&mut self, checkpoint: CheckpointId) {
+        for file in self.references.remove(&checkpoint).unwrap_or_default() {
+            self.file(file).references -= 1;
+        }
+    }
+
+    /// Flink: `CheckpointProperties`. A finished job discards its checkpoints in every mode, a
+    /// failed one only if nothing is externalized.
+    fn on_ended(&mut self, end: JobEnd, setup: &Setup) {
+        let discards = match (end, setup.config.checkpointing.retention) {
+            (JobEnd::Finished, _) | (JobEnd::Failed, Retention::NoExternalized) => true,
+            (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
+            | (JobEnd::Stopped, _) => false,
+        };
+        if discards {
+            let all: Vec<CheckpointId> = self.references.keys().copied().collect();
+            for checkpoint in all.into_iter().filter(|id| !self.savepoints.contains(id)) {
+                self.release(checkpoint);
+            }
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn judge_leaks(&mut self, now: VirtualTime, report: &mut Report) {
+        let mut leaked = Vec::new();
+        for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.exists) {
+            self.judged += 1;
+            if file.references == 0 {
+                leaked.push((index, *file));
+            }
+        }
+        if let Some(&(first, file)) = leaked.first() {
+            let what = (NAME, Class::Leak, "files nothing refers to");
+            report.add(what, now, Subject::default(), || {
+                let bytes: u64 = leaked.iter().map(|(_, file)| file.bytes).sum();
+                format!(
+                    "{} files ({bytes} bytes) are left that nothing refers to; the first is file \
+                     {first}, written at {}",
+                    leaked.len(),
+                    file.written
+                )
+            });
+        }
+    }
+}
