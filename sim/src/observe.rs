@@ -61,7 +61,7 @@ pub enum JobEnd {
 }
 
 /// One thing that happened. Channels, subtasks and operators are those of the execution graph.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub enum Observation {
     /// A protocol step was reached (fault anchors and situations look at these).
     Step {

@@ -17,6 +17,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::job_manager::JobManager;
 pub use self::plan::{OperatorFactory, Plan};
+pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;
 
 use crate::world::{Context, Event, Observer, Process};

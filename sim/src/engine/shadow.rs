@@ -1,1 +1,134 @@
-//! What a restore would give, read from storage alone.
+//! What a restore would give, read from storage alone: the checks' view of what is stored.
+
+use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
+use cutline::operator::Record;
+use cutline::storage::channel_state::ChannelState;
+use cutline::storage::metadata::{Metadata, StateHandle, StateObject};
+
+use super::plan::Plan;
+use crate::check::{InFlight, RestoreOracle, ShadowError, ShadowState};
+use crate::observe::FileId;
+use crate::world::{HaStore, ObjectStore};
+
+/// The stores, as somebody would see them who has nothing else.
+#[derive(Debug)]
+pub struct Storage<'a> {
+    plan: &'a Plan,
+    store: &'a ObjectStore,
+    ha: &'a HaStore,
+}
+
+impl<'a> Storage<'a> {
+    /// The stores of a job.
+    pub fn new(plan: &'a Plan, store: &'a ObjectStore, ha: &'a HaStore) -> Self {
+        Self { plan, store, ha }
+    }
+
+    fn metadata(&self, checkpoint: CheckpointId) -> Option<Result<Metadata, ShadowError>> {
+        let path = self.ha.pointers.get(&checkpoint)?;
+        Some(self.read(path).and_then(|bytes| {
+            Metadata::decode(bytes).map_err(|error| ShadowError::Damaged {
+                what: path.clone(),
+                error: error.to_string(),
+            })
+        }))
+    }
+
+    fn read(&self, path: &str) -> Result<&'a [u8], ShadowError> {
+        match self.store.get(path) {
+            Some(object) => Ok(&object.bytes),
+            None => Err(ShadowError::Missing {
+                file: self.store.file(path).unwrap_or(FileId(u32::MAX)),
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn bytes(&self, object: &'a StateObject) -> Result<&'a [u8], ShadowError> {
+        match object {
+            StateObject::Inline { bytes, .. } => Ok(bytes),
+            StateObject::File(handle) => self.file(handle),
+        }
+    }
+
+    fn file(&self, handle: &StateHandle) -> Result<&'a [u8], ShadowError> {
+        let bytes = self.read(&handle.path)?;
+        if handle.matches(bytes) {
+            return Ok(bytes);
+        }
+        let error = "its checksum is not that of the metadata".to_owned();
+        Err(ShadowError::Damaged { what: handle.path.clone(), error })
+    }
+
+    fn state(&self, metadata: &Metadata) -> Result<ShadowState, ShadowError> {
+        let graph = &self.plan.graph;
+        let mut shadow = ShadowState::default();
+        let mut captured: Vec<(SubtaskId, ChannelState)> = Vec::new();
+        for (index, operator) in metadata.operators.iter().enumerate() {
+            let id = OperatorId(index as u32);
+            for (number, subtask) in operator.subtasks.iter().enumerate() {
+                let mut states = Vec::new();
+                for object in &subtask.state {
+                    states.push(self.bytes(object)?.to_vec());
+                }
+                shadow.parts.push((id, states));
+                for object in &subtask.channels {
+                    let bytes = self.bytes(object)?;
+                    let channels = ChannelState::decode(bytes).map_err(|error| {
+                        let what = format!("channel state of {}[{number}]", operator.name);
+                        ShadowError::Damaged { what, error: error.to_string() }
+                    })?;
+                    captured.push((graph.subtask(id, number as u32), channels));
+                }
+            }
+        }
+        shadow.in_flight = self.in_flight(&captured);
+        Ok(shadow)
+    }
+
+    /// What was in flight, in the order in which it is to be processed: at the operators furthest
+    /// downstream first; on each channel what had arrived before what had not left.
+    fn in_flight(&self, captured: &[(SubtaskId, ChannelState)]) -> Vec<InFlight> {
+        let graph = &self.plan.graph;
+        let mut waiting: Vec<(usize, InFlight)> = Vec::new();
+        let order = graph.job().topological_order();
+        let rank = |operator: OperatorId| {
+            order.iter().rev().position(|one| *one == operator).expect("the order names all")
+        };
+        let mut add = |channel: cutline::ids::ChannelId, record: &Record| {
+            let channel = graph.channels()[channel.index()];
+            let operator = graph.operator(channel.to);
+            let input = graph.gates(channel.to)[channel.gate.index()].input;
+            waiting.push((rank(operator), InFlight { operator, input, record: *record }));
+        };
+        for (subtask, channels) in captured {
+            for (InputChannel(index), record) in &channels.inputs {
+                add(graph.inputs(*subtask)[*index as usize], record);
+            }
+        }
+        for (subtask, channels) in captured {
+            for (OutputChannel(index), record) in &channels.outputs {
+                add(graph.outputs(*subtask)[*index as usize], record);
+            }
+        }
+        // Stable: what was added first on a channel stays first.
+        waiting.sort_by_key(|(rank, _)| *rank);
+        waiting.into_iter().map(|(_, in_flight)| in_flight).collect()
+    }
+}
+
+impl RestoreOracle for Storage<'_> {
+    fn references(&self, checkpoint: CheckpointId) -> Option<Vec<FileId>> {
+        let path = self.ha.pointers.get(&checkpoint)?;
+        let mut files: Vec<FileId> = self.store.file(path).into_iter().collect();
+        if let Some(Ok(metadata)) = self.metadata(checkpoint) {
+            files.extend(metadata.files().filter_map(|handle| self.store.file(&handle.path)));
+        }
+        Some(files)
+    }
+
+    fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
+        let metadata = self.metadata(checkpoint)?;
+        Some(metadata.and_then(|metadata| self.state(&metadata)))
+    }
+}

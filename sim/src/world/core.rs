@@ -368,10 +368,9 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
         queue: &mut Queue<Due>,
     ) -> ControlFlow<()> {
         self.route(now, due, queue);
-        if self.core.ended.is_some() || self.core.observer.wants_stop() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
+        let Core { observer, store, ha, ended, .. } = &mut self.core;
+        observer.settle(now, store, ha)?;
+        if ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

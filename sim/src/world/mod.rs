@@ -18,6 +18,7 @@ mod services;
 mod store;
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use cutline::ids::ChannelId;
 use cutline::time::VirtualTime;
@@ -111,8 +112,10 @@ pub trait Observer {
     /// Takes one observation.
     fn observe(&mut self, now: VirtualTime, observation: &Observation);
 
-    /// Whether the run should end here (a violation was found).
-    fn wants_stop(&self) -> bool {
-        false
+    /// Called after each kernel event, before anything else changes: the observer may look at the
+    /// stores to judge what it has seen. Says whether the run should end here.
+    fn settle(&mut self, now: VirtualTime, store: &ObjectStore, ha: &HaStore) -> ControlFlow<()> {
+        let _ = (now, store, ha);
+        ControlFlow::Continue(())
     }
 }

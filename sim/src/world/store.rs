@@ -25,6 +25,8 @@ pub struct StoredObject {
 pub struct ObjectStore {
     objects: BTreeMap<String, StoredObject>,
     paths: Vec<String>,
+    /// Every path that was ever written.
+    files: BTreeMap<String, FileId>,
     /// Nominal bytes written so far.
     pub bytes_written: u64,
 }
@@ -32,11 +34,13 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// Writes an object, replacing one of the same path.
     pub fn put(&mut self, path: String, bytes: Vec<u8>, nominal: u64, at: VirtualTime) -> FileId {
-        let file = match self.objects.get(&path) {
-            Some(object) => object.file,
+        let file = match self.files.get(&path) {
+            Some(file) => *file,
             None => {
+                let file = FileId(self.paths.len() as u32);
                 self.paths.push(path.clone());
-                FileId(self.paths.len() as u32 - 1)
+                self.files.insert(path.clone(), file);
+                file
             }
         };
         self.bytes_written += nominal;
@@ -63,6 +67,11 @@ impl ObjectStore {
             .range(prefix.to_owned()..)
             .take_while(move |(path, _)| path.starts_with(prefix))
             .map(|(path, object)| (path.as_str(), object))
+    }
+
+    /// The number of a file, whether it is still there or not.
+    pub fn file(&self, path: &str) -> Option<FileId> {
+        self.files.get(path).copied()
     }
 
     /// The path under which a file was first written.

@@ -1,0 +1,476 @@
+//! One run: scenario and seed in, verdict and digest out.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # fn scenario() -> cutline_sim::scenario::model::Scenario { unimplemented!() }
+//! use cutline_sim::run::Simulation;
+//!
+//! let outcome = Simulation::new(Arc::new(scenario()), 42)?.run();
+//! assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+//! # Ok::<(), cutline::job::JobGraphError>(())
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use cutline::ids::SubtaskId;
+use cutline::job::JobGraphError;
+use cutline::operator::Instance;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::check::{
+    Check, CheckConfig, Checks, Ending, Finding, Role, Statistics, Verdict, Violation, Watch,
+};
+use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
+use crate::kernel::digest::{Fingerprint, Ladder};
+use crate::kernel::queue::Queue;
+use crate::kernel::run::{End, Limits, run};
+use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::{Endpoint, Fault, FaultKind, OperatorKind, Scenario, When};
+use crate::trace::Recorder;
+use crate::world::{
+    Command, Due, HaStore, ObjectStore, Observer, PlannedFault, PlannedFaultKind, PlannedWhen,
+    World, WorldConfig,
+};
+
+/// A run that is yet to happen.
+pub struct Simulation {
+    scenario: Arc<Scenario>,
+    seed: u64,
+    operators: BTreeMap<String, OperatorFactory>,
+    checks: Vec<Box<dyn Check>>,
+    situations: Vec<Box<dyn Watch>>,
+    trace: bool,
+    stop_at_violation: bool,
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("title", &self.scenario.title)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The answer of all checks.
+    pub verdict: Verdict,
+    /// Digest of everything that was observed: equal for equal scenario, seed and version.
+    pub digest: Fingerprint,
+    /// Digests on the way.
+    pub ladder: Ladder,
+    /// Virtual time at the end.
+    pub virtual_time: VirtualTime,
+    /// Kernel events.
+    pub events: u64,
+    /// Observations; the lines of a trace.
+    pub observations: u64,
+    /// Why the run ended.
+    pub end: End,
+    /// How the job ended, if it did.
+    pub job_end: Option<JobEnd>,
+    /// What was found, in the order of first sight.
+    pub violations: Vec<Violation>,
+    /// What each check has to say.
+    pub findings: Vec<Finding>,
+    /// Every situation and how often it was seen.
+    pub situations: Vec<(&'static str, u64)>,
+    /// Numbers of the run.
+    pub statistics: Statistics,
+    /// Faults that took effect, by index in the scenario.
+    pub faults_injected: Vec<u32>,
+    /// What was observed, if it was to be kept.
+    pub trace: Option<Vec<(VirtualTime, Observation)>>,
+    /// The job, to give names to what the trace and the violations speak of.
+    pub plan: Arc<Plan>,
+}
+
+impl Simulation {
+    /// A run of a scenario with a seed, with all built-in checks.
+    ///
+    /// # Errors
+    /// The job graph cannot run.
+    pub fn new(scenario: Arc<Scenario>, seed: u64) -> Result<Self, JobGraphError> {
+        Plan::new(Arc::clone(&scenario), &BTreeMap::new())?;
+        Ok(Self {
+            scenario,
+            seed,
+            operators: BTreeMap::new(),
+            checks: Vec::new(),
+            situations: Vec::new(),
+            trace: false,
+            stop_at_violation: true,
+        })
+    }
+
+    /// Runs an operator of your own in the place of the one with this name.
+    #[must_use]
+    pub fn operator(mut self, name: &str, factory: OperatorFactory) -> Self {
+        self.operators.insert(name.to_owned(), factory);
+        self
+    }
+
+    /// Adds a check of your own.
+    #[must_use]
+    pub fn check(mut self, check: Box<dyn Check>) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Adds a situation of your own.
+    #[must_use]
+    pub fn situation(mut self, situation: Box<dyn Watch>) -> Self {
+        self.situations.push(situation);
+        self
+    }
+
+    /// Keeps every observation. The digest is the same with and without.
+    #[must_use]
+    pub fn trace(mut self, keep: bool) -> Self {
+        self.trace = keep;
+        self
+    }
+
+    /// Whether the run ends at the first violation (it does unless told otherwise).
+    #[must_use]
+    pub fn stop_at_violation(mut self, stop: bool) -> Self {
+        self.stop_at_violation = stop;
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    /// On an invariant of ours that does not hold.
+    pub fn run(self) -> Outcome {
+        let plan = Plan::new(Arc::clone(&self.scenario), &self.operators);
+        let plan = Arc::new(plan.expect("a plan was made of this scenario before"));
+        let mut checks = checks_of(&plan);
+        self.checks.into_iter().for_each(|check| checks.add(check));
+        self.situations.into_iter().for_each(|situation| checks.add_situation(situation));
+        let hub = Hub {
+            plan: Arc::clone(&plan),
+            checks,
+            recorder: Recorder::new(self.trace),
+            stop_at_violation: self.stop_at_violation,
+            faults_injected: Vec::new(),
+        };
+        let mut queue: Queue<Due> = Queue::new();
+        let mut world = World::new(
+            world_config(&plan),
+            self.seed,
+            processes(&plan),
+            |channel| plan.graph.channel_name(channel),
+            plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+            hub,
+            &mut queue,
+        );
+        let limits = Limits {
+            until: Some(plan.scenario.limits.until),
+            events: plan.scenario.limits.events,
+            ..Limits::default()
+        };
+        let ran = run(&mut world, &mut queue, &limits);
+        let ending = match ran.end {
+            End::Quiet | End::Stopped => Ending::Quiescent,
+            End::Until => Ending::TimeUp,
+            End::Budget | End::Livelock => Ending::BudgetSpent,
+        };
+        let job_end = world.ended();
+        let core = &mut world.core;
+        let stopped_by_violation = !core.observer.checks.violations().is_empty();
+        if !(self.stop_at_violation && stopped_by_violation) {
+            let mut storage = Storage::new(&plan, &core.store, &core.ha);
+            core.observer.checks.finish(ran.now, ending, &mut storage);
+        }
+        let Hub { checks, recorder, faults_injected, .. } = world.core.observer;
+        Outcome {
+            seed: self.seed,
+            verdict: checks.verdict(),
+            digest: recorder.finish(),
+            ladder: recorder.ladder(),
+            virtual_time: ran.now,
+            events: ran.events,
+            observations: recorder.events(),
+            end: ran.end,
+            job_end,
+            violations: checks.violations().to_vec(),
+            findings: checks.findings(),
+            situations: checks.situations(),
+            statistics: checks.statistics().clone(),
+            faults_injected,
+            trace: recorder.into_kept(),
+            plan,
+        }
+    }
+}
+
+/// Where the observations of a run go.
+struct Hub {
+    plan: Arc<Plan>,
+    checks: Checks,
+    recorder: Recorder,
+    stop_at_violation: bool,
+    faults_injected: Vec<u32>,
+}
+
+impl Observer for Hub {
+    #[inline]
+    fn observe(&mut self, now: VirtualTime, observation: &Observation) {
+        self.recorder.observe(now, observation);
+        self.checks.observe(now, observation);
+        if let Observation::FaultInjected { fault } = observation {
+            self.faults_injected.push(*fault);
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, now: VirtualTime, store: &ObjectStore, ha: &HaStore) -> ControlFlow<()> {
+        if self.checks.has_questions() {
+            let mut storage = Storage::new(&self.plan, store, ha);
+            self.checks.consult(now, &mut storage);
+        }
+        if self.stop_at_violation && !self.checks.violations().is_empty() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn processes(plan: &Arc<Plan>) -> Vec<Engine> {
+    let task_managers = (0..plan.scenario.cluster.task_managers)
+        .map(|number| TaskManager::new(Arc::clone(plan), number))
+        .map(|task_manager| Engine::TaskManager(Box::new(task_manager)));
+    std::iter::once(Engine::JobManager(Box::new(JobManager::new(Arc::clone(plan)))))
+        .chain(task_managers)
+        .collect()
+}
+
+fn world_config(plan: &Plan) -> WorldConfig {
+    let scenario = &plan.scenario;
+    WorldConfig {
+        process_names: plan.process_names(),
+        channels: plan.graph.channels().len(),
+        data_latency: scenario.network.latency,
+        bandwidth: scenario.network.bandwidth,
+        control_latency: scenario.network.control_latency,
+        storage_latency: scenario.storage.latency,
+        storage_bandwidth: scenario.storage.bandwidth,
+        storage_visibility: scenario.storage.visibility,
+        ha_latency: scenario.ha.latency,
+        external_latency: scenario.external.latency,
+        process_restart: scenario.cluster.process_restart,
+    }
+}
+
+fn checks_of(plan: &Arc<Plan>) -> Checks {
+    let scenario = &plan.scenario;
+    let role = |kind: &OperatorKind| match kind {
+        OperatorKind::Source(source) => {
+            Role::Source { splits: source.splits, records: source.records }
+        }
+        OperatorKind::TwoPhaseCommitSink => Role::TransactionalSink,
+        OperatorKind::IdempotentSink => Role::IdempotentSink,
+        OperatorKind::AtLeastOnceSink => Role::AtLeastOnceSink,
+        OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join => Role::Inner,
+    };
+    let config = CheckConfig {
+        checkpointing: scenario.checkpointing.clone(),
+        roles: scenario.job.operators.iter().map(|operator| role(&operator.kind)).collect(),
+        manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
+        due: last_record(scenario),
+        settle: scenario.limits.settle,
+        recovery: recovery_bound(scenario),
+    };
+    let made_by = Arc::clone(plan);
+    let factory = Box::new(move |operator| made_by.operator(Instance::single(operator)));
+    Checks::new(&plan.graph, config, factory)
+}
+
+/// When the last record of a bounded job is due.
+fn last_record(scenario: &Scenario) -> Option<VirtualTime> {
+    scenario
+        .job
+        .operators
+        .iter()
+        .filter_map(|operator| match &operator.kind {
+            OperatorKind::Source(source) => {
+                Some(source.records.map(|records| VirtualTime::ZERO + source.every * records))
+            }
+            _ => None,
+        })
+        .collect::<Option<Vec<_>>>()
+        .and_then(|due| due.into_iter().max())
+}
+
+/// Calm time within which a failed execution is replaced, generously: every delay at its longest.
+fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
+    scenario.limits.settle
+}
+
+fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
+    let subtask = |operator: usize, index: u32| -> SubtaskId {
+        plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
+    };
+    let end = |endpoint: Endpoint| match endpoint {
+        Endpoint::JobManager => Plan::JOB_MANAGER,
+        Endpoint::TaskManager(number) => Plan::task_manager(number),
+    };
+    let when = match &fault.at {
+        When::Time(at) => PlannedWhen::Time(*at),
+        When::Step(anchor) => PlannedWhen::Step {
+            step: anchor.step,
+            checkpoint: anchor.checkpoint.map(cutline::ids::CheckpointId),
+            subtask: anchor.subtask.map(|(operator, index)| subtask(operator, index)),
+            occurrence: anchor.occurrence,
+            delay: anchor.delay,
+        },
+    };
+    let kind = match fault.what {
+        FaultKind::CrashTask(operator, index) => {
+            PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))
+        }
+        FaultKind::PauseTask(operator, index, span) => {
+            PlannedFaultKind::Command(Command::Pause(subtask(operator, index), span))
+        }
+        FaultKind::CrashTaskManager(number) => PlannedFaultKind::Crash(Plan::task_manager(number)),
+        FaultKind::CrashJobManager => PlannedFaultKind::Crash(Plan::JOB_MANAGER),
+        FaultKind::PauseTaskManager(number, span) => {
+            PlannedFaultKind::Pause(Plan::task_manager(number), span)
+        }
+        FaultKind::PauseJobManager(span) => PlannedFaultKind::Pause(Plan::JOB_MANAGER, span),
+        FaultKind::SlowLink(a, b, factor, span) => {
+            PlannedFaultKind::SlowLink(end(a), end(b), u64::from(factor), span)
+        }
+        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(end(a), end(b), span),
+        FaultKind::SlowStorage(operation, by, span) => {
+            PlannedFaultKind::SlowStorage(operation, by, span)
+        }
+        FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+    };
+    PlannedFault { when, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::distribution::Distribution;
+    use crate::scenario::model::*;
+    use crate::scenario::model::Storage;
+    use cutline::config::*;
+    use cutline::job::Partitioner;
+
+    fn ms(ms: u64) -> VirtualDuration {
+        VirtualDuration::from_millis(ms)
+    }
+
+    fn constant(us: u64) -> Distribution {
+        Distribution::Constant(VirtualDuration::from_micros(us))
+    }
+
+    fn uniform(from: u64, to: u64) -> Distribution {
+        Distribution::Uniform {
+            min: VirtualDuration::from_micros(from),
+            max: VirtualDuration::from_micros(to),
+        }
+    }
+
+    pub(super) fn quickstart() -> Scenario {
+        let operator = |name: &str, kind, parallelism| Operator {
+            name: name.to_owned(),
+            kind,
+            parallelism,
+            max_parallelism: 128,
+            cost: constant(20),
+            sync_cost: constant(100),
+            state_per_key: 0,
+        };
+        let source = Source {
+            splits: 4,
+            records: Some(2_000),
+            every: ms(2),
+            keys: 50,
+            record_bytes: 100,
+            weight: 1,
+        };
+        Scenario {
+            title: "quickstart".to_owned(),
+            why: "smoke".to_owned(),
+            job: Job {
+                operators: vec![
+                    operator("source", OperatorKind::Source(source), 2),
+                    operator("count", OperatorKind::KeyedAggregate, 2),
+                    operator("sink", OperatorKind::TwoPhaseCommitSink, 1),
+                ],
+                edges: vec![
+                    Edge { from: 0, to: 1, input: 0, partitioner: Partitioner::Hash },
+                    Edge { from: 1, to: 2, input: 0, partitioner: Partitioner::Rebalance },
+                ],
+            },
+            checkpointing: CheckpointingOptions {
+                interval: Some(ms(300)),
+                timeout: ms(10_000),
+                tolerable_failures: 5,
+                ..CheckpointingOptions::default()
+            },
+            restart: RestartStrategy::FixedDelay { attempts: 100, delay: ms(100) },
+            buffers: NetworkOptions::default(),
+            cluster: Cluster {
+                task_managers: 3,
+                slots: 2,
+                heartbeat_interval: ms(500),
+                heartbeat_timeout: ms(2_000),
+                process_restart: uniform(500_000, 1_000_000),
+                deploy: uniform(1_000, 5_000),
+            },
+            network: Network {
+                latency: uniform(100, 500),
+                bandwidth: 100_000_000,
+                control_latency: uniform(200, 2_000),
+            },
+            storage: Storage {
+                latency: uniform(2_000, 20_000),
+                bandwidth: 100_000_000,
+                visibility: constant(0),
+            },
+            ha: Service { latency: uniform(1_000, 5_000) },
+            external: Service { latency: uniform(1_000, 5_000) },
+            manual: vec![],
+            faults: vec![
+                Fault { at: When::Time(VirtualTime::from_millis(1500)), what: FaultKind::CrashTask(1, 0) },
+                Fault { at: When::Time(VirtualTime::from_millis(3000)), what: FaultKind::CrashTaskManager(1) },
+            ],
+            limits: crate::scenario::model::Limits {
+                until: VirtualTime::from_millis(60_000),
+                events: 10_000_000,
+                settle: ms(20_000),
+            },
+        }
+    }
+
+    #[test]
+    fn smoke() {
+        let outcome = Simulation::new(Arc::new(quickstart()), 1).expect("valid").trace(true).run();
+        let trace = outcome.trace.as_ref().expect("kept");
+        if std::env::var("TRACE").is_ok() {
+            for (at, observation) in trace.iter().filter(|(_, o)| !matches!(o, Observation::Sent{..}|Observation::Processed{..}|Observation::SourceEmitted{..})) {
+                println!("{at} {observation:?}");
+            }
+        }
+        println!("{:?} {:?} {} events={} obs={} {:#?}", outcome.end, outcome.job_end, outcome.virtual_time, outcome.events, outcome.observations, outcome.statistics);
+        println!("{:?}", outcome.findings);
+        println!("{:?}", outcome.violations);
+        assert_eq!(outcome.verdict, Verdict::Ok);
+    }
+}
