@@ -212,8 +212,11 @@ impl JobManager {
                 if self.coordinator_timer == Some(due) {
                     self.coordinator_timer = None;
                 }
-                if self.coordinator.as_ref().is_some_and(|c| c.next_timeout() <= Some(due)) {
+                let timeout = self.coordinator.as_ref().and_then(Coordinator::next_timeout);
+                if timeout.is_some_and(|timeout| timeout <= due) {
                     self.coordinate(io::Input::Timeout, ctx);
+                } else {
+                    self.set_coordinator_timer(ctx);
                 }
             }
             Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),

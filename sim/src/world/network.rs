@@ -95,6 +95,7 @@ impl<D, B> DataChannel<D, B> {
         self.flight.clear();
         self.back.clear();
         self.back_wanted = false;
+        self.back_scheduled = false;
     }
 }
 

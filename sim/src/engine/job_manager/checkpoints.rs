@@ -54,7 +54,7 @@ impl JobManager {
         self.end_if_done(ctx);
     }
 
-    fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let due = self.coordinator.as_ref().and_then(|coordinator| coordinator.next_timeout());
         if let Some(due) = due
             && self.coordinator_timer.is_none_or(|set| due < set || set < ctx.now())
