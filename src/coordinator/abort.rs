@@ -79,14 +79,13 @@ impl<P> Coordinator<P> {
 
     pub(super) fn on_decline(
         &mut self,
-        now: VirtualTime,
         id: CheckpointId,
         task: (SubtaskId, Attempt),
         reason: FailureReason,
         out: &mut Vec<Output<P>>,
     ) {
         if !self.shut_down {
-            self.abort(now, id, reason, Some(task), out);
+            self.abort(id, reason, Some(task), out);
         }
     }
 
@@ -104,7 +103,6 @@ impl<P> Coordinator<P> {
 
     pub(super) fn on_task_failed(
         &mut self,
-        now: VirtualTime,
         subtask: SubtaskId,
         attempt: Attempt,
         out: &mut Vec<Output<P>>,
@@ -115,36 +113,26 @@ impl<P> Coordinator<P> {
             .filter(|p| !p.has_delivered(subtask, attempt));
         let waiting: Vec<_> = waiting.map(|p| p.id).collect();
         for id in waiting {
-            self.abort(now, id, FailureReason::TaskFailure, None, out);
+            self.abort(id, FailureReason::TaskFailure, None, out);
         }
     }
 
-    pub(super) fn abort_all(
-        &mut self,
-        now: VirtualTime,
-        reason: FailureReason,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn abort_all(&mut self, reason: FailureReason, out: &mut Vec<Output<P>>) {
         let ids: Vec<_> = self.pending.keys().copied().collect();
         for id in ids {
-            self.abort(now, id, reason, None, out);
+            self.abort(id, reason, None, out);
         }
     }
 
     /// Older checkpoints that nobody needs any more.
-    pub(super) fn abort_subsumed(
-        &mut self,
-        now: VirtualTime,
-        by: CheckpointId,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn abort_subsumed(&mut self, by: CheckpointId, out: &mut Vec<Output<P>>) {
         let older = self.pending.range(..by).map(|(_, pending)| pending);
         let ids: Vec<_> = older
             .filter(|p| p.can_be_subsumed())
             .map(|p| p.id)
             .collect();
         for id in ids {
-            self.abort(now, id, FailureReason::CheckpointSubsumed, None, out);
+            self.abort(id, FailureReason::CheckpointSubsumed, None, out);
         }
     }
 
@@ -152,7 +140,6 @@ impl<P> Coordinator<P> {
     /// `task` is the execution that reported the failure.
     pub(super) fn abort(
         &mut self,
-        now: VirtualTime,
         id: CheckpointId,
         reason: FailureReason,
         task: Option<(SubtaskId, Attempt)>,
@@ -166,6 +153,7 @@ impl<P> Coordinator<P> {
             return;
         };
         self.cancel_expiry(id);
+        self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed {
             checkpoint: id,
@@ -182,9 +170,10 @@ impl<P> Coordinator<P> {
         }
         self.judge(Some(id), pending.kind, reason, task, out);
         self.notify_aborted(&pending, out);
-        self.remember(id);
+        if reason == FailureReason::CheckpointExpired {
+            self.remember(id);
+        }
         self.poll_later(out);
-        self.decided(now, id, false, out);
     }
 
     /// X3.
@@ -228,10 +217,10 @@ impl<P> Coordinator<P> {
     }
 
     pub(super) fn remember(&mut self, id: CheckpointId) {
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
+        if self.expired.len() == RECENT_MAX {
+            self.expired.pop_front();
         }
-        self.recent.push_back(id);
+        self.expired.push_back(id);
     }
 
     /// Deletes what an aborted checkpoint had. The decider is asked again after it.
@@ -243,19 +232,14 @@ impl<P> Coordinator<P> {
         out: &mut Vec<Output<P>>,
     ) {
         // Flink: without state to delete, the directory is removed on the spot.
-        let background = !files.is_empty();
-        if background || location.is_some() {
-            self.discard(
-                DiscardKind::Aborted,
-                Some(id),
-                files,
-                location,
-                background,
-                out,
-            );
-        }
-        if !background {
+        let after = if files.is_empty() {
             self.poll_later(out);
+            After::Nothing
+        } else {
+            After::Cleaned
+        };
+        if !files.is_empty() || location.is_some() {
+            self.discard(DiscardKind::Aborted, Some(id), files, location, after, out);
         }
     }
 
@@ -270,23 +254,29 @@ impl<P> Coordinator<P> {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
         if !files.is_empty() {
-            self.discard(DiscardKind::Late, Some(id), files, None, false, out);
+            self.discard(
+                DiscardKind::Late,
+                Some(id),
+                files,
+                None,
+                After::Nothing,
+                out,
+            );
         }
     }
 
-    /// `cleaning`: a checkpoint counts as being cleaned up until this is done.
     pub(super) fn discard(
         &mut self,
         kind: DiscardKind,
         checkpoint: Option<CheckpointId>,
         files: Vec<FileHandle>,
         location: Option<Arc<str>>,
-        cleaning: bool,
+        after: After,
         out: &mut Vec<Output<P>>,
     ) {
         let token = self.token();
-        self.work.insert(token, Work::Discard { cleaning });
-        self.cleaning += usize::from(cleaning);
+        self.work.insert(token, Work::Discard(after));
+        self.cleaning += usize::from(after == After::Cleaned);
         out.push(Output::Discard {
             token,
             kind,
@@ -297,13 +287,17 @@ impl<P> Coordinator<P> {
     }
 
     pub(super) fn on_discarded(&mut self, token: Token, out: &mut Vec<Output<P>>) {
-        match self.work.remove(&token) {
-            Some(Work::Discard { cleaning: true }) => {
+        let after = match self.work.remove(&token) {
+            Some(Work::Discard(after)) => after,
+            other => panic!("{token:?} is {other:?}, no deletion"),
+        };
+        match after {
+            After::Nothing => {}
+            After::Poll => self.poll_later(out),
+            After::Cleaned => {
                 self.cleaning -= 1;
                 self.poll_later(out);
             }
-            Some(Work::Discard { cleaning: false }) => {}
-            other => panic!("{token:?} is {other:?}, no deletion"),
         }
     }
 }

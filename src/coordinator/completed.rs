@@ -81,6 +81,8 @@ pub struct CompletedCheckpoint<P> {
     pub subtasks: Vec<(SubtaskId, Option<SubtaskState<P>>)>,
     /// Subtasks that had finished before it was triggered, ascending.
     pub finished: Vec<SubtaskId>,
+    /// Operators all of whose subtasks had finished, ascending: they are not restored.
+    pub finished_operators: Vec<OperatorId>,
     /// Snapshots of the operator coordinators, by operator.
     pub coordinators: Vec<(OperatorId, SubtaskState<P>)>,
 }
@@ -103,8 +105,12 @@ impl<P> CompletedCheckpoint<P> {
         self.states().flat_map(|state| &state.shared)
     }
 
-    /// The snapshot of an operator coordinator.
+    /// The snapshot an operator coordinator is restored from. Flink drops that of an operator
+    /// that has finished for good.
     pub fn coordinator(&self, operator: OperatorId) -> Option<&SubtaskState<P>> {
+        if self.finished_operators.contains(&operator) {
+            return None;
+        }
         let mut states = self.coordinators.iter();
         states
             .find(|(id, _)| *id == operator)

@@ -115,7 +115,7 @@ impl<P> Coordinator<P> {
         match finalizing.step {
             Step::Metadata { token: t, aborted } if t == token => {
                 if !aborted && result.is_err() {
-                    self.fail_metadata(now, id, out);
+                    self.fail_metadata(id, out);
                 }
             }
             Step::Metadata { .. } | Step::Pointer { .. } => panic!("{token:?} is not awaited"),
@@ -190,13 +190,20 @@ impl<P> Coordinator<P> {
                 self.complete(now, &checkpoint, Some(added), out);
             }
             PointerOutcome::Failed => {
-                self.fail_pointer(now, &checkpoint, out);
+                self.fail_pointer(&checkpoint, out);
                 let files = self.files_of(&checkpoint, Some(metadata));
                 let location = Some(Arc::clone(&checkpoint.location));
                 let id = Some(checkpoint.id);
-                self.discard(DiscardKind::Completed, id, files, location, false, out);
+                self.discard(
+                    DiscardKind::Completed,
+                    id,
+                    files,
+                    location,
+                    After::Nothing,
+                    out,
+                );
             }
-            PointerOutcome::Unknown => self.fail_pointer(now, &checkpoint, out),
+            PointerOutcome::Unknown => self.fail_pointer(&checkpoint, out),
         }
         self.after_decision(out);
         self.finalize_next(now, out);
@@ -224,11 +231,7 @@ impl<P> Coordinator<P> {
             });
         }
         self.failures.on_success(id);
-        // Flink asks twice: once for the pending checkpoint disposed of, once for its removal. Each
-        // may use up one periodic request that waited too long.
-        self.poll_later(out);
-        self.poll_later(out);
-        self.remember(id);
+        self.release(id, out);
         self.last_completion = Some(now);
         self.policy.completed(now, now.since(checkpoint.timestamp));
         let subsumed = added.as_ref().and_then(|added| added.subsumed);
@@ -236,11 +239,26 @@ impl<P> Coordinator<P> {
             self.remove_pointers(added.remove, out);
         }
         if !checkpoint.kind.is_savepoint() || checkpoint.kind.is_synchronous() {
-            self.abort_subsumed(now, id, out);
+            self.abort_subsumed(id, out);
             let subsumed = subsumed.filter(|(_, deleted)| *deleted).map(|(id, _)| id);
             self.notify_complete(&pending, subsumed, out);
         }
-        self.decided(now, id, true, out);
+        self.end_trigger_of_completed(now, id, out);
+    }
+
+    /// Flink asks the decider twice, each of which may use up a periodic request that waited too
+    /// long: at once, and when its cleaner has let go of the pending checkpoint in the background,
+    /// although that has nothing left to delete.
+    fn release(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        self.poll_later(out);
+        self.discard(
+            DiscardKind::Pending,
+            Some(id),
+            Vec::new(),
+            None,
+            After::Poll,
+            out,
+        );
     }
 
     /// F5.
@@ -291,34 +309,44 @@ impl<P> Coordinator<P> {
 
     pub(super) fn clean(&mut self, cleanup: Cleanup<P>, out: &mut Vec<Output<P>>) {
         if !cleanup.shared.is_empty() {
-            self.discard(DiscardKind::Shared, None, cleanup.shared, None, false, out);
+            self.discard(
+                DiscardKind::Shared,
+                None,
+                cleanup.shared,
+                None,
+                After::Nothing,
+                out,
+            );
         }
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
             let files = self.files_of(&checkpoint, Some(retained.metadata));
             let location = Some(Arc::clone(&checkpoint.location));
             let id = Some(checkpoint.id);
-            self.discard(DiscardKind::Completed, id, files, location, true, out);
+            self.discard(
+                DiscardKind::Completed,
+                id,
+                files,
+                location,
+                After::Cleaned,
+                out,
+            );
         }
     }
 
     /// The metadata could not be written: the checkpoint fails like any pending one.
-    fn fail_metadata(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
+    fn fail_metadata(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         out.push(Output::FinalizeFailed { checkpoint: id });
-        self.abort(now, id, FailureReason::FinalizeCheckpointFailure, None, out);
+        self.abort(id, FailureReason::FinalizeCheckpointFailure, None, out);
         self.poll_later(out);
     }
 
     /// The pointer was not written, or nobody knows.
-    fn fail_pointer(
-        &mut self,
-        now: VirtualTime,
-        checkpoint: &CompletedCheckpoint<P>,
-        out: &mut Vec<Output<P>>,
-    ) {
+    fn fail_pointer(&mut self, checkpoint: &CompletedCheckpoint<P>, out: &mut Vec<Output<P>>) {
         let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
         let pending = self.pending.remove(&id).expect("no abort touches it now");
         out.push(Output::FinalizeFailed { checkpoint: id });
+        self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed {
             checkpoint: id,
@@ -326,9 +354,7 @@ impl<P> Coordinator<P> {
         });
         self.judge(Some(id), checkpoint.kind, reason, None, out);
         self.notify_aborted(&pending, out);
-        self.poll_later(out);
-        self.poll_later(out);
-        self.decided(now, id, false, out);
+        self.release(id, out);
     }
 
     /// Deletes the files of a checkpoint that did not come as far as its pointer.

@@ -64,7 +64,7 @@ mod triggering;
 /// Requests that may wait. Flink: `CheckpointRequestDecider`, not configurable.
 const QUEUED_MAX: usize = 1000;
 
-/// Checkpoints remembered after their end. Flink: `NUM_GHOST_CHECKPOINT_IDS`.
+/// Expired checkpoints remembered. Flink: `NUM_GHOST_CHECKPOINT_IDS`.
 const RECENT_MAX: usize = 16;
 
 /// How checkpoints are taken.
@@ -107,11 +107,20 @@ type TimerKey = (VirtualTime, u64);
 /// Work that is out, other than that of the trigger and of the finalization under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
-    /// `cleaning`: a checkpoint counts as being cleaned up until it is done.
-    Discard {
-        cleaning: bool,
-    },
+    Discard(After),
     RemovePointer(CheckpointId),
+    /// The directory of a checkpoint that was aborted meanwhile.
+    Location(CheckpointId),
+}
+
+/// What follows a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Nothing,
+    /// The decider is asked again.
+    Poll,
+    /// So too; until then the checkpoint counts as being cleaned up, which may hold requests back.
+    Cleaned,
 }
 
 /// The machine.
@@ -133,8 +142,8 @@ pub struct Coordinator<P> {
     finalizing: Option<Finalizing<P>>,
     /// Fully acknowledged, waiting for their turn.
     acknowledged: VecDeque<CheckpointId>,
-    /// The last that ended, to tell a late message from a stray one.
-    recent: VecDeque<CheckpointId>,
+    /// The last that expired, to tell a late message from a stray one.
+    expired: VecDeque<CheckpointId>,
     timers: BTreeMap<TimerKey, Timer>,
     timers_set: u64,
     periodic: Option<TimerKey>,
@@ -193,7 +202,7 @@ impl<P> Coordinator<P> {
             triggering: None,
             finalizing: None,
             acknowledged: VecDeque::new(),
-            recent: VecDeque::with_capacity(RECENT_MAX),
+            expired: VecDeque::with_capacity(RECENT_MAX),
             timers: BTreeMap::new(),
             timers_set: 0,
             periodic: None,
@@ -235,10 +244,10 @@ impl<P> Coordinator<P> {
     }
 
     /// Whether an acknowledgement of this checkpoint would be recognized: it is pending, or among
-    /// the last 16 that ended. Nothing is recognized after a shutdown.
+    /// the last 16 that expired. Nothing is recognized after a shutdown.
     pub fn knows(&self, checkpoint: CheckpointId) -> bool {
         !self.shut_down
-            && (self.pending.contains_key(&checkpoint) || self.recent.contains(&checkpoint))
+            && (self.pending.contains_key(&checkpoint) || self.expired.contains(&checkpoint))
     }
 
     /// Takes one input in and appends what follows from it to `out`.
@@ -248,7 +257,7 @@ impl<P> Coordinator<P> {
     pub fn handle(&mut self, now: VirtualTime, input: Input<P>, out: &mut Vec<Output<P>>) {
         match input {
             Input::Start { delay } => self.on_start(now, delay, out),
-            Input::Stop => self.on_stop(now, out),
+            Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
             Input::Trigger {
@@ -267,7 +276,6 @@ impl<P> Coordinator<P> {
                 checkpoint,
                 subtask: _,
             } => self.abort(
-                now,
                 checkpoint,
                 FailureReason::TriggerCheckpointFailure,
                 None,
@@ -285,17 +293,17 @@ impl<P> Coordinator<P> {
                 subtask,
                 attempt,
                 reason,
-            } => self.on_decline(now, checkpoint, (subtask, attempt), reason, out),
+            } => self.on_decline(checkpoint, (subtask, attempt), reason, out),
             Input::TaskState {
                 subtask,
                 attempt,
                 state,
             } => self.on_task_state(subtask, attempt, state),
             Input::TaskFailed { subtask, attempt } => {
-                self.on_task_failed(now, subtask, attempt, out);
+                self.on_task_failed(subtask, attempt, out);
             }
             Input::Backlog { source, on } => self.on_backlog(now, source, on),
-            Input::AbortPending { reason } => self.abort_all(now, reason, out),
+            Input::AbortPending { reason } => self.abort_all(reason, out),
             Input::Restore { scope } => self.on_restore(scope, out),
             Input::MetadataWritten { token, result } => {
                 self.on_metadata_written(now, token, result, out);
@@ -307,7 +315,7 @@ impl<P> Coordinator<P> {
                 self.on_pointer_removed(token, removed, out)
             }
             Input::Discarded { token } => self.on_discarded(token, out),
-            Input::Shutdown { status } => self.on_shutdown(now, status, out),
+            Input::Shutdown { status } => self.on_shutdown(status, out),
         }
         self.check();
     }

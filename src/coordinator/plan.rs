@@ -82,6 +82,8 @@ pub struct Plan {
     pub trigger: Vec<(SubtaskId, Attempt)>,
     /// Subtasks that had finished, ascending.
     pub finished: Vec<SubtaskId>,
+    /// Operators all of whose subtasks had finished, in the order of the topology.
+    pub finished_operators: Vec<OperatorId>,
 }
 
 /// Some task is not ready. Flink: `NOT_ALL_REQUIRED_TASKS_RUNNING`.
@@ -104,6 +106,7 @@ impl Plan {
             wait: Vec::with_capacity(executions.len()),
             trigger: Vec::new(),
             finished: Vec::new(),
+            finished_operators: topology.finished(executions),
         };
         for (subtask, execution) in (0..).map(SubtaskId).zip(executions) {
             match execution.state {
@@ -160,6 +163,17 @@ impl Topology {
             }
         }
         behind
+    }
+
+    /// The operators all of whose subtasks have finished.
+    fn finished(&self, executions: &[Execution]) -> Vec<OperatorId> {
+        let starts = self.starts();
+        let vertices = (0..).zip(&self.vertices);
+        let over = vertices.filter(|(index, _)| {
+            let executions = &executions[self.span(&starts, *index)];
+            executions.iter().all(|execution| execution.is_finished())
+        });
+        over.map(|(_, vertex)| vertex.operator).collect()
     }
 
     fn starts(&self) -> Vec<usize> {

@@ -44,18 +44,13 @@ impl<P> Coordinator<P> {
         });
     }
 
-    pub(super) fn on_shutdown(
-        &mut self,
-        now: VirtualTime,
-        status: Option<JobStatus>,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn on_shutdown(&mut self, status: Option<JobStatus>, out: &mut Vec<Output<P>>) {
         if !self.shut_down {
             self.shut_down = true;
             self.scheduling = false;
             self.set_periodic(None);
             let reason = FailureReason::CheckpointCoordinatorShutdown;
-            self.abort_queued_and_pending(now, reason, out);
+            self.abort_queued_and_pending(reason, out);
         }
         match status {
             Some(status) if self.is_deciding() => self.ending = Some(Ending::Deciding(status)),

@@ -222,6 +222,7 @@ impl StoredCheckpoint {
             location: "location".into(),
             subtasks: vec![(SubtaskId(0), Some(state))],
             finished: Vec::new(),
+            finished_operators: Vec::new(),
             coordinators: Vec::new(),
         };
         Retained {

@@ -76,7 +76,6 @@ enum PatternName {
 #[serde(deny_unknown_fields)]
 pub(super) struct CoordinatorSetup {
     pub(super) name: String,
-    #[expect(dead_code, reason = "no answer of these groups depends on it")]
     vertex: String,
     #[serde(default)]
     pub(super) manual: bool,
@@ -126,6 +125,23 @@ impl Setup {
     pub(super) fn intervals(&self) -> [Option<VirtualDuration>; 2] {
         [self.interval_ms, self.interval_during_backlog_ms]
             .map(|ms| ms.map(VirtualDuration::from_millis))
+    }
+
+    /// The operators that have a coordinator; one vertex has one at most.
+    pub(super) fn coordinators(&self) -> Result<Vec<OperatorId>, CaseError> {
+        let mut operators = Vec::new();
+        for coordinator in &self.operator_coordinators {
+            let mut names = self.vertices.iter().map(|vertex| &vertex.name);
+            let position = names.position(|name| *name == coordinator.vertex);
+            let position =
+                position.ok_or(CaseError::Range("a coordinator of an unknown vertex"))?;
+            let operator = OperatorId(position as u32);
+            if operators.contains(&operator) {
+                return Err(CaseError::Range("two coordinators of one vertex"));
+            }
+            operators.push(operator);
+        }
+        Ok(operators)
     }
 
     pub(super) fn topology(&self) -> Result<Topology, CaseError> {

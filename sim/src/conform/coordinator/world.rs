@@ -23,9 +23,10 @@ use cutline::trigger::decider::RequestId;
 use cutline::trigger::policy::PeriodicTimer;
 use serde_json::{Value, json};
 
-use super::files::{file, shared};
-use super::setup::{Fault, FaultError, Operation, Setup, StateName};
+use super::files::file;
+use super::setup::{CoordinatorSetup, Fault, FaultError, Operation, Setup, StateName};
 use super::{CaseError, Driver};
+use cutline::storage::handle::{SharedFile, SharedHandle, SharedKey};
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ enum Piece {
         token: Token,
         path: String,
     },
+    /// Deletes nothing.
+    Release(Token),
 }
 
 /// A deletion whose files go one by one.
@@ -54,6 +57,8 @@ struct Deletion {
 pub(super) struct CoordinatorDriver {
     setup: Setup,
     machine: Coordinator<()>,
+    /// Of each operator coordinator, in the order of the setup.
+    operators: Vec<OperatorId>,
     now: VirtualTime,
     tasks: Vec<String>,
     attempts: Vec<u32>,
@@ -65,8 +70,8 @@ pub(super) struct CoordinatorDriver {
     held: bool,
     background: VecDeque<Piece>,
     deletions: BTreeMap<Token, Deletion>,
-    /// Snapshots that manual operator coordinators have been asked for.
-    asked: Vec<(OperatorId, CheckpointId)>,
+    /// The snapshot a manual operator coordinator was last asked for.
+    asked: BTreeMap<OperatorId, CheckpointId>,
     faults: Vec<(Fault, Option<FaultError>, Option<SubtaskId>)>,
     events: Vec<Value>,
     discarded: Vec<String>,
@@ -77,11 +82,11 @@ impl CoordinatorDriver {
     fn build(setup: Setup) -> Result<Self, CaseError> {
         let [interval, during_backlog] = setup.intervals();
         let policy = PeriodicTimer::new(interval, during_backlog, setup.min_pause());
-        let coordinators = 0..setup.operator_coordinators.len() as u32;
+        let operators = setup.coordinators()?;
         let machine = Coordinator::new(
             setup.config(),
             setup.topology()?,
-            coordinators.map(OperatorId).collect(),
+            operators.clone(),
             Box::new(policy),
             Vec::new(),
             ClaimMode::Claim,
@@ -95,6 +100,7 @@ impl CoordinatorDriver {
         let mut driver = Self {
             setup,
             machine,
+            operators,
             now: VirtualTime::ZERO,
             attempts: vec![0; tasks.len()],
             tasks,
@@ -106,7 +112,7 @@ impl CoordinatorDriver {
             held: false,
             background: VecDeque::new(),
             deletions: BTreeMap::new(),
-            asked: Vec::new(),
+            asked: BTreeMap::new(),
             faults: Vec::new(),
             events: Vec::new(),
             discarded: Vec::new(),
@@ -196,9 +202,9 @@ impl CoordinatorDriver {
             Output::Discard {
                 token,
                 kind,
-                checkpoint,
                 files,
                 location,
+                ..
             } => {
                 // The directory of a completed checkpoint goes without saying.
                 let location = location.filter(|_| kind == DiscardKind::Aborted);
@@ -207,10 +213,11 @@ impl CoordinatorDriver {
                     location: location.map(|location| location.to_string()),
                 };
                 self.deletions.insert(token, deletion);
-                if files.is_empty() {
-                    self.deleted(token, answers);
+                match (kind, files.is_empty()) {
+                    (DiscardKind::Pending, _) => self.leave(Piece::Release(token), answers),
+                    (_, true) => self.deleted(token, answers),
+                    (_, false) => {}
                 }
-                let _ = checkpoint;
                 for file in files {
                     let path = file.path.to_string();
                     self.leave(Piece::Delete { token, path }, answers);
@@ -360,7 +367,12 @@ impl CoordinatorDriver {
     }
 
     fn name(&self, coordinator: OperatorId) -> &str {
-        &self.setup.operator_coordinators[coordinator.index()].name
+        &self.coordinator(coordinator).name
+    }
+
+    fn coordinator(&self, operator: OperatorId) -> &CoordinatorSetup {
+        let index = self.operators.iter().position(|&o| o == operator);
+        &self.setup.operator_coordinators[index.expect("the machine was given these")]
     }
 
     fn fault(&mut self, what: Fault, at: Option<SubtaskId>) -> Option<Option<FaultError>> {
@@ -376,8 +388,8 @@ impl CoordinatorDriver {
             "coordinator": self.name(coordinator),
         });
         self.events.push(event);
-        if self.setup.operator_coordinators[coordinator.index()].manual {
-            self.asked.push((coordinator, checkpoint));
+        if self.coordinator(coordinator).manual {
+            self.asked.insert(coordinator, checkpoint);
         } else {
             self.answer_snapshot(checkpoint, coordinator, true);
         }
@@ -437,6 +449,7 @@ impl CoordinatorDriver {
                 });
                 self.events.push(event);
             }
+            Piece::Release(token) => self.deleted(token, answers),
             Piece::Delete { token, path } => {
                 // Flink's operator coordinators keep their snapshots in memory.
                 if path != "coordinator" {
@@ -530,12 +543,8 @@ impl CoordinatorDriver {
     ) -> Value {
         let subtask = self.subtask(task);
         let attempt = self.attempt(subtask, attempt);
-        let name = match self.tasks.get(subtask.index()) {
-            Some(_) => self.execution(subtask, attempt.0),
-            None => task.to_owned(),
-        };
         let state = (state || files.is_some()).then(|| SubtaskState {
-            private: vec![file(&format!("state {name}@{}", checkpoint.0))],
+            private: vec![file(&format!("state {task}@{}", checkpoint.0))],
             shared: files.iter().flatten().map(|key| shared(key)).collect(),
             payload: (),
         });
@@ -634,10 +643,8 @@ impl CoordinatorDriver {
                 let mut names = self.setup.operator_coordinators.iter();
                 let index = names.position(|c| c.name == coordinator);
                 let index = index.ok_or_else(|| format!("no coordinator {coordinator}"))?;
-                let operator = OperatorId(index as u32);
-                let mut asked = self.asked.iter();
-                if let Some(first) = asked.position(|(asked, _)| *asked == operator) {
-                    let (_, checkpoint) = self.asked.remove(first);
+                let operator = self.operators[index];
+                if let Some(checkpoint) = self.asked.remove(&operator) {
                     self.answer_snapshot(checkpoint, operator, ok);
                 }
             }
@@ -680,5 +687,13 @@ impl Driver for CoordinatorDriver {
         answer["queued"] = json!(self.machine.queued());
         answer["triggering"] = json!(self.machine.is_triggering());
         Ok(answer)
+    }
+}
+
+/// A shared file; deletions name it so.
+fn shared(key: &str) -> SharedFile {
+    SharedFile {
+        key: SharedKey(key.into()),
+        handle: SharedHandle::File(file(&format!("shared {key}"))),
     }
 }
