@@ -24,11 +24,7 @@ impl<P> Coordinator<P> {
             && let Err(error) = self.register_shared(id, state)
         {
             self.discard_state(id, state, false, out);
-            out.push(Output::AcknowledgeRefused {
-                checkpoint: id,
-                subtask,
-                error,
-            });
+            out.push(Output::AcknowledgeRefused { checkpoint: id, subtask, error });
             return;
         }
         let (received, rest) = match self.pending.get_mut(&id) {
@@ -107,10 +103,7 @@ impl<P> Coordinator<P> {
         attempt: Attempt,
         out: &mut Vec<Output<P>>,
     ) {
-        let waiting = self
-            .pending
-            .values()
-            .filter(|p| !p.has_delivered(subtask, attempt));
+        let waiting = self.pending.values().filter(|p| !p.has_delivered(subtask, attempt));
         let waiting: Vec<_> = waiting.map(|p| p.id).collect();
         for id in waiting {
             self.abort(id, FailureReason::TaskFailure, None, out);
@@ -127,10 +120,7 @@ impl<P> Coordinator<P> {
     /// Older checkpoints that nobody needs any more.
     pub(super) fn abort_subsumed(&mut self, by: CheckpointId, out: &mut Vec<Output<P>>) {
         let older = self.pending.range(..by).map(|(_, pending)| pending);
-        let ids: Vec<_> = older
-            .filter(|p| p.can_be_subsumed())
-            .map(|p| p.id)
-            .collect();
+        let ids: Vec<_> = older.filter(|p| p.can_be_subsumed()).map(|p| p.id).collect();
         for id in ids {
             self.abort(id, FailureReason::CheckpointSubsumed, None, out);
         }
@@ -155,10 +145,7 @@ impl<P> Coordinator<P> {
         self.cancel_expiry(id);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
-        out.push(Output::Failed {
-            checkpoint: id,
-            reason,
-        });
+        out.push(Output::Failed { checkpoint: id, reason });
         match aborting {
             // X2.
             Aborting::Now => {
@@ -180,19 +167,11 @@ impl<P> Coordinator<P> {
     pub(super) fn notify_aborted(&self, pending: &PendingCheckpoint<P>, out: &mut Vec<Output<P>>) {
         out.push(Output::NotifyAborted {
             checkpoint: pending.id,
-            subtasks: pending
-                .plan
-                .wait
-                .iter()
-                .map(|(subtask, _)| *subtask)
-                .collect(),
+            subtasks: pending.plan.wait.iter().map(|(subtask, _)| *subtask).collect(),
             latest_completed: self.store.latest().map(|r| r.checkpoint.id),
         });
         for &coordinator in &self.coordinators {
-            out.push(Output::NotifyCoordinatorAborted {
-                checkpoint: pending.id,
-                coordinator,
-            });
+            out.push(Output::NotifyCoordinatorAborted { checkpoint: pending.id, coordinator });
         }
     }
 
@@ -205,12 +184,7 @@ impl<P> Coordinator<P> {
         task: Option<(SubtaskId, Attempt)>,
         out: &mut Vec<Output<P>>,
     ) {
-        let failure = Failure {
-            checkpoint,
-            kind,
-            reason,
-            task,
-        };
+        let failure = Failure { checkpoint, kind, reason, task };
         if let Some(Verdict(task)) = self.failures.on_failure(failure) {
             out.push(Output::FailJob { task });
         }
@@ -254,14 +228,7 @@ impl<P> Coordinator<P> {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
         if !files.is_empty() {
-            self.discard(
-                DiscardKind::Late,
-                Some(id),
-                files,
-                None,
-                After::Nothing,
-                out,
-            );
+            self.discard(DiscardKind::Late, Some(id), files, None, After::Nothing, out);
         }
     }
 
@@ -277,13 +244,7 @@ impl<P> Coordinator<P> {
         let token = self.token();
         self.work.insert(token, Work::Discard(after));
         self.cleaning += usize::from(after == After::Cleaned);
-        out.push(Output::Discard {
-            token,
-            kind,
-            checkpoint,
-            files,
-            location,
-        });
+        out.push(Output::Discard { token, kind, checkpoint, files, location });
     }
 
     pub(super) fn on_discarded(&mut self, token: Token, out: &mut Vec<Output<P>>) {

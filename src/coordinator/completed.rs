@@ -112,9 +112,7 @@ impl<P> CompletedCheckpoint<P> {
             return None;
         }
         let mut states = self.coordinators.iter();
-        states
-            .find(|(id, _)| *id == operator)
-            .map(|(_, state)| state)
+        states.find(|(id, _)| *id == operator).map(|(_, state)| state)
     }
 
     fn goes_on(&self, status: JobStatus) -> bool {
@@ -150,10 +148,7 @@ pub struct Retained<P> {
 // By hand, because a shared checkpoint is cloned without cloning its payload.
 impl<P> Clone for Retained<P> {
     fn clone(&self) -> Self {
-        Self {
-            checkpoint: Arc::clone(&self.checkpoint),
-            metadata: self.metadata.clone(),
-        }
+        Self { checkpoint: Arc::clone(&self.checkpoint), metadata: self.metadata.clone() }
     }
 }
 
@@ -183,10 +178,7 @@ pub struct Cleanup<P> {
 
 impl<P> Cleanup<P> {
     fn nothing() -> Self {
-        Self {
-            shared: Vec::new(),
-            checkpoints: Vec::new(),
-        }
+        Self { shared: Vec::new(), checkpoints: Vec::new() }
     }
 
     /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
@@ -251,8 +243,7 @@ impl<P> CompletedStore<P> {
     ) -> Result<(), RegistryError> {
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
-            self.registry
-                .restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
+            self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
             self.retained.push_back(retained);
         }
         self.check();
@@ -309,10 +300,7 @@ impl<P> CompletedStore<P> {
     /// Deviation: a checkpoint whose pointer is left keeps its shared files too. Flink deletes
     /// them, although a new leader may still choose that checkpoint.
     pub fn pointer_removed(&mut self, id: CheckpointId, removed: bool) {
-        assert!(
-            self.leaving.contains_key(&id),
-            "{id} has no pointer to remove"
-        );
+        assert!(self.leaving.contains_key(&id), "{id} has no pointer to remove");
         if removed {
             self.subsumed.extend(self.leaving.remove(&id));
         }
@@ -336,9 +324,8 @@ impl<P> CompletedStore<P> {
             StoreKind::Standalone => true,
             StoreKind::Default => over,
         };
-        let (gone, kept): (Vec<_>, Vec<_>) = retained
-            .into_iter()
-            .partition(|r| deletes && r.checkpoint.goes_on(status));
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            retained.into_iter().partition(|r| deletes && r.checkpoint.goes_on(status));
         self.closed = self.kind == StoreKind::Default;
         let mut cleanup = if over {
             let lowest = kept.iter().map(Retained::id).min();
@@ -357,17 +344,13 @@ impl<P> CompletedStore<P> {
     /// Lets go of what no checkpoint from `lowest` on uses.
     fn let_go(&mut self, lowest: CheckpointId) -> Cleanup<P> {
         let restorable = self.leaving.keys().next().copied();
-        let unused = self
-            .registry
-            .unregister_unused(restorable.map_or(lowest, |id| id.min(lowest)));
+        let unused =
+            self.registry.unregister_unused(restorable.map_or(lowest, |id| id.min(lowest)));
         let (gone, stay) = std::mem::take(&mut self.subsumed)
             .into_iter()
             .partition(|old| old.id() < lowest && !unused.in_use.contains(&old.id()));
         self.subsumed = stay;
-        Cleanup {
-            shared: unused.files,
-            checkpoints: deletable(gone),
-        }
+        Cleanup { shared: unused.files, checkpoints: deletable(gone) }
     }
 
     /// Flink goes from the oldest on, while there are too many.
@@ -376,11 +359,7 @@ impl<P> CompletedStore<P> {
         let (newest_id, stops) = (newest.id(), newest.checkpoint.kind.is_synchronous());
         // Without the last checkpoint that is not the user's, nothing could be subsumed later, and
         // increments would have no base.
-        let base = self
-            .retained
-            .iter()
-            .rev()
-            .find(|r| !r.checkpoint.is_users());
+        let base = self.retained.iter().rev().find(|r| !r.checkpoint.is_users());
         let base = base.map(Retained::id);
         let mut excess = self.retained.len().saturating_sub(self.max_retained);
         let (mut gone, mut kept) = (Vec::new(), VecDeque::new());

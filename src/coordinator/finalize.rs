@@ -77,14 +77,8 @@ impl<P> Coordinator<P> {
             let location = location.expect("complete only once the directory is there");
             let checkpoint = pending.complete(now, self.config.retention, location);
             let checkpoint = Arc::new(checkpoint);
-            out.push(Output::WriteMetadata {
-                token,
-                checkpoint: Arc::clone(&checkpoint),
-            });
-            let step = Step::Metadata {
-                token,
-                aborted: false,
-            };
+            out.push(Output::WriteMetadata { token, checkpoint: Arc::clone(&checkpoint) });
+            let step = Step::Metadata { token, aborted: false };
             self.finalizing = Some(Finalizing { checkpoint, step });
         }
     }
@@ -120,11 +114,7 @@ impl<P> Coordinator<P> {
             }
             Step::Metadata { .. } | Step::Pointer { .. } => panic!("{token:?} is not awaited"),
         }
-        let aborted = self
-            .finalizing
-            .as_ref()
-            .and_then(Finalizing::valid)
-            .is_none();
+        let aborted = self.finalizing.as_ref().and_then(Finalizing::valid).is_none();
         let finalizing = self.finalizing.take().expect("it is not over");
         let checkpoint = finalizing.checkpoint;
         match result {
@@ -156,9 +146,7 @@ impl<P> Coordinator<P> {
 
     /// Whether the decision of a checkpoint is out and not known.
     pub(super) fn is_deciding(&self) -> bool {
-        self.finalizing
-            .as_ref()
-            .is_some_and(|f| f.decides().is_some())
+        self.finalizing.as_ref().is_some_and(|f| f.decides().is_some())
     }
 
     /// F3 has answered: the checkpoint is decided.
@@ -177,13 +165,8 @@ impl<P> Coordinator<P> {
         };
         match outcome {
             PointerOutcome::Written => {
-                out.push(Output::Stored {
-                    checkpoint: checkpoint.id,
-                });
-                let retained = Retained {
-                    checkpoint: Arc::clone(&checkpoint),
-                    metadata,
-                };
+                out.push(Output::Stored { checkpoint: checkpoint.id });
+                let retained = Retained { checkpoint: Arc::clone(&checkpoint), metadata };
                 let added = self.store.add(retained);
                 let added = added.expect("the store is shut down only after the decision");
                 self.force_full = false;
@@ -194,14 +177,7 @@ impl<P> Coordinator<P> {
                 let files = self.files_of(&checkpoint, Some(metadata));
                 let location = Some(Arc::clone(&checkpoint.location));
                 let id = Some(checkpoint.id);
-                self.discard(
-                    DiscardKind::Completed,
-                    id,
-                    files,
-                    location,
-                    After::Nothing,
-                    out,
-                );
+                self.discard(DiscardKind::Completed, id, files, location, After::Nothing, out);
             }
             PointerOutcome::Unknown => self.fail_pointer(&checkpoint, out),
         }
@@ -218,17 +194,11 @@ impl<P> Coordinator<P> {
         out: &mut Vec<Output<P>>,
     ) {
         let id = checkpoint.id;
-        let pending = self
-            .pending
-            .remove(&id)
-            .expect("an abort would have been noted");
+        let pending = self.pending.remove(&id).expect("an abort would have been noted");
         self.cancel_expiry(id);
         out.push(Output::Completed { checkpoint: id });
         if let Some(request) = pending.request {
-            out.push(Output::RequestCompleted {
-                request,
-                checkpoint: id,
-            });
+            out.push(Output::RequestCompleted { request, checkpoint: id });
         }
         self.failures.on_success(id);
         self.release(id, out);
@@ -251,14 +221,7 @@ impl<P> Coordinator<P> {
     /// although that has nothing left to delete.
     fn release(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         self.poll_later(out);
-        self.discard(
-            DiscardKind::Pending,
-            Some(id),
-            Vec::new(),
-            None,
-            After::Poll,
-            out,
-        );
+        self.discard(DiscardKind::Pending, Some(id), Vec::new(), None, After::Poll, out);
     }
 
     /// F5.
@@ -271,19 +234,11 @@ impl<P> Coordinator<P> {
         out.push(Output::NotifyComplete {
             checkpoint: pending.id,
             timestamp: pending.timestamp,
-            subtasks: pending
-                .plan
-                .wait
-                .iter()
-                .map(|(subtask, _)| *subtask)
-                .collect(),
+            subtasks: pending.plan.wait.iter().map(|(subtask, _)| *subtask).collect(),
             subsumed,
         });
         for &coordinator in &self.coordinators {
-            out.push(Output::NotifyCoordinatorComplete {
-                checkpoint: pending.id,
-                coordinator,
-            });
+            out.push(Output::NotifyCoordinatorComplete { checkpoint: pending.id, coordinator });
         }
     }
 
@@ -301,36 +256,19 @@ impl<P> Coordinator<P> {
     pub(super) fn remove_pointer(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         let token = self.token();
         self.work.insert(token, Work::RemovePointer(id));
-        out.push(Output::RemovePointer {
-            token,
-            checkpoint: id,
-        });
+        out.push(Output::RemovePointer { token, checkpoint: id });
     }
 
     pub(super) fn clean(&mut self, cleanup: Cleanup<P>, out: &mut Vec<Output<P>>) {
         if !cleanup.shared.is_empty() {
-            self.discard(
-                DiscardKind::Shared,
-                None,
-                cleanup.shared,
-                None,
-                After::Nothing,
-                out,
-            );
+            self.discard(DiscardKind::Shared, None, cleanup.shared, None, After::Nothing, out);
         }
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
             let files = self.files_of(&checkpoint, Some(retained.metadata));
             let location = Some(Arc::clone(&checkpoint.location));
             let id = Some(checkpoint.id);
-            self.discard(
-                DiscardKind::Completed,
-                id,
-                files,
-                location,
-                After::Cleaned,
-                out,
-            );
+            self.discard(DiscardKind::Completed, id, files, location, After::Cleaned, out);
         }
     }
 
@@ -348,10 +286,7 @@ impl<P> Coordinator<P> {
         out.push(Output::FinalizeFailed { checkpoint: id });
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
-        out.push(Output::Failed {
-            checkpoint: id,
-            reason,
-        });
+        out.push(Output::Failed { checkpoint: id, reason });
         self.judge(Some(id), checkpoint.kind, reason, None, out);
         self.notify_aborted(&pending, out);
         self.release(id, out);

@@ -181,10 +181,7 @@ impl<P> Coordinator<P> {
             min_pause: config.min_pause,
             max_queued: QUEUED_MAX,
         });
-        let created = Execution {
-            attempt: Attempt(0),
-            state: ExecutionState::Created,
-        };
+        let created = Execution { attempt: Attempt(0), state: ExecutionState::Created };
         let mut store = CompletedStore::new(config.store, config.max_retained);
         store.recover(recovered, mode)?;
         Ok(Self {
@@ -260,45 +257,26 @@ impl<P> Coordinator<P> {
             Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
-            Input::Trigger {
-                request,
-                kind,
-                periodic,
-            } => self.on_trigger(now, request, kind, periodic, out),
+            Input::Trigger { request, kind, periodic } => {
+                self.on_trigger(now, request, kind, periodic, out)
+            }
             Input::IdDrawn { token, result } => self.on_id_drawn(now, token, result, out),
             Input::LocationMade { token, result } => self.on_location(now, token, result, out),
-            Input::CoordinatorSnapshot {
-                checkpoint,
-                coordinator,
-                result,
-            } => self.on_coordinator_snapshot(now, checkpoint, coordinator, result, out),
-            Input::TriggerFailed {
-                checkpoint,
-                subtask: _,
-            } => self.abort(
-                checkpoint,
-                FailureReason::TriggerCheckpointFailure,
-                None,
-                out,
-            ),
-            Input::Acknowledge {
-                checkpoint,
-                subtask,
-                attempt,
-                state,
-                metrics: _,
-            } => self.on_acknowledge(now, checkpoint, (subtask, attempt), state, out),
-            Input::Decline {
-                checkpoint,
-                subtask,
-                attempt,
-                reason,
-            } => self.on_decline(checkpoint, (subtask, attempt), reason, out),
-            Input::TaskState {
-                subtask,
-                attempt,
-                state,
-            } => self.on_task_state(subtask, attempt, state),
+            Input::CoordinatorSnapshot { checkpoint, coordinator, result } => {
+                self.on_coordinator_snapshot(now, checkpoint, coordinator, result, out)
+            }
+            Input::TriggerFailed { checkpoint, subtask: _ } => {
+                self.abort(checkpoint, FailureReason::TriggerCheckpointFailure, None, out)
+            }
+            Input::Acknowledge { checkpoint, subtask, attempt, state, metrics: _ } => {
+                self.on_acknowledge(now, checkpoint, (subtask, attempt), state, out)
+            }
+            Input::Decline { checkpoint, subtask, attempt, reason } => {
+                self.on_decline(checkpoint, (subtask, attempt), reason, out)
+            }
+            Input::TaskState { subtask, attempt, state } => {
+                self.on_task_state(subtask, attempt, state)
+            }
             Input::TaskFailed { subtask, attempt } => {
                 self.on_task_failed(subtask, attempt, out);
             }

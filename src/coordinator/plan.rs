@@ -125,10 +125,7 @@ impl Plan {
             return Err(NotRunning);
         }
         let behind = topology.behind_unfinished(executions);
-        let first = plan
-            .wait
-            .iter()
-            .filter(|(subtask, _)| !behind[subtask.index()]);
+        let first = plan.wait.iter().filter(|(subtask, _)| !behind[subtask.index()]);
         plan.trigger = first.copied().collect();
         Ok(plan)
     }
@@ -207,17 +204,10 @@ mod tests {
     use super::*;
 
     fn topology(pattern: Pattern, ups: u32, downs: u32) -> Topology {
-        let vertex = |operator, parallelism| Vertex {
-            operator: OperatorId(operator),
-            parallelism,
-        };
+        let vertex = |operator, parallelism| Vertex { operator: OperatorId(operator), parallelism };
         Topology {
             vertices: vec![vertex(0, ups), vertex(1, downs)],
-            edges: vec![Edge {
-                from: 0,
-                to: 1,
-                pattern,
-            }],
+            edges: vec![Edge { from: 0, to: 1, pattern }],
         }
     }
 
@@ -227,10 +217,7 @@ mod tests {
             'F' => ExecutionState::Finished,
             _ => ExecutionState::Created,
         };
-        let execution = |c| Execution {
-            attempt: Attempt(0),
-            state: state(c),
-        };
+        let execution = |c| Execution { attempt: Attempt(0), state: state(c) };
         states.chars().map(execution).collect()
     }
 
@@ -244,21 +231,13 @@ mod tests {
             ("sources finished", AllToAll, 2, 2, "FFRR", Some(&[2, 3])),
             ("pointwise", Pointwise, 2, 2, "FRRR", Some(&[1, 2])),
             ("pointwise 4 to 2", Pointwise, 4, 2, "FFRFRR", Some(&[2, 4])),
-            (
-                "pointwise 1 to 3",
-                Pointwise,
-                1,
-                3,
-                "FRRR",
-                Some(&[1, 2, 3]),
-            ),
+            ("pointwise 1 to 3", Pointwise, 1, 3, "FRRR", Some(&[1, 2, 3])),
             ("one not running", AllToAll, 1, 1, "RC", None),
         ];
         for (name, pattern, ups, downs, states, expected) in rows {
             let plan = Plan::new(&topology(pattern, ups, downs), &executions(states), true);
-            let triggered = plan
-                .ok()
-                .map(|plan| plan.trigger.iter().map(|(s, _)| s.0).collect::<Vec<_>>());
+            let triggered =
+                plan.ok().map(|plan| plan.trigger.iter().map(|(s, _)| s.0).collect::<Vec<_>>());
             assert_eq!(triggered.as_deref(), expected, "{name}");
         }
     }

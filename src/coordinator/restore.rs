@@ -32,16 +32,10 @@ impl<P> Coordinator<P> {
         }
         if scope == RestoreScope::Global {
             for &coordinator in &self.coordinators {
-                out.push(Output::ResetCoordinator {
-                    coordinator,
-                    checkpoint: latest.clone(),
-                });
+                out.push(Output::ResetCoordinator { coordinator, checkpoint: latest.clone() });
             }
         }
-        out.push(Output::Restored {
-            checkpoint: latest,
-            scope,
-        });
+        out.push(Output::Restored { checkpoint: latest, scope });
     }
 
     pub(super) fn on_shutdown(&mut self, status: Option<JobStatus>, out: &mut Vec<Output<P>>) {
@@ -101,10 +95,7 @@ impl<P> Coordinator<P> {
             return self.clean(cleanup, out);
         }
         match self.ending.take() {
-            Some(Ending::RemovingPointers {
-                left: 1,
-                mut cleanup,
-            }) => {
+            Some(Ending::RemovingPointers { left: 1, mut cleanup }) => {
                 if !removed {
                     cleanup.keep(id);
                 }

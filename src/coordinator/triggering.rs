@@ -57,10 +57,7 @@ impl<P> Coordinator<P> {
         request: Request,
         out: &mut Vec<Output<P>>,
     ) -> Result<(), FailureReason> {
-        assert!(
-            self.triggering.is_none(),
-            "the decider waits for the end of a trigger"
-        );
+        assert!(self.triggering.is_none(), "the decider waits for the end of a trigger");
         self.pre_check(request)?;
         let after_finish = self.config.after_tasks_finish;
         let plan = Plan::new(&self.topology, &self.executions, after_finish)
@@ -95,10 +92,7 @@ impl<P> Coordinator<P> {
         result: Result<CheckpointId, WorkError>,
         out: &mut Vec<Output<P>>,
     ) {
-        let trigger = self
-            .triggering
-            .as_ref()
-            .expect("a number is being drawn for it");
+        let trigger = self.triggering.as_ref().expect("a number is being drawn for it");
         assert_eq!(trigger.stage, Stage::DrawingId(token));
         let request = trigger.request;
         let drawn = result.map_err(reason_of);
@@ -114,17 +108,10 @@ impl<P> Coordinator<P> {
 
     /// T3: from here on the checkpoint has a deadline and can be aborted.
     fn create_pending(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
-        assert!(
-            self.last_id < Some(id),
-            "{id} does not follow {:?}",
-            self.last_id
-        );
+        assert!(self.last_id < Some(id), "{id} does not follow {:?}", self.last_id);
         self.last_id = Some(id);
         let token = self.token();
-        let trigger = self
-            .triggering
-            .as_mut()
-            .expect("the number was drawn for it");
+        let trigger = self.triggering.as_mut().expect("the number was drawn for it");
         trigger.stage = Stage::MakingLocation(token, id);
         let kind = trigger.request.kind;
         let pending = PendingCheckpoint::new(
@@ -134,18 +121,10 @@ impl<P> Coordinator<P> {
             Arc::clone(&trigger.plan),
             &self.coordinators,
         );
-        out.push(Output::Pending {
-            checkpoint: id,
-            kind,
-            participants: pending.plan.wait.len(),
-        });
+        out.push(Output::Pending { checkpoint: id, kind, participants: pending.plan.wait.len() });
         self.pending.insert(id, pending);
         self.set_expiry(now, id);
-        out.push(Output::MakeLocation {
-            token,
-            checkpoint: id,
-            kind,
-        });
+        out.push(Output::MakeLocation { token, checkpoint: id, kind });
     }
 
     /// The directory was made; now T4.
@@ -161,10 +140,7 @@ impl<P> Coordinator<P> {
             return self.discard_location(id, result.ok(), out);
         }
         let waiting = self.coordinators.iter().copied().collect();
-        let trigger = self
-            .triggering
-            .as_mut()
-            .expect("a directory is being made for it");
+        let trigger = self.triggering.as_mut().expect("a directory is being made for it");
         let id = match trigger.stage {
             Stage::MakingLocation(current, id) if current == token => id,
             ref stage => panic!("{token:?} is not awaited in {stage:?}"),
@@ -180,10 +156,7 @@ impl<P> Coordinator<P> {
             return self.end_triggering(now, id, out);
         }
         for &coordinator in &self.coordinators {
-            out.push(Output::SnapshotCoordinator {
-                checkpoint: id,
-                coordinator,
-            });
+            out.push(Output::SnapshotCoordinator { checkpoint: id, coordinator });
         }
     }
 
@@ -195,14 +168,7 @@ impl<P> Coordinator<P> {
         out: &mut Vec<Output<P>>,
     ) {
         if location.is_some() {
-            self.discard(
-                DiscardKind::Aborted,
-                Some(id),
-                Vec::new(),
-                location,
-                After::Nothing,
-                out,
-            );
+            self.discard(DiscardKind::Aborted, Some(id), Vec::new(), location, After::Nothing, out);
         }
     }
 
@@ -233,10 +199,7 @@ impl<P> Coordinator<P> {
             Ok(state) => state,
             Err(error) => return self.fail_triggering(now, id, reason_of(error), out),
         };
-        let pending = self
-            .pending
-            .get_mut(&id)
-            .expect("an abort ends the trigger");
+        let pending = self.pending.get_mut(&id).expect("an abort ends the trigger");
         pending.acknowledge_coordinator(coordinator, state);
         if last {
             self.end_triggering(now, id, out);
@@ -247,17 +210,9 @@ impl<P> Coordinator<P> {
     fn end_triggering(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
         let pending = &self.pending[&id];
         let options = self.options(pending.kind);
-        let barrier = CheckpointBarrier {
-            checkpoint: id,
-            timestamp: pending.timestamp,
-            options,
-        };
+        let barrier = CheckpointBarrier { checkpoint: id, timestamp: pending.timestamp, options };
         for &(subtask, attempt) in &pending.plan.trigger {
-            out.push(Output::Trigger {
-                subtask,
-                attempt,
-                barrier,
-            });
+            out.push(Output::Trigger { subtask, attempt, barrier });
         }
         if pending.is_fully_acknowledged() {
             // Everybody had finished, or was faster than we were.
@@ -365,11 +320,7 @@ impl<P> Coordinator<P> {
         };
         let full = self.force_full && !kind.is_savepoint();
         CheckpointOptions {
-            kind: if full {
-                SnapshotKind::FullCheckpoint
-            } else {
-                kind
-            },
+            kind: if full { SnapshotKind::FullCheckpoint } else { kind },
             alignment,
         }
     }

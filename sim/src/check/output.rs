@@ -340,10 +340,14 @@ impl Output {
         let operator = setup.graph.operator(promise.subtask);
         let index = setup.graph.index_in_operator(promise.subtask);
         let sink = &self.sinks[operator.index()];
-        let first = sink.settled.map_or(CheckpointId(0), |settled| settled);
-        let open = sink.transactions.range((first, 0)..=(promise.checkpoint, u32::MAX)).find(
-            |((_, subtask), held)| *subtask == index && held.state == TransactionState::Open,
-        );
+        let first = sink.settled.unwrap_or(CheckpointId(0));
+        if first > promise.checkpoint {
+            return;
+        }
+        let open = sink
+            .transactions
+            .range((first, 0)..=(promise.checkpoint, u32::MAX))
+            .find(|((_, subtask), held)| *subtask == index && held.state == TransactionState::Open);
         if let Some((&(checkpoint, subtask), _)) = open {
             let transaction = Transaction { operator, subtask, checkpoint };
             let what = (NAME, Class::Loss, "decided and left uncommitted");

@@ -93,10 +93,7 @@ pub fn run_file(text: &str, name: &str) -> Result<Report, ConformError> {
     let kind: FirstLine = first.parse()?;
     match kind.format {
         Some(format) if format == barrier::FORMAT => barrier::run(first, rest),
-        Some(format) => Err(ConformError::UnknownFormat {
-            file: name.to_owned(),
-            format,
-        }),
+        Some(format) => Err(ConformError::UnknownFormat { file: name.to_owned(), format }),
         None => Err(first.malformed(1, "there is no `format` in the first line".to_owned())),
     }
 }
@@ -134,12 +131,7 @@ impl<'a> Line<'a> {
     }
 
     fn malformed(&self, column: usize, message: String) -> ConformError {
-        ConformError::Malformed {
-            file: self.file.to_owned(),
-            line: self.number,
-            column,
-            message,
-        }
+        ConformError::Malformed { file: self.file.to_owned(), line: self.number, column, message }
     }
 }
 
@@ -206,27 +198,9 @@ mod tests {
     #[test]
     fn the_first_difference_is_named_by_its_place() {
         for (name, expected, actual, place, values) in [
-            (
-                "leaf",
-                json!({"a": [1, {"b": 2}]}),
-                json!({"a": [1, {"b": 3}]}),
-                "a[1].b",
-                "2 3",
-            ),
-            (
-                "missing",
-                json!({"a": [1, 2]}),
-                json!({"a": [1]}),
-                "a[1]",
-                "2 nothing",
-            ),
-            (
-                "surplus",
-                json!({}),
-                json!({"a": null}),
-                "a",
-                "nothing null",
-            ),
+            ("leaf", json!({"a": [1, {"b": 2}]}), json!({"a": [1, {"b": 3}]}), "a[1].b", "2 3"),
+            ("missing", json!({"a": [1, 2]}), json!({"a": [1]}), "a[1]", "2 nothing"),
+            ("surplus", json!({}), json!({"a": null}), "a", "nothing null"),
             ("kind", json!({"a": {}}), json!({"a": []}), "a", "{} []"),
         ] {
             let found = first_difference(name, &expected, &actual)
@@ -239,10 +213,7 @@ mod tests {
     #[test]
     fn a_file_of_no_known_kind_is_an_error() {
         for (text, expected) in [
-            (
-                "\n",
-                "f: the file is empty; its first line should be a header or a case",
-            ),
+            ("\n", "f: the file is empty; its first line should be a header or a case"),
             (
                 "{\"format\":\"x/1\"}",
                 "f:1: unknown format `x/1`; known: `cutline-barrier-vectors/1`",

@@ -109,11 +109,7 @@ impl TaskManager {
 
     /// Reacts to an event.
     #[inline]
-    pub fn handle<O: Observer>(
-        &mut self,
-        event: Event<Engine>,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
         match event {
             Event::Lane(lane) => self.on_lane(lane, ctx),
             Event::Back { channel } => self.on_back(channel, ctx),
@@ -210,11 +206,7 @@ impl TaskManager {
 
     // ---- deployment and end ------------------------------------------------------------------
 
-    fn deploy<O: Observer>(
-        &mut self,
-        deployment: Deployment,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    fn deploy<O: Observer>(&mut self, deployment: Deployment, ctx: &mut Context<'_, Engine, O>) {
         let (subtask, execution) = (deployment.subtask, deployment.execution);
         if let Some(place) = self.place_of[subtask.index()] {
             self.remove(place, TaskState::Canceled, ctx);
@@ -278,8 +270,9 @@ impl TaskManager {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
         let graph = &self.plan.graph;
-        let current = graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
-            && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
+        let current =
+            graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
+                && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
         if !current {
             // A newer execution owns the channels: this deployment comes too late.
             self.fail(place, ctx);
@@ -501,12 +494,7 @@ impl TaskManager {
         }
     }
 
-    fn drive<O: Observer>(
-        &mut self,
-        place: u32,
-        input: Input,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    fn drive<O: Observer>(&mut self, place: u32, input: Input, ctx: &mut Context<'_, Engine, O>) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         task.machine.handle(ctx.now(), input, &mut self.outputs);
         self.follow(place, ctx);

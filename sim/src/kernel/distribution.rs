@@ -120,48 +120,26 @@ mod tests {
         let stream = Streams { seed: 7 }.stream("test", "distribution");
         let rows: [(&str, Distribution, Draw); 5] = [
             ("constant", Distribution::Constant(ms(5)), |_| ms(5)),
-            (
-                "uniform",
-                Distribution::Uniform {
-                    min: ms(2),
-                    max: ms(9),
-                },
-                |s| VirtualDuration(s.between(2_000_000, 9_000_000)),
-            ),
-            (
-                "exponential",
-                Distribution::Exponential {
-                    min: ms(2),
-                    mean: ms(9),
-                },
-                |s| ms(2) + s.exponential(ms(7)),
-            ),
+            ("uniform", Distribution::Uniform { min: ms(2), max: ms(9) }, |s| {
+                VirtualDuration(s.between(2_000_000, 9_000_000))
+            }),
+            ("exponential", Distribution::Exponential { min: ms(2), mean: ms(9) }, |s| {
+                ms(2) + s.exponential(ms(7))
+            }),
             (
                 "exponential without spread",
-                Distribution::Exponential {
-                    min: ms(9),
-                    mean: ms(9),
-                },
+                Distribution::Exponential { min: ms(9), mean: ms(9) },
                 |_| ms(9),
             ),
-            (
-                "log-normal",
-                Distribution::LogNormal {
-                    median: ms(2),
-                    sigma: 1.5,
-                },
-                |s| s.lognormal(ms(2), 1.5),
-            ),
+            ("log-normal", Distribution::LogNormal { median: ms(2), sigma: 1.5 }, |s| {
+                s.lognormal(ms(2), 1.5)
+            }),
         ];
         for (name, distribution, expected) in rows {
             assert_eq!(distribution.validate(), Ok(()), "{name}");
             let (mut ours, mut theirs) = (stream.clone(), stream.clone());
             for _ in 0..3 {
-                assert_eq!(
-                    distribution.draw(&mut ours),
-                    expected(&mut theirs),
-                    "{name}"
-                );
+                assert_eq!(distribution.draw(&mut ours), expected(&mut theirs), "{name}");
             }
             assert_eq!(ours.word(), theirs.word(), "{name}");
         }
@@ -171,26 +149,17 @@ mod tests {
     fn nonsense_is_named() {
         let (min, max) = (ms(3), ms(2));
         let rows = [
-            (
-                Distribution::Uniform { min, max },
-                "uniform from 3 ms to 2 ms: the range is empty",
-            ),
+            (Distribution::Uniform { min, max }, "uniform from 3 ms to 2 ms: the range is empty"),
             (
                 Distribution::Exponential { min, mean: max },
                 "exponential with mean 2 ms: it is below the minimum of 3 ms",
             ),
             (
-                Distribution::LogNormal {
-                    median: min,
-                    sigma: -1.0,
-                },
+                Distribution::LogNormal { median: min, sigma: -1.0 },
                 "log-normal with sigma -1: it must be a finite number and not negative",
             ),
             (
-                Distribution::LogNormal {
-                    median: min,
-                    sigma: f64::NAN,
-                },
+                Distribution::LogNormal { median: min, sigma: f64::NAN },
                 "log-normal with sigma NaN: it must be a finite number and not negative",
             ),
         ];
