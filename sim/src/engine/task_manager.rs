@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use cutline::ids::{ChannelId, CheckpointId, InputChannel, OutputChannel, SubtaskId};
-use cutline::message::{Element, Payload};
+use cutline::message::{Element, FailureReason, Payload};
 use cutline::operator::{Effect, Record, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
@@ -188,7 +188,21 @@ impl TaskManager {
         mail: Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let Some((place, lane)) = self.find(subtask, execution) else { return };
+        let running = self.find(subtask, execution).filter(|(place, _)| {
+            self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
+        });
+        let Some((place, lane)) = running else {
+            // It has finished, or failed, while the trigger was under way: nobody must wait for
+            // it. Flink: `Task#triggerCheckpointBarrier`.
+            if let Mail::Trigger(barrier) = mail {
+                let checkpoint = barrier.checkpoint;
+                let reason = FailureReason::CheckpointDeclinedTaskNotReady;
+                ctx.observe(Observation::Declined { subtask, checkpoint, reason });
+                let message = Control::Decline { execution, subtask, checkpoint, reason };
+                ctx.send(Plan::JOB_MANAGER, message);
+            }
+            return;
+        };
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);

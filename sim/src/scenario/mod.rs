@@ -1,3 +1,4 @@
-//! Scenarios.
+//! Scenarios: what is simulated.
 
+pub mod build;
 pub mod model;
