@@ -134,10 +134,13 @@ impl<P> Coordinator<P> {
             Arc::clone(&trigger.plan),
             &self.coordinators,
         );
+        let participants = pending.plan.wait.len();
+        self.statistics
+            .pending(id, kind, pending.timestamp, participants);
         out.push(Output::Pending {
             checkpoint: id,
             kind,
-            participants: pending.plan.wait.len(),
+            participants,
         });
         self.pending.insert(id, pending);
         self.set_expiry(now, id);
