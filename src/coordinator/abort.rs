@@ -14,11 +14,13 @@ impl<P> Coordinator<P> {
         id: CheckpointId,
         (subtask, attempt): (SubtaskId, Attempt),
         mut state: Option<SubtaskState<P>>,
+        metrics: CheckpointMetrics,
         out: &mut Vec<Output<P>>,
     ) {
         if self.shut_down {
             return;
         }
+        let uploaded = state.as_ref().map_or(0, SubtaskState::size);
         let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
         if let Some(state) = state.as_mut().filter(|_| !savepoint)
             && let Err(error) = self.register_shared(id, state)
@@ -27,12 +29,16 @@ impl<P> Coordinator<P> {
             out.push(Output::AcknowledgeRefused { checkpoint: id, subtask, error });
             return;
         }
+        let size = state.as_ref().map_or(0, SubtaskState::size);
         let (received, rest) = match self.pending.get_mut(&id) {
             Some(pending) => pending.acknowledge(subtask, attempt, state),
             None => (Received::Unknown, state),
         };
         match received {
-            Received::Success => self.complete_if_acknowledged(now, id, out),
+            Received::Success => {
+                self.statistics.acknowledged(now, id, (uploaded, size), metrics);
+                self.complete_if_acknowledged(now, id, out);
+            }
             Received::Duplicate => {}
             Received::Unknown => {
                 if let Some(state) = rest {
@@ -143,6 +149,7 @@ impl<P> Coordinator<P> {
             return;
         };
         self.cancel_expiry(id);
+        self.statistics.failed(self.now, id, reason);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed { checkpoint: id, reason });

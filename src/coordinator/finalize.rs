@@ -201,6 +201,7 @@ impl<P> Coordinator<P> {
             out.push(Output::RequestCompleted { request, checkpoint: id });
         }
         self.failures.on_success(id);
+        self.statistics.completed(id);
         self.release(id, out);
         self.last_completion = Some(now);
         self.policy.completed(now, now.since(checkpoint.timestamp));
@@ -284,6 +285,7 @@ impl<P> Coordinator<P> {
         let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
         let pending = self.pending.remove(&id).expect("no abort touches it now");
         out.push(Output::FinalizeFailed { checkpoint: id });
+        self.statistics.failed(self.now, id, reason);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed { checkpoint: id, reason });

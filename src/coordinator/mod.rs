@@ -40,6 +40,7 @@ use crate::coordinator::finalize::Finalizing;
 use crate::coordinator::io::{DiscardKind, Input, Output, RestoreScope, Token};
 use crate::coordinator::pending::PendingCheckpoint;
 use crate::coordinator::plan::{Execution, ExecutionState, Topology};
+use crate::coordinator::statistics::{CheckpointMetrics, Statistics};
 use crate::coordinator::triggering::Triggering;
 use crate::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use crate::message::{FailureReason, SnapshotKind};
@@ -133,7 +134,10 @@ pub struct Coordinator<P> {
     policy: Box<dyn TriggerPolicy>,
     decider: Decider,
     failures: FailureManager,
+    statistics: Statistics,
     store: CompletedStore<P>,
+    /// When the input at hand came.
+    now: VirtualTime,
     /// The periodic scheduler is on.
     scheduling: bool,
     shut_down: bool,
@@ -184,11 +188,14 @@ impl<P> Coordinator<P> {
         let created = Execution { attempt: Attempt(0), state: ExecutionState::Created };
         let mut store = CompletedStore::new(config.store, config.max_retained);
         store.recover(recovered, mode)?;
+        let last_id = store.retained().map(|r| r.checkpoint.id).max();
         Ok(Self {
             executions: vec![created; topology.subtasks()],
             failures: FailureManager::new(config.tolerable_failures),
             config,
             topology,
+            statistics: Statistics::default(),
+            now: VirtualTime::ZERO,
             coordinators,
             policy,
             decider,
@@ -205,7 +212,7 @@ impl<P> Coordinator<P> {
             periodic: None,
             expiries: BTreeMap::new(),
             last_completion: None,
-            last_id: None,
+            last_id,
             work: BTreeMap::new(),
             tokens: 0,
             cleaning: 0,
@@ -240,6 +247,11 @@ impl<P> Coordinator<P> {
         self.triggering.is_some()
     }
 
+    /// How checkpoints went so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
     /// Whether an acknowledgement of this checkpoint would be recognized: it is pending, or among
     /// the last 16 that expired. Nothing is recognized after a shutdown.
     pub fn knows(&self, checkpoint: CheckpointId) -> bool {
@@ -252,6 +264,8 @@ impl<P> Coordinator<P> {
     /// # Panics
     /// On an answer to work that is not out, or a number that does not grow: the caller is wrong.
     pub fn handle(&mut self, now: VirtualTime, input: Input<P>, out: &mut Vec<Output<P>>) {
+        assert!(now >= self.now, "time does not run backwards");
+        self.now = now;
         match input {
             Input::Start { delay } => self.on_start(now, delay, out),
             Input::Stop => self.on_stop(out),
@@ -268,8 +282,8 @@ impl<P> Coordinator<P> {
             Input::TriggerFailed { checkpoint, subtask: _ } => {
                 self.abort(checkpoint, FailureReason::TriggerCheckpointFailure, None, out)
             }
-            Input::Acknowledge { checkpoint, subtask, attempt, state, metrics: _ } => {
-                self.on_acknowledge(now, checkpoint, (subtask, attempt), state, out)
+            Input::Acknowledge { checkpoint, subtask, attempt, state, metrics } => {
+                self.on_acknowledge(now, checkpoint, (subtask, attempt), state, metrics, out)
             }
             Input::Decline { checkpoint, subtask, attempt, reason } => {
                 self.on_decline(checkpoint, (subtask, attempt), reason, out)
@@ -310,3 +324,6 @@ impl<P> Coordinator<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,8 +224,9 @@ mod tests {
     #[test]
     fn the_cut_begins_behind_what_has_finished() {
         use Pattern::{AllToAll, Pointwise};
-        // (name, pattern, up, down, states, triggered; None: cannot be planned)
-        let rows: [(&str, Pattern, u32, u32, &str, Option<&[u32]>); 7] = [
+        /// Name, pattern, up, down, states, triggered; `None`: cannot be planned.
+        type Row = (&'static str, Pattern, u32, u32, &'static str, Option<&'static [u32]>);
+        let rows: [Row; 7] = [
             ("all run", AllToAll, 2, 2, "RRRR", Some(&[0, 1])),
             ("one source finished", AllToAll, 2, 2, "FRRR", Some(&[1])),
             ("sources finished", AllToAll, 2, 2, "FFRR", Some(&[2, 3])),

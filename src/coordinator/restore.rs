@@ -29,6 +29,7 @@ impl<P> Coordinator<P> {
         let latest = self.store.latest().cloned();
         if let Some(retained) = &latest {
             self.force_full = retained.checkpoint.unclaimed;
+            self.statistics.restored(retained.checkpoint.id);
         }
         if scope == RestoreScope::Global {
             for &coordinator in &self.coordinators {

@@ -121,7 +121,9 @@ impl<P> Coordinator<P> {
             Arc::clone(&trigger.plan),
             &self.coordinators,
         );
-        out.push(Output::Pending { checkpoint: id, kind, participants: pending.plan.wait.len() });
+        let participants = pending.plan.wait.len();
+        self.statistics.pending(id, kind, pending.timestamp, participants);
+        out.push(Output::Pending { checkpoint: id, kind, participants });
         self.pending.insert(id, pending);
         self.set_expiry(now, id);
         out.push(Output::MakeLocation { token, checkpoint: id, kind });

@@ -280,7 +280,9 @@ mod tests {
     #[test]
     fn mappers() {
         use SubtaskMapper as M;
-        let rows: [(&str, M, u32, u32, &[&[u32]]); 5] = [
+        /// Name, mapper, old, new, for each new subtask the old ones.
+        type Row = (&'static str, M, u32, u32, &'static [&'static [u32]]);
+        let rows: [Row; 5] = [
             ("round robin down", M::RoundRobin, 5, 2, &[&[0, 2, 4], &[1, 3]]),
             ("first", M::First, 2, 2, &[&[0, 1], &[]]),
             ("range up", M::Range, 2, 3, &[&[0], &[0, 1], &[1]]),

@@ -55,6 +55,15 @@ struct Entry {
     keep_creator: bool,
 }
 
+impl Entry {
+    /// Flink: a restored checkpoint may have private files behind a shared one (changelog), and a
+    /// native savepoint has all its files in one directory, which goes as a whole or not at all.
+    fn keeps_creator(&self, restored: &BTreeMap<CheckpointId, bool>) -> bool {
+        let creator = restored.get(&self.created_by);
+        creator.is_some_and(|savepoint| *savepoint || self.keep_creator)
+    }
+}
+
 /// The files that checkpoints share.
 #[derive(Clone, Debug, Default)]
 pub struct SharedStateRegistry {
@@ -161,17 +170,17 @@ impl SharedStateRegistry {
     /// Lets go of everything last used below `lowest`: no checkpoint as old as that matters.
     pub fn unregister_unused(&mut self, lowest: CheckpointId) -> Unused {
         let mut unused = Unused::default();
-        let entries = std::mem::take(&mut self.entries);
-        for (key, entry) in entries {
-            if entry.last_used_by >= lowest {
-                if self.keeps_creator(&entry) {
-                    unused.in_use.insert(entry.created_by);
-                }
-                self.entries.insert(key, entry);
-            } else if Some(entry.created_by) > self.not_claimed {
-                unused.files.push(entry.file);
+        let (restored, not_claimed) = (&self.restored, self.not_claimed);
+        self.entries.retain(|_, entry| {
+            let used = entry.last_used_by >= lowest;
+            if used && entry.keeps_creator(restored) {
+                unused.in_use.insert(entry.created_by);
             }
-        }
+            if !used && Some(entry.created_by) > not_claimed {
+                unused.files.push(entry.file.clone());
+            }
+            used
+        });
         unused
     }
 
@@ -185,13 +194,6 @@ impl SharedStateRegistry {
             Entry { file: file.clone(), created_by: by, last_used_by: by, keep_creator: false };
         self.entries.insert(key.clone(), entry);
         file.clone()
-    }
-
-    /// Flink: a restored checkpoint may have private files behind a shared one (changelog), and a
-    /// native savepoint has all its files in one directory, which goes as a whole or not at all.
-    fn keeps_creator(&self, entry: &Entry) -> bool {
-        let restored = self.restored.get(&entry.created_by);
-        restored.is_some_and(|savepoint| *savepoint || entry.keep_creator)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ids::OperatorId;
 use crate::time::{VirtualDuration, VirtualTime};
 
 /// Decides for when the timer of periodic checkpoints is set.
-pub trait TriggerPolicy: fmt::Debug {
+pub trait TriggerPolicy: fmt::Debug + Send {
     /// Whether there are periodic checkpoints at all.
     fn is_periodic(&self) -> bool;
 

@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::conform::Difference;
 
+mod events;
 mod files;
 mod functions;
+mod operate;
 mod scripts;
 mod setup;
 mod world;

@@ -252,6 +252,13 @@ pub(super) struct StoreDriver(CompletedStore<()>);
 
 impl StoreDriver {
     fn add(&mut self, stored: &StoredCheckpoint) -> Result<Value, String> {
+        if self
+            .0
+            .latest()
+            .is_some_and(|r| r.checkpoint.id >= stored.cp)
+        {
+            return Err(format!("{} does not follow the latest", stored.cp));
+        }
         let retained = stored.build();
         let mut error = None;
         for shared in retained.checkpoint.shared() {
@@ -311,6 +318,9 @@ impl Driver for StoreDriver {
             StoreName::Default => StoreKind::Default,
         };
         let mut store = CompletedStore::new(kind, config.max_retained);
+        if !config.recovered.iter().map(|stored| stored.cp).is_sorted() {
+            return Err(CaseError::Range("recovered checkpoints are not in order"));
+        }
         let recovered = config.recovered.iter().map(StoredCheckpoint::build);
         store
             .recover(recovered, ClaimMode::Claim)

@@ -144,6 +144,14 @@ impl Setup {
         Ok(operators)
     }
 
+    /// A timer of no interval would fire for ever at one instant.
+    pub(super) fn check(&self) -> Result<(), CaseError> {
+        match (self.interval_ms, self.min_pause_ms) {
+            (Some(0), 0) => Err(CaseError::Range("an interval is at least 1 ms")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn topology(&self) -> Result<Topology, CaseError> {
         let position = |name: &str| {
             let found = self.vertices.iter().position(|vertex| vertex.name == name);
