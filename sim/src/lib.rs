@@ -1,1 +1,4 @@
 //! A deterministic simulation and testing framework for stream-processing checkpoints.
+
+pub mod kernel;
+pub mod scenario;

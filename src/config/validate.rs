@@ -299,9 +299,10 @@ impl Reader {
 
     /// The mistake that Flink makes easiest: everything set but the interval.
     fn warn_of_no_interval(&mut self) {
-        let set = OPTIONS
-            .iter()
-            .find(|spec| spec.path.0 == "checkpointing" && self.values.get(spec.id).is_some());
+        let set = OPTIONS.iter().find(|spec| {
+            let value = self.values.get(spec.id);
+            spec.path.0 == "checkpointing" && value.is_some() && value != spec.default_value()
+        });
         if let Some(spec) = set {
             let message = "has no effect: without an interval nothing is checkpointed".to_owned();
             let flink = "CheckpointConfig: runs the job without checkpoints, without a word";
