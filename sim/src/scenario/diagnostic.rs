@@ -104,7 +104,10 @@ impl Diagnostic {
 }
 
 /// The valid name that differs least from the found one, if it is near enough to be meant.
-pub fn nearest<'a>(found: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    found: &str,
+    valid: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     const LONGEST: usize = 100;
     if found.len() > LONGEST {
         return None;
@@ -136,6 +139,17 @@ impl Sink {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Whether further diagnostics are no longer worth their words.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= KEPT_MAX
+    }
+
+    /// Counts an error without a word about it.
+    pub(super) fn count_error(&mut self) {
+        self.errors += 1;
+        self.dropped += 1;
     }
 
     pub(super) fn has_errors(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Scenario files: format, loading, diagnostics, JSON Schema, writing.
 //!
-//! `table` and `fields` say what a file may hold. `syntax` parses JSON with positions, `set`
-//! overrides values, `read` types them by the table, `build*` makes a `Scenario` of them, and all
+//! `table` and `fields*` say what a file may hold. `syntax` parses JSON with positions, `set`
+//! overrides values, `read` and `scalar` type them by the table, `build*` makes a `Scenario` of them, and all
 //! of these report to `diagnostic`. `schema` and `probe` are made from the same table; `write` is
 //! the way back.
 
@@ -11,10 +11,12 @@ mod build_job;
 mod build_options;
 mod diagnostic;
 mod fields;
+mod fields_faults;
 mod load;
 pub mod model;
 mod probe;
 mod read;
+mod scalar;
 mod schema;
 mod set;
 mod syntax;
