@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use cutline_sim::scenario::{
-    FieldProbe, Loaded, Override, SIZE_MAX, Scenario, Severity, base, load, probes, schema, to_json,
+    FieldProbe, Loaded, Override, SIZE_MAX, Scenario, Severity, base, load, probes, read_file,
+    schema, to_json,
 };
 use proptest::prelude::*;
 
@@ -95,7 +96,28 @@ fn bad_files_are_answered_with_all_their_errors() {
             let place = format!("{}:{line}:{column}", name(&file));
             assert!(expected.contains(&place), "{place} is not named");
         }
+        let json = found.to_json();
+        let list = json.as_array().expect("a list");
+        assert_eq!(list.len(), found.list().len(), "{}", name(&file));
+        for (json, diagnostic) in list.iter().zip(found.list()) {
+            assert_eq!(json["line"], found.position(diagnostic.span).0);
+            assert_eq!(json["code"], diagnostic.code);
+        }
     }
+}
+
+#[test]
+fn no_more_of_a_file_is_read_than_is_needed() {
+    let path = std::env::temp_dir().join(format!("cutline-large-{}.json", std::process::id()));
+    let file = fs::File::create(&path).expect("writable");
+    file.set_len(3 * SIZE_MAX as u64).expect("a sparse file");
+    let bytes = read_file(&path);
+    fs::remove_file(&path).expect("removable");
+    let bytes = bytes.expect("readable");
+    assert_eq!(bytes.len(), SIZE_MAX + 1);
+    let found = load(&bytes, "large.json", &[]).expect_err("too large");
+    assert_eq!(found.list()[0].code, "too-large");
+    assert!(found.render(false).contains("large.json:1:1"), "{found}");
 }
 
 /// What an error is called, where it is, and what it offers: one row a class of mistake.

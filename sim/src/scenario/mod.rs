@@ -26,7 +26,7 @@ mod write;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
-pub use load::{Loaded, SIZE_MAX, load};
+pub use load::{Loaded, SIZE_MAX, load, read_file};
 pub use model::Scenario;
 pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;
