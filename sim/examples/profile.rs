@@ -1,7 +1,7 @@
 //! scratch
 use cutline::time::VirtualDuration;
 use cutline_sim::run::Simulation;
-use cutline_sim::scenario::build::pipeline;
+use cutline_sim::scenario::shapes::pipeline;
 use std::sync::Arc;
 use std::time::Instant;
 fn main() {

@@ -2,7 +2,7 @@
 use cutline::time::VirtualDuration;
 use cutline_sim::observe::Observation;
 use cutline_sim::run::Simulation;
-use cutline_sim::scenario::build::pipeline;
+use cutline_sim::scenario::shapes::pipeline;
 use std::sync::Arc;
 fn main() {
     let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();

@@ -1,102 +1,153 @@
-//! Scenarios made in code: the shapes that benchmarks and tests measure themselves by.
+//! From typed values to a scenario: names become indexes, and what does not go together is
+//! refused. The job is in `build_job`, the faults are in `build_faults`, Flink's options in
+//! `build_options`.
+//!
+//! A value that was refused before is simply absent here, so that one mistake is not reported
+//! twice; what is made of it then is thrown away with the errors.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
-use cutline::job::Partitioner;
+use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::model::{
-    Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
-};
 use crate::kernel::distribution::Distribution;
 
-fn constant(us: u64) -> Distribution {
-    Distribution::Constant(VirtualDuration::from_micros(us))
-}
+use super::build_faults::{Known, faults};
+use super::build_job::job;
+use super::build_options::flink_config;
+use super::diagnostic::{Diagnostic, Sink};
+use super::model::{
+    Cluster, Job, Limits, ManualTrigger, Network, OperatorKind, Scenario, Service, Storage,
+};
+use super::read::Node;
 
-fn uniform(from_us: u64, to_us: u64) -> Distribution {
-    Distribution::Uniform {
-        min: VirtualDuration::from_micros(from_us),
-        max: VirtualDuration::from_micros(to_us),
-    }
-}
-
-/// An operator with default costs: 1 µs a record, 10 µs for the synchronous part of a snapshot.
-pub fn operator(name: &str, kind: OperatorKind, parallelism: u32) -> Operator {
-    Operator {
-        name: name.to_owned(),
-        kind,
-        parallelism,
-        max_parallelism: cutline::job::key_groups::default_max_parallelism(parallelism),
-        cost: constant(1),
-        sync_cost: constant(10),
-        state_per_key: 0,
-    }
-}
-
-/// Sources → keyed aggregates → transactional sinks, all to all: `records` from each source subtask,
-/// one every `every`, a checkpoint about every `interval`.
-pub fn pipeline(
-    [sources, aggregates, sinks]: [u32; 3],
-    records: u64,
-    every: VirtualDuration,
-    interval: VirtualDuration,
-) -> Scenario {
-    let source = Source {
-        splits: sources,
-        records: Some(records),
-        every,
-        keys: 64,
-        record_bytes: 100,
-        weight: 1,
-    };
-    let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
-    Scenario {
-        title: "pipeline".to_owned(),
-        why: "What one event costs.".to_owned(),
-        job: Job {
-            operators: vec![
-                operator("source", OperatorKind::Source(source), sources),
-                operator("count", OperatorKind::KeyedAggregate, aggregates),
-                operator("sink", OperatorKind::TwoPhaseCommitSink, sinks),
-            ],
-            edges: vec![edge(0, 1), edge(1, 2)],
-        },
-        checkpointing: CheckpointingOptions {
-            interval: Some(interval),
-            tolerable_failures: 10,
-            ..CheckpointingOptions::default()
-        },
-        restart: RestartStrategy::FixedDelay {
-            attempts: 10,
-            delay: VirtualDuration::from_millis(100),
-        },
-        buffers: NetworkOptions::default(),
-        cluster: Cluster {
-            task_managers: sources.max(aggregates).max(sinks),
-            slots: 1,
-            heartbeat_interval: VirtualDuration::from_secs(10),
-            heartbeat_timeout: VirtualDuration::from_secs(50),
-            process_restart: uniform(500_000, 1_000_000),
-            deploy: uniform(1_000, 5_000),
-        },
+/// Makes the scenario; it means nothing if the sink has errors afterwards.
+pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
+    let empty = Node::default();
+    let section = |name: &str| root.object(name).unwrap_or(&empty);
+    let manual = manual(section("checkpointing"));
+    // An interval that was refused is not a missing one.
+    let all_was_read = !sink.has_errors();
+    let checkpoints_are_known = manual.is_empty() && all_was_read;
+    let (config, initial_delay) = flink_config(root, !checkpoints_are_known, sink);
+    let (job, graph_is_known) = job(section("job"), sink);
+    let cluster = cluster(section("cluster"), &job, &config, graph_is_known, sink);
+    let network = section("network");
+    let storage = section("storage");
+    let limits = limits(section("limits"));
+    let mut scenario = Scenario {
+        title: root.text("title").unwrap_or_default(),
+        why: root.text("why").unwrap_or_default(),
+        job,
+        checkpointing: config.checkpointing,
+        restart: config.restart,
+        buffers: config.network,
+        cluster,
         network: Network {
-            latency: uniform(20, 60),
-            bandwidth: 1_000_000_000,
-            control_latency: uniform(100, 300),
+            latency: span(network, "latency"),
+            bandwidth: network.integer("bandwidth").unwrap_or(0),
+            control_latency: span(network, "control_latency"),
         },
         storage: Storage {
-            latency: uniform(1_000, 3_000),
-            bandwidth: 1_000_000_000,
-            visibility: constant(0),
+            latency: span(storage, "latency"),
+            bandwidth: storage.integer("bandwidth").unwrap_or(0),
+            visibility: span(storage, "visibility"),
         },
-        ha: Service { latency: uniform(500, 1_000) },
-        external: Service { latency: uniform(500, 1_000) },
-        manual: Vec::new(),
+        ha: Service { latency: span(section("ha"), "latency") },
+        external: Service { latency: span(section("external"), "latency") },
+        manual,
         faults: Vec::new(),
-        limits: Limits {
-            until: VirtualTime::ZERO + every * records + VirtualDuration::from_secs(60),
-            events: u64::MAX,
-            settle: VirtualDuration::from_secs(30),
+        limits,
+    };
+    scenario.checkpointing.initial_delay = initial_delay;
+    let known = Known { graph: graph_is_known, rest: all_was_read };
+    scenario.faults = faults(root.list("faults"), &scenario, known, sink);
+    if all_was_read {
+        warn_of_weak_sinks(root, &scenario, sink);
+    }
+    scenario
+}
+
+fn span(node: &Node, name: &str) -> Distribution {
+    node.distribution(name).unwrap_or(Distribution::Constant(VirtualDuration::ZERO))
+}
+
+fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
+    let trigger = |node: &Node| ManualTrigger {
+        at: VirtualTime::ZERO + node.duration("at").unwrap_or_default(),
+        kind: match node.word("kind") {
+            Some("full_checkpoint") => SnapshotKind::FullCheckpoint,
+            _ => SnapshotKind::Checkpoint,
         },
+    };
+    checkpointing.list("manual").iter().map(trigger).collect()
+}
+
+fn limits(node: &Node) -> Limits {
+    Limits {
+        until: VirtualTime::ZERO + node.duration("until").unwrap_or_default(),
+        events: node.integer("events").unwrap_or(0),
+        settle: node.duration("settle").unwrap_or_default(),
+    }
+}
+
+/// A slot holds one subtask of each operator, so the widest operator decides.
+fn cluster(
+    node: &Node,
+    job: &Job,
+    config: &cutline::config::FlinkConfig,
+    graph_is_known: bool,
+    sink: &mut Sink,
+) -> Cluster {
+    let widest = job.operators.iter().max_by_key(|operator| operator.parallelism);
+    let parallelism = widest.map_or(1, |operator| operator.parallelism);
+    let slots = config.slots.max(1);
+    let given = node.u32("task_managers");
+    let task_managers = given.unwrap_or_else(|| parallelism.div_ceil(slots));
+    let total = u64::from(task_managers) * u64::from(slots);
+    if let Some(widest) = widest.filter(|_| graph_is_known && total < u64::from(parallelism)) {
+        let message = format!(
+            "{task_managers} task managers with {slots} slots have {total} slots; `{}` needs {parallelism}",
+            widest.name
+        );
+        sink.push(
+            Diagnostic::error("too-few-slots", node.place("task_managers"), message)
+                .expected(format!("at least {}", parallelism.div_ceil(slots)))
+                .flink("ResourceManager: waits for slots in vain, then fails the job"),
+        );
+    }
+    Cluster {
+        task_managers,
+        slots: config.slots,
+        heartbeat_interval: config.heartbeat.interval,
+        heartbeat_timeout: config.heartbeat.timeout,
+        process_restart: span(node, "process_restart"),
+        deploy: span(node, "deploy"),
+    }
+}
+
+fn warn_of_weak_sinks(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    let empty = Node::default();
+    let operators = root.object("job").unwrap_or(&empty).list("operators");
+    let Some(node) = operators.iter().find(|node| node.variant == "two_phase_commit_sink") else {
+        return;
+    };
+    let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
+    let has_sink =
+        scenario.job.operators.iter().any(|op| op.kind == OperatorKind::TwoPhaseCommitSink);
+    let span = node.place("kind");
+    if has_sink && !scenario.checkpointing.exactly_once {
+        let message = "a two-phase-commit sink in at-least-once mode commits records twice";
+        sink.push(
+            Diagnostic::warning("weak-sink", span, message)
+                .expected("mode exactly_once, or at_least_once_sink")
+                .flink("sink: runs so, and says in its documentation that it should not"),
+        );
+    }
+    if has_sink && !checkpoints {
+        let message = "without checkpoints a two-phase-commit sink never commits";
+        sink.push(
+            Diagnostic::warning("weak-sink", span, message)
+                .expected("an interval, or manual checkpoints")
+                .flink("sink: runs so, and makes nothing visible"),
+        );
     }
 }
