@@ -419,7 +419,10 @@ impl Ledger {
         let kept = Kept {
             checkpoint,
             positions: line.positions.clone(),
-            in_flight: channels.filter(|(_, crossing)| crossing.in_flight()).map(in_flight).collect(),
+            in_flight: channels
+                .filter(|(_, crossing)| crossing.in_flight())
+                .map(in_flight)
+                .collect(),
         };
         self.kept.push(kept);
         self.close(checkpoint);

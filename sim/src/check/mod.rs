@@ -111,7 +111,10 @@ impl Role {
     pub fn splits(self) -> u32 {
         match self {
             Self::Source { splits, .. } => splits,
-            Self::Inner | Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => 0,
+            Self::Inner
+            | Self::TransactionalSink
+            | Self::IdempotentSink
+            | Self::AtLeastOnceSink => 0,
         }
     }
 
@@ -478,14 +481,8 @@ impl Checks {
         self.answered.1 = true;
         let read = shadow.and_then(|shadow| {
             let books = (ledger, setup);
-            let judged = self.state.judge_shadow(
-                now,
-                checkpoint,
-                shadow,
-                books,
-                &mut self.output,
-                report,
-            );
+            let judged =
+                self.state.judge_shadow(now, checkpoint, shadow, books, &mut self.output, report);
             judged.map_err(|error| ShadowError::Damaged {
                 what: "the state of an operator".to_owned(),
                 error: error.to_string(),

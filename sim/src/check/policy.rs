@@ -73,7 +73,11 @@ impl Policy {
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
             }
-            Observation::Step { step: Step::A2 | Step::F1 | Step::F2, checkpoint: Some(id), .. } => {
+            Observation::Step {
+                step: Step::A2 | Step::F1 | Step::F2,
+                checkpoint: Some(id),
+                ..
+            } => {
                 if let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == id) {
                     pending.finalizing = true;
                 }
@@ -103,7 +107,9 @@ impl Policy {
             }
             Observation::ExecutionEnded | Observation::JobEnded { .. } => self.forgive(),
             Observation::RestoreChosen { checkpoint } => {
-                // R1 has aborted what was pending, and said so: what is still here must expire.
+                // R1 has aborted what was pending, and said so: what is still here must expire. What
+                // was being finalized lost its coordinator's interest.
+                self.pending.retain(|pending| !pending.finalizing);
                 self.forgive();
                 self.success_last = checkpoint;
             }
@@ -208,7 +214,9 @@ impl Policy {
             let what = (NAME, Class::Policy, "too many retained checkpoints");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
                 let retained = self.retained.len();
-                format!("{retained} checkpoints are retained before {checkpoint}; num-retained is {max}")
+                format!(
+                    "{retained} checkpoints are retained before {checkpoint}; num-retained is {max}"
+                )
             });
         }
         self.retained.push(checkpoint);

@@ -125,8 +125,8 @@ impl Storage {
             | (JobEnd::Stopped, _) => false,
         };
         if discards {
-            let all: Vec<CheckpointId> = self.references.keys().copied().collect();
-            for checkpoint in all.into_iter().filter(|id| !self.savepoints.contains(id)) {
+            let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
+            for checkpoint in owned.copied().collect::<Vec<_>>() {
                 self.release(checkpoint);
             }
         }
