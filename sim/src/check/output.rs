@@ -178,10 +178,10 @@ impl Output {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::NotifiedComplete { subtask, checkpoint }
-            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) } => {
-                if self.is_transactional(setup.graph.operator(subtask), setup) {
-                    self.promises.push_back(Promise { made: now, subtask, checkpoint });
-                }
+            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
+                if self.is_transactional(setup.graph.operator(subtask), setup) =>
+            {
+                self.promises.push_back(Promise { made: now, subtask, checkpoint });
             }
             Observation::ExecutionEnded => {
                 self.running = false;
