@@ -215,7 +215,7 @@ impl Checks {
         let weather = &self.weather;
         // Situations and checks that ask what was before look first; then the books are written.
         self.situations.observe(observation, ledger, setup);
-        ledger.observe(now, observation, &setup.graph);
+        ledger.observe(observation, &setup.graph);
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
         self.output.observe(now, observation, weather, setup, report);
