@@ -41,8 +41,8 @@ pub fn orders(job: &JobGraph, behaviours: &[Behaviour]) -> Vec<Order> {
     for &operator in job.topological_order() {
         let output = emitted(inputs[operator.index()], behaviours[operator.index()]);
         for edge in job.edges().iter().filter(|edge| edge.from == operator) {
-            // Two edges never carry records of the same split and path, so the weaker one decides
-            // for neither of the other's records; but there is one answer for the operator.
+            // Two edges never carry records of equal split and path, so inputs do not disturb each
+            // other; an operator has one answer all the same, that of its weakest input.
             let input = &mut inputs[edge.to.index()];
             *input = (*input).min(received(output, edge, job));
         }

@@ -171,3 +171,18 @@ fn stateless_operators_have_none() {
         assert_eq!(operator.fingerprint(), Fingerprint::EMPTY);
     }
 }
+
+#[test]
+fn sinks_that_write_at_once_say_so_for_each_record() {
+    let one = record(0, 3, 7);
+    let rows = [(Kind::Idempotent, Effect::Upsert(one)), (Kind::Append, Effect::Append(one))];
+    for (kind, effect) in rows {
+        let mut out = Emitter::default();
+        let mut sink = build(kind, instance(0, 1));
+        sink.process(0, &one, &mut out);
+        sink.process(0, &one, &mut out);
+        assert_eq!(out.effects(), [effect, effect]);
+        assert_eq!(out.records(), []);
+        assert_eq!(sink.fingerprint().count, 2);
+    }
+}
