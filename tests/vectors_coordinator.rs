@@ -55,7 +55,7 @@ fn a_wrong_expectation_is_a_difference() {
         "expect":[{"counter":2}]}"#;
     let report = run_file(&case.replace('\n', ""), "inline").expect("it is a case");
     assert_eq!((report.cases, report.failed), (1, 1));
-    assert_eq!(report.differences[0].actual["counter"], 1);
+    assert!(report.differences[0].actual.contains("\"counter\":1"), "{report:?}");
 }
 
 #[test]
@@ -94,6 +94,6 @@ fn a_bad_line_is_named_and_nothing_panics() {
         ),
     ] {
         let error = run_file(&format!("{good}\n{bad}\n"), "bad.jsonl").expect_err(name);
-        assert_eq!((error.name.as_str(), error.line), ("bad.jsonl", 2), "{name}: {error}");
+        assert!(error.to_string().starts_with("bad.jsonl:2:"), "{name}: {error}");
     }
 }

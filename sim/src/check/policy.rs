@@ -105,9 +105,15 @@ impl Policy {
                 self.retained.retain(|retained| *retained != checkpoint);
                 self.successions = 0;
             }
-            Observation::ExecutionEnded | Observation::JobEnded { .. } => self.forgive(),
+            Observation::ExecutionEnded => self.forgive(),
+            Observation::JobEnded { .. } => {
+                self.pending.clear();
+                self.forgive();
+            }
             Observation::RestoreChosen { checkpoint } => {
-                // R1 has aborted what was pending, and said so: what is still here must expire.
+                // R1 has aborted what was pending, and said so: what is still here must expire. What
+                // was being finalized lost its coordinator's interest.
+                self.pending.retain(|pending| !pending.finalizing);
                 self.forgive();
                 self.success_last = checkpoint;
             }
@@ -175,7 +181,8 @@ impl Policy {
     ) {
         let min_pause = setup.config.checkpointing.min_pause;
         let Some(completed) = self.completed_at else { return };
-        if now.since(completed) >= min_pause {
+        // Flink's coordinator reads a clock of whole milliseconds.
+        if now.as_millis() - completed.as_millis() >= min_pause.as_millis() {
             return;
         }
         let asked = setup.config.manual.iter().filter(|at| **at <= now).count();

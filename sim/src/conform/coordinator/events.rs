@@ -12,30 +12,24 @@ impl CoordinatorDriver {
     /// Outputs that only say something.
     pub(super) fn tell(&mut self, output: Output<()>) {
         let event = match output {
-            Output::Pending {
-                checkpoint, kind, ..
-            } => json!({ "e": "pending", "cp": checkpoint, "type": kind }),
+            Output::Pending { checkpoint, kind, .. } => {
+                json!({ "e": "pending", "cp": checkpoint, "type": kind })
+            }
             Output::Stored { checkpoint } => json!({ "e": "store", "cp": checkpoint }),
             Output::Completed { checkpoint } => json!({ "e": "completed", "cp": checkpoint }),
             Output::Failed { checkpoint, reason } => {
                 json!({ "e": "failed", "cp": checkpoint, "reason": reason })
             }
             Output::FailedBeforeStart { .. } => json!({ "e": "failed_before_start" }),
-            Output::NotifyComplete {
-                checkpoint,
-                subtasks,
-                subsumed,
-                ..
-            } => json!({
+            Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => json!({
                 "e": "notify_complete",
                 "cp": checkpoint,
                 "tasks": self.executions(&subtasks),
                 "subsumed": subsumed,
             }),
-            Output::RequestCompleted {
-                request,
-                checkpoint,
-            } => json!({ "e": "request_ok", "req": self.request(request), "cp": checkpoint }),
+            Output::RequestCompleted { request, checkpoint } => {
+                json!({ "e": "request_ok", "req": self.request(request), "cp": checkpoint })
+            }
             Output::RequestFailed { request, reason } => json!({
                 "e": "request_failed",
                 "req": self.request(request),
@@ -55,26 +49,17 @@ impl CoordinatorDriver {
             Output::AbortTriggering { coordinator } => {
                 json!({ "e": "coordinator_abort_triggering", "coordinator": self.name(coordinator) })
             }
-            Output::NotifyCoordinatorComplete {
-                checkpoint,
-                coordinator,
-            } => json!({
+            Output::NotifyCoordinatorComplete { checkpoint, coordinator } => json!({
                 "e": "coordinator_complete",
                 "cp": checkpoint,
                 "coordinator": self.name(coordinator),
             }),
-            Output::NotifyCoordinatorAborted {
-                checkpoint,
-                coordinator,
-            } => json!({
+            Output::NotifyCoordinatorAborted { checkpoint, coordinator } => json!({
                 "e": "coordinator_aborted",
                 "cp": checkpoint,
                 "coordinator": self.name(coordinator),
             }),
-            Output::ResetCoordinator {
-                coordinator,
-                checkpoint,
-            } => {
+            Output::ResetCoordinator { coordinator, checkpoint } => {
                 let checkpoint = checkpoint.map(|retained| retained.checkpoint);
                 let state = checkpoint.as_ref().and_then(|c| c.coordinator(coordinator));
                 json!({
@@ -88,9 +73,7 @@ impl CoordinatorDriver {
                 self.finalize_failed = true;
                 return;
             }
-            Output::AcknowledgeRefused {
-                checkpoint, error, ..
-            } => json!({
+            Output::AcknowledgeRefused { checkpoint, error, .. } => json!({
                 "e": "acknowledge_refused",
                 "cp": checkpoint,
                 "error": error.to_string(),

@@ -37,11 +37,7 @@ impl CoordinatorDriver {
         if self.shut_down || self.setup.interval_ms.is_none() {
             return false;
         }
-        let delay = if self.started {
-            self.setup.min_pause()
-        } else {
-            self.setup.initial_delay()
-        };
+        let delay = if self.started { self.setup.min_pause() } else { self.setup.initial_delay() };
         self.started = true;
         self.feed(Input::Start { delay });
         true
@@ -67,12 +63,8 @@ impl CoordinatorDriver {
             *attempt += 1;
         }
         self.set_all(ExecutionState::Created);
-        self.feed(Input::AbortPending {
-            reason: FailureReason::JobFailoverRegion,
-        });
-        self.feed(Input::Restore {
-            scope: RestoreScope::Global,
-        });
+        self.feed(Input::AbortPending { reason: FailureReason::JobFailoverRegion });
+        self.feed(Input::Restore { scope: RestoreScope::Global });
         self.set_all(ExecutionState::Running);
         if restart_scheduler {
             self.start();
@@ -119,32 +111,15 @@ impl CoordinatorDriver {
             }
             Operation::Stop {} => self.feed(Input::Stop),
             Operation::Advance { ms } => self.advance(VirtualDuration::from_millis(ms)),
-            Operation::Trigger {
-                req,
-                kind,
-                periodic,
-            } => {
+            Operation::Trigger { req, kind, periodic } => {
                 let request = RequestId(self.requests.len() as u64);
                 self.requests.push(req);
-                self.feed(Input::Trigger {
-                    request: Some(request),
-                    kind,
-                    periodic,
-                });
+                self.feed(Input::Trigger { request: Some(request), kind, periodic });
             }
-            Operation::Ack {
-                task,
-                cp,
-                state,
-                shared,
-                attempt,
-            } => return Ok(self.acknowledge(&task, cp, state, shared, attempt)),
-            Operation::Decline {
-                task,
-                cp,
-                reason,
-                attempt,
-            } => {
+            Operation::Ack { task, cp, state, shared, attempt } => {
+                return Ok(self.acknowledge(&task, cp, state, shared, attempt));
+            }
+            Operation::Decline { task, cp, reason, attempt } => {
                 let subtask = self.subtask(&task);
                 self.feed(Input::Decline {
                     checkpoint: cp,
@@ -173,18 +148,15 @@ impl CoordinatorDriver {
             }
             Operation::EndJob { status } => {
                 self.shut_down = true;
-                self.feed(Input::Shutdown {
-                    status: Some(status),
-                });
+                self.feed(Input::Shutdown { status: Some(status) });
             }
             Operation::Shutdown {} => {
                 self.shut_down = true;
                 self.feed(Input::Shutdown { status: None });
             }
-            Operation::Backlog { source, on } => self.feed(Input::Backlog {
-                source: OperatorId(source),
-                on,
-            }),
+            Operation::Backlog { source, on } => {
+                self.feed(Input::Backlog { source: OperatorId(source), on })
+            }
             Operation::CoordinatorDone { coordinator, ok } => {
                 let mut names = self.setup.operator_coordinators.iter();
                 let index = names.position(|c| c.name == coordinator);

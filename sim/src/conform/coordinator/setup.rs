@@ -171,11 +171,7 @@ impl Setup {
             operator: OperatorId(operator),
             parallelism: vertex.parallelism,
         };
-        if self
-            .vertices
-            .iter()
-            .any(|vertex| !(1..=32_768).contains(&vertex.parallelism))
-        {
+        if self.vertices.iter().any(|vertex| !(1..=32_768).contains(&vertex.parallelism)) {
             return Err(CaseError::Range("a parallelism lies between 1 and 32768"));
         }
         Ok(Topology {

@@ -140,9 +140,7 @@ impl CoordinatorDriver {
     }
 
     pub(super) fn executions(&self, subtasks: &[SubtaskId]) -> Vec<String> {
-        let current = subtasks
-            .iter()
-            .map(|&s| self.execution(s, self.attempts[s.index()]));
+        let current = subtasks.iter().map(|&s| self.execution(s, self.attempts[s.index()]));
         current.collect()
     }
 
@@ -180,28 +178,14 @@ impl CoordinatorDriver {
         match output {
             Output::Poll => self.due.push_back(Input::Poll),
             Output::DrawId { token } => self.leave(Piece::DrawId(token), answers),
-            Output::MakeLocation {
-                token, checkpoint, ..
-            } => self.leave(Piece::MakeLocation(token, checkpoint), answers),
-            Output::NotifyAborted {
-                checkpoint,
-                subtasks,
-                latest_completed: latest,
-            } => {
-                let piece = Piece::NotifyAborted {
-                    checkpoint,
-                    subtasks,
-                    latest,
-                };
+            Output::MakeLocation { token, checkpoint, .. } => {
+                self.leave(Piece::MakeLocation(token, checkpoint), answers)
+            }
+            Output::NotifyAborted { checkpoint, subtasks, latest_completed: latest } => {
+                let piece = Piece::NotifyAborted { checkpoint, subtasks, latest };
                 self.leave(piece, answers);
             }
-            Output::Discard {
-                token,
-                kind,
-                files,
-                location,
-                ..
-            } => {
+            Output::Discard { token, kind, files, location, .. } => {
                 // The directory of a completed checkpoint goes without saying.
                 let location = location.filter(|_| kind == DiscardKind::Aborted);
                 let deletion = Deletion {
@@ -219,10 +203,9 @@ impl CoordinatorDriver {
                     self.leave(Piece::Delete { token, path }, answers);
                 }
             }
-            Output::SnapshotCoordinator {
-                checkpoint,
-                coordinator,
-            } => self.snapshot_coordinator(checkpoint, coordinator),
+            Output::SnapshotCoordinator { checkpoint, coordinator } => {
+                self.snapshot_coordinator(checkpoint, coordinator)
+            }
             Output::WriteMetadata { token, checkpoint } => {
                 let result = match self.fault(Fault::Finalize, None) {
                     None => Ok(file(&format!("checkpoint {}", checkpoint.id.0))),
@@ -237,15 +220,10 @@ impl CoordinatorDriver {
                 };
                 answers.push_back(Input::PointerWritten { token, outcome });
             }
-            Output::RemovePointer { token, .. } => answers.push_back(Input::PointerRemoved {
-                token,
-                removed: true,
-            }),
-            Output::Trigger {
-                subtask,
-                attempt,
-                barrier,
-            } => {
+            Output::RemovePointer { token, .. } => {
+                answers.push_back(Input::PointerRemoved { token, removed: true })
+            }
+            Output::Trigger { subtask, attempt, barrier } => {
                 if self.fault(Fault::TriggerRpc, Some(subtask)).is_some() {
                     self.due.push_back(Input::TriggerFailed {
                         checkpoint: barrier.checkpoint,
@@ -326,11 +304,8 @@ impl CoordinatorDriver {
         coordinator: OperatorId,
         ok: bool,
     ) {
-        let state = SubtaskState {
-            private: vec![file("coordinator")],
-            shared: Vec::new(),
-            payload: (),
-        };
+        let state =
+            SubtaskState { private: vec![file("coordinator")], shared: Vec::new(), payload: () };
         self.due.push_back(Input::CoordinatorSnapshot {
             checkpoint,
             coordinator,
@@ -366,11 +341,7 @@ impl CoordinatorDriver {
                 };
                 self.due.push_back(Input::LocationMade { token, result });
             }
-            Piece::NotifyAborted {
-                checkpoint,
-                subtasks,
-                latest,
-            } => {
+            Piece::NotifyAborted { checkpoint, subtasks, latest } => {
                 let event = json!({
                     "e": "notify_aborted",
                     "cp": checkpoint,
@@ -397,8 +368,7 @@ impl CoordinatorDriver {
 
     pub(super) fn deleted(&mut self, token: Token, answers: &mut VecDeque<Input<()>>) {
         let deletion = self.deletions.remove(&token);
-        self.discarded
-            .extend(deletion.and_then(|deletion| deletion.location));
+        self.discarded.extend(deletion.and_then(|deletion| deletion.location));
         answers.push_back(Input::Discarded { token });
     }
 }
