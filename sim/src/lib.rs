@@ -3,6 +3,7 @@
 pub mod check;
 pub mod conform;
 pub mod engine;
+pub mod explore;
 pub mod kernel;
 pub mod observe;
 pub mod run;

@@ -17,7 +17,7 @@ use cutline::time::VirtualTime;
 
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
-use super::{Role, Setup, order};
+use super::{Role, Setup, Shown, order};
 use crate::observe::{JobEnd, Observation, Transaction};
 
 pub(super) const NAME: &str = "output";
@@ -433,6 +433,20 @@ impl Output {
                 });
             }
         }
+    }
+
+    /// What each sink shows now: the contents of committed transactions, or the set of written
+    /// identities.
+    pub(super) fn shown(&self, setup: &Setup) -> Vec<Shown> {
+        let shown = |operator: OperatorId| {
+            let sink = &self.sinks[operator.index()];
+            let contents = match self.is_transactional(operator, setup) {
+                true => sink.visible,
+                false => sink.written.distinct,
+            };
+            Shown { operator, contents }
+        };
+        setup.sinks().map(shown).collect()
     }
 
     /// The job has finished, and this is what the reference has given to a sink.
