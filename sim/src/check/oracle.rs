@@ -33,9 +33,15 @@ impl RestoreOracle for NoOracle {
 /// A checkpoint as it is in storage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShadowState {
-    /// The states of an operator's subtasks, as `Operator::snapshot` wrote them. An operator may
-    /// come several times or, if it has no state, not at all.
+    /// The states of an operator's subtasks, as `Operator::snapshot` wrote them: an entry for each
+    /// subtask, in order. An operator without state need not come at all.
     pub parts: Vec<(OperatorId, Vec<Vec<u8>>)>,
+    /// Subtasks (number within the operator) whose input had ended at the cut: their state will not
+    /// change any more.
+    pub ended: Vec<(OperatorId, u32)>,
+    /// Subtasks that had finished before the cut, and left no state in this checkpoint: what they
+    /// had is in an older one.
+    pub finished: Vec<(OperatorId, u32)>,
     /// The in-flight records, in the order in which they are to be processed: those of downstream
     /// operators first, and of each channel the receiver's part before the sender's.
     pub in_flight: Vec<InFlight>,

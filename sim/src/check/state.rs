@@ -34,6 +34,9 @@ pub(super) struct State {
     /// Where the reference stands, by split.
     at: Vec<u64>,
     versions: Vec<Version>,
+    /// States of subtasks whose input had ended, by operator and number: once they have finished,
+    /// checkpoints hold nothing of them.
+    last_states: BTreeMap<(OperatorId, u32), Vec<Vec<u8>>>,
 }
 
 /// The reference at the positions of a durable checkpoint.
@@ -53,7 +56,14 @@ impl fmt::Debug for State {
 impl State {
     pub(super) fn new(setup: &Setup, factory: OperatorFactory) -> Self {
         let at = vec![0; setup.config.roles.iter().map(|role| role.splits() as usize).sum()];
-        Self { judged: 0, factory, reference: None, at, versions: Vec::new() }
+        Self {
+            judged: 0,
+            factory,
+            reference: None,
+            at,
+            versions: Vec::new(),
+            last_states: BTreeMap::new(),
+        }
     }
 
     /// Emitted offsets, and operators compared with the reference.
@@ -144,7 +154,16 @@ impl State {
     ) -> Result<(), cutline::operator::RestoreError> {
         let job = setup.graph.job();
         let mut parts = vec![Vec::new(); job.operators().len()];
-        for (operator, states) in shadow.parts {
+        let mut subtasks = vec![0_u32; job.operators().len()];
+        for (operator, mut states) in shadow.parts {
+            let number = subtasks[operator.index()];
+            subtasks[operator.index()] += 1;
+            let subtask = (operator, number);
+            if shadow.ended.contains(&subtask) {
+                self.last_states.insert(subtask, states.clone());
+            } else if shadow.finished.contains(&subtask) {
+                states = self.last_states.get(&subtask).cloned().unwrap_or_default();
+            }
             parts[operator.index()].extend(states);
         }
         let mut restored = Reference::restored(job, &self.factory, checkpoint, &parts)?;

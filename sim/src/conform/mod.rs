@@ -242,7 +242,7 @@ mod tests {
                 "{\"format\":\"x/1\"}",
                 "f:1: unknown format `x/1`; known: `cutline-barrier-vectors/1`",
             ),
-            ("\n{}", "f:2:1: there is no `format` in the first line"),
+            ("\n{}", "f:2:1: there is neither a `format` nor a `group` in the first line"),
             ("{]", "f:1:2: key must be a string"),
         ] {
             assert_eq!(

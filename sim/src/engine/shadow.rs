@@ -72,6 +72,12 @@ impl<'a> Storage<'a> {
                     states.push(self.bytes(object)?.to_vec());
                 }
                 shadow.parts.push((id, states));
+                if subtask.ended {
+                    shadow.ended.push((id, number as u32));
+                }
+                if subtask.finished {
+                    shadow.finished.push((id, number as u32));
+                }
                 for object in &subtask.channels {
                     let bytes = self.bytes(object)?;
                     let channels = ChannelState::decode(bytes).map_err(|error| {
