@@ -1,3 +1,32 @@
-//! Scenarios.
+//! Scenario files: format, loading, diagnostics, JSON Schema, writing.
+//!
+//! `table` and `fields` say what a file may hold. `syntax` parses JSON with positions, `set`
+//! overrides values, `read` types them by the table, `build*` makes a `Scenario` of them, and all
+//! of these report to `diagnostic`. `schema` and `probe` are made from the same table; `write` is
+//! the way back.
 
+mod build;
+mod build_faults;
+mod build_job;
+mod build_options;
+mod diagnostic;
+mod fields;
+mod load;
 pub mod model;
+mod probe;
+mod read;
+mod schema;
+mod set;
+mod syntax;
+mod table;
+mod values;
+mod write;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
+pub use fields::FORMAT;
+pub use load::{Loaded, SIZE_MAX, load};
+pub use model::Scenario;
+pub use probe::{FieldProbe, base, probes};
+pub use schema::schema;
+pub use set::{Override, OverrideError};
+pub use write::to_json;

@@ -1,7 +1,18 @@
 //! Flink's options, as the protocol uses them. Defaults are Flink 2.3's.
 //!
-//! The grammar of durations and sizes, the keys, their validation and their deprecated spellings
-//! are in the submodules; here are the values after all of that.
+//! `text` reads Flink's grammar of durations and sizes, `options` is the table of keys with their
+//! types, defaults and deprecated spellings, `validate` refuses what Flink refuses and changes what
+//! Flink changes; here are the values after all of that.
+
+mod options;
+pub mod text;
+mod validate;
+
+pub use options::{
+    BadOption, Key, Known, NOT_MODELLED, OPTIONS, OptionKind, OptionSpec, OptionValue,
+    OptionValues, Unmodelled, find,
+};
+pub use validate::{Finding, FlinkConfig, Severity};
 
 use crate::time::VirtualDuration;
 
@@ -87,6 +98,15 @@ pub enum RestartStrategy {
     },
 }
 
+/// `heartbeat.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatOptions {
+    /// `heartbeat.interval`: how often the job manager asks its task managers.
+    pub interval: VirtualDuration,
+    /// `heartbeat.timeout`: silence after which the other side counts as dead.
+    pub timeout: VirtualDuration,
+}
+
 /// `taskmanager.network.*` and `taskmanager.memory.segment-size`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
@@ -144,5 +164,11 @@ impl Default for NetworkOptions {
             max_per_subpartition: 10,
             overdraft_per_gate: 5,
         }
+    }
+}
+
+impl Default for HeartbeatOptions {
+    fn default() -> Self {
+        Self { interval: VirtualDuration::from_secs(10), timeout: VirtualDuration::from_secs(50) }
     }
 }

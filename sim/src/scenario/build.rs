@@ -1,0 +1,147 @@
+//! From typed values to a scenario: names become indexes, and what does not go together is
+//! refused. The job is in `build_job`, the faults are in `build_faults`, Flink's options in
+//! `build_options`.
+//!
+//! A value that was refused before is simply absent here, so that one mistake is not reported
+//! twice; what is made of it then is thrown away with the errors.
+
+use cutline::message::SnapshotKind;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::kernel::distribution::Distribution;
+
+use super::build_faults::faults;
+use super::build_job::job;
+use super::build_options::flink_config;
+use super::diagnostic::{Diagnostic, Sink};
+use super::model::{
+    Cluster, Job, Limits, ManualTrigger, Network, OperatorKind, Scenario, Service, Storage,
+};
+use super::read::Node;
+
+/// Makes the scenario; it means nothing if the sink has errors afterwards.
+pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
+    let empty = Node::default();
+    let section = |name: &str| root.object(name).unwrap_or(&empty);
+    let manual = manual(section("checkpointing"));
+    let (config, initial_delay) = flink_config(root, !manual.is_empty(), sink);
+    let (job, graph_is_known) = job(section("job"), sink);
+    let cluster = cluster(section("cluster"), &job, &config, graph_is_known, sink);
+    let network = section("network");
+    let storage = section("storage");
+    let limits = limits(section("limits"));
+    let mut scenario = Scenario {
+        title: root.text("title").unwrap_or_default(),
+        why: root.text("why").unwrap_or_default(),
+        job,
+        checkpointing: config.checkpointing,
+        restart: config.restart,
+        buffers: config.network,
+        cluster,
+        network: Network {
+            latency: span(network, "latency"),
+            bandwidth: network.integer("bandwidth").unwrap_or(0),
+            control_latency: span(network, "control_latency"),
+        },
+        storage: Storage {
+            latency: span(storage, "latency"),
+            bandwidth: storage.integer("bandwidth").unwrap_or(0),
+            visibility: span(storage, "visibility"),
+        },
+        ha: Service { latency: span(section("ha"), "latency") },
+        external: Service { latency: span(section("external"), "latency") },
+        manual,
+        faults: Vec::new(),
+        limits,
+    };
+    scenario.checkpointing.initial_delay = initial_delay;
+    scenario.faults = faults(root.list("faults"), &scenario, graph_is_known, sink);
+    warn_of_weak_sinks(root, &scenario, sink);
+    scenario
+}
+
+fn span(node: &Node, name: &str) -> Distribution {
+    node.distribution(name).unwrap_or(Distribution::Constant(VirtualDuration::ZERO))
+}
+
+fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
+    let trigger = |node: &Node| ManualTrigger {
+        at: VirtualTime::ZERO + node.duration("at").unwrap_or_default(),
+        kind: match node.word("kind") {
+            Some("full_checkpoint") => SnapshotKind::FullCheckpoint,
+            _ => SnapshotKind::Checkpoint,
+        },
+    };
+    checkpointing.list("manual").iter().map(trigger).collect()
+}
+
+fn limits(node: &Node) -> Limits {
+    Limits {
+        until: VirtualTime::ZERO + node.duration("until").unwrap_or_default(),
+        events: node.integer("events").unwrap_or(0),
+        settle: node.duration("settle").unwrap_or_default(),
+    }
+}
+
+/// A slot holds one subtask of each operator, so the widest operator decides.
+fn cluster(
+    node: &Node,
+    job: &Job,
+    config: &cutline::config::FlinkConfig,
+    graph_is_known: bool,
+    sink: &mut Sink,
+) -> Cluster {
+    let widest = job.operators.iter().max_by_key(|operator| operator.parallelism);
+    let parallelism = widest.map_or(1, |operator| operator.parallelism);
+    let slots = config.slots.max(1);
+    let given = node.u32("task_managers");
+    let task_managers = given.unwrap_or_else(|| parallelism.div_ceil(slots));
+    let total = u64::from(task_managers) * u64::from(slots);
+    if let Some(widest) = widest.filter(|_| graph_is_known && total < u64::from(parallelism)) {
+        let message = format!(
+            "{task_managers} task managers with {slots} slots have {total} slots; `{}` needs {parallelism}",
+            widest.name
+        );
+        sink.push(
+            Diagnostic::error("too-few-slots", node.place("task_managers"), message)
+                .expected(format!("at least {}", parallelism.div_ceil(slots)))
+                .flink("ResourceManager: waits for slots in vain, then fails the job"),
+        );
+    }
+    Cluster {
+        task_managers,
+        slots: config.slots,
+        heartbeat_interval: config.heartbeat.interval,
+        heartbeat_timeout: config.heartbeat.timeout,
+        process_restart: span(node, "process_restart"),
+        deploy: span(node, "deploy"),
+    }
+}
+
+fn warn_of_weak_sinks(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    let empty = Node::default();
+    let operators = root.object("job").unwrap_or(&empty).list("operators");
+    let Some(node) = operators.iter().find(|node| node.variant == "two_phase_commit_sink") else {
+        return;
+    };
+    let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
+    let has_sink =
+        scenario.job.operators.iter().any(|op| op.kind == OperatorKind::TwoPhaseCommitSink);
+    let span = node.place("kind");
+    if has_sink && !scenario.checkpointing.exactly_once {
+        let message = "a two-phase-commit sink in at-least-once mode commits records twice";
+        sink.push(
+            Diagnostic::warning("weak-sink", span, message)
+                .expected("mode exactly_once, or at_least_once_sink")
+                .flink("sink: runs so, and says in its documentation that it should not"),
+        );
+    }
+    if has_sink && !checkpoints {
+        let message = "without checkpoints a two-phase-commit sink never commits";
+        sink.push(
+            Diagnostic::warning("weak-sink", span, message)
+                .expected("an interval, or manual checkpoints")
+                .flink("sink: runs so, and makes nothing visible"),
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! Faults: targets that exist, steps that can be reached.
+
+use cutline::step::Step;
+use cutline::time::VirtualTime;
+
+use super::diagnostic::{Diagnostic, Sink};
+use super::model::{
+    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+};
+use super::read::{Datum, Node};
+
+/// The faults of a scenario that has everything but them. Without a known graph, names are not
+/// looked up: what is missing there was reported there.
+pub(super) fn faults(
+    nodes: &[Node],
+    scenario: &Scenario,
+    graph_is_known: bool,
+    sink: &mut Sink,
+) -> Vec<Fault> {
+    let mut builder = Builder { scenario, graph_is_known, sink };
+    nodes.iter().filter_map(|node| builder.fault(node)).collect()
+}
+
+struct Builder<'a> {
+    scenario: &'a Scenario,
+    graph_is_known: bool,
+    sink: &'a mut Sink,
+}
+
+impl Builder<'_> {
+    fn fault(&mut self, node: &Node) -> Option<Fault> {
+        let at = self.when(node);
+        let what = self.what(node);
+        Some(Fault { at: at?, what: what? })
+    }
+
+    fn when(&mut self, node: &Node) -> Option<When> {
+        match node.datum("at")? {
+            Datum::Duration(span) => {
+                let at = VirtualTime::ZERO + *span;
+                if at > self.scenario.limits.until {
+                    let until = self.scenario.limits.until;
+                    let message = format!("the fault never strikes: the run ends at {until}");
+                    let warning = Diagnostic::warning("never", node.place("at"), message);
+                    self.sink.push(warning.expected("a time before `limits.until`"));
+                }
+                Some(When::Time(at))
+            }
+            Datum::Object(anchor) => self.anchor(anchor).map(When::Step),
+            other => unreachable!("a time or a step, not {other:?}"),
+        }
+    }
+
+    fn anchor(&mut self, node: &Node) -> Option<StepAnchor> {
+        let step: Step = node.word("step")?.parse().expect("the table has the names of the steps");
+        let subtask = match node.subtask("subtask") {
+            Some(_) => Some(self.subtask(node, "subtask")?),
+            None => None,
+        };
+        let checkpoint = node.integer("checkpoint");
+        self.check_step(node, step, checkpoint, subtask);
+        Some(StepAnchor {
+            step,
+            checkpoint,
+            subtask,
+            occurrence: node.u32("occurrence")?,
+            delay: node.duration("delay")?,
+        })
+    }
+
+    /// Refuses conditions that no step of that name can fulfil.
+    fn check_step(
+        &mut self,
+        node: &Node,
+        step: Step,
+        checkpoint: Option<u64>,
+        subtask: Option<(usize, u32)>,
+    ) {
+        if subtask.is_some() && !has_subtask(step) {
+            let message = format!("{step} is a step of the coordinator, not of a subtask");
+            let error = Diagnostic::error("impossible-step", node.place("subtask"), message);
+            self.sink
+                .push(error.expected("no `subtask`, or a step from B1 to B6, A1, N1, R6, S5, S6"));
+        }
+        if checkpoint.is_some() && !has_checkpoint(step) {
+            let message = format!("{step} comes before there is a checkpoint id");
+            let error = Diagnostic::error("impossible-step", node.place("checkpoint"), message);
+            self.sink.push(error.expected("no `checkpoint`"));
+        }
+        let periodic = self.scenario.checkpointing.interval.is_some();
+        let manual = self.scenario.manual.len() as u64;
+        let never = !periodic && (manual == 0 || checkpoint.is_some_and(|id| id > manual));
+        if never && needs_checkpoint(step) {
+            let message = match checkpoint {
+                Some(id) => format!("there is no checkpoint {id}: {manual} are asked for"),
+                None => format!("{step} is never reached: nothing is checkpointed"),
+            };
+            let error = Diagnostic::error("impossible-step", node.place("checkpoint"), message);
+            self.sink.push(error.expected("`checkpointing.interval`, or manual checkpoints"));
+        }
+        self.check_commit_step(node, step, subtask);
+    }
+
+    /// S5 and S6 are steps of two-phase-commit sinks alone.
+    fn check_commit_step(&mut self, node: &Node, step: Step, subtask: Option<(usize, u32)>) {
+        if !matches!(step, Step::S5 | Step::S6) || !self.graph_is_known {
+            return;
+        }
+        let operators = &self.scenario.job.operators;
+        let commits = |index: usize| operators[index].kind == OperatorKind::TwoPhaseCommitSink;
+        let possible = match subtask {
+            Some((operator, _)) => commits(operator),
+            None => (0..operators.len()).any(commits),
+        };
+        if !possible {
+            let message = format!("{step} is a step of a two-phase-commit sink");
+            let error = Diagnostic::error("impossible-step", node.place("step"), message);
+            self.sink.push(error.expected("a two_phase_commit_sink"));
+        }
+    }
+
+    fn what(&mut self, node: &Node) -> Option<FaultKind> {
+        let span = |name| node.duration(name);
+        let operation = || node.word("operation").map(operation);
+        Some(match node.variant {
+            "crash_task" => {
+                let (operator, index) = self.subtask(node, "target")?;
+                FaultKind::CrashTask(operator, index)
+            }
+            "crash_task_manager" => FaultKind::CrashTaskManager(self.task_manager(node)?),
+            "crash_job_manager" => FaultKind::CrashJobManager,
+            "pause_task" => {
+                let (operator, index) = self.subtask(node, "target")?;
+                FaultKind::PauseTask(operator, index, span("for")?)
+            }
+            "pause_task_manager" => {
+                FaultKind::PauseTaskManager(self.task_manager(node)?, span("for")?)
+            }
+            "pause_job_manager" => FaultKind::PauseJobManager(span("for")?),
+            "slow_link" => {
+                let (from, to) = self.link(node)?;
+                FaultKind::SlowLink(from, to, node.u32("factor")?, span("for")?)
+            }
+            "cut_link" => {
+                let (from, to) = self.link(node)?;
+                FaultKind::CutLink(from, to, span("for")?)
+            }
+            "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
+            "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
+            // A kind that was refused.
+            _ => return None,
+        })
+    }
+
+    fn subtask(&mut self, node: &Node, field: &str) -> Option<(usize, u32)> {
+        let (name, index) = node.subtask(field)?;
+        if !self.graph_is_known {
+            return None;
+        }
+        let operators = &self.scenario.job.operators;
+        let span = node.place(field);
+        let Some(operator) = operators.iter().position(|operator| operator.name == name) else {
+            let names: Vec<&str> = operators.iter().map(|op| op.name.as_str()).collect();
+            self.sink.push(
+                Diagnostic::error(
+                    "unknown-operator",
+                    span,
+                    format!("no operator is called `{name}`"),
+                )
+                .expected("a subtask of an operator of this job")
+                .nearest(name, names),
+            );
+            return None;
+        };
+        let parallelism = operators[operator].parallelism;
+        if index >= parallelism {
+            let message = format!("`{name}` has {parallelism} subtasks, counted from 0");
+            self.sink.push(
+                Diagnostic::error("unknown-subtask", span, message)
+                    .expected(format!("{name}[0] to {name}[{}]", parallelism - 1)),
+            );
+            return None;
+        }
+        Some((operator, index))
+    }
+
+    fn task_manager(&mut self, node: &Node) -> Option<u32> {
+        let index = node.u32("target")?;
+        self.check_task_manager(node, "target", index).then_some(index)
+    }
+
+    fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
+        let ends = (node.endpoint("from")?, node.endpoint("to")?);
+        for (field, end) in [("from", ends.0), ("to", ends.1)] {
+            match end {
+                Endpoint::TaskManager(index) if !self.check_task_manager(node, field, index) => {
+                    return None;
+                }
+                Endpoint::TaskManager(_) | Endpoint::JobManager => {}
+            }
+        }
+        if ends.0 == ends.1 {
+            let message = "a process has no link to itself";
+            let error = Diagnostic::error("bad-link", node.place("to"), message);
+            self.sink.push(error.expected("another process").also(node.place("from"), "the same"));
+            return None;
+        }
+        Some(ends)
+    }
+
+    fn check_task_manager(&mut self, node: &Node, field: &str, index: u32) -> bool {
+        let count = self.scenario.cluster.task_managers;
+        let known = index < count || !self.graph_is_known;
+        if !known {
+            let message = format!("there are {count} task managers, counted from 0");
+            let error = Diagnostic::error("unknown-task-manager", node.place(field), message);
+            self.sink.push(error.expected(format!("0 to {}", count - 1)));
+        }
+        known
+    }
+}
+
+fn operation(word: &'static str) -> StorageOperation {
+    match word {
+        "write_state" => StorageOperation::WriteState,
+        "write_metadata" => StorageOperation::WriteMetadata,
+        "read" => StorageOperation::Read,
+        "delete" => StorageOperation::Delete,
+        "write_pointer" => StorageOperation::WritePointer,
+        _ => StorageOperation::Any,
+    }
+}
+
+fn has_subtask(step: Step) -> bool {
+    use Step::{A1, B1, B2, B3, B4, B5, B6, N1, R6, S5, S6};
+    matches!(step, B1 | B2 | B3 | B4 | B5 | B6 | A1 | N1 | R6 | S5 | S6)
+}
+
+fn has_checkpoint(step: Step) -> bool {
+    !matches!(step, Step::T1 | Step::R1)
+}
+
+/// Whether a step belongs to a checkpoint of this run; a recovery may have none to go back to.
+fn needs_checkpoint(step: Step) -> bool {
+    use Step::{R1, R2, R3, R4, R5, R6};
+    !matches!(step, R1 | R2 | R3 | R4 | R5 | R6)
+}

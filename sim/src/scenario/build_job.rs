@@ -1,0 +1,408 @@
+//! Operators and edges: names, shapes and partitioners that can run.
+
+use std::collections::BTreeMap;
+
+use cutline::job::Partitioner;
+use cutline::time::VirtualDuration;
+
+use crate::kernel::distribution::Distribution;
+
+use super::diagnostic::{Diagnostic, Sink};
+use super::model::{Edge, Job, Operator, OperatorKind, Source};
+use super::read::Node;
+
+/// More channels than these do not fit into memory with their buffers.
+const CHANNELS_MAX: u64 = 1 << 21;
+const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
+
+/// The job, and whether its shape can be relied on by later checks: false if an operator or an
+/// edge was refused.
+pub(super) fn job(node: &Node, sink: &mut Sink) -> (Job, bool) {
+    let nodes = node.list("operators");
+    let operators: Vec<Operator> = nodes.iter().map(|node| operator(node, sink)).collect();
+    let names_are_unique = refuse_twins(nodes, sink);
+    let mut builder = Builder { nodes, operators: &operators, sink, refused: !names_are_unique };
+    let edges = builder.edges(node.list("edges"));
+    let shape_is_known = !builder.refused
+        && nodes.iter().all(|node| node.text("name").is_some() && !node.variant.is_empty())
+        && nodes.iter().all(|node| node.u32("parallelism").is_some());
+    if shape_is_known {
+        builder.check_shape(node, &edges, node.list("edges"));
+    }
+    let known = shape_is_known && !builder.refused;
+    (Job { operators, edges }, known)
+}
+
+fn operator(node: &Node, sink: &mut Sink) -> Operator {
+    let parallelism = node.u32("parallelism");
+    let max_parallelism = node.u32("max_parallelism");
+    if let (Some(parallelism), Some(max)) = (parallelism, max_parallelism)
+        && parallelism > max
+    {
+        let message = format!("parallelism {parallelism} is above the max parallelism {max}");
+        sink.push(
+            Diagnostic::error("bad-parallelism", node.place("parallelism"), message)
+                .expected(format!("at most {max}"))
+                .also(node.place("max_parallelism"), "the number of key groups")
+                .flink("KeyGroupRangeAssignment: refuses the job; a subtask needs a key group"),
+        );
+    }
+    let parallelism = parallelism.unwrap_or(1);
+    let nothing = Distribution::Constant(VirtualDuration::ZERO);
+    Operator {
+        name: node.text("name").unwrap_or_default(),
+        kind: kind(node, parallelism, sink),
+        parallelism,
+        max_parallelism: max_parallelism.unwrap_or_else(|| default_max_parallelism(parallelism)),
+        cost: node.distribution("cost").unwrap_or(nothing),
+        sync_cost: node.distribution("sync_cost").unwrap_or(nothing),
+        state_per_key: node.integer("state_per_key").unwrap_or(0),
+    }
+}
+
+/// Flink: `KeyGroupRangeAssignment#computeDefaultMaxParallelism`.
+fn default_max_parallelism(parallelism: u32) -> u32 {
+    const LEAST: u32 = 128;
+    const MOST: u32 = 1 << 15;
+    (parallelism + parallelism / 2).next_power_of_two().clamp(LEAST, MOST)
+}
+
+fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
+    match node.variant {
+        "source" => OperatorKind::Source(source(node, parallelism, sink)),
+        "filter" => OperatorKind::Filter { keep_permille: node.permille("keep").unwrap_or(0) },
+        "flat_map" => OperatorKind::FlatMap { fanout: node.u32("fanout").unwrap_or(1) },
+        "keyed_aggregate" => OperatorKind::KeyedAggregate,
+        "join" => OperatorKind::Join,
+        "idempotent_sink" => OperatorKind::IdempotentSink,
+        "two_phase_commit_sink" => OperatorKind::TwoPhaseCommitSink,
+        "at_least_once_sink" => OperatorKind::AtLeastOnceSink,
+        // Also what stands for a kind that was refused; the graph is not looked at then.
+        _ => OperatorKind::Map { rekey: node.u32("rekey") },
+    }
+}
+
+fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
+    if let (Some(rate), Some(every)) = (node.given("rate"), node.given("every")) {
+        sink.push(
+            Diagnostic::error("contradiction", rate, "`rate` and `every` say the same thing twice")
+                .expected("one of them")
+                .also(every, "the other one"),
+        );
+    }
+    let every = node.duration("every").or_else(|| node.duration("rate"));
+    Source {
+        splits: node.u32("splits").unwrap_or(parallelism),
+        records: node.integer("records"),
+        every: every.unwrap_or(DEFAULT_EVERY),
+        keys: node.u32("keys").unwrap_or(1),
+        record_bytes: node.u32("record_size").unwrap_or(1),
+        weight: node.u32("weight").unwrap_or(1),
+    }
+}
+
+fn refuse_twins(nodes: &[Node], sink: &mut Sink) -> bool {
+    let mut seen = BTreeMap::new();
+    let mut unique = true;
+    for node in nodes {
+        let Some(name) = node.text("name") else { continue };
+        let span = node.place("name");
+        if let Some(first) = seen.insert(name.clone(), span) {
+            unique = false;
+            sink.push(
+                Diagnostic::error(
+                    "repeated-name",
+                    span,
+                    format!("two operators are called `{name}`"),
+                )
+                .expected("a name of its own")
+                .also(first, "the first one"),
+            );
+        }
+    }
+    unique
+}
+
+fn is_sink(kind: &OperatorKind) -> bool {
+    match kind {
+        OperatorKind::IdempotentSink
+        | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::AtLeastOnceSink => true,
+        OperatorKind::Source(_)
+        | OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join => false,
+    }
+}
+
+fn is_keyed(kind: &OperatorKind) -> bool {
+    matches!(kind, OperatorKind::KeyedAggregate | OperatorKind::Join)
+}
+
+struct Builder<'a> {
+    nodes: &'a [Node],
+    operators: &'a [Operator],
+    sink: &'a mut Sink,
+    refused: bool,
+}
+
+impl Builder<'_> {
+    fn refuse(&mut self, diagnostic: Diagnostic) {
+        self.refused = true;
+        self.sink.push(diagnostic);
+    }
+
+    fn edges(&mut self, nodes: &[Node]) -> Vec<Edge> {
+        let mut edges: Vec<Edge> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let (from, to) = (self.operator_of(node, "from"), self.operator_of(node, "to"));
+            let (Some(from), Some(to)) = (from, to) else {
+                self.refused = true;
+                continue;
+            };
+            let input = self.input(node, to, &edges);
+            let partitioner = self.partitioner(node, from, to);
+            edges.push(Edge { from, to, input, partitioner });
+        }
+        edges
+    }
+
+    fn operator_of(&mut self, node: &Node, end: &str) -> Option<usize> {
+        let name = node.text(end)?;
+        let index = self.operators.iter().position(|operator| operator.name == name);
+        if index.is_none() {
+            let names: Vec<&str> = self.operators.iter().map(|op| op.name.as_str()).collect();
+            let error = Diagnostic::error(
+                "unknown-operator",
+                node.place(end),
+                format!("no operator is called `{name}`"),
+            )
+            .expected("the name of an operator of this job")
+            .nearest(&name, names);
+            self.refuse(error);
+        }
+        index
+    }
+
+    /// Only a join tells its inputs apart; they are numbered in the order of the edges.
+    fn input(&mut self, node: &Node, to: usize, before: &[Edge]) -> u32 {
+        let given = node.u32("input");
+        if self.operators[to].kind == OperatorKind::Join {
+            let taken = |input| before.iter().any(|edge| edge.to == to && edge.input == input);
+            return given.unwrap_or_else(|| (0..).find(|input| !taken(*input)).unwrap_or(0));
+        }
+        if given.is_some() && !self.nodes[to].variant.is_empty() {
+            let message = format!("`{}` is no join, its inputs are one", self.operators[to].name);
+            let error = Diagnostic::error("bad-input", node.place("input"), message);
+            self.refuse(error.expected("no `input`"));
+        }
+        0
+    }
+
+    fn partitioner(&mut self, node: &Node, from: usize, to: usize) -> Partitioner {
+        let (sender, receiver) = (&self.operators[from], &self.operators[to]);
+        let keyed = is_keyed(&receiver.kind);
+        let even = sender.parallelism == receiver.parallelism;
+        let partitioner = match node.word("partitioner") {
+            Some("forward") => Partitioner::Forward,
+            Some("hash") => Partitioner::Hash,
+            Some("rebalance") => Partitioner::Rebalance,
+            Some("rescale") => Partitioner::Rescale,
+            Some("broadcast") => Partitioner::Broadcast,
+            _ if keyed => Partitioner::Hash,
+            _ if even => Partitioner::Forward,
+            _ => Partitioner::Rebalance,
+        };
+        let span = node.place("partitioner");
+        if keyed && partitioner != Partitioner::Hash {
+            let message = format!("`{}` keeps state by key and needs a hash edge", receiver.name);
+            let error = Diagnostic::error("not-keyed", span, message).expected("hash").flink(
+                "KeyedStream: cannot be written otherwise; a key would meet another subtask's state",
+            );
+            self.refuse(error);
+        } else if partitioner == Partitioner::Forward && !even {
+            let message = format!(
+                "forward needs equal parallelism; `{}` has {}, `{}` has {}",
+                sender.name, sender.parallelism, receiver.name, receiver.parallelism
+            );
+            let error = Diagnostic::error("uneven-forward", span, message)
+                .expected("rebalance or rescale, or equal parallelism")
+                .also(self.nodes[from].place("parallelism"), "the sender's parallelism")
+                .also(self.nodes[to].place("parallelism"), "the receiver's parallelism")
+                .flink("StreamGraph: refuses the edge");
+            self.refuse(error);
+        }
+        partitioner
+    }
+
+    fn check_shape(&mut self, job: &Node, edges: &[Edge], edge_nodes: &[Node]) {
+        self.check_ends(job);
+        for index in 0..self.operators.len() {
+            self.check_operator(index, edges, edge_nodes);
+        }
+        self.check_cycles(edges, edge_nodes);
+        let channels = edges.iter().fold(0_u64, |sum, edge| {
+            let senders = u64::from(self.operators[edge.from].parallelism);
+            let receivers = u64::from(self.operators[edge.to].parallelism);
+            let channels = match edge.partitioner {
+                Partitioner::Forward => senders,
+                Partitioner::Rescale => senders.max(receivers),
+                Partitioner::Hash | Partitioner::Rebalance | Partitioner::Broadcast => {
+                    senders * receivers
+                }
+            };
+            sum + channels
+        });
+        if channels > CHANNELS_MAX {
+            let message = format!("the job has {channels} channels");
+            let error = Diagnostic::error("too-large", job.place("edges"), message);
+            self.refuse(error.expected(format!("at most {CHANNELS_MAX}")));
+        }
+    }
+
+    fn check_ends(&mut self, job: &Node) {
+        let source = |op: &Operator| matches!(op.kind, OperatorKind::Source(_));
+        let has_source = self.operators.iter().any(source);
+        let has_sink = self.operators.iter().any(|operator| is_sink(&operator.kind));
+        for (has, what) in [(has_source, "source"), (has_sink, "sink")] {
+            if !has {
+                let error = Diagnostic::error(
+                    "no-end",
+                    job.place("operators"),
+                    format!("the job has no {what}"),
+                );
+                self.refuse(error.expected(format!("at least one {what}")));
+            }
+        }
+    }
+
+    fn check_operator(&mut self, index: usize, edges: &[Edge], edge_nodes: &[Node]) {
+        let operator = &self.operators[index];
+        let (name, place) = (operator.name.as_str(), self.nodes[index].place("name"));
+        let input = edges.iter().position(|edge| edge.to == index);
+        let output = edges.iter().position(|edge| edge.from == index);
+        let is_source = matches!(operator.kind, OperatorKind::Source(_));
+        let error = match (is_source, is_sink(&operator.kind), input, output) {
+            (true, _, Some(edge), _) => Diagnostic::error(
+                "bad-end",
+                edge_nodes[edge].place("to"),
+                format!("source `{name}` has an input"),
+            )
+            .expected("an operator that is no source"),
+            (_, true, _, Some(edge)) => Diagnostic::error(
+                "bad-end",
+                edge_nodes[edge].place("from"),
+                format!("sink `{name}` has an output"),
+            )
+            .expected("an operator that is no sink"),
+            (false, _, None, _) => {
+                Diagnostic::error("unreachable", place, format!("no record reaches `{name}`"))
+                    .expected("an edge to it")
+            }
+            (_, false, _, None) => {
+                Diagnostic::error("dead-end", place, format!("the records of `{name}` go nowhere"))
+                    .expected("an edge from it, or a sink")
+            }
+            _ => return self.check_join(index, edges),
+        };
+        self.refuse(error);
+    }
+
+    fn check_join(&mut self, index: usize, edges: &[Edge]) {
+        if self.operators[index].kind != OperatorKind::Join {
+            return;
+        }
+        let inputs = edges.iter().filter(|edge| edge.to == index).map(|edge| edge.input);
+        let mut inputs: Vec<u32> = inputs.collect();
+        inputs.sort_unstable();
+        if inputs != [0, 1] {
+            let name = &self.operators[index].name;
+            let found: Vec<String> = inputs.iter().map(u32::to_string).collect();
+            let message = format!("join `{name}` has inputs {}", found.join(", "));
+            let error = Diagnostic::error("bad-input", self.nodes[index].place("name"), message);
+            self.refuse(error.expected("exactly one edge to input 0 and one to input 1"));
+        }
+    }
+
+    /// Follows the edges from every operator; an edge back to where one came from closes a cycle.
+    fn check_cycles(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
+        let Some(cycle) = find_cycle(self.operators.len(), edges) else { return };
+        let names: Vec<&str> = cycle
+            .iter()
+            .chain(cycle.first())
+            .map(|edge| self.operators[edges[*edge].from].name.as_str())
+            .collect();
+        let last = *cycle.last().expect("a cycle has an edge");
+        let message = format!("the edges form a cycle: {}", names.join(" -> "));
+        let error = Diagnostic::error("cycle", edge_nodes[last].place("to"), message)
+            .expected("no way back; this version has no feedback edge")
+            .flink("iterations: need a feedback edge, and checkpoints lose its records");
+        self.refuse(error);
+    }
+}
+
+/// The edges of a cycle, in their order, if there is one.
+fn find_cycle(operators: usize, edges: &[Edge]) -> Option<Vec<usize>> {
+    let mut missing = vec![0_usize; operators];
+    for edge in edges {
+        missing[edge.to] += 1;
+    }
+    let mut free: Vec<usize> = (0..operators).filter(|index| missing[*index] == 0).collect();
+    while let Some(index) = free.pop() {
+        for edge in edges.iter().filter(|edge| edge.from == index) {
+            missing[edge.to] -= 1;
+            if missing[edge.to] == 0 {
+                free.push(edge.to);
+            }
+        }
+    }
+    // Every operator that is left has an edge from one that is left, so a walk backwards ends
+    // where it has been before.
+    let mut at = missing.iter().position(|count| *count > 0)?;
+    let mut walked: Vec<usize> = Vec::new();
+    loop {
+        let back = edges.iter().position(|edge| edge.to == at && missing[edge.from] > 0)?;
+        if let Some(start) = walked.iter().position(|edge| edges[*edge].to == at) {
+            let mut cycle = walked.split_off(start);
+            cycle.reverse();
+            return Some(cycle);
+        }
+        walked.push(back);
+        at = edges[back].from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_groups_by_default_are_flinks() {
+        for (parallelism, expected) in
+            [(1, 128), (85, 128), (86, 256), (171, 256), (1_000, 2_048), (32_768, 32_768)]
+        {
+            assert_eq!(default_max_parallelism(parallelism), expected, "{parallelism}");
+        }
+    }
+
+    #[test]
+    fn cycles_are_found() {
+        let edge = |&(from, to)| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
+        let cases: [(&str, &[(usize, usize)], Option<Vec<usize>>); 4] = [
+            ("line", &[(0, 1), (1, 2)], None),
+            ("diamond", &[(0, 1), (0, 2), (1, 3), (2, 3)], None),
+            ("loop", &[(0, 1), (1, 1)], Some(vec![1])),
+            ("back", &[(0, 1), (1, 2), (2, 3), (2, 1)], Some(vec![1, 3])),
+        ];
+        for (name, edges, expected) in cases {
+            let edges: Vec<Edge> = edges.iter().map(edge).collect();
+            let found = find_cycle(4, &edges).map(|mut cycle| {
+                cycle.sort_unstable();
+                cycle
+            });
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Flink's options from both of their places: short names in the sections, long ones in `flink`.
+//! The same option in both places must have one value.
+
+use cutline::config::{
+    BadOption, Finding, FlinkConfig, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValues,
+    Severity, find,
+};
+use cutline::time::VirtualDuration;
+
+use super::diagnostic::{Diagnostic, Sink, Span, nearest};
+use super::read::{Datum, Node};
+use super::syntax::Member;
+
+/// Flink's options, validated, and the initial delay, which is no option of Flink's.
+pub(super) fn flink_config(
+    root: &Node,
+    manual: bool,
+    sink: &mut Sink,
+) -> (FlinkConfig, Option<VirtualDuration>) {
+    let mut given = Given { values: OptionValues::default(), at: Vec::new(), sink };
+    for section in ["checkpointing", "restart", "buffers", "cluster"] {
+        if let Some(node) = root.object(section) {
+            given.section(section, node);
+        }
+    }
+    if let Some(Datum::Flink(members)) = root.datum("flink") {
+        for member in members {
+            given.flink_key(member);
+        }
+    }
+    let (config, findings) = FlinkConfig::resolve(&given.values, manual);
+    for finding in findings {
+        given.report(&finding, root);
+    }
+    let initial_delay =
+        root.object("checkpointing").and_then(|node| node.duration("initial_delay"));
+    if let (Some(_), None, Some(node)) =
+        (initial_delay, config.checkpointing.interval, root.object("checkpointing"))
+    {
+        let message = "`initial_delay` has no effect without an interval";
+        sink.push(
+            Diagnostic::error("contradiction", node.place("initial_delay"), message)
+                .expected("an `interval` beside it"),
+        );
+    }
+    (config, initial_delay)
+}
+
+/// What was set so far, and where.
+struct Given<'s> {
+    values: OptionValues,
+    at: Vec<(Key, Span, String)>,
+    sink: &'s mut Sink,
+}
+
+impl Given<'_> {
+    fn section(&mut self, section: &str, node: &Node) {
+        if section == "restart" && !node.variant.is_empty() {
+            let value = cutline::config::OptionValue::Choice(node.variant);
+            self.set(Key::Strategy, value, node.place("type"), "restart.type".to_owned());
+        }
+        for (name, datum) in node.data() {
+            if let Datum::Option(key, value) = datum {
+                self.set(*key, *value, node.place(name), format!("{section}.{name}"));
+            }
+        }
+    }
+
+    fn set(&mut self, key: Key, value: cutline::config::OptionValue, span: Span, name: String) {
+        if let Some(before) = self.values.get(key)
+            && before != value
+        {
+            let first = self.place(key).map(|(span, name)| (span, name.to_owned()));
+            let (first_span, first_name) = first.expect("what is set was given somewhere");
+            let message = format!("`{name}` is {value}, but `{first_name}` is {before}");
+            self.sink.push(
+                Diagnostic::error("contradiction", span, message)
+                    .expected("one value for one option")
+                    .also(first_span, "the other value"),
+            );
+            return;
+        }
+        self.values.set(key, value);
+        self.at.push((key, span, name));
+    }
+
+    fn place(&self, key: Key) -> Option<(Span, &str)> {
+        let place = self.at.iter().find(|(of, _, _)| *of == key);
+        place.map(|(_, span, name)| (*span, name.as_str()))
+    }
+
+    fn flink_key(&mut self, member: &Member) {
+        let key = member.key.as_str();
+        match find(key) {
+            Some(Known::Option(spec)) => self.flink_value(spec, member),
+            Some(Known::Deprecated(spec)) => {
+                let message = format!("`{key}` is a deprecated spelling");
+                self.sink.push(
+                    Diagnostic::warning("deprecated-key", member.key_span, message)
+                        .expected(spec.key)
+                        .flink("ConfigOption: reads it and logs a warning"),
+                );
+                self.flink_value(spec, member);
+            }
+            Some(Known::NotModelled(entry)) if near_miss(key) != Some(entry.key) => {
+                match near_miss(key).filter(|_| entry.key != key) {
+                    Some(meant) => self.unknown(member, Some(meant)),
+                    None => {
+                        let message = format!("`{key}` is not modelled: {}", entry.reason);
+                        self.sink.push(
+                            Diagnostic::warning("not-modelled", member.key_span, message)
+                                .expected("no effect in a simulation"),
+                        );
+                    }
+                }
+            }
+            Some(Known::NotModelled(_)) | None => {
+                let candidates = OPTIONS
+                    .iter()
+                    .flat_map(|spec| [spec.key].into_iter().chain(spec.deprecated.iter().copied()));
+                self.unknown(member, nearest(key, candidates));
+            }
+        }
+    }
+
+    fn unknown(&mut self, member: &Member, meant: Option<&str>) {
+        let message = format!("Flink has no option `{}`", member.key);
+        let error = Diagnostic::error("unknown-key", member.key_span, message)
+            .expected("a key of Flink's")
+            .flink("Configuration: ignores it without a word");
+        self.sink.push(match (meant, short_name(&member.key)) {
+            (Some(meant), _) => error.help(format!("did you mean `{meant}`?")),
+            (None, Some(spec)) => error.help(format!("the long name is `{}`", spec.key)),
+            (None, None) => error,
+        });
+    }
+
+    fn flink_value(&mut self, spec: &'static OptionSpec, member: &Member) {
+        let Some(text) = member.value.scalar() else {
+            let found = member.value.describe();
+            let message = format!("expected a string, a number or a boolean, found {found}");
+            self.sink.push(
+                Diagnostic::error("wrong-type", member.key_span, message)
+                    .expected("a flat key with one value"),
+            );
+            return;
+        };
+        let value = match spec.parse(&text) {
+            Ok(value) => value,
+            Err(error) => {
+                let span = member.value.span;
+                let key = &member.key;
+                let code = match (&error, spec.kind) {
+                    (BadOption::UnknownWord { .. }, _) => "unknown-word",
+                    (_, OptionKind::Duration) => "bad-duration",
+                    (_, OptionKind::Size) => "bad-size",
+                    _ => "bad-value",
+                };
+                let mut report = Diagnostic::error(code, span, format!("`{key}`: {error}"))
+                    .expected(format!("a value such as {}", spec.examples[0]))
+                    .flink("Configuration: refuses the value when the option is read");
+                if let BadOption::UnknownWord { found, choices, .. } = &error {
+                    report = report.nearest(found, choices.iter().copied());
+                }
+                self.sink.push(report);
+                return;
+            }
+        };
+        self.set(spec.id, value, member.value.span, member.key.clone());
+    }
+
+    /// Puts a finding of the core where the option was given.
+    fn report(&mut self, finding: &Finding, root: &Node) {
+        let spec = finding.option.spec();
+        let (span, name) = match self.place(finding.option) {
+            Some((span, name)) => (span, name.to_owned()),
+            None => {
+                let other = finding.with.and_then(|with| self.place(with));
+                let span = other.map_or_else(|| root.span(), |(span, _)| span);
+                (span, format!("{}.{}", spec.path.0, spec.path.1))
+            }
+        };
+        let message = format!("`{name}` {}", finding.message);
+        let mut report = match (finding.severity, finding.with) {
+            (Severity::Error, Some(_)) => Diagnostic::error("contradiction", span, message),
+            (Severity::Error, None) => Diagnostic::error("refused-by-flink", span, message),
+            (Severity::Warning, _) => Diagnostic::warning("changed-by-flink", span, message),
+        };
+        report = report.flink(finding.flink);
+        if let Some((other, name)) = finding.with.and_then(|with| self.place(with))
+            && other != span
+        {
+            report = report.also(other, format!("see `{name}`"));
+        }
+        self.sink.push(report);
+    }
+}
+
+/// A modelled key so close to this one that this one is a slip.
+fn near_miss(key: &str) -> Option<&'static str> {
+    const SLIP_MAX: usize = 2;
+    OPTIONS
+        .iter()
+        .map(|spec| spec.key)
+        .find(|modelled| strsim::damerau_levenshtein(key, modelled) <= SLIP_MAX)
+}
+
+/// An option by its short name, which somebody may use in the wrong section.
+fn short_name(key: &str) -> Option<&'static OptionSpec> {
+    let name = key.rsplit('.').next().unwrap_or(key).replace('-', "_");
+    OPTIONS.iter().find(|spec| spec.path.1 == name)
+}

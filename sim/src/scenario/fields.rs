@@ -1,0 +1,622 @@
+//! What the table holds: section by section, in the order of a file.
+
+use cutline::config::OPTIONS;
+use cutline::step::Step;
+use cutline::time::VirtualDuration;
+
+use super::table::{Field, Kind, Object, Variant, Variants};
+
+/// The format that this version reads and writes.
+pub const FORMAT: &str = "cutline-scenario/1";
+
+/// More subtasks than these have no single machine; a 200 × 200 all-to-all has 400.
+const PARALLELISM_MAX: u64 = 32_768;
+const OPERATORS_MAX: usize = 500;
+const EDGES_MAX: usize = 2_000;
+const LISTED_MAX: usize = 2_000;
+const U32: u64 = u32::MAX as u64;
+const NANOSECOND: VirtualDuration = VirtualDuration::from_nanos(1);
+const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
+const SOME_SPAN: Kind = Kind::Duration { min: NANOSECOND };
+
+pub(super) fn root() -> Object {
+    let section = |name, object: Object| {
+        let doc = object.doc;
+        Field::part(name, Kind::Object(object), doc)
+    };
+    Object {
+        name: "a scenario",
+        doc: "One simulated experiment, without its seed.",
+        variants: None,
+        fields: vec![
+            Field::part("$schema", Kind::Text, "Where an editor finds the JSON Schema; not read."),
+            Field::part("format", Kind::Format, "The format and its version.").required(),
+            Field::new("title", Kind::Text, "One line for lists and reports.", ["\"a\"", "\"b\""])
+                .required(),
+            Field::new(
+                "why",
+                Kind::Text,
+                "What the scenario teaches, or what its seed once broke.",
+                ["\"a\"", "\"b\""],
+            )
+            .required(),
+            section("job", job()).required(),
+            section("checkpointing", checkpointing()),
+            section("restart", restart()),
+            section("buffers", buffers()),
+            section("cluster", cluster()),
+            section("network", network()),
+            section("storage", storage()),
+            section("ha", service("a service", "The store of the id counter and the pointers.")),
+            section(
+                "external",
+                service("a service", "The transaction system of the two-phase-commit sinks."),
+            ),
+            Field::part(
+                "flink",
+                Kind::Flink,
+                "Flink's own keys: the options of `checkpointing`, `restart`, `buffers` and \
+                 `cluster` under their long names.",
+            ),
+            Field::part("faults", Kind::List(fault(), LISTED_MAX), "Scripted faults."),
+            section("limits", limits()),
+        ],
+    }
+}
+
+fn options(section: &str, strategy: Option<&str>) -> impl Iterator<Item = Field> {
+    let of = move |spec: &&cutline::config::OptionSpec| {
+        spec.path.0 == section && spec.strategy == strategy && spec.path != ("restart", "type")
+    };
+    OPTIONS.iter().filter(of).map(|spec| Field::part(spec.path.1, Kind::Option(spec), spec.doc))
+}
+
+fn job() -> Object {
+    Object {
+        name: "a job",
+        doc: "Operators and edges.",
+        variants: None,
+        fields: vec![
+            Field::part("operators", Kind::List(operator(), OPERATORS_MAX), "The operators.")
+                .required(),
+            Field::part("edges", Kind::List(edge(), EDGES_MAX), "The edges between them.")
+                .required(),
+        ],
+    }
+}
+
+fn operator() -> Object {
+    let kind = |name, doc, fields| Variant { name, doc, fields };
+    Object {
+        name: "an operator",
+        doc: "A vertex of the job graph; its subtasks are `name[index]`.",
+        fields: vec![
+            Field::part("name", Kind::Name, "Unique name.").required(),
+            Field::new(
+                "parallelism",
+                Kind::Integer { min: 1, max: PARALLELISM_MAX },
+                "Number of subtasks.",
+                ["3", "4"],
+            )
+            .default("1")
+            .flink("StreamTransformation: refuses a parallelism below 1"),
+            Field::new(
+                "max_parallelism",
+                Kind::Integer { min: 1, max: PARALLELISM_MAX },
+                "Number of key groups; default: one and a half times the parallelism, rounded up \
+                 to a power of two, at least 128.",
+                ["16", "32"],
+            )
+            .flink("KeyGroupRangeAssignment: refuses more than 32768 key groups"),
+            Field::new(
+                "cost",
+                Kind::Distribution,
+                "Processing time of one real record.",
+                ["\"20 µs\"", r#"{"uniform": ["10 µs", "50 µs"]}"#],
+            )
+            .default("\"10 µs\""),
+            Field::new(
+                "sync_cost",
+                Kind::Distribution,
+                "Time of the synchronous part of a snapshot.",
+                ["\"3 ms\"", r#"{"exponential": {"min": "1 ms", "mean": "4 ms"}}"#],
+            )
+            .default("\"1 ms\""),
+            Field::new(
+                "state_per_key",
+                Kind::Size { min: 0, max: 1 << 50 },
+                "Nominal bytes of state for one key; 0: as serialised.",
+                ["\"1 kb\"", "\"1 mb\""],
+            )
+            .default("\"0 b\""),
+        ],
+        variants: Some(Variants {
+            tag: "kind",
+            doc: "What the operator does with a record.",
+            list: vec![
+                kind("source", "Reads splits; emits each record when it is due.", source()),
+                kind(
+                    "map",
+                    "One record out for each record in.",
+                    vec![Field::new(
+                        "rekey",
+                        Kind::Integer { min: 1, max: U32 },
+                        "Size of the new key space; absent: the key is kept.",
+                        ["10", "20"],
+                    )],
+                ),
+                kind(
+                    "filter",
+                    "Lets a share of the records pass.",
+                    vec![
+                        Field::new(
+                            "keep",
+                            Kind::Ratio,
+                            "The share that passes, exact in thousandths.",
+                            ["\"1/4\"", "\"3/4\""],
+                        )
+                        .default("\"1/2\""),
+                    ],
+                ),
+                kind(
+                    "flat_map",
+                    "Several records out for each record in.",
+                    vec![
+                        Field::new(
+                            "fanout",
+                            Kind::Integer { min: 1, max: 1_000 },
+                            "At most so many records out for one in.",
+                            ["3", "4"],
+                        )
+                        .default("2"),
+                    ],
+                ),
+                kind("keyed_aggregate", "Counts and hashes per key.", vec![]),
+                kind("join", "Joins inputs 0 and 1 record by record.", vec![]),
+                kind("idempotent_sink", "Writes by record identity.", vec![]),
+                kind(
+                    "two_phase_commit_sink",
+                    "Writes into a transaction, pre-committed at B3 and committed at N1.",
+                    vec![],
+                ),
+                kind("at_least_once_sink", "Writes at once.", vec![]),
+            ],
+        }),
+    }
+}
+
+fn source() -> Vec<Field> {
+    vec![
+        Field::new(
+            "splits",
+            Kind::Integer { min: 1, max: 1 << 20 },
+            "Number of splits, assigned round-robin; default: one a subtask.",
+            ["3", "5"],
+        ),
+        Field::new(
+            "records",
+            Kind::Integer { min: 0, max: 1 << 50 },
+            "Records in each split; absent: unbounded.",
+            ["1000", "1500"],
+        ),
+        Field::new(
+            "every",
+            SOME_SPAN,
+            "Span between two records of one split; default: 1 ms.",
+            ["\"2 ms\"", "\"3 ms\""],
+        ),
+        Field::new(
+            "rate",
+            Kind::Rate,
+            "Instead of `every`: records of one split in a unit of time.",
+            ["\"500/s\"", "\"250/s\""],
+        ),
+        Field::new(
+            "keys",
+            Kind::Integer { min: 1, max: U32 },
+            "Size of the key space.",
+            ["7", "9"],
+        )
+        .default("100"),
+        Field::new(
+            "record_size",
+            Kind::Size { min: 1, max: 1 << 30 },
+            "Bytes of one real record.",
+            ["\"50 b\"", "\"1 kb\""],
+        )
+        .default("\"100 b\""),
+        Field::new(
+            "weight",
+            Kind::Integer { min: 1, max: 1_000_000_000 },
+            "How many real records a simulated one stands for.",
+            ["2", "3"],
+        )
+        .default("1"),
+    ]
+}
+
+fn edge() -> Object {
+    Object {
+        name: "an edge",
+        doc: "A connection between two operators.",
+        variants: None,
+        fields: vec![
+            Field::part("from", Kind::Name, "The sending operator.").required(),
+            Field::part("to", Kind::Name, "The receiving operator.").required(),
+            Field::new(
+                "partitioner",
+                Kind::Choice(vec!["forward", "hash", "rebalance", "rescale", "broadcast"]),
+                "How records find their subtask; default as Flink's: hash into keyed operators, \
+                 forward between equal parallelisms, else rebalance.",
+                ["\"rebalance\"", "\"broadcast\""],
+            ),
+            Field::new(
+                "input",
+                Kind::Integer { min: 0, max: 1 },
+                "Which input of a join it feeds; default: in the order of the edges.",
+                ["0", "1"],
+            ),
+        ],
+    }
+}
+
+fn checkpointing() -> Object {
+    let mut fields: Vec<Field> = options("checkpointing", None).collect();
+    fields.push(Field::new(
+        "initial_delay",
+        ANY_SPAN,
+        "Delay of the first periodic checkpoint; absent: drawn between the minimum pause and the \
+         interval, as Flink does.",
+        ["\"100 ms\"", "\"200 ms\""],
+    ));
+    let manual = Object {
+        name: "a manual checkpoint",
+        doc: "A checkpoint asked for by hand.",
+        variants: None,
+        fields: vec![
+            Field::new("at", ANY_SPAN, "When.", ["\"700 ms\"", "\"800 ms\""]).required(),
+            Field::new(
+                "kind",
+                Kind::Choice(vec!["checkpoint", "full_checkpoint"]),
+                "What.",
+                ["\"checkpoint\"", "\"full_checkpoint\""],
+            )
+            .default("\"checkpoint\""),
+        ],
+    };
+    fields.push(Field::part(
+        "manual",
+        Kind::List(manual, LISTED_MAX),
+        "Checkpoints asked for by hand.",
+    ));
+    Object {
+        name: "the checkpointing options",
+        doc: "Flink's checkpointing options (`execution.checkpointing.*`).",
+        variants: None,
+        fields,
+    }
+}
+
+fn restart() -> Object {
+    let strategy =
+        |name, doc| Variant { name, doc, fields: options("restart", Some(name)).collect() };
+    Object {
+        name: "the restart strategy",
+        doc: "Flink's restart strategy (`restart-strategy.*`).",
+        fields: vec![],
+        variants: Some(Variants {
+            tag: "type",
+            doc: "The strategy.",
+            list: vec![
+                strategy("disabled", "The first failure fails the job."),
+                strategy("fixed_delay", "So many restarts, each after the same delay."),
+                strategy("failure_rate", "Restarts unless failures come too fast."),
+                strategy("exponential_delay", "Restarts after a growing delay."),
+            ],
+        }),
+    }
+}
+
+fn buffers() -> Object {
+    Object {
+        name: "the buffers",
+        doc: "Flink's network memory options (`taskmanager.network.*`).",
+        variants: None,
+        fields: options("buffers", None).collect(),
+    }
+}
+
+fn cluster() -> Object {
+    let mut fields = vec![
+        Field::new(
+            "task_managers",
+            Kind::Integer { min: 1, max: PARALLELISM_MAX },
+            "Task managers, one a host; default: as many as the widest operator needs.",
+            ["5", "6"],
+        )
+        .flink("ResourceManager: waits for slots, then fails the job"),
+    ];
+    fields.extend(options("cluster", None));
+    fields.push(
+        Field::new(
+            "process_restart",
+            Kind::Distribution,
+            "Time from the death of a process until a new one runs in its place.",
+            ["\"3 s\"", "\"5 s\""],
+        )
+        .default("\"2 s\""),
+    );
+    fields.push(
+        Field::new(
+            "deploy",
+            Kind::Distribution,
+            "Time from deploying a subtask until it runs, without reading its state.",
+            ["\"100 ms\"", "\"200 ms\""],
+        )
+        .default(r#"{"uniform": ["20 ms", "60 ms"]}"#),
+    );
+    Object {
+        name: "the cluster",
+        doc: "Task managers, slots, failure detection.",
+        variants: None,
+        fields,
+    }
+}
+
+fn network() -> Object {
+    Object {
+        name: "the network",
+        doc: "Links between hosts.",
+        variants: None,
+        fields: vec![
+            Field::new(
+                "latency",
+                Kind::Distribution,
+                "One-way latency of data channels between hosts.",
+                ["\"1 ms\"", "\"2 ms\""],
+            )
+            .default(r#"{"uniform": ["200 µs", "600 µs"]}"#),
+            Field::new(
+                "bandwidth",
+                Kind::Bandwidth,
+                "Bytes a second of one link between two hosts.",
+                ["\"1 mb/s\"", "\"2 mb/s\""],
+            )
+            .default("\"1 gb/s\""),
+            Field::new(
+                "control_latency",
+                Kind::Distribution,
+                "One-way latency of control messages between processes.",
+                ["\"1 ms\"", "\"2 ms\""],
+            )
+            .default(r#"{"uniform": ["300 µs", "1500 µs"]}"#),
+        ],
+    }
+}
+
+fn storage() -> Object {
+    Object {
+        name: "the storage",
+        doc: "The object store that holds checkpoints.",
+        variants: None,
+        fields: vec![
+            Field::new(
+                "latency",
+                Kind::Distribution,
+                "Time of one request without its bytes.",
+                ["\"30 ms\"", "\"40 ms\""],
+            )
+            .default(r#"{"log_normal": {"median": "15 ms", "sigma": "0.4"}}"#),
+            Field::new(
+                "bandwidth",
+                Kind::Bandwidth,
+                "Nominal bytes a second of one request.",
+                ["\"1 kb/s\"", "\"2 kb/s\""],
+            )
+            .default("\"100 mb/s\""),
+            Field::new(
+                "visibility",
+                Kind::Distribution,
+                "Time until a written object can be read and listed.",
+                ["\"50 ms\"", "\"80 ms\""],
+            )
+            .default("\"0 ms\""),
+        ],
+    }
+}
+
+fn service(name: &'static str, doc: &'static str) -> Object {
+    Object {
+        name,
+        doc,
+        variants: None,
+        fields: vec![
+            Field::new(
+                "latency",
+                Kind::Distribution,
+                "Time from request to answer.",
+                ["\"10 ms\"", "\"20 ms\""],
+            )
+            .default(r#"{"uniform": ["2 ms", "8 ms"]}"#),
+        ],
+    }
+}
+
+fn fault() -> Object {
+    let subtask = || {
+        let examples = ["\"source[0]\"", "\"count[1]\""];
+        Field::new("target", Kind::Subtask, "The subtask.", examples).required()
+    };
+    let task_manager = || {
+        let kind = Kind::Integer { min: 0, max: PARALLELISM_MAX };
+        Field::new("target", kind, "The task manager, from 0.", ["0", "1"]).required()
+    };
+    let span = || {
+        let doc = "How long it lasts.";
+        Field::new("for", SOME_SPAN, doc, ["\"300 ms\"", "\"700 ms\""]).required()
+    };
+    let end = |name, doc| {
+        let examples = ["\"task_manager[1]\"", "\"task_manager[2]\""];
+        Field::new(name, Kind::Endpoint, doc, examples).required()
+    };
+    let operation = || {
+        let words = vec!["any", "write_state", "write_metadata", "read", "delete", "write_pointer"];
+        let examples = ["\"write_state\"", "\"write_metadata\""];
+        let doc = "Which requests; `write_pointer` is one of the high-availability store.";
+        Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
+    };
+    let kind = |name, doc, fields| Variant { name, doc, fields };
+    Object {
+        name: "a fault",
+        doc: "A scripted fault.",
+        fields: vec![
+            Field {
+                examples: vec!["\"900 ms\"", "\"1 s\""],
+                ..Field::part(
+                    "at",
+                    Kind::When(step_anchor()),
+                    "When it strikes: at a time, or at a step of the protocol.",
+                )
+            }
+            .required(),
+        ],
+        variants: Some(Variants {
+            tag: "kind",
+            doc: "What the fault does.",
+            list: vec![
+                kind("crash_task", "A subtask throws.", vec![subtask()]),
+                kind(
+                    "crash_task_manager",
+                    "A task manager dies and is replaced.",
+                    vec![task_manager()],
+                ),
+                kind("crash_job_manager", "The job manager dies and is replaced.", vec![]),
+                kind("pause_task", "A subtask does nothing for a while.", vec![subtask(), span()]),
+                kind(
+                    "pause_task_manager",
+                    "A task manager does nothing for a while.",
+                    vec![task_manager(), span()],
+                ),
+                kind(
+                    "pause_job_manager",
+                    "The job manager does nothing for a while.",
+                    vec![span()],
+                ),
+                kind(
+                    "slow_link",
+                    "The latency between two processes is multiplied for a while.",
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        Field::new(
+                            "factor",
+                            Kind::Integer { min: 2, max: 1_000_000 },
+                            "By how much.",
+                            ["10", "20"],
+                        )
+                        .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "cut_link",
+                    "A link delivers nothing for a while; what is sent meanwhile arrives later.",
+                    vec![end("from", "One end."), end("to", "The other end."), span()],
+                ),
+                kind(
+                    "slow_storage",
+                    "Storage requests take longer for a while.",
+                    vec![
+                        operation(),
+                        Field::new("by", SOME_SPAN, "So much longer.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "fail_storage",
+                    "The next storage requests fail.",
+                    vec![
+                        operation(),
+                        Field::new(
+                            "count",
+                            Kind::Integer { min: 1, max: U32 },
+                            "How many requests fail.",
+                            ["2", "3"],
+                        )
+                        .default("1"),
+                    ],
+                ),
+            ],
+        }),
+    }
+}
+
+fn step_anchor() -> Object {
+    Object {
+        name: "a step",
+        doc: "The so-many-th time that a step is reached and all conditions hold.",
+        variants: None,
+        fields: vec![
+            Field::new(
+                "step",
+                Kind::Choice(Step::ALL.iter().map(|step| step.name()).collect()),
+                "The step, T1 to S6, as in the words of the design.",
+                ["\"B3\"", "\"B4\""],
+            )
+            .required(),
+            Field::new(
+                "checkpoint",
+                Kind::Integer { min: 1, max: 1 << 53 },
+                "Only for this checkpoint id; ids start at 1.",
+                ["2", "3"],
+            ),
+            Field::new(
+                "subtask",
+                Kind::Subtask,
+                "Only at this subtask.",
+                ["\"source[1]\"", "\"count[0]\""],
+            ),
+            Field::new(
+                "occurrence",
+                Kind::Integer { min: 1, max: U32 },
+                "Which time, counted from 1.",
+                ["2", "3"],
+            )
+            .default("1"),
+            Field::new("delay", ANY_SPAN, "So long after the step.", ["\"5 ms\"", "\"9 ms\""])
+                .default("\"0 ms\""),
+        ],
+    }
+}
+
+fn limits() -> Object {
+    Object {
+        name: "the limits",
+        doc: "When a run ends, whatever happens.",
+        variants: None,
+        fields: vec![
+            Field::new(
+                "until",
+                SOME_SPAN,
+                "Virtual time at which an unbounded job is stopped and judged.",
+                ["\"5 s\"", "\"6 s\""],
+            )
+            .default("\"10 min\""),
+            Field::new(
+                "events",
+                Kind::Integer { min: 1, max: 1 << 50 },
+                "Kernel events after which a run is given up.",
+                ["1000", "2000"],
+            )
+            .default("50000000"),
+            Field::new(
+                "settle",
+                SOME_SPAN,
+                "Virtual time the job has, after the last fault and the last record, to finish.",
+                ["\"10 ms\"", "\"20 ms\""],
+            )
+            .default("\"2 min\""),
+        ],
+    }
+}

@@ -1,0 +1,128 @@
+//! Every value that a scenario file accepts, with two that differ: for tests that show that
+//! nothing is parsed and ignored.
+
+use cutline::config::{Key, OPTIONS, OptionSpec};
+
+use super::load::load;
+use super::set::Override;
+use super::syntax::{self, Json, Value};
+use super::table::{Field, Kind, Object, ROOT};
+
+/// One value of the base scenario and two overrides of it that differ from each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProbe {
+    /// The path, as `--set` takes it.
+    pub path: String,
+    /// Overrides to apply first (as `path=value`), without which the value would have no effect.
+    pub with: Vec<String>,
+    /// Two valid values, as `--set` takes them.
+    pub values: [String; 2],
+}
+
+impl FieldProbe {
+    /// The overrides for one of the two values.
+    pub fn overrides(&self, which: usize) -> Vec<Override> {
+        let value = format!("{}={}", self.path, self.values[which]);
+        let all = self.with.iter().chain([&value]);
+        all.map(|text| Override::parse(text).expect("paths of the table are paths")).collect()
+    }
+}
+
+/// A scenario with at least one operator and one fault of each kind, to which the probes apply.
+pub fn base() -> &'static str {
+    include_str!("probe.json")
+}
+
+/// A probe of every field of the table, in its order. Kinds, names and the ends of edges are not
+/// among them: another value there is another scenario.
+pub fn probes() -> Vec<FieldProbe> {
+    let json = syntax::parse(base(), 0).expect("the base scenario is JSON; tested");
+    let mut probes = Vec::new();
+    walk_object(&ROOT, &json, "", &mut probes);
+    probes
+}
+
+fn walk_object(table: &Object, json: &Json, prefix: &str, probes: &mut Vec<FieldProbe>) {
+    let variant = table.variants.as_ref().and_then(|variants| text_of(json, variants.tag));
+    for field in table.fields_of(variant) {
+        walk_field(field, member(json, field.name), &format!("{prefix}{}", field.name), probes);
+    }
+}
+
+fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<FieldProbe>) {
+    match (&field.kind, json) {
+        (Kind::Option(spec), _) => probes.push(option_probe(spec, path)),
+        (Kind::Flink, _) => {
+            for spec in OPTIONS {
+                for key in [spec.key].iter().chain(spec.deprecated) {
+                    probes.push(FieldProbe {
+                        values: spec.examples.map(str::to_owned),
+                        ..option_probe(spec, &format!("flink.{key}"))
+                    });
+                }
+            }
+        }
+        (Kind::Object(_), _) if path == "restart" => {
+            let specs = OPTIONS.iter().filter(|spec| spec.path.0 == "restart");
+            probes
+                .extend(specs.map(|spec| option_probe(spec, &format!("restart.{}", spec.path.1))));
+        }
+        (Kind::Object(table), Some(json)) => walk_object(table, json, &format!("{path}."), probes),
+        (Kind::List(table, _), Some(json)) => walk_list(table, json, path, probes),
+        (Kind::When(table), Some(json @ Json { value: Value::Object(_), .. })) => {
+            walk_object(table, json, &format!("{path}."), probes);
+        }
+        _ => {}
+    }
+    if let [a, b] = field.examples[..] {
+        let values = [a, b].map(str::to_owned);
+        probes.push(FieldProbe { path: path.to_owned(), with: Vec::new(), values });
+    }
+}
+
+/// One element of each variant is enough; of a list without variants, the first to which both
+/// values apply.
+fn walk_list(table: &Object, json: &Json, path: &str, probes: &mut Vec<FieldProbe>) {
+    let Value::List(elements) = &json.value else { return };
+    let tag = table.variants.as_ref().map_or("", |variants| variants.tag);
+    let mut seen = Vec::new();
+    for (index, element) in elements.iter().enumerate() {
+        let name = text_of(element, "name").map_or_else(|| index.to_string(), str::to_owned);
+        let mut found = Vec::new();
+        walk_object(table, element, &format!("{path}[{name}]."), &mut found);
+        for probe in found {
+            let field = probe.path.rsplit(']').next().unwrap_or_default();
+            let kind = (text_of(element, tag).map(str::to_owned), field.to_owned());
+            if !seen.contains(&kind) && applies(&probe) {
+                seen.push(kind);
+                probes.push(probe);
+            }
+        }
+    }
+}
+
+fn applies(probe: &FieldProbe) -> bool {
+    (0..2).all(|which| load(base().as_bytes(), "base", &probe.overrides(which)).is_ok())
+}
+
+fn option_probe(spec: &OptionSpec, path: &str) -> FieldProbe {
+    let with = match (spec.id, spec.strategy) {
+        (Key::AlignedTimeout, _) => vec!["checkpointing.unaligned=true".to_owned()],
+        (_, Some(strategy)) => vec![format!("restart={{\"type\": \"{strategy}\"}}")],
+        _ => Vec::new(),
+    };
+    let short = |text: &str| spec.parse(text).expect("the table's examples are valid").to_string();
+    FieldProbe { path: path.to_owned(), with, values: spec.examples.map(short) }
+}
+
+fn member<'j>(json: &'j Json, name: &str) -> Option<&'j Json> {
+    let Value::Object(members) = &json.value else { return None };
+    members.iter().find(|member| member.key == name).map(|member| &member.value)
+}
+
+fn text_of<'j>(json: &'j Json, name: &str) -> Option<&'j str> {
+    match &member(json, name)?.value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,362 @@
+//! A scenario as JSON text: every value explicit, so that a case file keeps its meaning when a
+//! default changes. What is written loads back to an equal scenario.
+
+use cutline::config::text::{format_duration, format_permille, format_size};
+use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
+use cutline::job::Partitioner;
+use cutline::message::SnapshotKind;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::kernel::distribution::Distribution;
+
+use super::fields::FORMAT;
+use super::model::{
+    Edge, Fault, FaultKind, ManualTrigger, Operator, OperatorKind, Scenario, Service, Source,
+    StepAnchor, StorageOperation, When,
+};
+use super::values::{format_bandwidth, format_endpoint};
+
+/// Writes a scenario in the format that `load` reads.
+pub fn to_json(scenario: &Scenario) -> String {
+    let config = config_of(scenario);
+    let mut checkpointing = options(&config, "checkpointing");
+    if let Some(delay) = scenario.checkpointing.initial_delay {
+        checkpointing.push(("initial_delay", span(delay)));
+    }
+    if !scenario.manual.is_empty() {
+        let manual = scenario.manual.iter().map(manual).collect();
+        checkpointing.push(("manual", Json::List(manual)));
+    }
+    let mut cluster = vec![("task_managers", number(scenario.cluster.task_managers))];
+    cluster.extend(options(&config, "cluster"));
+    cluster.push(("process_restart", distribution(&scenario.cluster.process_restart)));
+    cluster.push(("deploy", distribution(&scenario.cluster.deploy)));
+    let job = &scenario.job;
+    let network = &scenario.network;
+    let storage = &scenario.storage;
+    let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
+    let limits = &scenario.limits;
+    let root = Json::Object(vec![
+        ("format", text(FORMAT)),
+        ("title", text(&scenario.title)),
+        ("why", text(&scenario.why)),
+        (
+            "job",
+            Json::Object(vec![
+                ("operators", Json::List(job.operators.iter().map(operator).collect())),
+                (
+                    "edges",
+                    Json::List(job.edges.iter().map(|of| edge(of, &job.operators)).collect()),
+                ),
+            ]),
+        ),
+        ("checkpointing", Json::Object(checkpointing)),
+        ("restart", Json::Object(options(&config, "restart"))),
+        ("buffers", Json::Object(options(&config, "buffers"))),
+        ("cluster", Json::Object(cluster)),
+        (
+            "network",
+            Json::Object(vec![
+                ("latency", distribution(&network.latency)),
+                ("bandwidth", text(&format_bandwidth(network.bandwidth))),
+                ("control_latency", distribution(&network.control_latency)),
+            ]),
+        ),
+        (
+            "storage",
+            Json::Object(vec![
+                ("latency", distribution(&storage.latency)),
+                ("bandwidth", text(&format_bandwidth(storage.bandwidth))),
+                ("visibility", distribution(&storage.visibility)),
+            ]),
+        ),
+        ("ha", service(&scenario.ha)),
+        ("external", service(&scenario.external)),
+        ("faults", Json::List(faults)),
+        (
+            "limits",
+            Json::Object(vec![
+                ("until", time(limits.until)),
+                ("events", Json::Plain(limits.events.to_string())),
+                ("settle", span(limits.settle)),
+            ]),
+        ),
+    ]);
+    let mut out = String::new();
+    root.write(0, 0, &mut out);
+    out.push('\n');
+    out
+}
+
+fn config_of(scenario: &Scenario) -> FlinkConfig {
+    FlinkConfig {
+        checkpointing: scenario.checkpointing.clone(),
+        restart: scenario.restart.clone(),
+        network: scenario.buffers.clone(),
+        heartbeat: HeartbeatOptions {
+            interval: scenario.cluster.heartbeat_interval,
+            timeout: scenario.cluster.heartbeat_timeout,
+        },
+        slots: scenario.cluster.slots,
+    }
+}
+
+/// The options of a section, by their short names, in the order of the table.
+fn options(config: &FlinkConfig, section: &str) -> Vec<(&'static str, Json)> {
+    let values = config.values();
+    let of = |spec: &&cutline::config::OptionSpec| spec.path.0 == section;
+    let written = OPTIONS.iter().filter(of).filter_map(|spec| {
+        let value = values.get(spec.id)?;
+        let json = match value {
+            OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
+            OptionValue::Duration(_)
+            | OptionValue::Size(_)
+            | OptionValue::Decimal(_)
+            | OptionValue::Choice(_) => text(&value.to_string()),
+        };
+        Some((spec.path.1, json))
+    });
+    written.collect()
+}
+
+fn manual(of: &ManualTrigger) -> Json {
+    let kind = match of.kind {
+        SnapshotKind::FullCheckpoint => "full_checkpoint",
+        SnapshotKind::Checkpoint
+        | SnapshotKind::Savepoint
+        | SnapshotKind::SavepointSuspend
+        | SnapshotKind::SavepointTerminate => "checkpoint",
+    };
+    Json::Object(vec![("at", time(of.at)), ("kind", text(kind))])
+}
+
+fn operator(of: &Operator) -> Json {
+    let (kind, own) = match &of.kind {
+        OperatorKind::Source(of) => ("source", source(of)),
+        OperatorKind::Map { rekey } => {
+            ("map", rekey.map(|keys| ("rekey", number(keys))).into_iter().collect())
+        }
+        OperatorKind::Filter { keep_permille } => {
+            ("filter", vec![("keep", text(&format!("{keep_permille}/1000")))])
+        }
+        OperatorKind::FlatMap { fanout } => ("flat_map", vec![("fanout", number(*fanout))]),
+        OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![]),
+        OperatorKind::Join => ("join", vec![]),
+        OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
+        OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
+        OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
+    };
+    let mut parts = vec![
+        ("name", text(&of.name)),
+        ("kind", text(kind)),
+        ("parallelism", number(of.parallelism)),
+        ("max_parallelism", number(of.max_parallelism)),
+    ];
+    parts.extend(own);
+    parts.push(("cost", distribution(&of.cost)));
+    parts.push(("sync_cost", distribution(&of.sync_cost)));
+    parts.push(("state_per_key", text(&format_size(of.state_per_key))));
+    Json::Object(parts)
+}
+
+fn source(of: &Source) -> Vec<(&'static str, Json)> {
+    let mut parts = vec![("splits", number(of.splits))];
+    if let Some(records) = of.records {
+        parts.push(("records", Json::Plain(records.to_string())));
+    }
+    parts.push(("every", span(of.every)));
+    parts.push(("keys", number(of.keys)));
+    parts.push(("record_size", text(&format_size(u64::from(of.record_bytes)))));
+    parts.push(("weight", number(of.weight)));
+    parts
+}
+
+fn edge(of: &Edge, operators: &[Operator]) -> Json {
+    let partitioner = match of.partitioner {
+        Partitioner::Forward => "forward",
+        Partitioner::Hash => "hash",
+        Partitioner::Rebalance => "rebalance",
+        Partitioner::Rescale => "rescale",
+        Partitioner::Broadcast => "broadcast",
+    };
+    let mut parts = vec![
+        ("from", text(&operators[of.from].name)),
+        ("to", text(&operators[of.to].name)),
+        ("partitioner", text(partitioner)),
+    ];
+    if operators[of.to].kind == OperatorKind::Join {
+        parts.push(("input", number(of.input)));
+    }
+    Json::Object(parts)
+}
+
+fn fault(of: &Fault, scenario: &Scenario) -> Json {
+    let subtask = |(operator, index): (usize, u32)| {
+        text(&format!("{}[{index}]", scenario.job.operators[operator].name))
+    };
+    let at = match &of.at {
+        When::Time(at) => time(*at),
+        When::Step(anchor) => step(anchor, &subtask),
+    };
+    let end = |end| text(&format_endpoint(end));
+    let (kind, own) = match of.what {
+        FaultKind::CrashTask(operator, index) => {
+            ("crash_task", vec![("target", subtask((operator, index)))])
+        }
+        FaultKind::CrashTaskManager(index) => {
+            ("crash_task_manager", vec![("target", number(index))])
+        }
+        FaultKind::CrashJobManager => ("crash_job_manager", vec![]),
+        FaultKind::PauseTask(operator, index, length) => {
+            ("pause_task", vec![("target", subtask((operator, index))), ("for", span(length))])
+        }
+        FaultKind::PauseTaskManager(index, length) => {
+            ("pause_task_manager", vec![("target", number(index)), ("for", span(length))])
+        }
+        FaultKind::PauseJobManager(length) => ("pause_job_manager", vec![("for", span(length))]),
+        FaultKind::SlowLink(from, to, factor, length) => (
+            "slow_link",
+            vec![
+                ("from", end(from)),
+                ("to", end(to)),
+                ("factor", number(factor)),
+                ("for", span(length)),
+            ],
+        ),
+        FaultKind::CutLink(from, to, length) => {
+            ("cut_link", vec![("from", end(from)), ("to", end(to)), ("for", span(length))])
+        }
+        FaultKind::SlowStorage(operation, by, length) => (
+            "slow_storage",
+            vec![("operation", text(word(operation))), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::FailStorage(operation, count) => {
+            ("fail_storage", vec![("operation", text(word(operation))), ("count", number(count))])
+        }
+    };
+    let mut parts = vec![("at", at), ("kind", text(kind))];
+    parts.extend(own);
+    Json::Object(parts)
+}
+
+fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
+    let mut parts = vec![("step", text(anchor.step.name()))];
+    if let Some(checkpoint) = anchor.checkpoint {
+        parts.push(("checkpoint", Json::Plain(checkpoint.to_string())));
+    }
+    if let Some(of) = anchor.subtask {
+        parts.push(("subtask", subtask(of)));
+    }
+    parts.push(("occurrence", number(anchor.occurrence)));
+    parts.push(("delay", span(anchor.delay)));
+    Json::Object(parts)
+}
+
+fn word(operation: StorageOperation) -> &'static str {
+    match operation {
+        StorageOperation::Any => "any",
+        StorageOperation::WriteState => "write_state",
+        StorageOperation::WriteMetadata => "write_metadata",
+        StorageOperation::Read => "read",
+        StorageOperation::Delete => "delete",
+        StorageOperation::WritePointer => "write_pointer",
+    }
+}
+
+fn service(of: &Service) -> Json {
+    Json::Object(vec![("latency", distribution(&of.latency))])
+}
+
+fn distribution(of: &Distribution) -> Json {
+    match *of {
+        Distribution::Constant(length) => span(length),
+        Distribution::Uniform { min, max } => {
+            Json::Object(vec![("uniform", Json::List(vec![span(min), span(max)]))])
+        }
+        Distribution::Exponential { min, mean } => {
+            let parts = vec![("min", span(min)), ("mean", span(mean))];
+            Json::Object(vec![("exponential", Json::Object(parts))])
+        }
+        Distribution::LogNormal { median, sigma } => {
+            let sigma = text(&format_permille((sigma * 1000.0).round() as u32));
+            let parts = vec![("median", span(median)), ("sigma", sigma)];
+            Json::Object(vec![("log_normal", Json::Object(parts))])
+        }
+    }
+}
+
+fn span(of: VirtualDuration) -> Json {
+    text(&format_duration(of))
+}
+
+fn time(of: VirtualTime) -> Json {
+    span(of.since(VirtualTime::ZERO))
+}
+
+fn number(of: u32) -> Json {
+    Json::Plain(of.to_string())
+}
+
+fn text(of: &str) -> Json {
+    Json::Plain(serde_json::to_string(of).expect("a string is always JSON"))
+}
+
+/// JSON to be written, with its keys in order.
+enum Json {
+    /// A number, a boolean or a quoted string.
+    Plain(String),
+    List(Vec<Json>),
+    Object(Vec<(&'static str, Json)>),
+}
+
+impl Json {
+    /// In one line where it fits; sections, lists of objects and the like get a line a part.
+    fn write(&self, indent: usize, before: usize, out: &mut String) {
+        const LINE_MAX: usize = 100;
+        let line = self.one_line();
+        if indent >= 4 && before + line.len() <= LINE_MAX || matches!(self, Self::Plain(_)) {
+            out.push_str(&line);
+            return;
+        }
+        let (open, close, parts): (_, _, Vec<(String, &Json)>) = match self {
+            Self::Plain(_) => unreachable!("written in one line"),
+            Self::List(parts) => {
+                ('[', ']', parts.iter().map(|part| (String::new(), part)).collect())
+            }
+            Self::Object(parts) => {
+                let keyed = parts.iter().map(|(key, part)| (format!("\"{key}\": "), part));
+                ('{', '}', keyed.collect())
+            }
+        };
+        if parts.is_empty() {
+            out.push_str(&line);
+            return;
+        }
+        out.push(open);
+        for (index, (key, part)) in parts.iter().enumerate() {
+            out.push_str(if index == 0 { "\n" } else { ",\n" });
+            out.push_str(&" ".repeat(indent + 2));
+            out.push_str(key);
+            part.write(indent + 2, indent + 2 + key.len(), out);
+        }
+        out.push('\n');
+        out.push_str(&" ".repeat(indent));
+        out.push(close);
+    }
+
+    fn one_line(&self) -> String {
+        match self {
+            Self::Plain(text) => text.clone(),
+            Self::List(parts) => {
+                let parts: Vec<String> = parts.iter().map(Self::one_line).collect();
+                format!("[{}]", parts.join(", "))
+            }
+            Self::Object(parts) if parts.is_empty() => "{}".to_owned(),
+            Self::Object(parts) => {
+                let part = |(key, part): &(&str, Json)| format!("\"{key}\": {}", part.one_line());
+                let parts: Vec<String> = parts.iter().map(part).collect();
+                format!("{{ {} }}", parts.join(", "))
+            }
+        }
+    }
+}

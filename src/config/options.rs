@@ -1,0 +1,540 @@
+//! The one table of Flink's options: keys, types, defaults, deprecated spellings, and the short
+//! names that scenario files use. Flink: `CheckpointingOptions`, `RestartStrategyOptions`,
+//! `NettyShuffleEnvironmentOptions`, `TaskManagerOptions`, `HeartbeatManagerOptions`.
+
+use std::fmt;
+
+use crate::time::VirtualDuration;
+
+use super::text::{self, TextError};
+
+/// One option of the table.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// Its index in `OPTIONS`.
+    pub id: Key,
+    /// Flink's key.
+    pub key: &'static str,
+    /// Spellings that Flink still accepts and logs a warning for.
+    pub deprecated: &'static [&'static str],
+    /// Section and name in a scenario file.
+    pub path: (&'static str, &'static str),
+    /// The restart strategy that reads it, as in `restart.type`; `None`: read always.
+    pub strategy: Option<&'static str>,
+    /// What a value looks like.
+    pub kind: OptionKind,
+    /// Flink's default in Flink's grammar; `None`: not set, or dependent on other options.
+    pub default: Option<&'static str>,
+    /// One sentence.
+    pub doc: &'static str,
+    /// Two different valid values, for tests and documentation.
+    pub examples: [&'static str; 2],
+}
+
+/// The type of an option's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// A span of time. Flink keeps whole milliseconds.
+    Duration,
+    /// Bytes.
+    Size,
+    /// A whole number of 32 bits.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// A decimal, kept in thousandths.
+    Decimal,
+    /// One of several words: the name in scenario files, then what Flink accepts.
+    Choice(&'static [(&'static str, &'static [&'static str])]),
+}
+
+/// The value of one option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionValue {
+    /// A span of time.
+    Duration(VirtualDuration),
+    /// Bytes.
+    Size(u64),
+    /// A whole number.
+    Integer(i64),
+    /// True or false.
+    Boolean(bool),
+    /// Thousandths.
+    Decimal(u32),
+    /// The name that scenario files use.
+    Choice(&'static str),
+}
+
+/// Why a text is not a value of an option.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadOption {
+    /// Not in the grammar of the type.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// More than 32 bits.
+    #[error("`{0}` does not fit into the 32 bits that Flink gives it")]
+    TooLarge(i64),
+    /// Not one of the words.
+    #[error("`{found}` is none of {words}")]
+    UnknownWord {
+        /// What was found.
+        found: String,
+        /// The words, comma-separated.
+        words: String,
+        /// The words, for suggestions.
+        choices: Vec<&'static str>,
+    },
+}
+
+macro_rules! options {
+    ($($id:ident {
+        $key:literal $(, was [$($old:literal),+])?; $section:literal . $name:literal
+        $(, of $strategy:literal)?; $kind:expr $(, default $default:literal)?;
+        $doc:literal; [$a:literal, $b:literal]
+    })+) => {
+        /// Names an option of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key { $(#[doc = concat!("`", $key, "`.")] $id),+ }
+
+        /// All modelled options.
+        pub const OPTIONS: &[OptionSpec] = &[$(OptionSpec {
+            id: Key::$id,
+            key: $key,
+            deprecated: &[$($($old),+)?],
+            path: ($section, $name),
+            strategy: options!(@optional $($strategy)?),
+            kind: $kind,
+            default: options!(@optional $($default)?),
+            doc: $doc,
+            examples: [$a, $b],
+        }),+];
+    };
+    (@optional) => { None };
+    (@optional $value:literal) => { Some($value) };
+}
+
+use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size};
+
+const MODES: OptionKind =
+    Choice(&[("exactly_once", &["EXACTLY_ONCE"]), ("at_least_once", &["AT_LEAST_ONCE"])]);
+const RETENTIONS: OptionKind = Choice(&[
+    ("delete_on_cancellation", &["DELETE_ON_CANCELLATION"]),
+    ("retain_on_cancellation", &["RETAIN_ON_CANCELLATION"]),
+    ("no_externalized", &["NO_EXTERNALIZED_CHECKPOINTS"]),
+]);
+const STRATEGIES: OptionKind = Choice(&[
+    ("disabled", &["disable", "none", "off"]),
+    ("fixed_delay", &["fixed-delay", "fixeddelay"]),
+    ("failure_rate", &["failure-rate", "failurerate"]),
+    ("exponential_delay", &["exponential-delay", "exponentialdelay"]),
+]);
+
+options! {
+    Interval { "execution.checkpointing.interval"; "checkpointing"."interval"; Duration;
+        "Time between two periodic checkpoints; absent: no periodic checkpoints.";
+        ["500 ms", "900 ms"] }
+    IntervalDuringBacklog { "execution.checkpointing.interval-during-backlog";
+        "checkpointing"."interval_during_backlog"; Duration;
+        "The interval while a source reports a backlog; 0: no checkpoints meanwhile; absent: as \
+         `interval`."; ["2 s", "3 s"] }
+    Timeout { "execution.checkpointing.timeout"; "checkpointing"."timeout";
+        Duration, default "10 min"; "A checkpoint that takes longer is aborted.";
+        ["50 ms", "20 s"] }
+    MinPause { "execution.checkpointing.min-pause"; "checkpointing"."min_pause";
+        Duration, default "0 ms";
+        "Time between the end of a checkpoint and the start of the next one at least.";
+        ["400 ms", "450 ms"] }
+    MaxConcurrent { "execution.checkpointing.max-concurrent-checkpoints";
+        "checkpointing"."max_concurrent"; Integer, default "1";
+        "How many checkpoints may be pending at one time."; ["2", "3"] }
+    Mode { "execution.checkpointing.mode"; "checkpointing"."mode"; MODES, default "EXACTLY_ONCE";
+        "Whether alignment blocks channels, or records may be counted twice after a restore.";
+        ["EXACTLY_ONCE", "AT_LEAST_ONCE"] }
+    Unaligned { "execution.checkpointing.unaligned.enabled", was ["execution.checkpointing.unaligned"];
+        "checkpointing"."unaligned"; Boolean, default "false";
+        "Whether barriers overtake buffers, which become part of the checkpoint.";
+        ["true", "false"] }
+    AlignedTimeout { "execution.checkpointing.aligned-checkpoint-timeout",
+        was ["execution.checkpointing.alignment-timeout"];
+        "checkpointing"."aligned_timeout"; Duration, default "0 ms";
+        "With `unaligned`: begin aligned, and switch after so long; 0: unaligned at once.";
+        ["20 ms", "300 ms"] }
+    TolerableFailures { "execution.checkpointing.tolerable-failed-checkpoints";
+        "checkpointing"."tolerable_failures"; Integer, default "0";
+        "How many checkpoints in a row may fail before the job fails over."; ["3", "4"] }
+    Retained { "execution.checkpointing.num-retained", was ["state.checkpoints.num-retained"];
+        "checkpointing"."retained"; Integer, default "1";
+        "How many completed checkpoints are kept."; ["2", "3"] }
+    AfterTasksFinish { "execution.checkpointing.checkpoints-after-tasks-finish",
+        was ["execution.checkpointing.checkpoints-after-tasks-finish.enabled"];
+        "checkpointing"."checkpoints_after_tasks_finish"; Boolean, default "true";
+        "Whether checkpoints go on when some tasks have finished, with a final one for each task.";
+        ["true", "false"] }
+    Retention { "execution.checkpointing.externalized-checkpoint-retention";
+        "checkpointing"."retention"; RETENTIONS, default "NO_EXTERNALIZED_CHECKPOINTS";
+        "What becomes of the retained checkpoints when the job ends.";
+        ["DELETE_ON_CANCELLATION", "RETAIN_ON_CANCELLATION"] }
+
+    Strategy { "restart-strategy.type", was ["restart-strategy"]; "restart"."type"; STRATEGIES;
+        "The restart strategy; absent: exponential_delay with checkpoints, disabled without.";
+        ["fixed-delay", "disable"] }
+    FixedAttempts { "restart-strategy.fixed-delay.attempts"; "restart"."attempts", of "fixed_delay";
+        Integer, default "1"; "How many restarts are made before the job fails for good.";
+        ["3", "4"] }
+    FixedDelay { "restart-strategy.fixed-delay.delay"; "restart"."delay", of "fixed_delay";
+        Duration, default "1 s"; "Time from a failure to the restart."; ["100 ms", "200 ms"] }
+    RateFailures { "restart-strategy.failure-rate.max-failures-per-interval";
+        "restart"."max_failures", of "failure_rate"; Integer, default "1";
+        "How many failures an interval may see."; ["3", "4"] }
+    RateInterval { "restart-strategy.failure-rate.failure-rate-interval";
+        "restart"."interval", of "failure_rate"; Duration, default "1 min";
+        "The interval in which failures are counted."; ["30 s", "40 s"] }
+    RateDelay { "restart-strategy.failure-rate.delay"; "restart"."delay", of "failure_rate";
+        Duration, default "1 s"; "Time from a failure to the restart."; ["100 ms", "200 ms"] }
+    InitialBackoff { "restart-strategy.exponential-delay.initial-backoff";
+        "restart"."initial", of "exponential_delay"; Duration, default "1 s";
+        "Time from the first failure to the restart."; ["100 ms", "200 ms"] }
+    MaxBackoff { "restart-strategy.exponential-delay.max-backoff";
+        "restart"."max", of "exponential_delay"; Duration, default "1 min";
+        "The longest time from a failure to the restart."; ["1200 ms", "20 s"] }
+    BackoffMultiplier { "restart-strategy.exponential-delay.backoff-multiplier";
+        "restart"."multiplier", of "exponential_delay"; Decimal, default "1.5";
+        "Factor by which the delay grows with each failure."; ["2.0", "3.0"] }
+    ResetBackoff { "restart-strategy.exponential-delay.reset-backoff-threshold";
+        "restart"."reset_after", of "exponential_delay"; Duration, default "1 h";
+        "How long the job must run before the delay starts anew."; ["5 s", "6 s"] }
+    Jitter { "restart-strategy.exponential-delay.jitter-factor";
+        "restart"."jitter", of "exponential_delay"; Decimal, default "0.1";
+        "Share of the delay that is added or taken off at random."; ["0.0", "0.2"] }
+    BackoffAttempts { "restart-strategy.exponential-delay.attempts-before-reset-backoff";
+        "restart"."attempts", of "exponential_delay"; Integer;
+        "How many restarts are made before the job fails for good; absent: no limit.";
+        ["3", "4"] }
+
+    SegmentSize { "taskmanager.memory.segment-size"; "buffers"."segment_size";
+        Size, default "32 kb"; "Bytes of one network buffer, a power of two."; ["4 kb", "8 kb"] }
+    BuffersPerChannel { "taskmanager.network.memory.buffers-per-channel";
+        "buffers"."buffers_per_channel"; Integer, default "2";
+        "Exclusive buffers of each input channel."; ["1", "3"] }
+    FloatingBuffers { "taskmanager.network.memory.floating-buffers-per-gate";
+        "buffers"."floating_per_gate"; Integer, default "8";
+        "Buffers that the input channels of a gate share."; ["1", "4"] }
+    MaxPerSubpartition { "taskmanager.network.memory.max-buffers-per-channel";
+        "buffers"."max_per_subpartition"; Integer, default "10";
+        "Buffers that may queue up in one output channel."; ["2", "3"] }
+    OverdraftBuffers { "taskmanager.network.memory.max-overdraft-buffers-per-gate";
+        "buffers"."overdraft_per_gate"; Integer, default "5";
+        "Buffers a subtask may take beyond its outputs' share to finish a record."; ["1", "2"] }
+
+    HeartbeatInterval { "heartbeat.interval"; "cluster"."heartbeat_interval";
+        Duration, default "10 s"; "Time between two heartbeat requests."; ["500 ms", "1 s"] }
+    HeartbeatTimeout { "heartbeat.timeout"; "cluster"."heartbeat_timeout";
+        Duration, default "50 s"; "Silence after which the other side counts as dead.";
+        ["15 s", "20 s"] }
+    Slots { "taskmanager.numberOfTaskSlots"; "cluster"."slots"; Integer, default "1";
+        "Slots of each task manager; a slot holds one subtask of each operator."; ["4", "5"] }
+}
+
+/// A Flink key that is known and has no effect in a simulation.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmodelled {
+    /// The key, or, ending in a dot or star, the beginning of a family of keys.
+    pub key: &'static str,
+    /// What stands for it, or why nothing does.
+    pub reason: &'static str,
+}
+
+const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
+    Unmodelled { key, reason }
+}
+
+const STORE: &str = "the simulated object store has no directories; see `storage`";
+const FULL: &str = "checkpoints are full snapshots in this version";
+const STATE: &str = "state is modelled by its size; see `state_per_key`";
+const MEMORY: &str = "only network buffers are modelled; see `buffers`";
+const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
+
+/// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
+/// stands for all that begin so.
+pub const NOT_MODELLED: &[Unmodelled] = &[
+    unmodelled("execution.checkpointing.dir", STORE),
+    unmodelled("state.checkpoints.dir", STORE),
+    unmodelled("execution.checkpointing.savepoint-dir", STORE),
+    unmodelled("state.savepoints.dir", STORE),
+    unmodelled("execution.checkpointing.storage", STORE),
+    unmodelled("state.checkpoint-storage", STORE),
+    unmodelled("execution.checkpointing.create-subdir", STORE),
+    unmodelled("state.checkpoints.create-subdir", STORE),
+    unmodelled("execution.checkpointing.write-buffer-size", STORE),
+    unmodelled("execution.checkpointing.data-inline-threshold", STORE),
+    unmodelled("state.storage.fs.", STORE),
+    unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
+    unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
+    unmodelled("execution.checkpointing.incremental", FULL),
+    unmodelled("state.backend.incremental", FULL),
+    unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
+    unmodelled("execution.checkpointing.local-backup.", "recovery reads remote storage"),
+    unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),
+    unmodelled("execution.checkpointing.unaligned.forced", "this version has no feedback edges"),
+    unmodelled("execution.checkpointing.unaligned.interruptible-timers.", "there are no timers"),
+    unmodelled("execution.checkpointing.unaligned.max-subtasks-", "one state file a subtask"),
+    unmodelled("execution.checkpointing.pause-sources-until-first-checkpoint", SCHEDULER),
+    unmodelled("execution.checkpointing.snapshot-compression", "sizes are nominal"),
+    unmodelled("execution.savepoint.", "a job starts empty in this version"),
+    unmodelled("execution.buffer-timeout.", "every record is a buffer; there is nothing to flush"),
+    unmodelled("execution.runtime-mode", "jobs are streaming"),
+    unmodelled("execution.target", "the job runs here"),
+    unmodelled("execution.attached", "the job runs here"),
+    unmodelled("execution.shutdown-on-", "the job runs here"),
+    unmodelled("execution.batch.", "jobs are streaming"),
+    unmodelled("execution.job-", "no part of the simulated job"),
+    unmodelled("state.backend.", STATE),
+    unmodelled("state.changelog.", FULL),
+    unmodelled("state.backend", STATE),
+    unmodelled("state.latency-track.", STATE),
+    unmodelled("parallelism.default", "give each operator its `parallelism`"),
+    unmodelled("pipeline.max-parallelism", "give each operator its `max_parallelism`"),
+    unmodelled("pipeline.", "no part of the simulated job"),
+    unmodelled("jobmanager.", SCHEDULER),
+    unmodelled("taskmanager.network.memory.buffer-debloat.", MEMORY),
+    unmodelled("taskmanager.network.memory.read-buffer.", MEMORY),
+    unmodelled("taskmanager.network.", MEMORY),
+    unmodelled("taskmanager.memory.", MEMORY),
+    unmodelled("taskmanager.", "task managers are set up by `cluster`"),
+    unmodelled("heartbeat.rpc-failure-threshold", "a dead process shows as silence"),
+    unmodelled("high-availability*", "the simulated HA store is set up by `ha`"),
+    unmodelled("cluster.", SCHEDULER),
+    unmodelled("slotmanager.", SCHEDULER),
+    unmodelled("kubernetes.", "hosts are simulated"),
+    unmodelled("yarn.", "hosts are simulated"),
+    unmodelled("zookeeper.", "the simulated HA store is set up by `ha`"),
+    unmodelled("metrics.", "the simulator reports by itself"),
+    unmodelled("rest.", "there is no REST endpoint"),
+    unmodelled("web.", "there is no web interface"),
+    unmodelled("env.", "there is no Java process"),
+    unmodelled("classloader.", "there is no Java process"),
+    unmodelled("akka.", "the simulated network is set up by `network`"),
+    unmodelled("pekko.", "the simulated network is set up by `network`"),
+    unmodelled("security.", "nothing is encrypted"),
+    unmodelled("s3.", STORE),
+    unmodelled("fs.", STORE),
+    unmodelled("io.tmp.dirs", STORE),
+    unmodelled("blob.", "there are no jars"),
+    unmodelled("table.", "jobs are data streams"),
+    unmodelled("sql-client.", "jobs are data streams"),
+    unmodelled("process.", "there is no Java process"),
+    unmodelled("historyserver.", "there is no history server"),
+];
+
+/// What a text is in Flink's configuration.
+#[derive(Clone, Copy, Debug)]
+pub enum Known {
+    /// An option, by its key.
+    Option(&'static OptionSpec),
+    /// An option, by a deprecated key.
+    Deprecated(&'static OptionSpec),
+    /// An option that the simulation does not have.
+    NotModelled(&'static Unmodelled),
+}
+
+/// Looks up a key of Flink's; `None` for one that neither Flink nor we know.
+///
+/// Under the families that are modelled in part, only the listed keys count as known: an unknown
+/// one is more likely a slip (`execution.checkpointing.intervall`), which Flink would run with in
+/// silence.
+pub fn find(key: &str) -> Option<Known> {
+    for spec in OPTIONS {
+        if spec.key == key {
+            return Some(Known::Option(spec));
+        }
+        if spec.deprecated.contains(&key) {
+            return Some(Known::Deprecated(spec));
+        }
+    }
+    const STRICT: [&str; 5] = [
+        "execution.checkpointing.",
+        "restart-strategy",
+        "taskmanager.network.memory.",
+        "heartbeat.",
+        "state.checkpoints.",
+    ];
+    let strict = STRICT.iter().find(|family| key.starts_with(**family));
+    NOT_MODELLED
+        .iter()
+        .find(|entry| match entry.key.strip_suffix('*') {
+            Some(family) => key.starts_with(family),
+            None if entry.key.ends_with(['.', '-']) => {
+                key.starts_with(entry.key) && strict.is_none_or(|f| entry.key.starts_with(f))
+            }
+            None => entry.key == key,
+        })
+        .map(Known::NotModelled)
+}
+
+impl Key {
+    /// The option of that name.
+    pub fn spec(self) -> &'static OptionSpec {
+        &OPTIONS[self as usize]
+    }
+}
+
+impl OptionSpec {
+    /// Reads a value in Flink's grammar.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(&self, text: &str) -> Result<OptionValue, BadOption> {
+        Ok(match self.kind {
+            Duration => OptionValue::Duration(text::parse_duration(text)?),
+            Size => OptionValue::Size(text::parse_size(text)?),
+            Boolean => OptionValue::Boolean(text::parse_boolean(text)?),
+            Decimal => OptionValue::Decimal(text::parse_permille(text)?),
+            Integer => {
+                let value = text::parse_integer(text)?;
+                i32::try_from(value).map_err(|_| BadOption::TooLarge(value))?;
+                OptionValue::Integer(value)
+            }
+            // Flink: ConfigurationUtils#convertToEnum and RestartStrategyType#of; case is ignored,
+            // but a hyphen is no underscore.
+            Choice(choices) => {
+                let named = |(_, words): &&(&str, &[&'static str])| {
+                    words.iter().any(|word| word.eq_ignore_ascii_case(text))
+                };
+                match choices.iter().find(named) {
+                    Some((name, _)) => OptionValue::Choice(name),
+                    None => return Err(unknown_word(text, choices.iter().map(|(_, w)| w[0]))),
+                }
+            }
+        })
+    }
+
+    /// Reads a value as in a scenario file's own sections: as Flink, and words in snake case.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse_short(&self, text: &str) -> Result<OptionValue, BadOption> {
+        if let Choice(choices) = self.kind {
+            return match choices.iter().find(|(name, _)| *name == text) {
+                Some((name, _)) => Ok(OptionValue::Choice(name)),
+                None => self
+                    .parse(text)
+                    .map_err(|_| unknown_word(text, choices.iter().map(|(name, _)| *name))),
+            };
+        }
+        self.parse(text)
+    }
+
+    /// Flink's default; `None` where it has none.
+    pub fn default_value(&self) -> Option<OptionValue> {
+        self.default.map(|text| self.parse(text).expect("the table's defaults are valid; tested"))
+    }
+}
+
+fn unknown_word(found: &str, words: impl Iterator<Item = &'static str>) -> BadOption {
+    let choices: Vec<&'static str> = words.collect();
+    BadOption::UnknownWord { found: found.to_owned(), words: choices.join(", "), choices }
+}
+
+impl fmt::Display for OptionValue {
+    /// As `parse_short` reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duration(span) => f.write_str(&text::format_duration(*span)),
+            Self::Size(bytes) => f.write_str(&text::format_size(*bytes)),
+            Self::Integer(value) => value.fmt(f),
+            Self::Boolean(value) => value.fmt(f),
+            Self::Decimal(permille) => f.write_str(&text::format_permille(*permille)),
+            Self::Choice(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What was set, option by option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionValues([Option<OptionValue>; OPTIONS.len()]);
+
+impl Default for OptionValues {
+    fn default() -> Self {
+        Self([None; OPTIONS.len()])
+    }
+}
+
+impl OptionValues {
+    /// What an option was set to.
+    pub fn get(&self, key: Key) -> Option<OptionValue> {
+        self.0[key as usize]
+    }
+
+    /// Sets an option.
+    pub fn set(&mut self, key: Key, value: OptionValue) {
+        self.0[key as usize] = Some(value);
+    }
+
+    /// What was set, or Flink's default.
+    pub(super) fn effective(&self, key: Key) -> Option<OptionValue> {
+        self.get(key).or_else(|| key.spec().default_value())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        for (index, spec) in OPTIONS.iter().enumerate() {
+            assert_eq!(spec.id as usize, index, "{}", spec.key);
+            assert!(spec.doc.ends_with('.'), "{}", spec.key);
+            let [a, b] = spec.examples.map(|text| spec.parse(text).expect(spec.key));
+            assert_ne!(a, b, "{}", spec.key);
+            for value in [Some(a), Some(b), spec.default_value()].into_iter().flatten() {
+                assert_eq!(spec.parse_short(&value.to_string()), Ok(value), "{}", spec.key);
+            }
+            let twins = OPTIONS.iter().filter(|twin| {
+                (twin.path, twin.strategy) == (spec.path, spec.strategy) || twin.key == spec.key
+            });
+            assert_eq!(twins.count(), 1, "{}", spec.key);
+        }
+    }
+
+    #[test]
+    fn keys_are_told_apart() {
+        let cases = [
+            ("execution.checkpointing.interval", "option"),
+            ("execution.checkpointing.unaligned", "deprecated"),
+            ("execution.checkpointing.alignment-timeout", "deprecated"),
+            ("state.checkpoints.num-retained", "deprecated"),
+            ("restart-strategy", "deprecated"),
+            ("state.checkpoints.dir", "not modelled"),
+            ("execution.checkpointing.file-merging.enabled", "not modelled"),
+            ("high-availability.type", "not modelled"),
+            ("s3.access-key", "not modelled"),
+            ("execution.checkpointing.intervall", "unknown"),
+            ("execution.checkpoint.interval", "unknown"),
+            ("restart-strategy.fixed-delay.attempt", "unknown"),
+            ("taskmanager.network.memory.buffers-per-chanel", "unknown"),
+            ("state.checkpoints.num-retain", "unknown"),
+            ("interval", "unknown"),
+        ];
+        for (key, expected) in cases {
+            let found = match find(key) {
+                Some(Known::Option(_)) => "option",
+                Some(Known::Deprecated(_)) => "deprecated",
+                Some(Known::NotModelled(_)) => "not modelled",
+                None => "unknown",
+            };
+            assert_eq!(found, expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn words_are_read_in_flinks_spelling() {
+        let mode = Key::Mode.spec();
+        assert_eq!(mode.parse("exactly_once"), Ok(OptionValue::Choice("exactly_once")));
+        assert!(mode.parse("exactly-once").is_err());
+        let strategy = Key::Strategy.spec();
+        assert_eq!(strategy.parse("FixedDelay"), Ok(OptionValue::Choice("fixed_delay")));
+        assert!(strategy.parse("fixed_delay").is_err());
+        assert_eq!(strategy.parse_short("fixed_delay"), Ok(OptionValue::Choice("fixed_delay")));
+    }
+}

@@ -1,0 +1,519 @@
+//! From what was set to what takes effect: what Flink refuses is refused, what Flink changes in
+//! silence is changed and said.
+//!
+//! All findings are collected; an option that is refused counts as not set from there on, so that
+//! one mistake is reported once.
+
+use crate::time::VirtualDuration;
+
+use super::options::{Key, OPTIONS, OptionValue, OptionValues};
+use super::{CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention};
+
+/// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
+const MINIMAL_CHECKPOINT_TIME: VirtualDuration = VirtualDuration::from_millis(10);
+/// Flink: `CheckpointCoordinator`, so that its sums do not overflow.
+const LONGEST_PAUSE: VirtualDuration = VirtualDuration::from_secs(365 * 24 * 60 * 60);
+/// Flink: `MemoryManager#MIN_PAGE_SIZE`.
+const SMALLEST_SEGMENT: u64 = 4 * 1024;
+/// A record of this version is at most a segment; Flink's own bound is the 2 GiB of an array.
+const LARGEST_SEGMENT: u64 = 1 << 30;
+
+/// Everything that Flink's options say, after validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlinkConfig {
+    /// `execution.checkpointing.*`.
+    pub checkpointing: CheckpointingOptions,
+    /// `restart-strategy.*`.
+    pub restart: RestartStrategy,
+    /// `taskmanager.network.*`.
+    pub network: NetworkOptions,
+    /// `heartbeat.*`.
+    pub heartbeat: HeartbeatOptions,
+    /// `taskmanager.numberOfTaskSlots`.
+    pub slots: u32,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Flink refuses it.
+    Error,
+    /// Flink changes or ignores it.
+    Warning,
+}
+
+/// Something about an option that its owner should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Refused, or changed.
+    pub severity: Severity,
+    /// The option.
+    pub option: Key,
+    /// The other option, where two do not go together.
+    pub with: Option<Key>,
+    /// What is wrong with it.
+    pub message: String,
+    /// What Flink does about it, and where.
+    pub flink: &'static str,
+}
+
+impl Default for FlinkConfig {
+    fn default() -> Self {
+        Self {
+            checkpointing: CheckpointingOptions::default(),
+            restart: RestartStrategy::default(),
+            network: NetworkOptions::default(),
+            heartbeat: HeartbeatOptions::default(),
+            slots: 1,
+        }
+    }
+}
+
+impl FlinkConfig {
+    /// Validates what was set.
+    ///
+    /// `manual`: whether checkpoints are asked for by hand, so that options without an interval
+    /// have a purpose. The configuration means nothing if a finding is an error.
+    pub fn resolve(values: &OptionValues, manual: bool) -> (Self, Vec<Finding>) {
+        let mut reader = Reader { values: values.clone(), findings: Vec::new() };
+        reader.keep_milliseconds();
+        let checkpointing = reader.checkpointing(manual);
+        let restart = reader.restart(checkpointing.interval.is_some() || manual);
+        let network = reader.network();
+        let heartbeat = reader.heartbeat();
+        let slots = reader.at_least(Key::Slots, 1, "TaskManagerOptions: refused");
+        (Self { checkpointing, restart, network, heartbeat, slots }, reader.findings)
+    }
+
+    /// The options that give this configuration; the inverse of `resolve`.
+    pub fn values(&self) -> OptionValues {
+        let mut values = OptionValues::default();
+        let (c, n) = (&self.checkpointing, &self.network);
+        let integer = |value: u32| OptionValue::Integer(i64::from(value));
+        let mut set = |key, value| values.set(key, value);
+        if let Some(interval) = c.interval {
+            set(Key::Interval, OptionValue::Duration(interval));
+        }
+        if let Some(interval) = c.interval_during_backlog {
+            set(Key::IntervalDuringBacklog, OptionValue::Duration(interval));
+        }
+        set(Key::Timeout, OptionValue::Duration(c.timeout));
+        set(Key::MinPause, OptionValue::Duration(c.min_pause));
+        set(Key::MaxConcurrent, integer(c.max_concurrent));
+        let mode = if c.exactly_once { "exactly_once" } else { "at_least_once" };
+        set(Key::Mode, OptionValue::Choice(mode));
+        set(Key::Unaligned, OptionValue::Boolean(c.unaligned));
+        set(Key::AlignedTimeout, OptionValue::Duration(c.aligned_timeout));
+        set(Key::TolerableFailures, integer(c.tolerable_failures));
+        set(Key::Retained, integer(c.retained));
+        set(Key::AfterTasksFinish, OptionValue::Boolean(c.checkpoints_after_tasks_finish));
+        let retention = match c.retention {
+            Retention::DeleteOnCancellation => "delete_on_cancellation",
+            Retention::RetainOnCancellation => "retain_on_cancellation",
+            Retention::NoExternalized => "no_externalized",
+        };
+        set(Key::Retention, OptionValue::Choice(retention));
+        set(Key::SegmentSize, OptionValue::Size(n.segment_size));
+        set(Key::BuffersPerChannel, integer(n.buffers_per_channel));
+        set(Key::FloatingBuffers, integer(n.floating_per_gate));
+        set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
+        set(Key::OverdraftBuffers, integer(n.overdraft_per_gate));
+        set(Key::HeartbeatInterval, OptionValue::Duration(self.heartbeat.interval));
+        set(Key::HeartbeatTimeout, OptionValue::Duration(self.heartbeat.timeout));
+        set(Key::Slots, integer(self.slots));
+        set_restart(&mut values, &self.restart);
+        values
+    }
+}
+
+fn set_restart(values: &mut OptionValues, restart: &RestartStrategy) {
+    let integer = |value: u32| OptionValue::Integer(i64::from(value));
+    let mut set = |key, value| values.set(key, value);
+    match *restart {
+        RestartStrategy::Disabled => set(Key::Strategy, OptionValue::Choice("disabled")),
+        RestartStrategy::FixedDelay { attempts, delay } => {
+            set(Key::Strategy, OptionValue::Choice("fixed_delay"));
+            set(Key::FixedAttempts, integer(attempts));
+            set(Key::FixedDelay, OptionValue::Duration(delay));
+        }
+        RestartStrategy::FailureRate { max_failures, interval, delay } => {
+            set(Key::Strategy, OptionValue::Choice("failure_rate"));
+            set(Key::RateFailures, integer(max_failures));
+            set(Key::RateInterval, OptionValue::Duration(interval));
+            set(Key::RateDelay, OptionValue::Duration(delay));
+        }
+        RestartStrategy::ExponentialDelay {
+            initial,
+            max,
+            multiplier_permille,
+            reset_after,
+            jitter_permille,
+            attempts,
+        } => {
+            set(Key::Strategy, OptionValue::Choice("exponential_delay"));
+            set(Key::InitialBackoff, OptionValue::Duration(initial));
+            set(Key::MaxBackoff, OptionValue::Duration(max));
+            set(Key::BackoffMultiplier, OptionValue::Decimal(multiplier_permille));
+            set(Key::ResetBackoff, OptionValue::Duration(reset_after));
+            set(Key::Jitter, OptionValue::Decimal(jitter_permille));
+            if let Some(attempts) = attempts {
+                set(Key::BackoffAttempts, integer(attempts));
+            }
+        }
+    }
+}
+
+struct Reader {
+    values: OptionValues,
+    findings: Vec<Finding>,
+}
+
+impl Reader {
+    fn checkpointing(&mut self, manual: bool) -> CheckpointingOptions {
+        const SETTER: &str = "CheckpointConfig: refused when the job is submitted";
+        let interval = self.set_duration(Key::Interval, MINIMAL_CHECKPOINT_TIME, SETTER);
+        let timeout = self.duration(Key::Timeout, MINIMAL_CHECKPOINT_TIME, SETTER);
+        let backlog = self.backlog_interval(interval);
+        let max_concurrent = self.at_least(Key::MaxConcurrent, 1, SETTER);
+        let tolerable_failures = self.at_least(Key::TolerableFailures, 0, SETTER);
+        let exactly_once = self.word(Key::Mode) == "exactly_once";
+        let unaligned = self.unaligned(exactly_once, max_concurrent);
+        let (interval, min_pause) = self.pause(interval);
+        let checkpointing = CheckpointingOptions {
+            interval,
+            interval_during_backlog: backlog,
+            initial_delay: None,
+            timeout,
+            min_pause,
+            max_concurrent,
+            exactly_once,
+            unaligned,
+            aligned_timeout: self.aligned_timeout(unaligned),
+            tolerable_failures,
+            retained: self.retained(),
+            checkpoints_after_tasks_finish: self.boolean(Key::AfterTasksFinish),
+            retention: match self.word(Key::Retention) {
+                "delete_on_cancellation" => Retention::DeleteOnCancellation,
+                "retain_on_cancellation" => Retention::RetainOnCancellation,
+                _ => Retention::NoExternalized,
+            },
+        };
+        if interval.is_none() && !manual {
+            self.warn_of_no_interval();
+        }
+        checkpointing
+    }
+
+    /// Flink: `CheckpointConfig#getCheckpointIntervalDuringBacklog`.
+    fn backlog_interval(&mut self, interval: Option<VirtualDuration>) -> Option<VirtualDuration> {
+        const KEY: Key = Key::IntervalDuringBacklog;
+        const GETTER: &str = "CheckpointConfig: refused when the job is submitted";
+        let OptionValue::Duration(backlog) = self.values.get(KEY)? else {
+            return None;
+        };
+        if backlog.is_zero() {
+            return Some(backlog);
+        }
+        if backlog < MINIMAL_CHECKPOINT_TIME {
+            self.refuse(KEY, "must be 0 or at least 10 ms".to_owned(), GETTER);
+        } else if interval.is_none_or(|interval| backlog < interval) {
+            let message = match interval {
+                Some(interval) => format!("must not be shorter than the interval, {interval}"),
+                None => "needs an interval for the time without backlog".to_owned(),
+            };
+            self.refuse(KEY, message, GETTER);
+            self.with(Key::Interval);
+        }
+        Some(backlog)
+    }
+
+    /// Flink: `StreamingJobGraphGenerator#preValidate` switches unaligned off in at-least-once
+    /// mode; `CheckpointCoordinatorConfiguration` refuses it with concurrent checkpoints.
+    fn unaligned(&mut self, exactly_once: bool, max_concurrent: u32) -> bool {
+        if !self.boolean(Key::Unaligned) {
+            return false;
+        }
+        if !exactly_once {
+            let message = "unaligned checkpoints need exactly-once mode; they are switched off";
+            let flink = "StreamingJobGraphGenerator: switches them off and logs a warning";
+            self.warn(Key::Unaligned, message.to_owned(), flink);
+            self.with(Key::Mode);
+            return false;
+        }
+        if max_concurrent > 1 {
+            let message = "unaligned checkpoints cannot be concurrent; set max_concurrent to 1";
+            let flink = "CheckpointCoordinatorConfiguration: refused when the job is submitted";
+            self.refuse(Key::Unaligned, message.to_owned(), flink);
+            self.with(Key::MaxConcurrent);
+        }
+        true
+    }
+
+    fn aligned_timeout(&mut self, unaligned: bool) -> VirtualDuration {
+        let timeout = self.duration(Key::AlignedTimeout, VirtualDuration::ZERO, "");
+        if unaligned || timeout.is_zero() {
+            return timeout;
+        }
+        let message = "has no effect without unaligned checkpoints";
+        let flink = "CheckpointOptions: ignores it, alignment never times out";
+        self.warn(Key::AlignedTimeout, message.to_owned(), flink);
+        self.with(Key::Unaligned);
+        VirtualDuration::ZERO
+    }
+
+    /// Flink: the constructor of `CheckpointCoordinator`.
+    fn pause(
+        &mut self,
+        interval: Option<VirtualDuration>,
+    ) -> (Option<VirtualDuration>, VirtualDuration) {
+        const CONSTRUCTOR: &str = "CheckpointCoordinator: changes it without a word";
+        let mut pause = self.duration(Key::MinPause, VirtualDuration::ZERO, "");
+        if pause > LONGEST_PAUSE {
+            let message = "is longer than a year; a year is used".to_owned();
+            self.warn(Key::MinPause, message, CONSTRUCTOR);
+            pause = LONGEST_PAUSE;
+        }
+        match interval {
+            Some(interval) if interval < pause => {
+                let message = format!("is shorter than the minimum pause; {pause} is used");
+                self.warn(Key::Interval, message, CONSTRUCTOR);
+                self.with(Key::MinPause);
+                (Some(pause), pause)
+            }
+            interval => (interval, pause),
+        }
+    }
+
+    /// Flink: `DefaultCompletedCheckpointStoreUtils#getMaximumNumberOfRetainedCheckpoints`.
+    fn retained(&mut self) -> u32 {
+        match self.integer(Key::Retained) {
+            retained if retained > 0 => to_u32(retained),
+            retained => {
+                let message = format!("{retained} checkpoints cannot be retained; 1 is used");
+                let flink = "DefaultCompletedCheckpointStoreUtils: logs a warning and uses 1";
+                self.warn(Key::Retained, message, flink);
+                1
+            }
+        }
+    }
+
+    /// The mistake that Flink makes easiest: everything set but the interval.
+    fn warn_of_no_interval(&mut self) {
+        let set = OPTIONS.iter().find(|spec| {
+            let value = self.values.get(spec.id);
+            spec.path.0 == "checkpointing" && value.is_some() && value != spec.default_value()
+        });
+        if let Some(spec) = set {
+            let message = "has no effect: without an interval nothing is checkpointed".to_owned();
+            let flink = "CheckpointConfig: runs the job without checkpoints, without a word";
+            self.warn(spec.id, message, flink);
+        }
+    }
+
+    /// Flink: `RestartBackoffTimeStrategyFactoryLoader` and the constructors of the strategies.
+    fn restart(&mut self, checkpoints: bool) -> RestartStrategy {
+        let chosen = self.word_if_set(Key::Strategy);
+        let default = if checkpoints { "exponential_delay" } else { "disabled" };
+        let strategy = chosen.unwrap_or(default);
+        self.warn_of_other_strategies(strategy);
+        const LIMIT: &str = "the strategy's constructor: refused when the job is submitted";
+        let ms = VirtualDuration::from_millis(1);
+        match strategy {
+            "fixed_delay" => RestartStrategy::FixedDelay {
+                attempts: self.at_least(Key::FixedAttempts, 0, LIMIT),
+                delay: self.duration(Key::FixedDelay, VirtualDuration::ZERO, LIMIT),
+            },
+            "failure_rate" => RestartStrategy::FailureRate {
+                max_failures: self.at_least(Key::RateFailures, 1, LIMIT),
+                interval: self.duration(Key::RateInterval, ms, LIMIT),
+                delay: self.duration(Key::RateDelay, VirtualDuration::ZERO, LIMIT),
+            },
+            "exponential_delay" => self.exponential_delay(LIMIT),
+            _ => RestartStrategy::Disabled,
+        }
+    }
+
+    fn exponential_delay(&mut self, flink: &'static str) -> RestartStrategy {
+        let ms = VirtualDuration::from_millis(1);
+        let initial = self.duration(Key::InitialBackoff, ms, flink);
+        let max = self.duration(Key::MaxBackoff, ms, flink);
+        if initial > max {
+            let message = format!("{initial} is longer than the maximum, {max}");
+            self.refuse(Key::InitialBackoff, message, flink);
+            self.with(Key::MaxBackoff);
+        }
+        let multiplier_permille = self.decimal(Key::BackoffMultiplier);
+        if multiplier_permille <= 1_000 {
+            self.refuse(Key::BackoffMultiplier, "must be greater than 1".to_owned(), flink);
+        }
+        let jitter_permille = self.decimal(Key::Jitter);
+        if jitter_permille > 1_000 {
+            self.refuse(Key::Jitter, "must be between 0 and 1".to_owned(), flink);
+        }
+        let limited = self.values.get(Key::BackoffAttempts).is_some();
+        RestartStrategy::ExponentialDelay {
+            initial,
+            max,
+            multiplier_permille,
+            reset_after: self.duration(Key::ResetBackoff, ms, flink),
+            jitter_permille,
+            attempts: limited.then(|| self.at_least(Key::BackoffAttempts, 1, flink)),
+        }
+    }
+
+    fn warn_of_other_strategies(&mut self, strategy: &str) {
+        for spec in OPTIONS {
+            let other = spec.strategy.is_some_and(|of| of != strategy);
+            if other && self.values.get(spec.id).is_some() {
+                let message = format!("has no effect: the restart strategy is {strategy}");
+                let flink = "RestartBackoffTimeStrategyFactoryLoader: reads only the options of \
+                             the strategy in force";
+                self.warn(spec.id, message, flink);
+                self.with(Key::Strategy);
+            }
+        }
+    }
+
+    /// Flink: `NettyShuffleEnvironmentConfiguration`, `ConfigurationParserUtils#getPageSize`.
+    fn network(&mut self) -> NetworkOptions {
+        const PARSER: &str = "ConfigurationParserUtils: the task manager does not start";
+        const SHUFFLE: &str =
+            "NettyShuffleEnvironmentConfiguration: the task manager does not start";
+        let segment_size = match self.values.effective(Key::SegmentSize) {
+            Some(OptionValue::Size(bytes)) => bytes,
+            _ => unreachable!("the option is a size with a default"),
+        };
+        if !segment_size.is_power_of_two()
+            || !(SMALLEST_SEGMENT..=LARGEST_SEGMENT).contains(&segment_size)
+        {
+            let message = "must be a power of two from 4 kb to 1 gb".to_owned();
+            self.refuse(Key::SegmentSize, message, PARSER);
+        }
+        let network = NetworkOptions {
+            segment_size,
+            buffers_per_channel: self.at_least(Key::BuffersPerChannel, 0, SHUFFLE),
+            floating_per_gate: self.at_least(Key::FloatingBuffers, 0, SHUFFLE),
+            max_per_subpartition: self.at_least(Key::MaxPerSubpartition, 1, SHUFFLE),
+            overdraft_per_gate: self.at_least(Key::OverdraftBuffers, 0, SHUFFLE),
+        };
+        if network.buffers_per_channel == 0 && network.floating_per_gate == 0 {
+            let message = "an input without exclusive and without floating buffers reads nothing";
+            self.refuse(Key::BuffersPerChannel, message.to_owned(), SHUFFLE);
+            self.with(Key::FloatingBuffers);
+        }
+        network
+    }
+
+    /// Flink: the constructor of `HeartbeatServicesImpl`.
+    fn heartbeat(&mut self) -> HeartbeatOptions {
+        const SERVICES: &str = "HeartbeatServicesImpl: the process does not start";
+        let ms = VirtualDuration::from_millis(1);
+        let interval = self.duration(Key::HeartbeatInterval, ms, SERVICES);
+        let timeout = self.duration(Key::HeartbeatTimeout, ms, SERVICES);
+        if timeout < interval {
+            let message = format!("{timeout} is shorter than the heartbeat interval, {interval}");
+            self.refuse(Key::HeartbeatTimeout, message, SERVICES);
+            self.with(Key::HeartbeatInterval);
+        }
+        HeartbeatOptions { interval, timeout }
+    }
+
+    /// Flink hands durations on with `Duration#toMillis`.
+    fn keep_milliseconds(&mut self) {
+        for spec in OPTIONS {
+            let Some(OptionValue::Duration(span)) = self.values.get(spec.id) else { continue };
+            let kept = VirtualDuration::from_millis(span.as_millis());
+            if kept != span {
+                let message = format!("Flink counts whole milliseconds; {kept} is used");
+                self.warn(spec.id, message, "Duration#toMillis: drops the rest without a word");
+                self.values.set(spec.id, OptionValue::Duration(kept));
+            }
+        }
+    }
+
+    fn set_duration(
+        &mut self,
+        key: Key,
+        least: VirtualDuration,
+        flink: &'static str,
+    ) -> Option<VirtualDuration> {
+        let OptionValue::Duration(span) = self.values.effective(key)? else {
+            unreachable!("{key:?} is a duration in the table");
+        };
+        if span < least {
+            self.refuse(key, format!("must be at least {least}"), flink);
+            return Some(least);
+        }
+        Some(span)
+    }
+
+    fn duration(
+        &mut self,
+        key: Key,
+        least: VirtualDuration,
+        flink: &'static str,
+    ) -> VirtualDuration {
+        self.set_duration(key, least, flink).expect("the option has a default in the table")
+    }
+
+    fn at_least(&mut self, key: Key, least: i64, flink: &'static str) -> u32 {
+        let value = self.integer(key);
+        if value < least {
+            self.refuse(key, format!("must be at least {least}"), flink);
+        }
+        to_u32(value.max(least))
+    }
+
+    fn integer(&self, key: Key) -> i64 {
+        match self.values.effective(key) {
+            Some(OptionValue::Integer(value)) => value,
+            _ => unreachable!("{key:?} is a number, set or with a default"),
+        }
+    }
+
+    fn decimal(&self, key: Key) -> u32 {
+        match self.values.effective(key) {
+            Some(OptionValue::Decimal(permille)) => permille,
+            _ => unreachable!("{key:?} is a decimal with a default"),
+        }
+    }
+
+    fn boolean(&self, key: Key) -> bool {
+        self.values.effective(key) == Some(OptionValue::Boolean(true))
+    }
+
+    fn word(&self, key: Key) -> &'static str {
+        self.word_if_set(key).expect("the option has a default in the table")
+    }
+
+    fn word_if_set(&self, key: Key) -> Option<&'static str> {
+        match self.values.effective(key)? {
+            OptionValue::Choice(word) => Some(word),
+            _ => unreachable!("{key:?} is a choice in the table"),
+        }
+    }
+
+    fn refuse(&mut self, option: Key, message: String, flink: &'static str) {
+        let severity = Severity::Error;
+        self.findings.push(Finding { severity, option, with: None, message, flink });
+    }
+
+    fn warn(&mut self, option: Key, message: String, flink: &'static str) {
+        let severity = Severity::Warning;
+        self.findings.push(Finding { severity, option, with: None, message, flink });
+    }
+
+    /// Names the other option of the finding just made.
+    fn with(&mut self, other: Key) {
+        self.findings.last_mut().expect("called after refuse or warn").with = Some(other);
+    }
+}
+
+/// Integers of the table are 32-bit; negative ones were refused or replaced before.
+fn to_u32(value: i64) -> u32 {
+    u32::try_from(value).expect("an option is a 32-bit number and at least 0 here")
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;
