@@ -29,9 +29,6 @@ fn every_case_has_the_recorded_outcome() {
         assert_eq!(report.passed + report.failed, cases, "{name}");
         differences.extend(report.differences);
     }
-    let failed: Vec<_> = differences
-        .iter()
-        .map(|difference| &difference.case)
-        .collect();
+    let failed: Vec<_> = differences.iter().map(|difference| &difference.case).collect();
     assert_eq!(failed, EXCEPTIONS, "{differences:#?}");
 }

@@ -47,3 +47,53 @@ vectors! {
     coordinator_io_edge: "coordinator_io.edge.jsonl", 2;
     coordinator_io_random: "coordinator_io.random.jsonl", 150;
 }
+
+#[test]
+fn a_wrong_expectation_is_a_difference() {
+    let case = r#"{"group":"failure_manager","name":"n","config":{"tolerable":2},
+        "script":[{"op":"failure","cp":1,"reason":"CHECKPOINT_EXPIRED"}],
+        "expect":[{"counter":2}]}"#;
+    let report = run_file(&case.replace('\n', ""), "inline").expect("it is a case");
+    assert_eq!((report.cases, report.failed), (1, 1));
+    assert!(report.differences[0].actual.contains("\"counter\":1"), "{report:?}");
+}
+
+#[test]
+fn a_bad_line_is_named_and_nothing_panics() {
+    let good = r#"{"group":"key_groups","name":"n","in":{"max_parallelism":1,"parallelism":1,"hashes":[]},"out":{"ranges":[[0,0]],"default_max_parallelism":128}}"#;
+    for (name, bad) in [
+        ("no JSON", "{"),
+        ("unknown group", r#"{"group":"x","name":"n"}"#),
+        (
+            "no parallelism",
+            r#"{"group":"key_groups","name":"n","in":{"max_parallelism":0,"parallelism":1,"hashes":[1]}}"#,
+        ),
+        (
+            "unknown field",
+            r#"{"group":"decider","name":"n","config":{"max_concurrent":1,"min_pause_ms":0,"max_queued":1,"start_time_ms":0,"x":1}}"#,
+        ),
+        (
+            "unknown operation",
+            r#"{"group":"failure_manager","name":"n","config":{},"script":[{"op":"x"}],"expect":[{}]}"#,
+        ),
+        (
+            "fewer answers",
+            r#"{"group":"failure_manager","name":"n","config":{},"script":[{"op":"success","cp":1}],"expect":[]}"#,
+        ),
+        (
+            "unknown vertex",
+            r#"{"group":"coordinator","name":"n","config":{"vertices":[],"edges":[{"from":"a","to":"b"}]}}"#,
+        ),
+        (
+            "a task that is not there",
+            r#"{"group":"coordinator","name":"n","config":{"vertices":[]},"script":[{"op":"task_state","task":"a-0","state":"RUNNING"}],"expect":[{}]}"#,
+        ),
+        (
+            "numbers that do not grow",
+            r#"{"group":"checkpoint_store","name":"n","config":{"store":"default","max_retained":1},"script":[{"op":"add","cp":2},{"op":"add","cp":1}],"expect":[{"retained":[2],"latest":2},{}]}"#,
+        ),
+    ] {
+        let error = run_file(&format!("{good}\n{bad}\n"), "bad.jsonl").expect_err(name);
+        assert!(error.to_string().starts_with("bad.jsonl:2:"), "{name}: {error}");
+    }
+}

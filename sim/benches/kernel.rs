@@ -33,13 +33,7 @@ type Shape = fn(usize, &[u64]) -> u64;
 const SHAPES: [(&str, Shape); 5] = [
     ("one instant", |_, _| 0),
     ("constant", |_, _| 1_000),
-    ("bimodal", |n, delays| {
-        if n % 10 == 0 {
-            3_600_000_000_000
-        } else {
-            delays[n % DELAYS] % 64
-        }
-    }),
+    ("bimodal", |n, delays| if n % 10 == 0 { 3_600_000_000_000 } else { delays[n % DELAYS] % 64 }),
     ("all scales", |n, delays| {
         delays[n % DELAYS].wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (8 + n % 56)
     }),
@@ -63,10 +57,7 @@ impl Hold for Ours {
         for pushed in 0..pending {
             queue.push(VirtualTime(shape(pushed, delays)), [pushed as u32; 4]);
         }
-        Self {
-            queue,
-            pushed: pending,
-        }
+        Self { queue, pushed: pending }
     }
 
     #[inline(never)]
@@ -92,16 +83,9 @@ impl Hold for Std {
     fn new(pending: usize, delays: &[u64], shape: Shape) -> Self {
         let mut heap = BinaryHeap::new();
         for pushed in 0..pending {
-            heap.push(Reverse((
-                shape(pushed, delays),
-                pushed as u64,
-                [pushed as u32; 4],
-            )));
+            heap.push(Reverse((shape(pushed, delays), pushed as u64, [pushed as u32; 4])));
         }
-        Self {
-            heap,
-            pushed: pending,
-        }
+        Self { heap, pushed: pending }
     }
 
     #[inline(never)]
@@ -169,10 +153,7 @@ fn medians(pending: usize, delays: &[u64], shape: Shape) -> (f64, f64) {
     let mut heap = Std::new(pending, delays, shape);
     let mut ours = Ours::new(pending, delays, shape);
     let warm = 3 * pending;
-    assert_eq!(
-        heap.hold(warm, delays, shape),
-        ours.hold(warm, delays, shape)
-    );
+    assert_eq!(heap.hold(warm, delays, shape), ours.hold(warm, delays, shape));
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (sum, time) = timed(|| heap.hold(OPERATIONS, delays, shape));
@@ -219,17 +200,11 @@ impl Dispatch for Idle<'_> {
 fn loops(criterion: &mut Criterion) {
     let delays = delays();
     let mut group = criterion.benchmark_group("run loop");
-    let limits = Limits {
-        events: 1_000,
-        ..Limits::default()
-    };
+    let limits = Limits { events: 1_000, ..Limits::default() };
     group.throughput(Throughput::Elements(limits.events));
     for pending in [16, 1_000] {
         let mut queue = Ours::new(pending, &delays, exponential).queue;
-        let mut world = Idle {
-            delays: &delays,
-            handled: 0,
-        };
+        let mut world = Idle { delays: &delays, handled: 0 };
         group.bench_function(BenchmarkId::from_parameter(pending), |bencher| {
             bencher.iter(|| run(&mut world, &mut queue, &limits));
         });
@@ -244,17 +219,11 @@ fn streams(criterion: &mut Criterion) {
         bencher.iter(|| streams.stream(black_box("latency"), black_box("map[1]->sink[0]")));
     });
     group.bench_function("create and draw", |bencher| {
-        bencher.iter(|| {
-            streams
-                .stream(black_box("latency"), black_box("map[1]->sink[0]"))
-                .word()
-        });
+        bencher.iter(|| streams.stream(black_box("latency"), black_box("map[1]->sink[0]")).word());
     });
     let mut stream = streams.stream("latency", "map[1]->sink[0]");
     group.bench_function("word", |bencher| bencher.iter(|| stream.word()));
-    group.bench_function("below", |bencher| {
-        bencher.iter(|| stream.below(black_box(1_000)))
-    });
+    group.bench_function("below", |bencher| bencher.iter(|| stream.below(black_box(1_000))));
     let mean = VirtualDuration::from_millis(1);
     group.bench_function("exponential", |bencher| {
         bencher.iter(|| stream.exponential(black_box(mean)));

@@ -391,8 +391,8 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
 mod tests {
     use super::*;
     use crate::kernel::distribution::Distribution;
-    use crate::scenario::model::*;
     use crate::scenario::model::Storage;
+    use crate::scenario::model::*;
     use cutline::config::*;
     use cutline::job::Partitioner;
 
@@ -473,8 +473,14 @@ mod tests {
             external: Service { latency: uniform(1_000, 5_000) },
             manual: vec![],
             faults: vec![
-                Fault { at: When::Time(VirtualTime::from_millis(1500)), what: FaultKind::CrashTask(1, 0) },
-                Fault { at: When::Time(VirtualTime::from_millis(3000)), what: FaultKind::CrashTaskManager(1) },
+                Fault {
+                    at: When::Time(VirtualTime::from_millis(1500)),
+                    what: FaultKind::CrashTask(1, 0),
+                },
+                Fault {
+                    at: When::Time(VirtualTime::from_millis(3000)),
+                    what: FaultKind::CrashTaskManager(1),
+                },
             ],
             limits: crate::scenario::model::Limits {
                 until: VirtualTime::from_millis(60_000),
@@ -489,11 +495,27 @@ mod tests {
         let outcome = Simulation::new(Arc::new(quickstart()), 1).expect("valid").trace(true).run();
         let trace = outcome.trace.as_ref().expect("kept");
         if std::env::var("TRACE").is_ok() {
-            for (at, observation) in trace.iter().filter(|(_, o)| !matches!(o, Observation::Sent{..}|Observation::Processed{..}|Observation::SourceEmitted{..})) {
+            for (at, observation) in trace.iter().filter(|(at, o)| {
+                *at > VirtualTime::from_millis(3100)
+                    || !matches!(
+                        o,
+                        Observation::Sent { .. }
+                            | Observation::Processed { .. }
+                            | Observation::SourceEmitted { .. }
+                    )
+            }) {
                 println!("{at} {observation:?}");
             }
         }
-        println!("{:?} {:?} {} events={} obs={} {:#?}", outcome.end, outcome.job_end, outcome.virtual_time, outcome.events, outcome.observations, outcome.statistics);
+        println!(
+            "{:?} {:?} {} events={} obs={} {:#?}",
+            outcome.end,
+            outcome.job_end,
+            outcome.virtual_time,
+            outcome.events,
+            outcome.observations,
+            outcome.statistics
+        );
         println!("{:?}", outcome.findings);
         println!("{:?}", outcome.violations);
         assert_eq!(outcome.verdict, Verdict::Ok);

@@ -6,12 +6,13 @@
 
 mod options;
 pub mod text;
+mod unmodelled;
 mod validate;
 
 pub use options::{
-    BadOption, Key, Known, NOT_MODELLED, OPTIONS, OptionKind, OptionSpec, OptionValue,
-    OptionValues, Unmodelled, find,
+    BadOption, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValue, OptionValues, find,
 };
+pub use unmodelled::{NOT_MODELLED, Unmodelled};
 pub use validate::{Finding, FlinkConfig, Severity};
 
 use crate::time::VirtualDuration;

@@ -7,6 +7,7 @@
 use crate::time::VirtualDuration;
 
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
+use super::text::format_duration as shown;
 use super::{CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention};
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -218,7 +219,9 @@ impl Reader {
             self.refuse(KEY, "must be 0 or at least 10 ms".to_owned(), GETTER);
         } else if interval.is_none_or(|interval| backlog < interval) {
             let message = match interval {
-                Some(interval) => format!("must not be shorter than the interval, {interval}"),
+                Some(interval) => {
+                    format!("must not be shorter than the interval, {}", shown(interval))
+                }
                 None => "needs an interval for the time without backlog".to_owned(),
             };
             self.refuse(KEY, message, GETTER);
@@ -275,7 +278,8 @@ impl Reader {
         }
         match interval {
             Some(interval) if interval < pause => {
-                let message = format!("is shorter than the minimum pause; {pause} is used");
+                let message =
+                    format!("is shorter than the minimum pause; {} is used", shown(pause));
                 self.warn(Key::Interval, message, CONSTRUCTOR);
                 self.with(Key::MinPause);
                 (Some(pause), pause)
@@ -316,7 +320,7 @@ impl Reader {
         let default = if checkpoints { "exponential_delay" } else { "disabled" };
         let strategy = chosen.unwrap_or(default);
         self.warn_of_other_strategies(strategy);
-        const LIMIT: &str = "the strategy's constructor: refused when the job is submitted";
+        const LIMIT: &str = "restart strategies: refused when the job is submitted";
         let ms = VirtualDuration::from_millis(1);
         match strategy {
             "fixed_delay" => RestartStrategy::FixedDelay {
@@ -338,7 +342,7 @@ impl Reader {
         let initial = self.duration(Key::InitialBackoff, ms, flink);
         let max = self.duration(Key::MaxBackoff, ms, flink);
         if initial > max {
-            let message = format!("{initial} is longer than the maximum, {max}");
+            let message = format!("{} is longer than the maximum, {}", shown(initial), shown(max));
             self.refuse(Key::InitialBackoff, message, flink);
             self.with(Key::MaxBackoff);
         }
@@ -411,7 +415,11 @@ impl Reader {
         let interval = self.duration(Key::HeartbeatInterval, ms, SERVICES);
         let timeout = self.duration(Key::HeartbeatTimeout, ms, SERVICES);
         if timeout < interval {
-            let message = format!("{timeout} is shorter than the heartbeat interval, {interval}");
+            let message = format!(
+                "{} is shorter than the heartbeat interval, {}",
+                shown(timeout),
+                shown(interval)
+            );
             self.refuse(Key::HeartbeatTimeout, message, SERVICES);
             self.with(Key::HeartbeatInterval);
         }
@@ -424,7 +432,7 @@ impl Reader {
             let Some(OptionValue::Duration(span)) = self.values.get(spec.id) else { continue };
             let kept = VirtualDuration::from_millis(span.as_millis());
             if kept != span {
-                let message = format!("Flink counts whole milliseconds; {kept} is used");
+                let message = format!("Flink counts whole milliseconds; {} is used", shown(kept));
                 self.warn(spec.id, message, "Duration#toMillis: drops the rest without a word");
                 self.values.set(spec.id, OptionValue::Duration(kept));
             }
@@ -441,7 +449,7 @@ impl Reader {
             unreachable!("{key:?} is a duration in the table");
         };
         if span < least {
-            self.refuse(key, format!("must be at least {least}"), flink);
+            self.refuse(key, format!("must be at least {}", shown(least)), flink);
             return Some(least);
         }
         Some(span)

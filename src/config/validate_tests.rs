@@ -45,7 +45,8 @@ fn every_option_is_read_and_comes_back() {
 #[test]
 fn what_flink_refuses_is_refused() {
     use Key::*;
-    let cases: &[(&str, &[(Key, &str)], Key, &str)] = &[
+    type Row = (&'static str, &'static [(Key, &'static str)], Key, &'static str);
+    let cases: &[Row] = &[
         ("interval", &[(Interval, "9 ms")], Interval, "at least 10 ms"),
         ("interval 0", &[(Interval, "0")], Interval, "at least 10 ms"),
         ("timeout", &[(Timeout, "9 ms")], Timeout, "at least 10 ms"),

@@ -14,29 +14,31 @@ impl<P> Coordinator<P> {
         id: CheckpointId,
         (subtask, attempt): (SubtaskId, Attempt),
         mut state: Option<SubtaskState<P>>,
+        metrics: CheckpointMetrics,
         out: &mut Vec<Output<P>>,
     ) {
         if self.shut_down {
             return;
         }
+        let uploaded = state.as_ref().map_or(0, SubtaskState::size);
         let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
         if let Some(state) = state.as_mut().filter(|_| !savepoint)
             && let Err(error) = self.register_shared(id, state)
         {
             self.discard_state(id, state, false, out);
-            out.push(Output::AcknowledgeRefused {
-                checkpoint: id,
-                subtask,
-                error,
-            });
+            out.push(Output::AcknowledgeRefused { checkpoint: id, subtask, error });
             return;
         }
+        let size = state.as_ref().map_or(0, SubtaskState::size);
         let (received, rest) = match self.pending.get_mut(&id) {
             Some(pending) => pending.acknowledge(subtask, attempt, state),
             None => (Received::Unknown, state),
         };
         match received {
-            Received::Success => self.complete_if_acknowledged(now, id, out),
+            Received::Success => {
+                self.statistics.acknowledged(now, id, (uploaded, size), metrics);
+                self.complete_if_acknowledged(now, id, out);
+            }
             Received::Duplicate => {}
             Received::Unknown => {
                 if let Some(state) = rest {
@@ -79,14 +81,13 @@ impl<P> Coordinator<P> {
 
     pub(super) fn on_decline(
         &mut self,
-        now: VirtualTime,
         id: CheckpointId,
         task: (SubtaskId, Attempt),
         reason: FailureReason,
         out: &mut Vec<Output<P>>,
     ) {
         if !self.shut_down {
-            self.abort(now, id, reason, Some(task), out);
+            self.abort(id, reason, Some(task), out);
         }
     }
 
@@ -104,47 +105,30 @@ impl<P> Coordinator<P> {
 
     pub(super) fn on_task_failed(
         &mut self,
-        now: VirtualTime,
         subtask: SubtaskId,
         attempt: Attempt,
         out: &mut Vec<Output<P>>,
     ) {
-        let waiting = self
-            .pending
-            .values()
-            .filter(|p| !p.has_delivered(subtask, attempt));
+        let waiting = self.pending.values().filter(|p| !p.has_delivered(subtask, attempt));
         let waiting: Vec<_> = waiting.map(|p| p.id).collect();
         for id in waiting {
-            self.abort(now, id, FailureReason::TaskFailure, None, out);
+            self.abort(id, FailureReason::TaskFailure, None, out);
         }
     }
 
-    pub(super) fn abort_all(
-        &mut self,
-        now: VirtualTime,
-        reason: FailureReason,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn abort_all(&mut self, reason: FailureReason, out: &mut Vec<Output<P>>) {
         let ids: Vec<_> = self.pending.keys().copied().collect();
         for id in ids {
-            self.abort(now, id, reason, None, out);
+            self.abort(id, reason, None, out);
         }
     }
 
     /// Older checkpoints that nobody needs any more.
-    pub(super) fn abort_subsumed(
-        &mut self,
-        now: VirtualTime,
-        by: CheckpointId,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn abort_subsumed(&mut self, by: CheckpointId, out: &mut Vec<Output<P>>) {
         let older = self.pending.range(..by).map(|(_, pending)| pending);
-        let ids: Vec<_> = older
-            .filter(|p| p.can_be_subsumed())
-            .map(|p| p.id)
-            .collect();
+        let ids: Vec<_> = older.filter(|p| p.can_be_subsumed()).map(|p| p.id).collect();
         for id in ids {
-            self.abort(now, id, FailureReason::CheckpointSubsumed, None, out);
+            self.abort(id, FailureReason::CheckpointSubsumed, None, out);
         }
     }
 
@@ -152,7 +136,6 @@ impl<P> Coordinator<P> {
     /// `task` is the execution that reported the failure.
     pub(super) fn abort(
         &mut self,
-        now: VirtualTime,
         id: CheckpointId,
         reason: FailureReason,
         task: Option<(SubtaskId, Attempt)>,
@@ -166,11 +149,10 @@ impl<P> Coordinator<P> {
             return;
         };
         self.cancel_expiry(id);
+        self.statistics.failed(self.now, id, reason);
+        self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
-        out.push(Output::Failed {
-            checkpoint: id,
-            reason,
-        });
+        out.push(Output::Failed { checkpoint: id, reason });
         match aborting {
             // X2.
             Aborting::Now => {
@@ -182,28 +164,21 @@ impl<P> Coordinator<P> {
         }
         self.judge(Some(id), pending.kind, reason, task, out);
         self.notify_aborted(&pending, out);
-        self.remember(id);
+        if reason == FailureReason::CheckpointExpired {
+            self.remember(id);
+        }
         self.poll_later(out);
-        self.decided(now, id, false, out);
     }
 
     /// X3.
     pub(super) fn notify_aborted(&self, pending: &PendingCheckpoint<P>, out: &mut Vec<Output<P>>) {
         out.push(Output::NotifyAborted {
             checkpoint: pending.id,
-            subtasks: pending
-                .plan
-                .wait
-                .iter()
-                .map(|(subtask, _)| *subtask)
-                .collect(),
+            subtasks: pending.plan.wait.iter().map(|(subtask, _)| *subtask).collect(),
             latest_completed: self.store.latest().map(|r| r.checkpoint.id),
         });
         for &coordinator in &self.coordinators {
-            out.push(Output::NotifyCoordinatorAborted {
-                checkpoint: pending.id,
-                coordinator,
-            });
+            out.push(Output::NotifyCoordinatorAborted { checkpoint: pending.id, coordinator });
         }
     }
 
@@ -216,22 +191,17 @@ impl<P> Coordinator<P> {
         task: Option<(SubtaskId, Attempt)>,
         out: &mut Vec<Output<P>>,
     ) {
-        let failure = Failure {
-            checkpoint,
-            kind,
-            reason,
-            task,
-        };
+        let failure = Failure { checkpoint, kind, reason, task };
         if let Some(Verdict(task)) = self.failures.on_failure(failure) {
             out.push(Output::FailJob { task });
         }
     }
 
     pub(super) fn remember(&mut self, id: CheckpointId) {
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
+        if self.expired.len() == RECENT_MAX {
+            self.expired.pop_front();
         }
-        self.recent.push_back(id);
+        self.expired.push_back(id);
     }
 
     /// Deletes what an aborted checkpoint had. The decider is asked again after it.
@@ -243,19 +213,14 @@ impl<P> Coordinator<P> {
         out: &mut Vec<Output<P>>,
     ) {
         // Flink: without state to delete, the directory is removed on the spot.
-        let background = !files.is_empty();
-        if background || location.is_some() {
-            self.discard(
-                DiscardKind::Aborted,
-                Some(id),
-                files,
-                location,
-                background,
-                out,
-            );
-        }
-        if !background {
+        let after = if files.is_empty() {
             self.poll_later(out);
+            After::Nothing
+        } else {
+            After::Cleaned
+        };
+        if !files.is_empty() || location.is_some() {
+            self.discard(DiscardKind::Aborted, Some(id), files, location, after, out);
         }
     }
 
@@ -270,40 +235,37 @@ impl<P> Coordinator<P> {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
         if !files.is_empty() {
-            self.discard(DiscardKind::Late, Some(id), files, None, false, out);
+            self.discard(DiscardKind::Late, Some(id), files, None, After::Nothing, out);
         }
     }
 
-    /// `cleaning`: a checkpoint counts as being cleaned up until this is done.
     pub(super) fn discard(
         &mut self,
         kind: DiscardKind,
         checkpoint: Option<CheckpointId>,
         files: Vec<FileHandle>,
         location: Option<Arc<str>>,
-        cleaning: bool,
+        after: After,
         out: &mut Vec<Output<P>>,
     ) {
         let token = self.token();
-        self.work.insert(token, Work::Discard { cleaning });
-        self.cleaning += usize::from(cleaning);
-        out.push(Output::Discard {
-            token,
-            kind,
-            checkpoint,
-            files,
-            location,
-        });
+        self.work.insert(token, Work::Discard(after));
+        self.cleaning += usize::from(after == After::Cleaned);
+        out.push(Output::Discard { token, kind, checkpoint, files, location });
     }
 
     pub(super) fn on_discarded(&mut self, token: Token, out: &mut Vec<Output<P>>) {
-        match self.work.remove(&token) {
-            Some(Work::Discard { cleaning: true }) => {
+        let after = match self.work.remove(&token) {
+            Some(Work::Discard(after)) => after,
+            other => panic!("{token:?} is {other:?}, no deletion"),
+        };
+        match after {
+            After::Nothing => {}
+            After::Poll => self.poll_later(out),
+            After::Cleaned => {
                 self.cleaning -= 1;
                 self.poll_later(out);
             }
-            Some(Work::Discard { cleaning: false }) => {}
-            other => panic!("{token:?} is {other:?}, no deletion"),
         }
     }
 }

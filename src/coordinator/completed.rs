@@ -51,7 +51,7 @@ impl JobStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Retention {
-    /// None. Flink: `DELETE_ON_CANCELLATION` without the failure case, the default.
+    /// None. Flink: `NO_EXTERNALIZED_CHECKPOINTS`, the default.
     #[default]
     NeverRetainAfterTermination,
     /// Those of a job that failed. Flink: `DELETE_ON_CANCELLATION`.
@@ -81,6 +81,8 @@ pub struct CompletedCheckpoint<P> {
     pub subtasks: Vec<(SubtaskId, Option<SubtaskState<P>>)>,
     /// Subtasks that had finished before it was triggered, ascending.
     pub finished: Vec<SubtaskId>,
+    /// Operators all of whose subtasks had finished, ascending: they are not restored.
+    pub finished_operators: Vec<OperatorId>,
     /// Snapshots of the operator coordinators, by operator.
     pub coordinators: Vec<(OperatorId, SubtaskState<P>)>,
 }
@@ -103,12 +105,14 @@ impl<P> CompletedCheckpoint<P> {
         self.states().flat_map(|state| &state.shared)
     }
 
-    /// The snapshot of an operator coordinator.
+    /// The snapshot an operator coordinator is restored from. Flink drops that of an operator
+    /// that has finished for good.
     pub fn coordinator(&self, operator: OperatorId) -> Option<&SubtaskState<P>> {
+        if self.finished_operators.contains(&operator) {
+            return None;
+        }
         let mut states = self.coordinators.iter();
-        states
-            .find(|(id, _)| *id == operator)
-            .map(|(_, state)| state)
+        states.find(|(id, _)| *id == operator).map(|(_, state)| state)
     }
 
     fn goes_on(&self, status: JobStatus) -> bool {
@@ -144,10 +148,7 @@ pub struct Retained<P> {
 // By hand, because a shared checkpoint is cloned without cloning its payload.
 impl<P> Clone for Retained<P> {
     fn clone(&self) -> Self {
-        Self {
-            checkpoint: Arc::clone(&self.checkpoint),
-            metadata: self.metadata.clone(),
-        }
+        Self { checkpoint: Arc::clone(&self.checkpoint), metadata: self.metadata.clone() }
     }
 }
 
@@ -177,10 +178,7 @@ pub struct Cleanup<P> {
 
 impl<P> Cleanup<P> {
     fn nothing() -> Self {
-        Self {
-            shared: Vec::new(),
-            checkpoints: Vec::new(),
-        }
+        Self { shared: Vec::new(), checkpoints: Vec::new() }
     }
 
     /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
@@ -245,8 +243,7 @@ impl<P> CompletedStore<P> {
     ) -> Result<(), RegistryError> {
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
-            self.registry
-                .restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
+            self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
             self.retained.push_back(retained);
         }
         self.check();
@@ -303,10 +300,7 @@ impl<P> CompletedStore<P> {
     /// Deviation: a checkpoint whose pointer is left keeps its shared files too. Flink deletes
     /// them, although a new leader may still choose that checkpoint.
     pub fn pointer_removed(&mut self, id: CheckpointId, removed: bool) {
-        assert!(
-            self.leaving.contains_key(&id),
-            "{id} has no pointer to remove"
-        );
+        assert!(self.leaving.contains_key(&id), "{id} has no pointer to remove");
         if removed {
             self.subsumed.extend(self.leaving.remove(&id));
         }
@@ -330,9 +324,8 @@ impl<P> CompletedStore<P> {
             StoreKind::Standalone => true,
             StoreKind::Default => over,
         };
-        let (gone, kept): (Vec<_>, Vec<_>) = retained
-            .into_iter()
-            .partition(|r| deletes && r.checkpoint.goes_on(status));
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            retained.into_iter().partition(|r| deletes && r.checkpoint.goes_on(status));
         self.closed = self.kind == StoreKind::Default;
         let mut cleanup = if over {
             let lowest = kept.iter().map(Retained::id).min();
@@ -351,17 +344,13 @@ impl<P> CompletedStore<P> {
     /// Lets go of what no checkpoint from `lowest` on uses.
     fn let_go(&mut self, lowest: CheckpointId) -> Cleanup<P> {
         let restorable = self.leaving.keys().next().copied();
-        let unused = self
-            .registry
-            .unregister_unused(restorable.map_or(lowest, |id| id.min(lowest)));
+        let unused =
+            self.registry.unregister_unused(restorable.map_or(lowest, |id| id.min(lowest)));
         let (gone, stay) = std::mem::take(&mut self.subsumed)
             .into_iter()
             .partition(|old| old.id() < lowest && !unused.in_use.contains(&old.id()));
         self.subsumed = stay;
-        Cleanup {
-            shared: unused.files,
-            checkpoints: deletable(gone),
-        }
+        Cleanup { shared: unused.files, checkpoints: deletable(gone) }
     }
 
     /// Flink goes from the oldest on, while there are too many.
@@ -370,11 +359,7 @@ impl<P> CompletedStore<P> {
         let (newest_id, stops) = (newest.id(), newest.checkpoint.kind.is_synchronous());
         // Without the last checkpoint that is not the user's, nothing could be subsumed later, and
         // increments would have no base.
-        let base = self
-            .retained
-            .iter()
-            .rev()
-            .find(|r| !r.checkpoint.is_users());
+        let base = self.retained.iter().rev().find(|r| !r.checkpoint.is_users());
         let base = base.map(Retained::id);
         let mut excess = self.retained.len().saturating_sub(self.max_retained);
         let (mut gone, mut kept) = (Vec::new(), VecDeque::new());
@@ -402,4 +387,109 @@ impl<P> CompletedStore<P> {
 fn deletable<P>(gone: Vec<Retained<P>>) -> Vec<Retained<P>> {
     let ours = gone.into_iter().filter(|r| !r.checkpoint.is_users());
     ours.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::handle::{SharedHandle, SharedKey};
+
+    fn file(path: String) -> FileHandle {
+        FileHandle { path: path.into(), size: 1 }
+    }
+
+    /// A checkpoint that refers to a shared file of its own number and to that of the one before.
+    fn checkpoint(id: u64, kind: SnapshotKind) -> Retained<()> {
+        let shared = [id - 1, id].map(|creator| SharedFile {
+            key: SharedKey(creator.to_string().into()),
+            handle: SharedHandle::File(file(format!("shared {creator}"))),
+        });
+        let state = SubtaskState {
+            private: vec![file(format!("private {id}"))],
+            shared: shared.into(),
+            payload: (),
+        };
+        let checkpoint = CompletedCheckpoint {
+            id: CheckpointId(id),
+            kind,
+            timestamp: VirtualTime::ZERO,
+            acknowledged_at: VirtualTime::ZERO,
+            retention: Retention::default(),
+            unclaimed: false,
+            location: "location".into(),
+            subtasks: vec![(SubtaskId(0), Some(state))],
+            finished: Vec::new(),
+            finished_operators: Vec::new(),
+            coordinators: Vec::new(),
+        };
+        Retained { checkpoint: Arc::new(checkpoint), metadata: file(format!("metadata {id}")) }
+    }
+
+    fn add(store: &mut CompletedStore<()>, id: u64, kind: SnapshotKind) -> Added {
+        let retained = checkpoint(id, kind);
+        for shared in retained.checkpoint.shared() {
+            let registered = store.registry().register(shared, CheckpointId(id), false);
+            registered.expect("a key has one path");
+        }
+        store.add(retained).expect("the store is open")
+    }
+
+    #[test]
+    fn whom_a_newcomer_subsumes() {
+        use SnapshotKind::{Checkpoint as C, Savepoint as S, SavepointSuspend as Stop};
+        /// Name, at most, kinds added in order from 1 on, retained.
+        type Row = (&'static str, usize, &'static [SnapshotKind], &'static [u64]);
+        let rows: [Row; 5] = [
+            ("the oldest goes", 2, &[C, C, C], &[2, 3]),
+            ("a savepoint does not push out the base", 1, &[C, S], &[1, 2]),
+            ("the next savepoint takes the place of the last", 1, &[C, S, S], &[1, 3]),
+            ("the next checkpoint takes the place of all", 1, &[C, S, C], &[3]),
+            ("nothing follows a stop", 1, &[C, Stop], &[2]),
+        ];
+        for (name, max_retained, kinds, expected) in rows {
+            let mut store = CompletedStore::new(StoreKind::Standalone, max_retained);
+            for (id, kind) in (1..).zip(kinds) {
+                add(&mut store, id, *kind);
+            }
+            let retained: Vec<_> = store.retained().map(|r| r.id().0).collect();
+            assert_eq!(retained, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_go_only_after_the_pointer() {
+        for (name, removed, checkpoints, shared) in
+            [("removed", true, 1, 1), ("could not be removed", false, 0, 0)]
+        {
+            let mut store = CompletedStore::new(StoreKind::Default, 1);
+            add(&mut store, 1, SnapshotKind::Checkpoint);
+            let added = add(&mut store, 2, SnapshotKind::Checkpoint);
+            assert_eq!(added.remove, [CheckpointId(1)], "{name}");
+            assert_eq!(store.clean(), Cleanup::nothing(), "{name}: not answered yet");
+            store.pointer_removed(CheckpointId(1), removed);
+            let cleanup = store.clean();
+            assert_eq!(cleanup.checkpoints.len(), checkpoints, "{name}");
+            assert_eq!(cleanup.shared.len(), shared, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_end_of_the_job_deletes() {
+        use JobStatus as J;
+        // (status, store, checkpoints deleted, pointers removed)
+        for (status, kind, deleted, pointers) in [
+            (J::Finished, StoreKind::Default, 2, 2),
+            (J::Suspended, StoreKind::Default, 0, 0),
+            (J::Suspended, StoreKind::Standalone, 2, 0),
+            (J::Restarting, StoreKind::Standalone, 0, 0),
+        ] {
+            let mut store = CompletedStore::new(kind, 2);
+            for id in [1, 2] {
+                add(&mut store, id, SnapshotKind::Checkpoint);
+            }
+            let (removed, cleanup) = store.shutdown(status);
+            assert_eq!(removed.len(), pointers, "{status:?} {kind:?}");
+            assert_eq!(cleanup.checkpoints.len(), deleted, "{status:?} {kind:?}");
+        }
+    }
 }

@@ -40,12 +40,7 @@ pub struct FailureManager {
 impl FailureManager {
     /// Bears `tolerable` failures in a row, or any number if `None`.
     pub fn new(tolerable: Option<u64>) -> Self {
-        Self {
-            tolerable,
-            counter: 0,
-            counted: BTreeSet::new(),
-            last_success: None,
-        }
+        Self { tolerable, counter: 0, counted: BTreeSet::new(), last_success: None }
     }
 
     /// Failures counted since the last success.
@@ -137,12 +132,7 @@ mod tests {
         reason: FailureReason,
         task: Option<u32>,
     ) -> Failure<u32> {
-        Failure {
-            checkpoint: id.map(CheckpointId),
-            kind,
-            reason,
-            task,
-        }
+        Failure { checkpoint: id.map(CheckpointId), kind, reason, task }
     }
 
     #[test]
@@ -153,28 +143,10 @@ mod tests {
         let rows = [
             ("expiry", Checkpoint, R::CheckpointExpired, None, Some(None)),
             ("savepoint", Savepoint, R::CheckpointExpired, None, None),
-            (
-                "decline",
-                Checkpoint,
-                R::CheckpointDeclined,
-                Some(3),
-                Some(Some(3)),
-            ),
+            ("decline", Checkpoint, R::CheckpointDeclined, Some(3), Some(Some(3))),
             ("subsumed", Checkpoint, R::CheckpointSubsumed, None, None),
-            (
-                "pre-flight is nobody's",
-                Checkpoint,
-                R::IoException,
-                Some(3),
-                Some(None),
-            ),
-            (
-                "stop declined",
-                SavepointSuspend,
-                R::TaskFailure,
-                Some(3),
-                Some(None),
-            ),
+            ("pre-flight is nobody's", Checkpoint, R::IoException, Some(3), Some(None)),
+            ("stop declined", SavepointSuspend, R::TaskFailure, Some(3), Some(None)),
         ];
         for (name, kind, reason, task, verdict) in rows {
             let mut manager = FailureManager::new(Some(0));

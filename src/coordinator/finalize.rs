@@ -77,14 +77,8 @@ impl<P> Coordinator<P> {
             let location = location.expect("complete only once the directory is there");
             let checkpoint = pending.complete(now, self.config.retention, location);
             let checkpoint = Arc::new(checkpoint);
-            out.push(Output::WriteMetadata {
-                token,
-                checkpoint: Arc::clone(&checkpoint),
-            });
-            let step = Step::Metadata {
-                token,
-                aborted: false,
-            };
+            out.push(Output::WriteMetadata { token, checkpoint: Arc::clone(&checkpoint) });
+            let step = Step::Metadata { token, aborted: false };
             self.finalizing = Some(Finalizing { checkpoint, step });
         }
     }
@@ -115,16 +109,12 @@ impl<P> Coordinator<P> {
         match finalizing.step {
             Step::Metadata { token: t, aborted } if t == token => {
                 if !aborted && result.is_err() {
-                    self.fail_metadata(now, id, out);
+                    self.fail_metadata(id, out);
                 }
             }
             Step::Metadata { .. } | Step::Pointer { .. } => panic!("{token:?} is not awaited"),
         }
-        let aborted = self
-            .finalizing
-            .as_ref()
-            .and_then(Finalizing::valid)
-            .is_none();
+        let aborted = self.finalizing.as_ref().and_then(Finalizing::valid).is_none();
         let finalizing = self.finalizing.take().expect("it is not over");
         let checkpoint = finalizing.checkpoint;
         match result {
@@ -156,9 +146,7 @@ impl<P> Coordinator<P> {
 
     /// Whether the decision of a checkpoint is out and not known.
     pub(super) fn is_deciding(&self) -> bool {
-        self.finalizing
-            .as_ref()
-            .is_some_and(|f| f.decides().is_some())
+        self.finalizing.as_ref().is_some_and(|f| f.decides().is_some())
     }
 
     /// F3 has answered: the checkpoint is decided.
@@ -177,26 +165,21 @@ impl<P> Coordinator<P> {
         };
         match outcome {
             PointerOutcome::Written => {
-                out.push(Output::Stored {
-                    checkpoint: checkpoint.id,
-                });
-                let retained = Retained {
-                    checkpoint: Arc::clone(&checkpoint),
-                    metadata,
-                };
+                out.push(Output::Stored { checkpoint: checkpoint.id });
+                let retained = Retained { checkpoint: Arc::clone(&checkpoint), metadata };
                 let added = self.store.add(retained);
                 let added = added.expect("the store is shut down only after the decision");
                 self.force_full = false;
                 self.complete(now, &checkpoint, Some(added), out);
             }
             PointerOutcome::Failed => {
-                self.fail_pointer(now, &checkpoint, out);
+                self.fail_pointer(&checkpoint, out);
                 let files = self.files_of(&checkpoint, Some(metadata));
                 let location = Some(Arc::clone(&checkpoint.location));
                 let id = Some(checkpoint.id);
-                self.discard(DiscardKind::Completed, id, files, location, false, out);
+                self.discard(DiscardKind::Completed, id, files, location, After::Nothing, out);
             }
-            PointerOutcome::Unknown => self.fail_pointer(now, &checkpoint, out),
+            PointerOutcome::Unknown => self.fail_pointer(&checkpoint, out),
         }
         self.after_decision(out);
         self.finalize_next(now, out);
@@ -211,24 +194,15 @@ impl<P> Coordinator<P> {
         out: &mut Vec<Output<P>>,
     ) {
         let id = checkpoint.id;
-        let pending = self
-            .pending
-            .remove(&id)
-            .expect("an abort would have been noted");
+        let pending = self.pending.remove(&id).expect("an abort would have been noted");
         self.cancel_expiry(id);
         out.push(Output::Completed { checkpoint: id });
         if let Some(request) = pending.request {
-            out.push(Output::RequestCompleted {
-                request,
-                checkpoint: id,
-            });
+            out.push(Output::RequestCompleted { request, checkpoint: id });
         }
         self.failures.on_success(id);
-        // Flink asks twice: once for the pending checkpoint disposed of, once for its removal. Each
-        // may use up one periodic request that waited too long.
-        self.poll_later(out);
-        self.poll_later(out);
-        self.remember(id);
+        self.statistics.completed(id);
+        self.release(id, out);
         self.last_completion = Some(now);
         self.policy.completed(now, now.since(checkpoint.timestamp));
         let subsumed = added.as_ref().and_then(|added| added.subsumed);
@@ -236,11 +210,19 @@ impl<P> Coordinator<P> {
             self.remove_pointers(added.remove, out);
         }
         if !checkpoint.kind.is_savepoint() || checkpoint.kind.is_synchronous() {
-            self.abort_subsumed(now, id, out);
+            self.abort_subsumed(id, out);
             let subsumed = subsumed.filter(|(_, deleted)| *deleted).map(|(id, _)| id);
             self.notify_complete(&pending, subsumed, out);
         }
-        self.decided(now, id, true, out);
+        self.end_trigger_of_completed(now, id, out);
+    }
+
+    /// Flink asks the decider twice, each of which may use up a periodic request that waited too
+    /// long: at once, and when its cleaner has let go of the pending checkpoint in the background,
+    /// although that has nothing left to delete.
+    fn release(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        self.poll_later(out);
+        self.discard(DiscardKind::Pending, Some(id), Vec::new(), None, After::Poll, out);
     }
 
     /// F5.
@@ -253,19 +235,11 @@ impl<P> Coordinator<P> {
         out.push(Output::NotifyComplete {
             checkpoint: pending.id,
             timestamp: pending.timestamp,
-            subtasks: pending
-                .plan
-                .wait
-                .iter()
-                .map(|(subtask, _)| *subtask)
-                .collect(),
+            subtasks: pending.plan.wait.iter().map(|(subtask, _)| *subtask).collect(),
             subsumed,
         });
         for &coordinator in &self.coordinators {
-            out.push(Output::NotifyCoordinatorComplete {
-                checkpoint: pending.id,
-                coordinator,
-            });
+            out.push(Output::NotifyCoordinatorComplete { checkpoint: pending.id, coordinator });
         }
     }
 
@@ -283,52 +257,41 @@ impl<P> Coordinator<P> {
     pub(super) fn remove_pointer(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         let token = self.token();
         self.work.insert(token, Work::RemovePointer(id));
-        out.push(Output::RemovePointer {
-            token,
-            checkpoint: id,
-        });
+        out.push(Output::RemovePointer { token, checkpoint: id });
     }
 
     pub(super) fn clean(&mut self, cleanup: Cleanup<P>, out: &mut Vec<Output<P>>) {
         if !cleanup.shared.is_empty() {
-            self.discard(DiscardKind::Shared, None, cleanup.shared, None, false, out);
+            self.discard(DiscardKind::Shared, None, cleanup.shared, None, After::Nothing, out);
         }
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
             let files = self.files_of(&checkpoint, Some(retained.metadata));
             let location = Some(Arc::clone(&checkpoint.location));
             let id = Some(checkpoint.id);
-            self.discard(DiscardKind::Completed, id, files, location, true, out);
+            self.discard(DiscardKind::Completed, id, files, location, After::Cleaned, out);
         }
     }
 
     /// The metadata could not be written: the checkpoint fails like any pending one.
-    fn fail_metadata(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
+    fn fail_metadata(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         out.push(Output::FinalizeFailed { checkpoint: id });
-        self.abort(now, id, FailureReason::FinalizeCheckpointFailure, None, out);
+        self.abort(id, FailureReason::FinalizeCheckpointFailure, None, out);
         self.poll_later(out);
     }
 
     /// The pointer was not written, or nobody knows.
-    fn fail_pointer(
-        &mut self,
-        now: VirtualTime,
-        checkpoint: &CompletedCheckpoint<P>,
-        out: &mut Vec<Output<P>>,
-    ) {
+    fn fail_pointer(&mut self, checkpoint: &CompletedCheckpoint<P>, out: &mut Vec<Output<P>>) {
         let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
         let pending = self.pending.remove(&id).expect("no abort touches it now");
         out.push(Output::FinalizeFailed { checkpoint: id });
+        self.statistics.failed(self.now, id, reason);
+        self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
-        out.push(Output::Failed {
-            checkpoint: id,
-            reason,
-        });
+        out.push(Output::Failed { checkpoint: id, reason });
         self.judge(Some(id), checkpoint.kind, reason, None, out);
         self.notify_aborted(&pending, out);
-        self.poll_later(out);
-        self.poll_later(out);
-        self.decided(now, id, false, out);
+        self.release(id, out);
     }
 
     /// Deletes the files of a checkpoint that did not come as far as its pointer.

@@ -201,6 +201,9 @@ pub enum DiscardKind {
     Aborted,
     /// A completed checkpoint, and its directory (step F4).
     Completed,
+    /// Nothing: the pending checkpoint was completed and is let go of. It takes its turn behind
+    /// earlier deletions, though, as in Flink.
+    Pending,
     /// What came with an acknowledgement nobody waited for.
     Late,
     /// Shared files that no checkpoint uses any more (step F4).

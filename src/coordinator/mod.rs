@@ -40,6 +40,7 @@ use crate::coordinator::finalize::Finalizing;
 use crate::coordinator::io::{DiscardKind, Input, Output, RestoreScope, Token};
 use crate::coordinator::pending::PendingCheckpoint;
 use crate::coordinator::plan::{Execution, ExecutionState, Topology};
+use crate::coordinator::statistics::{CheckpointMetrics, Statistics};
 use crate::coordinator::triggering::Triggering;
 use crate::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use crate::message::{FailureReason, SnapshotKind};
@@ -64,7 +65,7 @@ mod triggering;
 /// Requests that may wait. Flink: `CheckpointRequestDecider`, not configurable.
 const QUEUED_MAX: usize = 1000;
 
-/// Checkpoints remembered after their end. Flink: `NUM_GHOST_CHECKPOINT_IDS`.
+/// Expired checkpoints remembered. Flink: `NUM_GHOST_CHECKPOINT_IDS`.
 const RECENT_MAX: usize = 16;
 
 /// How checkpoints are taken.
@@ -107,11 +108,20 @@ type TimerKey = (VirtualTime, u64);
 /// Work that is out, other than that of the trigger and of the finalization under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
-    /// `cleaning`: a checkpoint counts as being cleaned up until it is done.
-    Discard {
-        cleaning: bool,
-    },
+    Discard(After),
     RemovePointer(CheckpointId),
+    /// The directory of a checkpoint that was aborted meanwhile.
+    Location(CheckpointId),
+}
+
+/// What follows a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Nothing,
+    /// The decider is asked again.
+    Poll,
+    /// So too; until then the checkpoint counts as being cleaned up, which may hold requests back.
+    Cleaned,
 }
 
 /// The machine.
@@ -124,7 +134,10 @@ pub struct Coordinator<P> {
     policy: Box<dyn TriggerPolicy>,
     decider: Decider,
     failures: FailureManager,
+    statistics: Statistics,
     store: CompletedStore<P>,
+    /// When the input at hand came.
+    now: VirtualTime,
     /// The periodic scheduler is on.
     scheduling: bool,
     shut_down: bool,
@@ -133,8 +146,8 @@ pub struct Coordinator<P> {
     finalizing: Option<Finalizing<P>>,
     /// Fully acknowledged, waiting for their turn.
     acknowledged: VecDeque<CheckpointId>,
-    /// The last that ended, to tell a late message from a stray one.
-    recent: VecDeque<CheckpointId>,
+    /// The last that expired, to tell a late message from a stray one.
+    expired: VecDeque<CheckpointId>,
     timers: BTreeMap<TimerKey, Timer>,
     timers_set: u64,
     periodic: Option<TimerKey>,
@@ -172,17 +185,17 @@ impl<P> Coordinator<P> {
             min_pause: config.min_pause,
             max_queued: QUEUED_MAX,
         });
-        let created = Execution {
-            attempt: Attempt(0),
-            state: ExecutionState::Created,
-        };
+        let created = Execution { attempt: Attempt(0), state: ExecutionState::Created };
         let mut store = CompletedStore::new(config.store, config.max_retained);
         store.recover(recovered, mode)?;
+        let last_id = store.retained().map(|r| r.checkpoint.id).max();
         Ok(Self {
             executions: vec![created; topology.subtasks()],
             failures: FailureManager::new(config.tolerable_failures),
             config,
             topology,
+            statistics: Statistics::default(),
+            now: VirtualTime::ZERO,
             coordinators,
             policy,
             decider,
@@ -193,13 +206,13 @@ impl<P> Coordinator<P> {
             triggering: None,
             finalizing: None,
             acknowledged: VecDeque::new(),
-            recent: VecDeque::with_capacity(RECENT_MAX),
+            expired: VecDeque::with_capacity(RECENT_MAX),
             timers: BTreeMap::new(),
             timers_set: 0,
             periodic: None,
             expiries: BTreeMap::new(),
             last_completion: None,
-            last_id: None,
+            last_id,
             work: BTreeMap::new(),
             tokens: 0,
             cleaning: 0,
@@ -234,11 +247,16 @@ impl<P> Coordinator<P> {
         self.triggering.is_some()
     }
 
+    /// How checkpoints went so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
     /// Whether an acknowledgement of this checkpoint would be recognized: it is pending, or among
-    /// the last 16 that ended. Nothing is recognized after a shutdown.
+    /// the last 16 that expired. Nothing is recognized after a shutdown.
     pub fn knows(&self, checkpoint: CheckpointId) -> bool {
         !self.shut_down
-            && (self.pending.contains_key(&checkpoint) || self.recent.contains(&checkpoint))
+            && (self.pending.contains_key(&checkpoint) || self.expired.contains(&checkpoint))
     }
 
     /// Takes one input in and appends what follows from it to `out`.
@@ -246,56 +264,38 @@ impl<P> Coordinator<P> {
     /// # Panics
     /// On an answer to work that is not out, or a number that does not grow: the caller is wrong.
     pub fn handle(&mut self, now: VirtualTime, input: Input<P>, out: &mut Vec<Output<P>>) {
+        assert!(now >= self.now, "time does not run backwards");
+        self.now = now;
         match input {
             Input::Start { delay } => self.on_start(now, delay, out),
-            Input::Stop => self.on_stop(now, out),
+            Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
-            Input::Trigger {
-                request,
-                kind,
-                periodic,
-            } => self.on_trigger(now, request, kind, periodic, out),
+            Input::Trigger { request, kind, periodic } => {
+                self.on_trigger(now, request, kind, periodic, out)
+            }
             Input::IdDrawn { token, result } => self.on_id_drawn(now, token, result, out),
             Input::LocationMade { token, result } => self.on_location(now, token, result, out),
-            Input::CoordinatorSnapshot {
-                checkpoint,
-                coordinator,
-                result,
-            } => self.on_coordinator_snapshot(now, checkpoint, coordinator, result, out),
-            Input::TriggerFailed {
-                checkpoint,
-                subtask: _,
-            } => self.abort(
-                now,
-                checkpoint,
-                FailureReason::TriggerCheckpointFailure,
-                None,
-                out,
-            ),
-            Input::Acknowledge {
-                checkpoint,
-                subtask,
-                attempt,
-                state,
-                metrics: _,
-            } => self.on_acknowledge(now, checkpoint, (subtask, attempt), state, out),
-            Input::Decline {
-                checkpoint,
-                subtask,
-                attempt,
-                reason,
-            } => self.on_decline(now, checkpoint, (subtask, attempt), reason, out),
-            Input::TaskState {
-                subtask,
-                attempt,
-                state,
-            } => self.on_task_state(subtask, attempt, state),
+            Input::CoordinatorSnapshot { checkpoint, coordinator, result } => {
+                self.on_coordinator_snapshot(now, checkpoint, coordinator, result, out)
+            }
+            Input::TriggerFailed { checkpoint, subtask: _ } => {
+                self.abort(checkpoint, FailureReason::TriggerCheckpointFailure, None, out)
+            }
+            Input::Acknowledge { checkpoint, subtask, attempt, state, metrics } => {
+                self.on_acknowledge(now, checkpoint, (subtask, attempt), state, metrics, out)
+            }
+            Input::Decline { checkpoint, subtask, attempt, reason } => {
+                self.on_decline(checkpoint, (subtask, attempt), reason, out)
+            }
+            Input::TaskState { subtask, attempt, state } => {
+                self.on_task_state(subtask, attempt, state)
+            }
             Input::TaskFailed { subtask, attempt } => {
-                self.on_task_failed(now, subtask, attempt, out);
+                self.on_task_failed(subtask, attempt, out);
             }
             Input::Backlog { source, on } => self.on_backlog(now, source, on),
-            Input::AbortPending { reason } => self.abort_all(now, reason, out),
+            Input::AbortPending { reason } => self.abort_all(reason, out),
             Input::Restore { scope } => self.on_restore(scope, out),
             Input::MetadataWritten { token, result } => {
                 self.on_metadata_written(now, token, result, out);
@@ -307,7 +307,7 @@ impl<P> Coordinator<P> {
                 self.on_pointer_removed(token, removed, out)
             }
             Input::Discarded { token } => self.on_discarded(token, out),
-            Input::Shutdown { status } => self.on_shutdown(now, status, out),
+            Input::Shutdown { status } => self.on_shutdown(status, out),
         }
         self.check();
     }
@@ -324,3 +324,6 @@ impl<P> Coordinator<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,6 +161,7 @@ impl<P> PendingCheckpoint<P> {
                 })
                 .collect(),
             finished: self.plan.finished.clone(),
+            finished_operators: self.plan.finished_operators.clone(),
             coordinators: coordinators
                 .map(|(id, state)| (id, state.expect("nothing is missing")))
                 .collect(),

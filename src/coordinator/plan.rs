@@ -82,6 +82,8 @@ pub struct Plan {
     pub trigger: Vec<(SubtaskId, Attempt)>,
     /// Subtasks that had finished, ascending.
     pub finished: Vec<SubtaskId>,
+    /// Operators all of whose subtasks had finished, in the order of the topology.
+    pub finished_operators: Vec<OperatorId>,
 }
 
 /// Some task is not ready. Flink: `NOT_ALL_REQUIRED_TASKS_RUNNING`.
@@ -104,6 +106,7 @@ impl Plan {
             wait: Vec::with_capacity(executions.len()),
             trigger: Vec::new(),
             finished: Vec::new(),
+            finished_operators: topology.finished(executions),
         };
         for (subtask, execution) in (0..).map(SubtaskId).zip(executions) {
             match execution.state {
@@ -122,10 +125,7 @@ impl Plan {
             return Err(NotRunning);
         }
         let behind = topology.behind_unfinished(executions);
-        let first = plan
-            .wait
-            .iter()
-            .filter(|(subtask, _)| !behind[subtask.index()]);
+        let first = plan.wait.iter().filter(|(subtask, _)| !behind[subtask.index()]);
         plan.trigger = first.copied().collect();
         Ok(plan)
     }
@@ -162,6 +162,17 @@ impl Topology {
         behind
     }
 
+    /// The operators all of whose subtasks have finished.
+    fn finished(&self, executions: &[Execution]) -> Vec<OperatorId> {
+        let starts = self.starts();
+        let vertices = (0..).zip(&self.vertices);
+        let over = vertices.filter(|(index, _)| {
+            let executions = &executions[self.span(&starts, *index)];
+            executions.iter().all(|execution| execution.is_finished())
+        });
+        over.map(|(_, vertex)| vertex.operator).collect()
+    }
+
     fn starts(&self) -> Vec<usize> {
         let mut next = 0;
         let mut starts = Vec::with_capacity(self.vertices.len());
@@ -193,17 +204,10 @@ mod tests {
     use super::*;
 
     fn topology(pattern: Pattern, ups: u32, downs: u32) -> Topology {
-        let vertex = |operator, parallelism| Vertex {
-            operator: OperatorId(operator),
-            parallelism,
-        };
+        let vertex = |operator, parallelism| Vertex { operator: OperatorId(operator), parallelism };
         Topology {
             vertices: vec![vertex(0, ups), vertex(1, downs)],
-            edges: vec![Edge {
-                from: 0,
-                to: 1,
-                pattern,
-            }],
+            edges: vec![Edge { from: 0, to: 1, pattern }],
         }
     }
 
@@ -213,38 +217,28 @@ mod tests {
             'F' => ExecutionState::Finished,
             _ => ExecutionState::Created,
         };
-        let execution = |c| Execution {
-            attempt: Attempt(0),
-            state: state(c),
-        };
+        let execution = |c| Execution { attempt: Attempt(0), state: state(c) };
         states.chars().map(execution).collect()
     }
 
     #[test]
     fn the_cut_begins_behind_what_has_finished() {
         use Pattern::{AllToAll, Pointwise};
-        // (name, pattern, up, down, states, triggered; None: cannot be planned)
-        let rows: [(&str, Pattern, u32, u32, &str, Option<&[u32]>); 7] = [
+        /// Name, pattern, up, down, states, triggered; `None`: cannot be planned.
+        type Row = (&'static str, Pattern, u32, u32, &'static str, Option<&'static [u32]>);
+        let rows: [Row; 7] = [
             ("all run", AllToAll, 2, 2, "RRRR", Some(&[0, 1])),
             ("one source finished", AllToAll, 2, 2, "FRRR", Some(&[1])),
             ("sources finished", AllToAll, 2, 2, "FFRR", Some(&[2, 3])),
             ("pointwise", Pointwise, 2, 2, "FRRR", Some(&[1, 2])),
             ("pointwise 4 to 2", Pointwise, 4, 2, "FFRFRR", Some(&[2, 4])),
-            (
-                "pointwise 1 to 3",
-                Pointwise,
-                1,
-                3,
-                "FRRR",
-                Some(&[1, 2, 3]),
-            ),
+            ("pointwise 1 to 3", Pointwise, 1, 3, "FRRR", Some(&[1, 2, 3])),
             ("one not running", AllToAll, 1, 1, "RC", None),
         ];
         for (name, pattern, ups, downs, states, expected) in rows {
             let plan = Plan::new(&topology(pattern, ups, downs), &executions(states), true);
-            let triggered = plan
-                .ok()
-                .map(|plan| plan.trigger.iter().map(|(s, _)| s.0).collect::<Vec<_>>());
+            let triggered =
+                plan.ok().map(|plan| plan.trigger.iter().map(|(s, _)| s.0).collect::<Vec<_>>());
             assert_eq!(triggered.as_deref(), expected, "{name}");
         }
     }

@@ -29,33 +29,23 @@ impl<P> Coordinator<P> {
         let latest = self.store.latest().cloned();
         if let Some(retained) = &latest {
             self.force_full = retained.checkpoint.unclaimed;
+            self.statistics.restored(retained.checkpoint.id);
         }
         if scope == RestoreScope::Global {
             for &coordinator in &self.coordinators {
-                out.push(Output::ResetCoordinator {
-                    coordinator,
-                    checkpoint: latest.clone(),
-                });
+                out.push(Output::ResetCoordinator { coordinator, checkpoint: latest.clone() });
             }
         }
-        out.push(Output::Restored {
-            checkpoint: latest,
-            scope,
-        });
+        out.push(Output::Restored { checkpoint: latest, scope });
     }
 
-    pub(super) fn on_shutdown(
-        &mut self,
-        now: VirtualTime,
-        status: Option<JobStatus>,
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn on_shutdown(&mut self, status: Option<JobStatus>, out: &mut Vec<Output<P>>) {
         if !self.shut_down {
             self.shut_down = true;
             self.scheduling = false;
             self.set_periodic(None);
             let reason = FailureReason::CheckpointCoordinatorShutdown;
-            self.abort_queued_and_pending(now, reason, out);
+            self.abort_queued_and_pending(reason, out);
         }
         match status {
             Some(status) if self.is_deciding() => self.ending = Some(Ending::Deciding(status)),
@@ -106,10 +96,7 @@ impl<P> Coordinator<P> {
             return self.clean(cleanup, out);
         }
         match self.ending.take() {
-            Some(Ending::RemovingPointers {
-                left: 1,
-                mut cleanup,
-            }) => {
+            Some(Ending::RemovingPointers { left: 1, mut cleanup }) => {
                 if !removed {
                     cleanup.keep(id);
                 }

@@ -14,16 +14,16 @@ impl<P> Coordinator<P> {
         if self.shut_down || !self.policy.is_periodic() {
             return;
         }
-        self.on_stop(now, out);
+        self.on_stop(out);
         self.scheduling = true;
         let due = self.policy.started(now, delay);
         self.set_periodic(Some(due));
     }
 
-    pub(super) fn on_stop(&mut self, now: VirtualTime, out: &mut Vec<Output<P>>) {
+    pub(super) fn on_stop(&mut self, out: &mut Vec<Output<P>>) {
         self.scheduling = false;
         self.set_periodic(None);
-        self.abort_queued_and_pending(now, FailureReason::CheckpointCoordinatorSuspend, out);
+        self.abort_queued_and_pending(FailureReason::CheckpointCoordinatorSuspend, out);
     }
 
     /// Fires the one timer that is due first, so that whatever it starts comes before the next.
@@ -38,7 +38,7 @@ impl<P> Coordinator<P> {
         match timer {
             Timer::Periodic => self.on_periodic(now, due, out),
             Timer::Expiry(id) => {
-                self.abort(now, id, FailureReason::CheckpointExpired, None, out);
+                self.abort(id, FailureReason::CheckpointExpired, None, out);
             }
         }
     }
@@ -76,7 +76,7 @@ impl<P> Coordinator<P> {
         self.act_on(now, decision, out);
     }
 
-    pub(super) fn on_poll(&mut self, now: VirtualTime, out: &mut Vec<Output<P>>) {
+    pub(super) fn choose(&mut self, now: VirtualTime, out: &mut Vec<Output<P>>) {
         let decision = self.decider.choose(now, self.situation());
         self.act_on(now, decision, out);
     }
@@ -103,14 +103,13 @@ impl<P> Coordinator<P> {
 
     pub(super) fn abort_queued_and_pending(
         &mut self,
-        now: VirtualTime,
         reason: FailureReason,
         out: &mut Vec<Output<P>>,
     ) {
         for (request, reason) in self.decider.abort_all(reason) {
             fail_request(request.id, reason, out);
         }
-        self.abort_all(now, reason, out);
+        self.abort_all(reason, out);
     }
 
     fn situation(&self) -> Situation {

@@ -1,8 +1,8 @@
 //! From a chosen request to the trigger messages (steps T1 to T5).
 //!
-//! One trigger is under way at a time. A checkpoint aborted on the way does not end it: the trigger
-//! walks to its end, finds the checkpoint gone, and only then the next request may run. As in
-//! Flink, such a trigger counts as failed once more.
+//! One trigger is under way at a time. If its checkpoint is aborted on the way, the trigger ends
+//! with the next poll, for the same reason, and the next request may run. As in Flink the failure
+//! manager hears of that a second time: that counts only if the first time failed the job.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,20 @@ enum Stage {
     Snapshotting(CheckpointId, BTreeSet<OperatorId>),
     /// T5 is done, and everybody had acknowledged before: the trigger lasts until the decision.
     Deciding(CheckpointId),
+    /// The checkpoint was aborted; the next poll ends the trigger.
+    Aborted(CheckpointId, FailureReason),
+}
+
+impl Stage {
+    fn checkpoint(&self) -> Option<CheckpointId> {
+        match self {
+            Self::DrawingId(_) => None,
+            Self::MakingLocation(_, id)
+            | Self::Snapshotting(id, _)
+            | Self::Deciding(id)
+            | Self::Aborted(id, _) => Some(*id),
+        }
+    }
 }
 
 impl<P> Coordinator<P> {
@@ -43,10 +57,7 @@ impl<P> Coordinator<P> {
         request: Request,
         out: &mut Vec<Output<P>>,
     ) -> Result<(), FailureReason> {
-        assert!(
-            self.triggering.is_none(),
-            "the decider waits for the end of a trigger"
-        );
+        assert!(self.triggering.is_none(), "the decider waits for the end of a trigger");
         self.pre_check(request)?;
         let after_finish = self.config.after_tasks_finish;
         let plan = Plan::new(&self.topology, &self.executions, after_finish)
@@ -81,7 +92,8 @@ impl<P> Coordinator<P> {
         result: Result<CheckpointId, WorkError>,
         out: &mut Vec<Output<P>>,
     ) {
-        let trigger = self.trigger_at(|stage| *stage == Stage::DrawingId(token));
+        let trigger = self.triggering.as_ref().expect("a number is being drawn for it");
+        assert_eq!(trigger.stage, Stage::DrawingId(token));
         let request = trigger.request;
         let drawn = result.map_err(reason_of);
         match drawn.and_then(|id| self.pre_check(request).map(|()| id)) {
@@ -89,24 +101,17 @@ impl<P> Coordinator<P> {
             Err(reason) => {
                 self.triggering = None;
                 self.fail_before_start(request, reason, out);
-                self.on_poll(now, out);
+                self.choose(now, out);
             }
         }
     }
 
     /// T3: from here on the checkpoint has a deadline and can be aborted.
     fn create_pending(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
-        assert!(
-            self.last_id < Some(id),
-            "{id} does not follow {:?}",
-            self.last_id
-        );
+        assert!(self.last_id < Some(id), "{id} does not follow {:?}", self.last_id);
         self.last_id = Some(id);
         let token = self.token();
-        let trigger = self
-            .triggering
-            .as_mut()
-            .expect("the number was drawn for it");
+        let trigger = self.triggering.as_mut().expect("the number was drawn for it");
         trigger.stage = Stage::MakingLocation(token, id);
         let kind = trigger.request.kind;
         let pending = PendingCheckpoint::new(
@@ -116,18 +121,12 @@ impl<P> Coordinator<P> {
             Arc::clone(&trigger.plan),
             &self.coordinators,
         );
-        out.push(Output::Pending {
-            checkpoint: id,
-            kind,
-            participants: pending.plan.wait.len(),
-        });
+        let participants = pending.plan.wait.len();
+        self.statistics.pending(id, kind, pending.timestamp, participants);
+        out.push(Output::Pending { checkpoint: id, kind, participants });
         self.pending.insert(id, pending);
         self.set_expiry(now, id);
-        out.push(Output::MakeLocation {
-            token,
-            checkpoint: id,
-            kind,
-        });
+        out.push(Output::MakeLocation { token, checkpoint: id, kind });
     }
 
     /// The directory was made; now T4.
@@ -138,42 +137,40 @@ impl<P> Coordinator<P> {
         result: Result<Arc<str>, WorkError>,
         out: &mut Vec<Output<P>>,
     ) {
+        if let Some(Work::Location(id)) = self.work.get(&token).copied() {
+            self.work.remove(&token);
+            return self.discard_location(id, result.ok(), out);
+        }
         let waiting = self.coordinators.iter().copied().collect();
-        let mut made = None;
-        let trigger = self.trigger_at(|stage| match stage {
-            Stage::MakingLocation(waiting, id) if *waiting == token => {
-                made = Some(*id);
-                true
-            }
-            _ => false,
-        });
-        let id = made.expect("the stage is that of the location");
+        let trigger = self.triggering.as_mut().expect("a directory is being made for it");
+        let id = match trigger.stage {
+            Stage::MakingLocation(current, id) if current == token => id,
+            ref stage => panic!("{token:?} is not awaited in {stage:?}"),
+        };
         let location = match result {
             Ok(location) => location,
             Err(error) => return self.fail_triggering(now, id, reason_of(error), out),
         };
         trigger.stage = Stage::Snapshotting(id, waiting);
-        let Some(pending) = self.pending.get_mut(&id) else {
-            // Deviation: Flink forgets the directory of a checkpoint that was aborted meanwhile.
-            self.discard(
-                DiscardKind::Aborted,
-                Some(id),
-                Vec::new(),
-                Some(location),
-                false,
-                out,
-            );
-            return self.end_triggering(now, id, out);
-        };
-        pending.location = Some(location);
+        let pending = self.pending.get_mut(&id);
+        pending.expect("an abort ends the trigger").location = Some(location);
         if self.coordinators.is_empty() {
             return self.end_triggering(now, id, out);
         }
         for &coordinator in &self.coordinators {
-            out.push(Output::SnapshotCoordinator {
-                checkpoint: id,
-                coordinator,
-            });
+            out.push(Output::SnapshotCoordinator { checkpoint: id, coordinator });
+        }
+    }
+
+    /// Deviation: Flink forgets a directory that is made after its checkpoint was aborted.
+    fn discard_location(
+        &mut self,
+        id: CheckpointId,
+        location: Option<Arc<str>>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        if location.is_some() {
+            self.discard(DiscardKind::Aborted, Some(id), Vec::new(), location, After::Nothing, out);
         }
     }
 
@@ -194,7 +191,7 @@ impl<P> Coordinator<P> {
             _ => None,
         };
         let Some(last) = awaited else {
-            // Another coordinator failed first, and the trigger is over.
+            // The trigger is over: another coordinator failed, or the checkpoint was aborted.
             if let Ok(state) = result {
                 self.discard_state(id, &state, true, out);
             }
@@ -204,32 +201,20 @@ impl<P> Coordinator<P> {
             Ok(state) => state,
             Err(error) => return self.fail_triggering(now, id, reason_of(error), out),
         };
-        match self.pending.get_mut(&id) {
-            Some(pending) => pending.acknowledge_coordinator(coordinator, state),
-            None => self.discard_state(id, &state, true, out),
-        }
+        let pending = self.pending.get_mut(&id).expect("an abort ends the trigger");
+        pending.acknowledge_coordinator(coordinator, state);
         if last {
             self.end_triggering(now, id, out);
         }
     }
 
-    /// T5, unless the checkpoint is gone.
+    /// T5.
     fn end_triggering(&mut self, now: VirtualTime, id: CheckpointId, out: &mut Vec<Output<P>>) {
-        let Some(pending) = self.pending.get(&id) else {
-            return self.fail_triggering(now, id, FailureReason::TriggerCheckpointFailure, out);
-        };
+        let pending = &self.pending[&id];
         let options = self.options(pending.kind);
-        let barrier = CheckpointBarrier {
-            checkpoint: id,
-            timestamp: pending.timestamp,
-            options,
-        };
+        let barrier = CheckpointBarrier { checkpoint: id, timestamp: pending.timestamp, options };
         for &(subtask, attempt) in &pending.plan.trigger {
-            out.push(Output::Trigger {
-                subtask,
-                attempt,
-                barrier,
-            });
+            out.push(Output::Trigger { subtask, attempt, barrier });
         }
         if pending.is_fully_acknowledged() {
             // Everybody had finished, or was faster than we were.
@@ -238,27 +223,49 @@ impl<P> Coordinator<P> {
             self.on_fully_acknowledged(now, id, out);
         } else {
             self.triggering = None;
-            self.on_poll(now, out);
+            self.choose(now, out);
         }
     }
 
-    /// The checkpoint was decided, or failed, if the trigger under way waits for it.
-    pub(super) fn decided(
+    /// The checkpoint is complete; the trigger under way may have waited for that.
+    pub(super) fn end_trigger_of_completed(
         &mut self,
         now: VirtualTime,
         id: CheckpointId,
-        completed: bool,
         out: &mut Vec<Output<P>>,
     ) {
         let stage = self.triggering.as_ref().map(|trigger| &trigger.stage);
-        if stage != Some(&Stage::Deciding(id)) {
-            return;
-        }
-        if completed {
+        if stage == Some(&Stage::Deciding(id)) {
             self.triggering = None;
-            self.on_poll(now, out);
-        } else {
-            self.fail_triggering(now, id, FailureReason::FinalizeCheckpointFailure, out);
+            self.choose(now, out);
+        }
+    }
+
+    /// The checkpoint was aborted. If the trigger under way is that of it, the next poll ends it:
+    /// not now, because others may be about to be aborted too.
+    pub(super) fn abort_trigger_of(
+        &mut self,
+        id: CheckpointId,
+        reason: FailureReason,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let trigger = self.triggering.as_mut();
+        let Some(trigger) = trigger.filter(|trigger| trigger.stage.checkpoint() == Some(id)) else {
+            return;
+        };
+        if let Stage::MakingLocation(token, id) = trigger.stage {
+            self.work.insert(token, Work::Location(id));
+        }
+        trigger.stage = Stage::Aborted(id, reason);
+        out.push(Output::Poll);
+    }
+
+    /// T1 again, or the end of an aborted trigger.
+    pub(super) fn on_poll(&mut self, now: VirtualTime, out: &mut Vec<Output<P>>) {
+        let stage = self.triggering.as_ref().map(|trigger| &trigger.stage);
+        match stage {
+            Some(&Stage::Aborted(id, reason)) => self.fail_triggering(now, id, reason, out),
+            Some(_) | None => self.choose(now, out),
         }
     }
 
@@ -273,12 +280,12 @@ impl<P> Coordinator<P> {
         let trigger = self.triggering.take().expect("a trigger is under way");
         self.abort_coordinator_triggering(out);
         if self.pending.contains_key(&id) {
-            self.abort(now, id, reason, None, out);
+            self.abort(id, reason, None, out);
         } else {
             self.judge(Some(id), trigger.request.kind, reason, None, out);
             out.push(Output::FailedBeforeStart { reason });
         }
-        self.on_poll(now, out);
+        self.choose(now, out);
     }
 
     /// The trigger of a request that has no number yet came to nothing.
@@ -300,16 +307,6 @@ impl<P> Coordinator<P> {
         }
     }
 
-    fn trigger_at(&mut self, is_at: impl FnOnce(&Stage) -> bool) -> &mut Triggering {
-        let trigger = self.triggering.as_mut();
-        let trigger = trigger.expect("an answer belongs to the trigger under way");
-        assert!(
-            is_at(&trigger.stage),
-            "an answer belongs to the stage the trigger is at"
-        );
-        trigger
-    }
-
     /// Flink: `CheckpointOptions#forConfig`.
     fn options(&self, kind: SnapshotKind) -> CheckpointOptions {
         let config = &self.config;
@@ -325,11 +322,7 @@ impl<P> Coordinator<P> {
         };
         let full = self.force_full && !kind.is_savepoint();
         CheckpointOptions {
-            kind: if full {
-                SnapshotKind::FullCheckpoint
-            } else {
-                kind
-            },
+            kind: if full { SnapshotKind::FullCheckpoint } else { kind },
             alignment,
         }
     }

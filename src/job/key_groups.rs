@@ -95,19 +95,15 @@ pub fn range_of(index: u32, max_parallelism: u32, parallelism: u32) -> KeyGroupR
 /// up to a power of two, within 128 and 32768.
 pub fn default_max_parallelism(parallelism: u32) -> u32 {
     let wanted = u64::from(parallelism) + u64::from(parallelism / 2);
-    let rounded = wanted.next_power_of_two().clamp(
-        u64::from(DEFAULT_MAX_PARALLELISM_MIN),
-        u64::from(MAX_PARALLELISM_LIMIT),
-    );
+    let rounded = wanted
+        .next_power_of_two()
+        .clamp(u64::from(DEFAULT_MAX_PARALLELISM_MIN), u64::from(MAX_PARALLELISM_LIMIT));
     u32::try_from(rounded).expect("clamped to 2^15")
 }
 
 fn checked(max_parallelism: u32) -> u32 {
     assert!(max_parallelism > 0, "an operator has key groups");
-    assert!(
-        max_parallelism <= MAX_PARALLELISM_LIMIT,
-        "the limit is 2^15"
-    );
+    assert!(max_parallelism <= MAX_PARALLELISM_LIMIT, "the limit is 2^15");
     max_parallelism
 }
 
@@ -119,19 +115,10 @@ mod tests {
 
     #[test]
     fn defaults() {
-        for (parallelism, expected) in [
-            (1, 128),
-            (85, 128),
-            (86, 256),
-            (171, 256),
-            (172, 512),
-            (32768, 32768),
-        ] {
-            assert_eq!(
-                default_max_parallelism(parallelism),
-                expected,
-                "{parallelism}"
-            );
+        for (parallelism, expected) in
+            [(1, 128), (85, 128), (86, 256), (171, 256), (172, 512), (32768, 32768)]
+        {
+            assert_eq!(default_max_parallelism(parallelism), expected, "{parallelism}");
         }
     }
 

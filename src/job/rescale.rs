@@ -76,10 +76,7 @@ impl SubtaskMapper {
                 old_to_new[source as usize].push(reader);
             }
         }
-        Ok(SubtaskMapping {
-            new_to_old,
-            old_to_new,
-        })
+        Ok(SubtaskMapping { new_to_old, old_to_new })
     }
 }
 
@@ -112,18 +109,12 @@ pub struct SubtaskMapping {
 impl SubtaskMapping {
     /// Each old subtask goes to the new one with its number and nowhere else.
     pub fn is_identity(&self) -> bool {
-        (0..)
-            .zip(&self.old_to_new)
-            .all(|(old, new)| new.as_slice() == [old])
+        (0..).zip(&self.old_to_new).all(|(old, new)| new.as_slice() == [old])
     }
 
     /// Old subtasks that several new ones read: their records must be filtered.
     pub fn ambiguous(&self) -> Vec<u32> {
-        (0..)
-            .zip(&self.old_to_new)
-            .filter(|(_, new)| new.len() > 1)
-            .map(|(old, _)| old)
-            .collect()
+        (0..).zip(&self.old_to_new).filter(|(_, new)| new.len() > 1).map(|(old, _)| old).collect()
     }
 }
 
@@ -203,9 +194,7 @@ fn gather<N: Ord>(old: &[Vec<ListHandle<N>>], mode: DistributionMode) -> Parts<'
 
 fn handles<N>(old: &[Vec<ListHandle<N>>]) -> impl Iterator<Item = (HandleId, &ListHandle<N>)> {
     (0..).zip(old).flat_map(|(subtask, handles)| {
-        (0..)
-            .zip(handles)
-            .map(move |(handle, states)| (HandleId { subtask, handle }, states))
+        (0..).zip(handles).map(move |(handle, states)| (HandleId { subtask, handle }, states))
     })
 }
 
@@ -228,13 +217,7 @@ fn deal_split<N: Ord + Clone>(parts: &Parts<'_, N>, shares: &mut [ListShare<N>])
         let total: usize = parts.iter().map(|(_, offsets)| offsets.len()).sum();
         let longer = total % count;
         let mut parts = parts.iter().copied();
-        let mut rest: (HandleId, &[u64]) = (
-            HandleId {
-                subtask: 0,
-                handle: 0,
-            },
-            &[],
-        );
+        let mut rest: (HandleId, &[u64]) = (HandleId { subtask: 0, handle: 0 }, &[]);
         for turn in 0..count {
             let share = &mut shares[(start + turn) % count];
             let mut wanted = total / count + usize::from(turn < longer);
@@ -279,17 +262,12 @@ fn partial<'a, N: Ord>(broadcast: &Parts<'a, N>, old: usize) -> Parts<'a, N> {
         subtasks.len()
     };
     let some_miss = broadcast.iter().filter(|(_, parts)| reporting(parts) < old);
-    some_miss
-        .map(|(name, parts)| (*name, parts.clone()))
-        .collect()
+    some_miss.map(|(name, parts)| (*name, parts.clone())).collect()
 }
 
 fn give<N: Ord + Clone>(share: &mut ListShare<N>, id: HandleId, name: &N, offsets: &[u64]) {
     if !offsets.is_empty() {
-        share
-            .entry(id)
-            .or_default()
-            .insert(name.clone(), offsets.to_vec());
+        share.entry(id).or_default().insert(name.clone(), offsets.to_vec());
     }
 }
 
@@ -302,14 +280,10 @@ mod tests {
     #[test]
     fn mappers() {
         use SubtaskMapper as M;
-        let rows: [(&str, M, u32, u32, &[&[u32]]); 5] = [
-            (
-                "round robin down",
-                M::RoundRobin,
-                5,
-                2,
-                &[&[0, 2, 4], &[1, 3]],
-            ),
+        /// Name, mapper, old, new, for each new subtask the old ones.
+        type Row = (&'static str, M, u32, u32, &'static [&'static [u32]]);
+        let rows: [Row; 5] = [
+            ("round robin down", M::RoundRobin, 5, 2, &[&[0, 2, 4], &[1, 3]]),
             ("first", M::First, 2, 2, &[&[0, 1], &[]]),
             ("range up", M::Range, 2, 3, &[&[0], &[0, 1], &[1]]),
             ("full", M::Full, 2, 1, &[&[0, 1]]),
@@ -323,10 +297,7 @@ mod tests {
     }
 
     fn split(offsets: std::ops::Range<u64>) -> ListState {
-        ListState {
-            mode: DistributionMode::SplitDistribute,
-            offsets: offsets.collect(),
-        }
+        ListState { mode: DistributionMode::SplitDistribute, offsets: offsets.collect() }
     }
 
     proptest! {

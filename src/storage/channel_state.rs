@@ -106,8 +106,7 @@ mod tests {
             |(channel, (split, key, offset, path, event_time, weight, record_bytes))| {
                 let split = SplitId(split);
                 let (weight, event_time) = (weight % 1_000, VirtualTime(event_time));
-                let record =
-                    Record { split, key, offset, path, event_time, weight, record_bytes };
+                let record = Record { split, key, offset, path, event_time, weight, record_bytes };
                 (channel, record)
             },
         );

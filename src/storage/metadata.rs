@@ -150,9 +150,12 @@ impl Metadata {
     /// All objects, in the order of the file.
     pub fn objects(&self) -> impl Iterator<Item = &StateObject> {
         self.operators.iter().flat_map(|operator| {
-            operator.coordinator.iter().chain(operator.subtasks.iter().flat_map(|subtask| {
-                subtask.state.iter().chain(&subtask.channels)
-            }))
+            operator.coordinator.iter().chain(
+                operator
+                    .subtasks
+                    .iter()
+                    .flat_map(|subtask| subtask.state.iter().chain(&subtask.channels)),
+            )
         })
     }
 

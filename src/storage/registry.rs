@@ -55,6 +55,15 @@ struct Entry {
     keep_creator: bool,
 }
 
+impl Entry {
+    /// Flink: a restored checkpoint may have private files behind a shared one (changelog), and a
+    /// native savepoint has all its files in one directory, which goes as a whole or not at all.
+    fn keeps_creator(&self, restored: &BTreeMap<CheckpointId, bool>) -> bool {
+        let creator = restored.get(&self.created_by);
+        creator.is_some_and(|savepoint| *savepoint || self.keep_creator)
+    }
+}
+
 /// The files that checkpoints share.
 #[derive(Clone, Debug, Default)]
 pub struct SharedStateRegistry {
@@ -161,17 +170,17 @@ impl SharedStateRegistry {
     /// Lets go of everything last used below `lowest`: no checkpoint as old as that matters.
     pub fn unregister_unused(&mut self, lowest: CheckpointId) -> Unused {
         let mut unused = Unused::default();
-        let entries = std::mem::take(&mut self.entries);
-        for (key, entry) in entries {
-            if entry.last_used_by >= lowest {
-                if self.keeps_creator(&entry) {
-                    unused.in_use.insert(entry.created_by);
-                }
-                self.entries.insert(key, entry);
-            } else if Some(entry.created_by) > self.not_claimed {
-                unused.files.push(entry.file);
+        let (restored, not_claimed) = (&self.restored, self.not_claimed);
+        self.entries.retain(|_, entry| {
+            let used = entry.last_used_by >= lowest;
+            if used && entry.keeps_creator(restored) {
+                unused.in_use.insert(entry.created_by);
             }
-        }
+            if !used && Some(entry.created_by) > not_claimed {
+                unused.files.push(entry.file.clone());
+            }
+            used
+        });
         unused
     }
 
@@ -181,21 +190,10 @@ impl SharedStateRegistry {
     }
 
     fn create(&mut self, key: &SharedKey, file: &FileHandle, by: CheckpointId) -> FileHandle {
-        let entry = Entry {
-            file: file.clone(),
-            created_by: by,
-            last_used_by: by,
-            keep_creator: false,
-        };
+        let entry =
+            Entry { file: file.clone(), created_by: by, last_used_by: by, keep_creator: false };
         self.entries.insert(key.clone(), entry);
         file.clone()
-    }
-
-    /// Flink: a restored checkpoint may have private files behind a shared one (changelog), and a
-    /// native savepoint has all its files in one directory, which goes as a whole or not at all.
-    fn keeps_creator(&self, entry: &Entry) -> bool {
-        let restored = self.restored.get(&entry.created_by);
-        restored.is_some_and(|savepoint| *savepoint || entry.keep_creator)
     }
 }
 
@@ -206,18 +204,12 @@ mod tests {
     fn file(key: &str, path: &str) -> SharedFile {
         SharedFile {
             key: SharedKey(key.into()),
-            handle: SharedHandle::File(FileHandle {
-                path: path.into(),
-                size: 1,
-            }),
+            handle: SharedHandle::File(FileHandle { path: path.into(), size: 1 }),
         }
     }
 
     fn placeholder(key: &str) -> SharedFile {
-        SharedFile {
-            handle: SharedHandle::Placeholder,
-            ..file(key, key)
-        }
+        SharedFile { handle: SharedHandle::Placeholder, ..file(key, key) }
     }
 
     fn paths(unused: &Unused) -> Vec<&str> {
@@ -227,17 +219,11 @@ mod tests {
     #[test]
     fn refusals_change_nothing() {
         let mut registry = SharedStateRegistry::new();
-        registry
-            .register(&file("k", "p"), CheckpointId(1), false)
-            .expect("new");
-        for (name, offered) in [
-            ("another path", file("k", "q")),
-            ("unknown placeholder", placeholder("l")),
-        ] {
-            assert!(
-                registry.register(&offered, CheckpointId(9), false).is_err(),
-                "{name}"
-            );
+        registry.register(&file("k", "p"), CheckpointId(1), false).expect("new");
+        for (name, offered) in
+            [("another path", file("k", "q")), ("unknown placeholder", placeholder("l"))]
+        {
+            assert!(registry.register(&offered, CheckpointId(9), false).is_err(), "{name}");
         }
         assert_eq!(paths(&registry.unregister_unused(CheckpointId(2))), ["p"]);
         registry.close();
@@ -248,34 +234,23 @@ mod tests {
     #[test]
     fn a_file_lives_as_long_as_its_last_user() {
         let mut registry = SharedStateRegistry::new();
-        registry
-            .register(&file("k", "p"), CheckpointId(1), false)
-            .expect("new");
+        registry.register(&file("k", "p"), CheckpointId(1), false).expect("new");
         let resolved = registry.register(&placeholder("k"), CheckpointId(3), false);
         assert_eq!(resolved.expect("known").path, "p".into());
         // A late message of an older checkpoint does not shorten its life.
-        registry
-            .register(&file("k", "p"), CheckpointId(2), false)
-            .expect("known");
+        registry.register(&file("k", "p"), CheckpointId(2), false).expect("known");
         assert!(registry.unregister_unused(CheckpointId(3)).files.is_empty());
         assert_eq!(paths(&registry.unregister_unused(CheckpointId(4))), ["p"]);
     }
 
     #[test]
     fn what_the_user_owns_is_never_let_go() {
-        for (mode, deleted) in [
-            (ClaimMode::Claim, 1),
-            (ClaimMode::NoClaim, 0),
-            (ClaimMode::Legacy, 0),
-        ] {
+        for (mode, deleted) in
+            [(ClaimMode::Claim, 1), (ClaimMode::NoClaim, 0), (ClaimMode::Legacy, 0)]
+        {
             let mut registry = SharedStateRegistry::new();
             registry
-                .restore(
-                    CheckpointId(1),
-                    SnapshotKind::Savepoint,
-                    mode,
-                    &[file("k", "p")],
-                )
+                .restore(CheckpointId(1), SnapshotKind::Savepoint, mode, &[file("k", "p")])
                 .expect("empty before");
             let used = registry.unregister_unused(CheckpointId(1));
             assert_eq!(used.in_use, BTreeSet::from([CheckpointId(1)]), "{mode:?}");

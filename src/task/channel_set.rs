@@ -12,10 +12,7 @@ pub(crate) struct ChannelSet {
 impl ChannelSet {
     /// The empty set over channels `0..channels`.
     pub(crate) fn new(channels: u32) -> Self {
-        Self {
-            words: vec![0; channels.div_ceil(u64::BITS) as usize],
-            len: 0,
-        }
+        Self { words: vec![0; channels.div_ceil(u64::BITS) as usize], len: 0 }
     }
 
     /// Number of members.

@@ -78,11 +78,7 @@ impl GateCredit {
 
     /// A buffer was processed and is free again.
     #[inline]
-    pub fn on_recycled(
-        &mut self,
-        channel: InputChannel,
-        mut grant: impl FnMut(InputChannel, u32),
-    ) {
+    pub fn on_recycled(&mut self, channel: InputChannel, mut grant: impl FnMut(InputChannel, u32)) {
         let state = &mut self.channels[(channel.0 - self.first_channel) as usize];
         assert!(state.held > 0, "a buffer of {channel} is free that was not held");
         state.held -= 1;

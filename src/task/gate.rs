@@ -96,11 +96,7 @@ impl<B: Copy> Gates<B> {
             .collect();
         let open = u32::try_from(channels.len()).expect("channel numbers are 32 bits wide");
         let turns = Turns::new(open, gates.len() as u32);
-        Self {
-            channels,
-            turns,
-            open,
-        }
+        Self { channels, turns, open }
     }
 
     /// Number of channels, closed ones included.
@@ -172,10 +168,7 @@ impl<B: Copy> Gates<B> {
         let number = ArrivalNumber(target.delivered);
         target.delivered += 1;
         target.buffers += u32::from(matches!(element, Element::Buffer(_)));
-        let arrival = Arrival {
-            number,
-            queued: Queued::Element(element),
-        };
+        let arrival = Arrival { number, queued: Queued::Element(element) };
         let stands = !target.queue.is_empty();
         if priority {
             self.queue_with_priority(channel, arrival, stands);
@@ -277,19 +270,10 @@ impl<B: Copy> Gates<B> {
 
     /// Asserts the invariants of one channel and of the front of its gate's lines.
     pub(crate) fn check(&self, channel: InputChannel) {
-        let Channel {
-            queue,
-            buffers,
-            gate,
-            closed,
-            ..
-        } = &self.channels[channel.index()];
+        let Channel { queue, buffers, gate, closed, .. } = &self.channels[channel.index()];
         assert!(*buffers as usize <= queue.len());
         assert!(!closed || queue.is_empty());
-        let front = self
-            .turns
-            .front(*gate)
-            .map(|front| &self.channels[front.index()].queue);
+        let front = self.turns.front(*gate).map(|front| &self.channels[front.index()].queue);
         assert!(queue.is_empty() || front.is_some());
         if let Some(front) = front {
             assert!(!front.is_empty());
@@ -308,9 +292,7 @@ mod tests {
 
     fn polled(gates: &mut Gates<u32>, gate: u32) -> Option<(u32, u32)> {
         let channel = gates.next(GateId(gate))?;
-        let buffer = gates
-            .poll_buffer(channel)
-            .expect("only buffers were delivered");
+        let buffer = gates.poll_buffer(channel).expect("only buffers were delivered");
         gates.check(channel);
         Some((channel.0, buffer))
     }
@@ -320,10 +302,7 @@ mod tests {
         let mut gates = Gates::new(&[vec![REMOTE; 2]]);
         gates.deliver(InputChannel(0), Element::Buffer(1), false);
         gates.close(InputChannel(0));
-        assert_eq!(
-            gates.deliver(InputChannel(0), Element::Buffer(2), true),
-            None
-        );
+        assert_eq!(gates.deliver(InputChannel(0), Element::Buffer(2), true), None);
         assert_eq!(gates.buffers(InputChannel(0)), 0);
         assert!(!gates.has_input());
         assert_eq!(gates.open(), 1);
@@ -367,18 +346,10 @@ mod tests {
         }
 
         fn poll(&mut self) -> Option<(u32, u32)> {
-            let line = if self.first.is_empty() {
-                &mut self.ready
-            } else {
-                &mut self.first
-            };
+            let line = if self.first.is_empty() { &mut self.ready } else { &mut self.first };
             let channel = (!line.is_empty()).then(|| line.remove(0))?;
             let (priority, normal) = (&mut self.priority[channel], &mut self.normal[channel]);
-            let number = if priority.is_empty() {
-                normal.remove(0)
-            } else {
-                priority.remove(0)
-            };
+            let number = if priority.is_empty() { normal.remove(0) } else { priority.remove(0) };
             if !priority.is_empty() {
                 self.first.push(channel);
             } else if !normal.is_empty() {

@@ -17,10 +17,7 @@ pub(crate) struct PrioritizedDeque<T> {
 impl<T> PrioritizedDeque<T> {
     /// An empty queue; it allocates nothing until something is pushed.
     pub(crate) const fn new() -> Self {
-        Self {
-            items: VecDeque::new(),
-            priority: 0,
-        }
+        Self { items: VecDeque::new(), priority: 0 }
     }
 
     /// Number of elements of both parts.

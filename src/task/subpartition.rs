@@ -114,10 +114,7 @@ impl<B: Payload> Subpartition<B> {
         let available = self.is_available();
         match input {
             // Data first: almost everything is data, and nothing but the buffer must be copied.
-            Input::Push {
-                element: Element::Buffer(buffer),
-                priority,
-            } => {
+            Input::Push { element: Element::Buffer(buffer), priority } => {
                 assert!(!priority, "data has no priority");
                 self.buffers += 1;
                 self.queue.push(Element::Buffer(buffer));
@@ -193,10 +190,7 @@ impl<B: Payload> Subpartition<B> {
 
     fn on_barrier(&mut self, barrier: CheckpointBarrier, priority: bool, out: &mut Vec<Output<B>>) {
         let unaligned = barrier.options.alignment == Alignment::Unaligned;
-        assert_eq!(
-            priority, unaligned,
-            "unaligned barriers overtake, and no others"
-        );
+        assert_eq!(priority, unaligned, "unaligned barriers overtake, and no others");
         self.enqueue(Element::Barrier(barrier), priority);
         match barrier.options.alignment {
             Alignment::Unaligned => {
@@ -241,11 +235,7 @@ impl<B: Payload> Subpartition<B> {
         if let Element::Barrier(barrier) = element {
             self.on_barrier_sent(&barrier, out);
         }
-        out.push(Output::Send {
-            element,
-            priority,
-            backlog: self.backlog(),
-        });
+        out.push(Output::Send { element, priority, backlog: self.backlog() });
         self.check();
     }
 
@@ -312,29 +302,19 @@ impl<B: Payload> Subpartition<B> {
 
     /// Turns the queued barrier of the checkpoint into an unaligned one.
     fn bring_forward(&mut self, checkpoint: CheckpointId) {
-        let queued = self
-            .queue
-            .take_normal(|element| is_timeoutable(element, checkpoint));
+        let queued = self.queue.take_normal(|element| is_timeoutable(element, checkpoint));
         let Some(Element::Barrier(barrier)) = queued else {
             unreachable!("the barrier of an open capture is queued without priority");
         };
-        self.queue
-            .push_priority(Element::Barrier(barrier.as_unaligned()));
+        self.queue.push_priority(Element::Barrier(barrier.as_unaligned()));
     }
 
     fn check(&self) {
         if cfg!(debug_assertions) {
-            let buffers = self
-                .queue
-                .iter()
-                .filter(|element| matches!(element, Element::Buffer(_)));
+            let buffers = self.queue.iter().filter(|element| matches!(element, Element::Buffer(_)));
             assert_eq!(buffers.count(), self.buffers as usize);
             if let Some(open) = self.capture {
-                assert!(
-                    self.queue
-                        .normal()
-                        .any(|element| is_timeoutable(element, open))
-                );
+                assert!(self.queue.normal().any(|element| is_timeoutable(element, open)));
             }
         }
     }

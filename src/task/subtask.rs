@@ -273,6 +273,8 @@ enum Phase {
     /// All inputs have ended and the operator has finished; waits for a checkpoint with an id of
     /// at least this one.
     AwaitingFinalCheckpoint(CheckpointId),
+    /// That checkpoint has completed; waits for the commits it decided.
+    AwaitingCommits,
     Finished,
 }
 
@@ -303,6 +305,8 @@ pub struct Subtask {
     held_trigger: Option<CheckpointBarrier>,
     waits_for_final_checkpoint: bool,
     finished_on_restore: bool,
+    /// Commits that the external system has not confirmed yet.
+    commits_out: u32,
     emitter: Emitter,
     gate_outputs: Vec<barrier::Output<Record>>,
     subpartition_outputs: Vec<subpartition::Output<Record>>,
@@ -326,10 +330,8 @@ impl Subtask {
         }
         let inputs = gate_of.len();
         let outputs = config.output_edges.iter().sum::<u32>() as usize;
-        let subpartition = SubpartitionConfig {
-            credit: Some(0),
-            buffers_max: config.buffers_per_subpartition,
-        };
+        let subpartition =
+            SubpartitionConfig { credit: Some(0), buffers_max: config.buffers_per_subpartition };
         Self {
             phase: Phase::Initializing,
             is_source: operator.as_source().is_some(),
@@ -352,6 +354,7 @@ impl Subtask {
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore,
+            commits_out: 0,
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
             subpartition_outputs: Vec::new(),
@@ -374,7 +377,7 @@ impl Subtask {
             Input::Flushed { checkpoint, flushed } => {
                 self.snapshots.on_uploaded(checkpoint, flushed, out);
             }
-            Input::Committed(transaction) => self.operator.committed(transaction),
+            Input::Committed(transaction) => self.on_committed(transaction, out),
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
             }
@@ -392,12 +395,13 @@ impl Subtask {
     pub fn is_ready(&mut self, now: VirtualTime) -> bool {
         match self.phase {
             Phase::Initializing | Phase::Finished => false,
-            Phase::Recovering | Phase::Running | Phase::AwaitingFinalCheckpoint(_) => {
+            Phase::Recovering
+            | Phase::Running
+            | Phase::AwaitingFinalCheckpoint(_)
+            | Phase::AwaitingCommits => {
                 !self.mailbox.is_empty()
                     || if self.full_outputs == 0 {
-                        self.gates.has_input()
-                            || !self.recovered.is_empty()
-                            || self.can_read(now)
+                        self.gates.has_input() || !self.recovered.is_empty() || self.can_read(now)
                     } else {
                         self.has_priority()
                     }
@@ -442,7 +446,10 @@ impl Subtask {
 
     /// Whether the end of its input was processed: its snapshots are those of a finished operator.
     pub fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::AwaitingFinalCheckpoint(_) | Phase::Finished)
+        matches!(
+            self.phase,
+            Phase::AwaitingFinalCheckpoint(_) | Phase::AwaitingCommits | Phase::Finished
+        )
     }
 
     /// Records that wait in its input channels.
@@ -514,7 +521,10 @@ impl Subtask {
     fn on_run(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
         match self.phase {
             Phase::Initializing | Phase::Finished => {}
-            Phase::Recovering | Phase::Running | Phase::AwaitingFinalCheckpoint(_) => {
+            Phase::Recovering
+            | Phase::Running
+            | Phase::AwaitingFinalCheckpoint(_)
+            | Phase::AwaitingCommits => {
                 if let Some(mail) = self.mailbox.pop_front() {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
@@ -871,6 +881,9 @@ impl Subtask {
             if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot) {
                 self.snapshots.await_flush(checkpoint);
             }
+            if let Effect::Commit { .. } = effect {
+                self.commits_out += 1;
+            }
             out.push(Output::Effect(effect));
         }
     }
@@ -883,6 +896,20 @@ impl Subtask {
         if let Phase::AwaitingFinalCheckpoint(least) = self.phase
             && checkpoint >= least
         {
+            self.phase = Phase::AwaitingCommits;
+            self.finish_if_committed(out);
+        }
+    }
+
+    fn on_committed(&mut self, transaction: TransactionId, out: &mut Vec<Output>) {
+        self.operator.committed(transaction);
+        self.commits_out -= 1;
+        self.finish_if_committed(out);
+    }
+
+    /// A sink that ended before its last commit is confirmed could not repeat it.
+    fn finish_if_committed(&mut self, out: &mut Vec<Output>) {
+        if self.phase == Phase::AwaitingCommits && self.commits_out == 0 {
             self.finish(out);
         }
     }

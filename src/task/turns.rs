@@ -37,15 +37,8 @@ pub(crate) struct Turns {
 impl Turns {
     /// Empty lines for so many channels and gates.
     pub(crate) fn new(channels: u32, gates: u32) -> Self {
-        let alone = |index| Node {
-            before: index,
-            after: index,
-        };
-        Self {
-            nodes: (0..channels + 2 * gates).map(alone).collect(),
-            channels,
-            waiting: 0,
-        }
+        let alone = |index| Node { before: index, after: index };
+        Self { nodes: (0..channels + 2 * gates).map(alone).collect(), channels, waiting: 0 }
     }
 
     /// Whether no channel stands in any line.
@@ -77,10 +70,7 @@ impl Turns {
     pub(crate) fn append(&mut self, gate: GateId, line: Line, channel: InputChannel) {
         let head = self.head(gate, line);
         let last = self.nodes[head as usize].before;
-        self.nodes[channel.index()] = Node {
-            before: last,
-            after: head,
-        };
+        self.nodes[channel.index()] = Node { before: last, after: head };
         self.nodes[last as usize].after = channel.0;
         self.nodes[head as usize].before = channel.0;
         self.waiting += 1;

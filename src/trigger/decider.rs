@@ -84,11 +84,7 @@ pub struct Decider {
 impl Decider {
     /// An empty queue.
     pub fn new(config: DeciderConfig) -> Self {
-        Self {
-            config,
-            queue: BTreeMap::new(),
-            arrivals: 0,
-        }
+        Self { config, queue: BTreeMap::new(), arrivals: 0 }
     }
 
     /// Requests that wait.
@@ -128,11 +124,7 @@ impl Decider {
             return Decision::default();
         }
         if at.pending >= self.config.max_concurrent {
-            return if first.forced {
-                self.run(rank)
-            } else {
-                Decision::default()
-            };
+            return if first.forced { self.run(rank) } else { Decision::default() };
         }
         match self.pause_left(now, at.last_completion) {
             Some(left) if first.periodic && !first.forced => self.too_early(rank, left),
@@ -172,10 +164,7 @@ impl Decider {
     }
 
     fn run(&mut self, rank: Rank) -> Decision {
-        Decision {
-            run: self.queue.remove(&rank),
-            ..Decision::default()
-        }
+        Decision { run: self.queue.remove(&rank), ..Decision::default() }
     }
 
     fn too_early(&mut self, rank: Rank, left: VirtualDuration) -> Decision {
@@ -196,20 +185,11 @@ impl Decider {
 mod tests {
     use super::*;
 
-    const IDLE: Situation = Situation {
-        triggering: false,
-        last_completion: None,
-        pending: 0,
-        cleaning: 0,
-    };
+    const IDLE: Situation =
+        Situation { triggering: false, last_completion: None, pending: 0, cleaning: 0 };
 
     fn request(id: u64, kind: SnapshotKind, forced: bool, periodic: bool) -> Request {
-        Request {
-            id: Some(RequestId(id)),
-            kind,
-            forced,
-            periodic,
-        }
+        Request { id: Some(RequestId(id)), kind, forced, periodic }
     }
 
     fn decider(max_queued: usize) -> Decider {
@@ -223,10 +203,7 @@ mod tests {
     #[test]
     fn savepoints_go_first_then_forced_then_users_then_age() {
         use SnapshotKind::{Checkpoint, Savepoint};
-        let busy = Situation {
-            triggering: true,
-            ..IDLE
-        };
+        let busy = Situation { triggering: true, ..IDLE };
         let mut decider = decider(10);
         for (id, kind, forced, periodic) in [
             (1, Checkpoint, false, true),
@@ -276,10 +253,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_its_last_periodic_or_the_newcomer() {
-        let busy = Situation {
-            triggering: true,
-            ..IDLE
-        };
+        let busy = Situation { triggering: true, ..IDLE };
         let user = |id| request(id, SnapshotKind::Checkpoint, false, false);
         for (name, periodic, dropped) in [("periodic last", true, 1), ("user last", false, 2)] {
             let mut decider = decider(1);

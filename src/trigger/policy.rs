@@ -11,7 +11,7 @@ use crate::ids::OperatorId;
 use crate::time::{VirtualDuration, VirtualTime};
 
 /// Decides for when the timer of periodic checkpoints is set.
-pub trait TriggerPolicy: fmt::Debug {
+pub trait TriggerPolicy: fmt::Debug + Send {
     /// Whether there are periodic checkpoints at all.
     fn is_periodic(&self) -> bool;
 
@@ -69,11 +69,7 @@ impl PeriodicTimer {
     }
 
     fn current(&self) -> Option<VirtualDuration> {
-        if self.backlogged.is_empty() {
-            self.interval
-        } else {
-            self.interval_during_backlog
-        }
+        if self.backlogged.is_empty() { self.interval } else { self.interval_during_backlog }
     }
 }
 
@@ -126,10 +122,9 @@ mod tests {
 
     #[test]
     fn the_interval_is_at_least_the_pause() {
-        for (name, interval, pause, next) in [
-            ("longer interval", 100, 10, 105),
-            ("longer pause", 100, 150, 155),
-        ] {
+        for (name, interval, pause, next) in
+            [("longer interval", 100, 10, 105), ("longer pause", 100, 150, 155)]
+        {
             let mut timer = PeriodicTimer::new(Some(ms(interval)), None, ms(pause));
             assert_eq!(timer.fired(at(7), at(5)), Some(at(next)), "{name}");
         }
@@ -143,10 +138,7 @@ mod tests {
         assert_eq!(timer.backlog(at(20), b, true, Some(at(100))), None);
         assert_eq!(timer.fired(at(100), at(100)), Some(at(500)));
         assert_eq!(timer.backlog(at(110), a, false, Some(at(500))), None);
-        assert_eq!(
-            timer.backlog(at(120), b, false, Some(at(500))),
-            Some(at(220))
-        );
+        assert_eq!(timer.backlog(at(120), b, false, Some(at(500))), Some(at(220)));
     }
 
     #[test]

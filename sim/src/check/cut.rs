@@ -70,8 +70,7 @@ impl Cut {
         report: &mut Report,
     ) {
         let ends = setup.graph.channels()[channel.index()];
-        let (Part::Cut(how), Some(received)) =
-            (line.parts[ends.to.index()], crossing.received)
+        let (Part::Cut(how), Some(received)) = (line.parts[ends.to.index()], crossing.received)
         else {
             return;
         };
@@ -90,10 +89,9 @@ impl Cut {
         let within = received.then(crossing.at_receiver).then(crossing.at_sender);
         let (class, holds) = match how {
             CutKind::AtLeastOnce => (Class::Loss, within.count >= sent.count),
-            CutKind::Source | CutKind::Aligned | CutKind::Unaligned => (
-                Class::of_counts(within.count, sent.count, Class::InconsistentCut),
-                within == sent,
-            ),
+            CutKind::Source | CutKind::Aligned | CutKind::Unaligned => {
+                (Class::of_counts(within.count, sent.count, Class::InconsistentCut), within == sent)
+            }
         };
         if !holds {
             report.add((NAME, class, rule(class)), now, subject, || {

@@ -11,7 +11,6 @@ use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::{Record, SplitId, mix};
-use cutline::time::VirtualTime;
 
 use super::CheckConfig;
 use crate::observe::{CutKind, Observation, TaskState};
@@ -63,8 +62,9 @@ fn power(mut exponent: u64) -> u64 {
     result
 }
 
-/// One channel in the present execution.
+/// One channel in the present execution; one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Flow {
     /// All that belongs to the channel so far: recovered, then sent.
     pub(super) sent: Sequence,
@@ -141,7 +141,8 @@ pub(super) struct Line {
     pub(super) checkpoint: CheckpointId,
     pub(super) kind: SnapshotKind,
     pub(super) alignment: Alignment,
-    pub(super) triggered: VirtualTime,
+    /// Number of the execution that draws it.
+    execution: u64,
     /// By subtask.
     pub(super) parts: Vec<Part>,
     /// By channel.
@@ -206,6 +207,8 @@ pub(super) struct Ledger {
     /// Durable checkpoints that are not subsumed, in the order in which they became durable.
     pub(super) kept: Vec<Kept>,
     pub(super) splits: Splits,
+    /// Number of the present execution.
+    execution: u64,
     /// Next offset, by split.
     pub(super) positions: Vec<u64>,
     /// Who emitted last from a split in this execution.
@@ -227,6 +230,7 @@ impl Ledger {
             flows: vec![Flow::NEW; graph.channels().len()],
             lines: Vec::new(),
             kept: Vec::new(),
+            execution: 0,
             positions: vec![0; splits.ids.len()],
             readers: vec![None; splits.ids.len()],
             finished: vec![false; graph.subtasks()],
@@ -266,15 +270,10 @@ impl Ledger {
     }
 
     /// Everything but the data plane, and but `Durable`: see [`Ledger::keep`].
-    pub(super) fn observe(
-        &mut self,
-        now: VirtualTime,
-        observation: &Observation,
-        graph: &ExecutionGraph,
-    ) {
+    pub(super) fn observe(&mut self, observation: &Observation, graph: &ExecutionGraph) {
         match *observation {
             Observation::Triggered { checkpoint, kind, alignment } => {
-                self.open(now, checkpoint, kind, alignment, graph);
+                self.open(checkpoint, kind, alignment, graph);
             }
             Observation::BarrierSent { channel, checkpoint } => {
                 let sent = self.flows[channel.index()].sent;
@@ -316,7 +315,6 @@ impl Ledger {
 
     fn open(
         &mut self,
-        now: VirtualTime,
         checkpoint: CheckpointId,
         kind: SnapshotKind,
         alignment: Alignment,
@@ -328,13 +326,13 @@ impl Ledger {
             checkpoint,
             kind,
             alignment,
-            triggered: now,
+            execution: 0,
             parts: vec![Part::Awaited; subtasks],
             crossings: vec![Crossing::default(); channels],
             positions: vec![0; splits],
         });
         (line.checkpoint, line.kind, line.alignment) = (checkpoint, kind, alignment);
-        line.triggered = now;
+        line.execution = self.execution;
         line.parts.fill(Part::Awaited);
         line.crossings.fill(Crossing::default());
         line.positions.copy_from_slice(&self.positions);
@@ -419,7 +417,10 @@ impl Ledger {
         let kept = Kept {
             checkpoint,
             positions: line.positions.clone(),
-            in_flight: channels.filter(|(_, crossing)| crossing.in_flight()).map(in_flight).collect(),
+            in_flight: channels
+                .filter(|(_, crossing)| crossing.in_flight())
+                .map(in_flight)
+                .collect(),
         };
         self.kept.push(kept);
         self.close(checkpoint);
@@ -434,6 +435,14 @@ impl Ledger {
 
     /// A new execution: channels are new, sources stand where the checkpoint has them.
     fn restart(&mut self, checkpoint: Option<CheckpointId>) {
+        // The decision on the last execution's checkpoints may still be under way; older lines are
+        // those of leaders that died without a word.
+        let abandoned = |line: &&Line| line.execution < self.execution;
+        for line in self.lines.iter().filter(abandoned).map(|it| it.checkpoint).collect::<Vec<_>>()
+        {
+            self.close(line);
+        }
+        self.execution += 1;
         self.flows.fill(Flow::NEW);
         self.readers.fill(None);
         self.finished.fill(false);

@@ -18,9 +18,11 @@
 //! A data-plane observation costs one line of a flat table and a few multiplications: built-in
 //! checks are called statically, nothing is formatted unless a violation is kept.
 
+mod config;
 mod cut;
 mod ledger;
 mod liveness;
+mod oracle;
 mod order;
 mod output;
 mod policy;
@@ -29,6 +31,7 @@ mod situations;
 mod state;
 mod statistics;
 mod storage;
+mod verdict;
 mod violation;
 
 #[cfg(test)]
@@ -38,18 +41,18 @@ mod tests;
 
 use std::fmt;
 
-use cutline::config::CheckpointingOptions;
 use cutline::ids::{CheckpointId, OperatorId};
 use cutline::job::ExecutionGraph;
-use cutline::operator::Record;
-use cutline::time::{VirtualDuration, VirtualTime};
-use serde::{Deserialize, Serialize};
+use cutline::time::VirtualTime;
 
-use crate::observe::{FileId, Observation};
+use crate::observe::{JobEnd, Observation};
 
+pub use config::{CheckConfig, Role};
+pub use oracle::{InFlight, NoOracle, RestoreOracle, ShadowError, ShadowState};
 pub use situations::{Situation, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
+pub use verdict::{Finding, Outcome, Verdict};
 pub use violation::{Class, Report, Subject, Violation};
 
 /// A check of your own: give it to [`Checks::add`].
@@ -65,140 +68,6 @@ pub trait Check {
 
     /// How many observations it has judged so far; a check that judged none is vacuous.
     fn judged(&self) -> u64;
-}
-
-/// What the checks must know of a scenario.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CheckConfig {
-    /// Flink's checkpointing options.
-    pub checkpointing: CheckpointingOptions,
-    /// What each operator is, by `OperatorId`.
-    pub roles: Vec<Role>,
-    /// When checkpoints are asked for by hand.
-    pub manual: Vec<VirtualTime>,
-    /// When the last record of a bounded job is due; `None`: the job does not end by itself.
-    pub due: Option<VirtualTime>,
-    /// Calm time within which a bounded job finishes after its last record, a decided transaction
-    /// is committed, and one failure too many fails the job.
-    pub settle: VirtualDuration,
-    /// Calm time within which all tasks run again after an execution has ended: the longest
-    /// delay of the restart strategy, failure detection, replacement of processes, deployment.
-    pub recovery: VirtualDuration,
-}
-
-/// What an operator is to the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Reads splits.
-    Source {
-        /// Number of splits.
-        splits: u32,
-        /// Records in each; `None`: unbounded.
-        records: Option<u64>,
-    },
-    /// Neither source nor sink.
-    Inner,
-    /// A sink that commits.
-    TransactionalSink,
-    /// A sink that writes by identity.
-    IdempotentSink,
-    /// A sink that writes at once.
-    AtLeastOnceSink,
-}
-
-impl Role {
-    /// Number of splits; none for an operator that is not a source.
-    pub fn splits(self) -> u32 {
-        match self {
-            Self::Source { splits, .. } => splits,
-            Self::Inner | Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => 0,
-        }
-    }
-
-    fn is_sink(self) -> bool {
-        match self {
-            Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => true,
-            Self::Source { .. } | Self::Inner => false,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Source { .. } => "state of a source",
-            Self::Inner => "state of an inner operator",
-            Self::TransactionalSink => "state of a transactional sink",
-            Self::IdempotentSink => "state of an idempotent sink",
-            Self::AtLeastOnceSink => "state of an at-least-once sink",
-        }
-    }
-}
-
-/// What the checks ask of an engine about its storage; `None` is "cannot tell", and makes a check
-/// not applicable.
-pub trait RestoreOracle {
-    /// The files that a durable checkpoint refers to: what its metadata names, and itself.
-    fn references(&self, checkpoint: CheckpointId) -> Option<Vec<FileId>>;
-
-    /// What a restore from this checkpoint would give, read from storage only and now, without
-    /// virtual time and without faults that come and go.
-    fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>>;
-}
-
-/// An engine that cannot tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoOracle;
-
-impl RestoreOracle for NoOracle {
-    fn references(&self, _checkpoint: CheckpointId) -> Option<Vec<FileId>> {
-        None
-    }
-
-    fn shadow(&mut self, _checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
-        None
-    }
-}
-
-/// A checkpoint as it is in storage.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ShadowState {
-    /// The states of an operator's subtasks, as `Operator::snapshot` wrote them. An operator may
-    /// come several times or, if it has no state, not at all.
-    pub parts: Vec<(OperatorId, Vec<Vec<u8>>)>,
-    /// The in-flight records, in the order in which they are to be processed: those of downstream
-    /// operators first, and of each channel the receiver's part before the sender's.
-    pub in_flight: Vec<InFlight>,
-}
-
-/// A record that was in flight at the cut.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InFlight {
-    /// The operator that was to get it.
-    pub operator: OperatorId,
-    /// At which of its inputs.
-    pub input: u32,
-    /// The record.
-    pub record: Record,
-}
-
-/// Why a checkpoint cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShadowError {
-    /// A file is not there.
-    #[error("file {} ({path}) is missing", file.0)]
-    Missing {
-        /// The file.
-        file: FileId,
-        /// Its path in the store.
-        path: String,
-    },
-    /// A file is there, and its contents make no sense.
-    #[error("{what} is damaged: {error}")]
-    Damaged {
-        /// Which part of the checkpoint, in words.
-        what: String,
-        /// What is wrong with it.
-        error: String,
-    },
 }
 
 /// How a run came to its end.
@@ -227,53 +96,6 @@ impl Setup {
     fn sinks(&self) -> impl Iterator<Item = OperatorId> {
         let roles = (0..).map(OperatorId).zip(&self.config.roles);
         roles.filter(|(_, role)| role.is_sink()).map(|(operator, _)| operator)
-    }
-}
-
-/// What one check has to say at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The check.
-    pub check: &'static str,
-    /// How many observations it judged.
-    pub judged: u64,
-    /// The answer.
-    pub outcome: Outcome,
-}
-
-/// The answer of one check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It judged, and found nothing.
-    Passed,
-    /// It found something.
-    Violated,
-    /// There was nothing to judge.
-    Vacuous,
-    /// The engine cannot answer what it asks.
-    NotApplicable,
-}
-
-/// The answer of all checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Nothing was found.
-    Ok,
-    /// Something that should happen did not.
-    Liveness,
-    /// Something happened that must not.
-    Safety,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::Liveness => "liveness",
-            Self::Safety => "safety",
-        })
     }
 }
 
@@ -393,7 +215,7 @@ impl Checks {
         let weather = &self.weather;
         // Situations and checks that ask what was before look first; then the books are written.
         self.situations.observe(observation, ledger, setup);
-        ledger.observe(now, observation, &setup.graph);
+        ledger.observe(observation, &setup.graph);
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
         self.output.observe(now, observation, weather, setup, report);
@@ -412,7 +234,7 @@ impl Checks {
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
-            Observation::JobEnded { end: crate::observe::JobEnd::Finished } => {
+            Observation::JobEnded { end: JobEnd::Finished } => {
                 self.state.judge_end(now, (ledger, setup), &mut self.output, report);
             }
             _ => {}
@@ -478,14 +300,8 @@ impl Checks {
         self.answered.1 = true;
         let read = shadow.and_then(|shadow| {
             let books = (ledger, setup);
-            let judged = self.state.judge_shadow(
-                now,
-                checkpoint,
-                shadow,
-                books,
-                &mut self.output,
-                report,
-            );
+            let judged =
+                self.state.judge_shadow(now, checkpoint, shadow, books, &mut self.output, report);
             judged.map_err(|error| ShadowError::Damaged {
                 what: "the state of an operator".to_owned(),
                 error: error.to_string(),

@@ -132,7 +132,9 @@ impl Order {
         if last >= Some(checkpoint) {
             let subject = Subject::channel(channel).at(checkpoint);
             let what = (NAME, Class::Order, "barriers sent do not increase");
-            report.add(what, now, subject, || barrier_message("sent", channel, checkpoint, last, setup));
+            report.add(what, now, subject, || {
+                barrier_message("sent", channel, checkpoint, last, setup)
+            });
         }
     }
 
@@ -263,7 +265,11 @@ impl Order {
                     setup.graph.channel_name(channel),
                     records(persisted.count),
                     is.count,
-                    if class == Class::Order { ", but not the same ones in that order" } else { "" },
+                    if class == Class::Order {
+                        ", but not the same ones in that order"
+                    } else {
+                        ""
+                    },
                 )
             });
         }
@@ -281,7 +287,9 @@ impl Order {
         // The record is in the state that is about to be cut, and will be replayed.
         let (rule, state) = match blocked {
             true => ("processed from a blocked channel", "it was blocked"),
-            false => ("processed before the cut", "its barrier had arrived and no cut was made yet"),
+            false => {
+                ("processed before the cut", "its barrier had arrived and no cut was made yet")
+            }
         };
         report.add((NAME, Class::Duplication, rule), now, Subject::channel(channel), || {
             let name = setup.graph.channel_name(channel);

@@ -114,6 +114,22 @@ impl Written {
     }
 }
 
+impl Sink {
+    /// What is settled holds no open transaction.
+    fn first_unsettled(&self) -> CheckpointId {
+        self.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1))
+    }
+
+    /// The transactions beyond what is settled, up to a checkpoint.
+    fn unsettled(
+        &self,
+        up_to: CheckpointId,
+    ) -> impl Iterator<Item = (&(CheckpointId, u32), &Held)> {
+        let all = self.transactions.range((self.first_unsettled(), 0)..);
+        all.take_while(move |((checkpoint, _), _)| *checkpoint <= up_to)
+    }
+}
+
 impl Output {
     pub(super) fn new(setup: &Setup) -> Self {
         Self {
@@ -162,10 +178,10 @@ impl Output {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::NotifiedComplete { subtask, checkpoint }
-            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) } => {
-                if self.is_transactional(setup.graph.operator(subtask), setup) {
-                    self.promises.push_back(Promise { made: now, subtask, checkpoint });
-                }
+            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
+                if self.is_transactional(setup.graph.operator(subtask), setup) =>
+            {
+                self.promises.push_back(Promise { made: now, subtask, checkpoint });
             }
             Observation::ExecutionEnded => {
                 self.running = false;
@@ -294,7 +310,7 @@ impl Output {
         let mut dropped = Vec::new();
         for (operator, sink) in self.sinks.iter_mut().enumerate() {
             sink.expected.retain(|(checkpoint, _)| Some(*checkpoint) <= chosen);
-            let first = sink.settled.map_or(CheckpointId(0), |settled| settled);
+            let first = sink.first_unsettled();
             for (&(checkpoint, subtask), held) in sink.transactions.range_mut((first, 0)..) {
                 let operator = OperatorId(operator as u32);
                 match held.state {
@@ -340,10 +356,9 @@ impl Output {
         let operator = setup.graph.operator(promise.subtask);
         let index = setup.graph.index_in_operator(promise.subtask);
         let sink = &self.sinks[operator.index()];
-        let first = sink.settled.map_or(CheckpointId(0), |settled| settled);
-        let open = sink.transactions.range((first, 0)..=(promise.checkpoint, u32::MAX)).find(
-            |((_, subtask), held)| *subtask == index && held.state == TransactionState::Open,
-        );
+        let open = sink
+            .unsettled(promise.checkpoint)
+            .find(|((_, subtask), held)| *subtask == index && held.state == TransactionState::Open);
         if let Some((&(checkpoint, subtask), _)) = open {
             let transaction = Transaction { operator, subtask, checkpoint };
             let what = (NAME, Class::Loss, "decided and left uncommitted");
@@ -393,10 +408,8 @@ impl Output {
     ) {
         let sink = &mut self.sinks[operator.index()];
         while let Some(&(checkpoint, expected)) = sink.expected.front() {
-            let first = sink.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1));
-            let range = (first, 0)..=(checkpoint, u32::MAX);
             let mut visible = sink.visible_settled;
-            for held in sink.transactions.range(range).map(|(_, held)| held) {
+            for (_, held) in sink.unsettled(checkpoint) {
                 match held.state {
                     TransactionState::Open => return,
                     TransactionState::Committed => visible += held.contents,

@@ -73,7 +73,11 @@ impl Policy {
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
             }
-            Observation::Step { step: Step::A2 | Step::F1 | Step::F2, checkpoint: Some(id), .. } => {
+            Observation::Step {
+                step: Step::A2 | Step::F1 | Step::F2,
+                checkpoint: Some(id),
+                ..
+            } => {
                 if let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == id) {
                     pending.finalizing = true;
                 }
@@ -101,9 +105,15 @@ impl Policy {
                 self.retained.retain(|retained| *retained != checkpoint);
                 self.successions = 0;
             }
-            Observation::ExecutionEnded | Observation::JobEnded { .. } => self.forgive(),
+            Observation::ExecutionEnded => self.forgive(),
+            Observation::JobEnded { .. } => {
+                self.pending.clear();
+                self.forgive();
+            }
             Observation::RestoreChosen { checkpoint } => {
-                // R1 has aborted what was pending, and said so: what is still here must expire.
+                // R1 has aborted what was pending, and said so: what is still here must expire. What
+                // was being finalized lost its coordinator's interest.
+                self.pending.retain(|pending| !pending.finalizing);
                 self.forgive();
                 self.success_last = checkpoint;
             }
@@ -171,7 +181,8 @@ impl Policy {
     ) {
         let min_pause = setup.config.checkpointing.min_pause;
         let Some(completed) = self.completed_at else { return };
-        if now.since(completed) >= min_pause {
+        // Flink's coordinator reads a clock of whole milliseconds.
+        if now.as_millis() - completed.as_millis() >= min_pause.as_millis() {
             return;
         }
         let asked = setup.config.manual.iter().filter(|at| **at <= now).count();
@@ -208,7 +219,9 @@ impl Policy {
             let what = (NAME, Class::Policy, "too many retained checkpoints");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
                 let retained = self.retained.len();
-                format!("{retained} checkpoints are retained before {checkpoint}; num-retained is {max}")
+                format!(
+                    "{retained} checkpoints are retained before {checkpoint}; num-retained is {max}"
+                )
             });
         }
         self.retained.push(checkpoint);

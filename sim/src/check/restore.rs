@@ -121,12 +121,7 @@ impl Restore {
         }
     }
 
-    fn on_chosen(
-        &mut self,
-        now: VirtualTime,
-        chosen: Option<CheckpointId>,
-        report: &mut Report,
-    ) {
+    fn on_chosen(&mut self, now: VirtualTime, chosen: Option<CheckpointId>, report: &mut Report) {
         self.judged += 1;
         self.execution += 1;
         self.chosen = chosen;

@@ -198,7 +198,8 @@ impl Situations {
                 Some(pending) => pending.acknowledged = true,
                 None => self.saw(Situation::AcknowledgedLate),
             },
-            Observation::Declined { subtask, .. } | Observation::NotifiedAborted { subtask, .. } => {
+            Observation::Declined { subtask, .. }
+            | Observation::NotifiedAborted { subtask, .. } => {
                 let inputs = setup.graph.inputs(subtask);
                 let aligning = inputs.iter().any(|input| ledger.flows[input.index()].blocked);
                 self.saw_if(aligning, Situation::CancelledWhileAligning);

@@ -283,11 +283,15 @@ type EntryKey = (&'static str, Option<u32>, Option<SplitId>, u64);
 
 impl Difference {
     const SHOWN_MAX: usize = 3;
+    /// What a transactional sink has yet to commit is in its state, but no part of what it has
+    /// processed: the reference, which takes no checkpoint, has it all open.
+    const BESIDES: [&str; 2] = ["open", "pending"];
 
     fn between(is: &Reference, should: &Reference, operator: OperatorId) -> Option<Self> {
         let mut entries: BTreeMap<StateEntry, i64> = BTreeMap::new();
         is.visit(operator, &mut |entry| *entries.entry(entry).or_default() += 1);
         should.visit(operator, &mut |entry| *entries.entry(entry).or_default() -= 1);
+        entries.retain(|entry, _| !Self::BESIDES.contains(&entry.what));
         let mut counts: BTreeMap<EntryKey, (u64, u64)> = BTreeMap::new();
         for (entry, balance) in entries.into_iter().filter(|(_, balance)| *balance != 0) {
             let key = (entry.what, entry.key, entry.split, entry.path);

@@ -3,7 +3,7 @@
 //! It has real operators and no protocol: the test says who takes what, in which order. What the
 //! test does wrong is what the checks must find; `doctor` falsifies observations on their way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cutline::config::CheckpointingOptions;
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
@@ -86,6 +86,7 @@ pub(super) struct World {
     alignment: Alignment,
     building: BTreeMap<CheckpointId, ShadowState>,
     prepared: BTreeMap<TransactionId, CheckpointId>,
+    committed: BTreeSet<TransactionId>,
     last: Option<CheckpointId>,
     attempt: u32,
 }
@@ -167,6 +168,7 @@ impl World {
             alignment,
             building: BTreeMap::new(),
             prepared: BTreeMap::new(),
+            committed: BTreeSet::new(),
             last: None,
             attempt: 0,
         };
@@ -310,6 +312,9 @@ impl World {
                 }
                 Effect::Commit { transaction, contents } => {
                     self.operators[subtask.index()].committed(transaction);
+                    if !self.committed.insert(transaction) {
+                        continue; // The external system does not report a repeated commit.
+                    }
                     let transaction = self.transaction(transaction);
                     self.see(Observation::Committed { transaction, contents });
                 }

@@ -190,9 +190,8 @@ impl Report {
         subject: Subject,
         message: impl FnOnce() -> String,
     ) {
-        let same = |known: &&mut Violation| {
-            (known.check, known.class, known.rule) == (check, class, rule)
-        };
+        let same =
+            |known: &&mut Violation| (known.check, known.class, known.rule) == (check, class, rule);
         if let Some(known) = self.violations.iter_mut().find(same) {
             known.times += 1;
             return;

@@ -5,9 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::scenario::{
-    Case, Diagnostics, Override, SIZE_MAX, Scenario, is_case, load, load_case,
-};
+use crate::scenario::{Case, Diagnostics, Override, Scenario, is_case, load, load_case, read_file};
 
 use super::exit::Failure;
 
@@ -18,16 +16,10 @@ pub(super) enum Runnable {
     Case(Box<Case>),
 }
 
-/// The bytes of a scenario or case file.
+/// The bytes of a scenario or case file; no more of them than it takes to refuse it.
 pub(super) fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    let refuse = |error| Failure::Input(format!("cannot read {path}: {error}"));
-    let size = fs::metadata(path).map_err(refuse)?.len();
-    if size > SIZE_MAX as u64 {
-        // Refused unread, whatever it is.
-        let message = format!("{path}: the file has {size} bytes, expected at most {SIZE_MAX}");
-        return Err(Failure::Input(message));
-    }
-    fs::read(path).map_err(refuse)
+    read_file(Path::new(path))
+        .map_err(|error| Failure::Input(format!("cannot read {path}: {error}")))
 }
 
 /// Loads a scenario file; warnings go to standard error.

@@ -9,10 +9,11 @@ use super::exit::Failure;
 /// Where the last panic was.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
-/// Replaces the backtrace by the report of [`guarded`]. `RUST_BACKTRACE` brings it back.
+/// Replaces the backtrace by the report of [`guarded`]. `RUST_BACKTRACE=full` brings it back; `1`,
+/// which many set for other programs, does not.
 pub(super) fn install() {
     let usual = panic::take_hook();
-    let wanted = std::env::var("RUST_BACKTRACE").is_ok_and(|value| value != "0");
+    let wanted = std::env::var("RUST_BACKTRACE").is_ok_and(|value| value == "full");
     panic::set_hook(Box::new(move |info| {
         if wanted {
             usual(info);
@@ -27,11 +28,7 @@ pub(super) fn install() {
 
 /// Does what may hit an assertion of ours. `what` says what was being done; `again` is the command
 /// that does it once more.
-pub(super) fn guarded<T>(
-    what: &str,
-    again: &str,
-    work: impl FnOnce() -> T,
-) -> Result<T, Failure> {
+pub(super) fn guarded<T>(what: &str, again: &str, work: impl FnOnce() -> T) -> Result<T, Failure> {
     // What the work has half done is dropped with it.
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let place = PLACE.lock().ok().and_then(|mut known| known.take());

@@ -43,10 +43,7 @@ pub(super) fn print_view(
 }
 
 /// Prints lines as JSON Lines.
-pub(super) fn print_json(
-    lines: impl Iterator<Item = Line>,
-    output: &mut Output,
-) -> io::Result<()> {
+pub(super) fn print_json(lines: impl Iterator<Item = Line>, output: &mut Output) -> io::Result<()> {
     for line in lines {
         output.print(&(line.to_json() + "\n"))?;
     }

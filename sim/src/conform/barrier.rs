@@ -94,15 +94,8 @@ struct Run {
 impl Run {
     fn new(case: &Case) -> Self {
         let config = &case.config;
-        let sender = Subpartition::new(&SubpartitionConfig {
-            credit: None,
-            buffers_max: u32::MAX,
-        });
-        let senders = if config.sender_holds {
-            config.channels()
-        } else {
-            0
-        };
+        let sender = Subpartition::new(&SubpartitionConfig { credit: None, buffers_max: u32::MAX });
+        let senders = if config.sender_holds { config.channels() } else { 0 };
         Self {
             exactly_once: config.is_exactly_once(),
             gates: config.gates.len() as u32,
@@ -147,10 +140,7 @@ impl Run {
 
     /// What the case did, in the form of `expect`.
     fn outcome(&self) -> Value {
-        let checkpoints = self
-            .triggered
-            .iter()
-            .map(|triggered| self.describe(triggered));
+        let checkpoints = self.triggered.iter().map(|triggered| self.describe(triggered));
         let mut outcome = json!({
             "log": self.log,
             "checkpoints": checkpoints.collect::<Vec<_>>(),
@@ -177,10 +167,7 @@ impl Run {
             let poll = subpartition::Input::Poll;
             self.senders[channel.index()].handle(poll, &mut self.sent);
             for output in std::mem::take(&mut self.sent) {
-                if let subpartition::Output::Send {
-                    element, priority, ..
-                } = output
-                {
+                if let subpartition::Output::Send { element, priority, .. } = output {
                     self.deliver(channel, element, priority);
                 }
             }
@@ -188,11 +175,7 @@ impl Run {
     }
 
     fn deliver(&mut self, channel: InputChannel, element: Element<Packet>, priority: bool) {
-        self.handle(Input::Deliver {
-            channel,
-            element,
-            priority,
-        });
+        self.handle(Input::Deliver { channel, element, priority });
     }
 
     fn poll_each_gate(&mut self) -> bool {
@@ -233,20 +216,12 @@ impl Run {
             Output::Buffer { channel, buffer } => json!(["d", channel, buffer.number]),
             Output::Barrier { channel, barrier } => json!(["b", channel, barrier.checkpoint]),
             Output::Announcement { channel, barrier } => json!(["a", channel, barrier.checkpoint]),
-            Output::CancelMarker {
-                channel,
-                checkpoint,
-            } => json!(["c", channel, checkpoint]),
+            Output::CancelMarker { channel, checkpoint } => json!(["c", channel, checkpoint]),
             Output::EndOfData { channel } => json!(["e", channel]),
             Output::EndOfPartition { channel } => json!(["x", channel]),
             Output::Block(channel) => json!(["B", channel]),
             Output::Resume(channel) => json!(["U", channel]),
-            Output::Trigger {
-                barrier,
-                cut,
-                start_delay,
-                alignment,
-            } => {
+            Output::Trigger { barrier, cut, start_delay, alignment } => {
                 self.triggered.push(Triggered {
                     checkpoint: barrier.checkpoint,
                     cut,
@@ -260,15 +235,12 @@ impl Run {
                 json!(["A", checkpoint, word(reason)])
             }
             Output::Complete(checkpoint) => json!(["F", checkpoint]),
-            Output::Measured {
-                checkpoint,
-                alignment,
-            } => return self.note_measured(checkpoint, alignment),
-            Output::Persist {
-                channel,
-                checkpoint,
-                buffer,
-            } => return self.note_persisted(channel, checkpoint, buffer),
+            Output::Measured { checkpoint, alignment } => {
+                return self.note_measured(checkpoint, alignment);
+            }
+            Output::Persist { channel, checkpoint, buffer } => {
+                return self.note_persisted(channel, checkpoint, buffer);
+            }
         };
         self.row.push(entry);
     }
@@ -303,9 +275,7 @@ impl Run {
                 let numbers: Vec<_> = buffers.iter().map(|buffer| buffer.number).collect();
                 (channel.0.to_string(), json!(numbers))
             });
-            let bytes = channels
-                .flat_map(|(_, buffers)| buffers)
-                .map(|buffer| buffer.bytes);
+            let bytes = channels.flat_map(|(_, buffers)| buffers).map(|buffer| buffer.bytes);
             described["inflight"] = Value::Object(numbers.collect());
             described["inflight_bytes"] = json!(bytes.sum::<u64>());
         }
@@ -358,11 +328,7 @@ mod tests {
         for (name, log, place) in [
             ("equal", r#"[[1,["d",1,7]]]"#, None),
             ("another entry", r#"[[1,["d",1,8]]]"#, Some("log[0][1][2]")),
-            (
-                "a row more",
-                r#"[[1,["d",1,7]],[2,["U",1]]]"#,
-                Some("log[1]"),
-            ),
+            ("a row more", r#"[[1,["d",1,7]],[2,["U",1]]]"#, Some("log[1]")),
         ] {
             let expect = format!(r#"{{"log":{log},"checkpoints":[],"pending":null}}"#);
             let report = run_file(&file(CONFIG, script, &expect), "f").expect("a good file");
@@ -382,40 +348,18 @@ mod tests {
             (CONFIG, r#"[["q"]]"#, "unknown variant `q`"),
             (CONFIG, r#"[["d",1]]"#, "the step ends too early"),
             (CONFIG, r#"[["P",1]]"#, "step `P` has a surplus 1"),
-            (
-                CONFIG,
-                r#"[["d",-1,1,1]]"#,
-                "invalid value: integer `-1`, expected u64",
-            ),
+            (CONFIG, r#"[["d",-1,1,1]]"#, "invalid value: integer `-1`, expected u64"),
             (CONFIG, r#"[7]"#, "expected a step such as"),
-            (
-                CONFIG,
-                r#"[["P"],["x",2]]"#,
-                "script[1]: channel 2 does not exist, there are 2",
-            ),
-            (
-                CONFIG,
-                r#"[["p",1,1]]"#,
-                "script[0]: gate 1 does not exist, there are 1",
-            ),
-            (
-                CONFIG,
-                r#"[["b",0,1,1,"t"]]"#,
-                "kind `t` needs `alignment_timeout_ms`",
-            ),
+            (CONFIG, r#"[["P"],["x",2]]"#, "script[1]: channel 2 does not exist, there are 2"),
+            (CONFIG, r#"[["p",1,1]]"#, "script[0]: gate 1 does not exist, there are 1"),
+            (CONFIG, r#"[["b",0,1,1,"t"]]"#, "kind `t` needs `alignment_timeout_ms`"),
             (CONFIG, r#"[["b",0,1,1,"u"]]"#, "kind `u` needs `unaligned`"),
             (CONFIG, r#"[["b",0,1,1,"z"]]"#, "unknown variant `z`"),
             (&local, "[]", "local channel 2 does not exist, there are 2"),
-            (
-                &huge,
-                "[]",
-                "18446744073709551615 channels are more than a task can have",
-            ),
+            (&huge, "[]", "18446744073709551615 channels are more than a task can have"),
             (&misspelt, "[]", "unknown field `gate`"),
         ] {
-            let error = run_file(&file(config, script, "{}"), "f")
-                .expect_err(script)
-                .to_string();
+            let error = run_file(&file(config, script, "{}"), "f").expect_err(script).to_string();
             assert!(error.starts_with("f:2:"), "{error}");
             assert!(error.contains(expected), "{script}: {error}");
         }

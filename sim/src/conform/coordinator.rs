@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::conform::Difference;
 
+mod events;
 mod files;
 mod functions;
+mod operate;
 mod scripts;
 mod setup;
 mod world;
@@ -34,7 +36,7 @@ struct Case {
 
 /// A case that cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub enum CaseError {
+pub(super) enum CaseError {
     /// Not the JSON it should be.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -54,11 +56,21 @@ pub enum CaseError {
     Range(&'static str),
 }
 
+impl CaseError {
+    /// The column in the line at which it was noticed; 1 if it is about the whole case.
+    pub(super) fn column(&self) -> usize {
+        match self {
+            Self::Json(error) => error.column().max(1),
+            Self::UnknownGroup(_) | Self::Operation { .. } | Self::Range(_) => 1,
+        }
+    }
+}
+
 /// Runs one case, given as a line of JSON, and answers where it differs.
 ///
 /// # Errors
 /// [`CaseError`] if the line is no case.
-pub fn run_case(line: &str) -> Result<Vec<Difference>, CaseError> {
+pub(super) fn run_case(line: &str) -> Result<Vec<Difference>, CaseError> {
     let case: Case = serde_json::from_str(line)?;
     match case.group.as_str() {
         "key_groups" => function(case, functions::key_groups),
@@ -118,8 +130,8 @@ fn compare(case: &str, place: String, expected: &Value, actual: &Value) -> Optio
     (expected != actual).then(|| Difference {
         case: case.to_owned(),
         place,
-        expected,
-        actual,
+        expected: expected.to_string(),
+        actual: actual.to_string(),
     })
 }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 mod barrier;
+mod coordinator;
 
 /// How many failed cases a report describes; the others are counted.
 const DIFFERENCES_MAX: usize = 20;
@@ -93,18 +94,33 @@ pub fn run_file(text: &str, name: &str) -> Result<Report, ConformError> {
     let kind: FirstLine = first.parse()?;
     match kind.format {
         Some(format) if format == barrier::FORMAT => barrier::run(first, rest),
-        Some(format) => Err(ConformError::UnknownFormat {
-            file: name.to_owned(),
-            format,
-        }),
-        None => Err(first.malformed(1, "there is no `format` in the first line".to_owned())),
+        Some(format) => Err(ConformError::UnknownFormat { file: name.to_owned(), format }),
+        None if kind.group.is_some() => run_groups(&lines),
+        None => {
+            let message = "there is neither a `format` nor a `group` in the first line";
+            Err(first.malformed(1, message.to_owned()))
+        }
     }
+}
+
+/// Runs a file of coordinator vectors: every line is a case.
+fn run_groups(lines: &[Line<'_>]) -> Result<Report, ConformError> {
+    let mut report = Report::default();
+    for line in lines {
+        let differences = coordinator::run_case(line.text)
+            .map_err(|error| line.malformed(error.column(), error.to_string()))?;
+        report.record_differences(differences);
+    }
+    Ok(report)
 }
 
 /// What tells one kind of vector file from another.
 #[derive(Deserialize)]
 struct FirstLine {
+    /// Barrier vectors: a header.
     format: Option<String>,
+    /// Coordinator vectors: no header, a group in every case.
+    group: Option<String>,
 }
 
 /// A line of a vector file, with what an error needs to say where it is.
@@ -134,20 +150,20 @@ impl<'a> Line<'a> {
     }
 
     fn malformed(&self, column: usize, message: String) -> ConformError {
-        ConformError::Malformed {
-            file: self.file.to_owned(),
-            line: self.number,
-            column,
-            message,
-        }
+        ConformError::Malformed { file: self.file.to_owned(), line: self.number, column, message }
     }
 }
 
 impl Report {
     /// Counts a case, and describes it if its outcome is not the recorded one.
     fn record(&mut self, case: &str, expected: &Value, actual: &Value) {
+        self.record_differences(first_difference(case, expected, actual));
+    }
+
+    /// Counts a case; the first of its differences is kept.
+    fn record_differences(&mut self, differences: impl IntoIterator<Item = Difference>) {
         self.cases += 1;
-        let Some(difference) = first_difference(case, expected, actual) else {
+        let Some(difference) = differences.into_iter().next() else {
             self.passed += 1;
             return;
         };
@@ -206,27 +222,9 @@ mod tests {
     #[test]
     fn the_first_difference_is_named_by_its_place() {
         for (name, expected, actual, place, values) in [
-            (
-                "leaf",
-                json!({"a": [1, {"b": 2}]}),
-                json!({"a": [1, {"b": 3}]}),
-                "a[1].b",
-                "2 3",
-            ),
-            (
-                "missing",
-                json!({"a": [1, 2]}),
-                json!({"a": [1]}),
-                "a[1]",
-                "2 nothing",
-            ),
-            (
-                "surplus",
-                json!({}),
-                json!({"a": null}),
-                "a",
-                "nothing null",
-            ),
+            ("leaf", json!({"a": [1, {"b": 2}]}), json!({"a": [1, {"b": 3}]}), "a[1].b", "2 3"),
+            ("missing", json!({"a": [1, 2]}), json!({"a": [1]}), "a[1]", "2 nothing"),
+            ("surplus", json!({}), json!({"a": null}), "a", "nothing null"),
             ("kind", json!({"a": {}}), json!({"a": []}), "a", "{} []"),
         ] {
             let found = first_difference(name, &expected, &actual)
@@ -239,15 +237,12 @@ mod tests {
     #[test]
     fn a_file_of_no_known_kind_is_an_error() {
         for (text, expected) in [
-            (
-                "\n",
-                "f: the file is empty; its first line should be a header or a case",
-            ),
+            ("\n", "f: the file is empty; its first line should be a header or a case"),
             (
                 "{\"format\":\"x/1\"}",
                 "f:1: unknown format `x/1`; known: `cutline-barrier-vectors/1`",
             ),
-            ("\n{}", "f:2:1: there is no `format` in the first line"),
+            ("\n{}", "f:2:1: there is neither a `format` nor a `group` in the first line"),
             ("{]", "f:1:2: key must be a string"),
         ] {
             assert_eq!(

@@ -50,6 +50,8 @@ pub struct JobManager {
     execution: Execution,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
     recovered: BTreeMap<CheckpointId, Retained<SnapshotPayload>>,
+    /// How the job has ended under a former leader.
+    ended: Option<JobEnd>,
     /// Requests and timers under way, by token.
     waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
@@ -102,7 +104,7 @@ enum Waiting {
     PointerWritten(Token),
     PointerRemoved(Token),
     Deleted(Token),
-    JobResult,
+    JobResult(JobEnd),
     Heartbeat,
     CoordinatorTimeout(VirtualTime),
     CoordinatorPoll,
@@ -122,6 +124,7 @@ impl JobManager {
             task_managers: BTreeMap::new(),
             coordinator: None,
             recovered: BTreeMap::new(),
+            ended: None,
             waiting: BTreeMap::new(),
             tokens: 0,
             coordinator_timer: None,
@@ -139,11 +142,7 @@ impl JobManager {
     }
 
     /// Reacts to an event.
-    pub fn handle<O: Observer>(
-        &mut self,
-        event: Event<Engine>,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
         match event {
             Event::Started => self.on_started(ctx),
             Event::Message { from, message } => {
@@ -212,8 +211,11 @@ impl JobManager {
                 if self.coordinator_timer == Some(due) {
                     self.coordinator_timer = None;
                 }
-                if self.coordinator.as_ref().is_some_and(|c| c.next_timeout() <= Some(due)) {
+                let timeout = self.coordinator.as_ref().and_then(Coordinator::next_timeout);
+                if timeout.is_some_and(|timeout| timeout <= due) {
                     self.coordinate(io::Input::Timeout, ctx);
+                } else {
+                    self.set_coordinator_timer(ctx);
                 }
             }
             Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),
@@ -228,7 +230,7 @@ impl JobManager {
             | Waiting::PointerWritten(_)
             | Waiting::PointerRemoved(_)
             | Waiting::Deleted(_)
-            | Waiting::JobResult => unreachable!("these are requests, not timers"),
+            | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -254,7 +256,7 @@ impl JobManager {
                 self.coordinate(io::Input::PointerRemoved { token, removed }, ctx);
             }
             Waiting::Deleted(token) => self.on_deleted(token, ctx),
-            Waiting::JobResult => {}
+            Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::RetryRecovery
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)

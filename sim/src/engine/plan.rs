@@ -221,7 +221,7 @@ impl Plan {
 ///
 /// # Errors
 /// It cannot run.
-pub fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
+pub(super) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
     let operators = scenario
         .job
         .operators

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use cutline::ids::{ChannelId, CheckpointId, InputChannel, OutputChannel, SubtaskId};
-use cutline::message::{Element, Payload};
+use cutline::message::{Element, FailureReason, Payload};
 use cutline::operator::{Effect, Record, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
@@ -109,11 +109,7 @@ impl TaskManager {
 
     /// Reacts to an event.
     #[inline]
-    pub fn handle<O: Observer>(
-        &mut self,
-        event: Event<Engine>,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
         match event {
             Event::Lane(lane) => self.on_lane(lane, ctx),
             Event::Back { channel } => self.on_back(channel, ctx),
@@ -192,7 +188,21 @@ impl TaskManager {
         mail: Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let Some((place, lane)) = self.find(subtask, execution) else { return };
+        let running = self.find(subtask, execution).filter(|(place, _)| {
+            self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
+        });
+        let Some((place, lane)) = running else {
+            // It has finished, or failed, while the trigger was under way: nobody must wait for
+            // it. Flink: `Task#triggerCheckpointBarrier`.
+            if let Mail::Trigger(barrier) = mail {
+                let checkpoint = barrier.checkpoint;
+                let reason = FailureReason::CheckpointDeclinedTaskNotReady;
+                ctx.observe(Observation::Declined { subtask, checkpoint, reason });
+                let message = Control::Decline { execution, subtask, checkpoint, reason };
+                ctx.send(Plan::JOB_MANAGER, message);
+            }
+            return;
+        };
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);
@@ -210,11 +220,7 @@ impl TaskManager {
 
     // ---- deployment and end ------------------------------------------------------------------
 
-    fn deploy<O: Observer>(
-        &mut self,
-        deployment: Deployment,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    fn deploy<O: Observer>(&mut self, deployment: Deployment, ctx: &mut Context<'_, Engine, O>) {
         let (subtask, execution) = (deployment.subtask, deployment.execution);
         if let Some(place) = self.place_of[subtask.index()] {
             self.remove(place, TaskState::Canceled, ctx);
@@ -278,8 +284,9 @@ impl TaskManager {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
         let graph = &self.plan.graph;
-        let current = graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
-            && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
+        let current =
+            graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
+                && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
         if !current {
             // A newer execution owns the channels: this deployment comes too late.
             self.fail(place, ctx);
@@ -501,12 +508,7 @@ impl TaskManager {
         }
     }
 
-    fn drive<O: Observer>(
-        &mut self,
-        place: u32,
-        input: Input,
-        ctx: &mut Context<'_, Engine, O>,
-    ) {
+    fn drive<O: Observer>(&mut self, place: u32, input: Input, ctx: &mut Context<'_, Engine, O>) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         task.machine.handle(ctx.now(), input, &mut self.outputs);
         self.follow(place, ctx);

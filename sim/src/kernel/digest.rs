@@ -313,42 +313,12 @@ mod tests {
         let rows = [
             ("equal", ladder(500, None), ladder(500, None), None),
             ("both empty", ladder(0, None), ladder(0, None), None),
-            (
-                "first event",
-                ladder(500, None),
-                ladder(500, Some(0)),
-                Some(0..8),
-            ),
-            (
-                "inside",
-                ladder(500, None),
-                ladder(500, Some(123)),
-                Some(120..128),
-            ),
-            (
-                "last event",
-                ladder(500, None),
-                ladder(500, Some(499)),
-                Some(496..500),
-            ),
-            (
-                "short runs",
-                ladder(9, Some(4)),
-                ladder(9, None),
-                Some(4..5),
-            ),
-            (
-                "beginning of the other",
-                ladder(100, None),
-                ladder(103, None),
-                Some(100..101),
-            ),
-            (
-                "other steps",
-                ladder(100, Some(13)),
-                ladder(5_000, None),
-                Some(0..101),
-            ),
+            ("first event", ladder(500, None), ladder(500, Some(0)), Some(0..8)),
+            ("inside", ladder(500, None), ladder(500, Some(123)), Some(120..128)),
+            ("last event", ladder(500, None), ladder(500, Some(499)), Some(496..500)),
+            ("short runs", ladder(9, Some(4)), ladder(9, None), Some(4..5)),
+            ("beginning of the other", ladder(100, None), ladder(103, None), Some(100..101)),
+            ("other steps", ladder(100, Some(13)), ladder(5_000, None), Some(0..101)),
             ("before the first event", bare(1), bare(2), Some(0..1)),
             ("one is empty", ladder(0, None), ladder(3, None), Some(0..1)),
         ];
@@ -360,15 +330,9 @@ mod tests {
 
     #[test]
     fn a_ladder_without_steps_compares() {
-        let broken = Ladder {
-            step: 0,
-            ..ladder(9, None)
-        };
+        let broken = Ladder { step: 0, ..ladder(9, None) };
         assert_eq!(first_difference(&broken, &broken), None);
-        let other = Ladder {
-            whole: Fingerprint(0),
-            ..broken.clone()
-        };
+        let other = Ladder { whole: Fingerprint(0), ..broken.clone() };
         assert_eq!(first_difference(&broken, &other), Some(0..9));
     }
 

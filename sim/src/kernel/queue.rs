@@ -87,12 +87,7 @@ impl<E: Copy> Default for Queue<E> {
 impl<E: Copy> Queue<E> {
     /// An empty queue at the start of time. Allocates nothing.
     pub const fn new() -> Self {
-        Self {
-            front: Vec::new(),
-            horizon: u64::MAX,
-            now: 0,
-            wheel: Wheel::new(),
-        }
+        Self { front: Vec::new(), horizon: u64::MAX, now: 0, wheel: Wheel::new() }
     }
 
     /// Number of pending events.
@@ -281,12 +276,7 @@ mod tests {
 
         /// The invariants of the module documentation, over every event.
         fn check(&self) {
-            let Queue {
-                front,
-                horizon,
-                now,
-                wheel,
-            } = &self.queue;
+            let Queue { front, horizon, now, wheel } = &self.queue;
             assert!(front.is_sorted_by(|a, b| a.at >= b.at));
             assert!(wheel.base <= *now);
             let latest = front.first().map_or(*now, |entry| entry.at);
@@ -367,19 +357,20 @@ mod tests {
 
     #[test]
     fn shapes_that_break_queues_keep_their_order() {
-        let rows: &[(&str, Delays)] = &[
-            ("all at one instant", |_| 0),
-            ("one instant ahead", |_| 7),
-            ("always later", |n| n),
-            ("always earlier", |n| 10_000 - n),
-            ("nanosecond steps and far timers", |n| {
-                if n % 3 == 0 { 3_600_000_000_000 } else { n % 2 }
-            }),
-            ("bimodal", |n| (scatter(n) >> 54) + n % 2 * 1_000_000_000),
-            ("all scales", |n| scatter(n) >> (n % 64)),
-            ("powers of the digit", |n| 1 << (6 * (n % 11))),
-            ("the end of time", |n| u64::MAX - n % 2),
-        ];
+        let rows: &[(&str, Delays)] =
+            &[
+                ("all at one instant", |_| 0),
+                ("one instant ahead", |_| 7),
+                ("always later", |n| n),
+                ("always earlier", |n| 10_000 - n),
+                ("nanosecond steps and far timers", |n| {
+                    if n % 3 == 0 { 3_600_000_000_000 } else { n % 2 }
+                }),
+                ("bimodal", |n| (scatter(n) >> 54) + n % 2 * 1_000_000_000),
+                ("all scales", |n| scatter(n) >> (n % 64)),
+                ("powers of the digit", |n| 1 << (6 * (n % 11))),
+                ("the end of time", |n| u64::MAX - n % 2),
+            ];
         for (name, delays) in rows {
             println!("{name}");
             let mut pair = Pair::default();

@@ -60,10 +60,7 @@ impl Ratio {
     pub const fn new(numerator: u64, denominator: u64) -> Self {
         assert!(denominator > 0, "a probability has a denominator");
         assert!(numerator <= denominator, "a probability is at most 1");
-        Self {
-            numerator,
-            denominator,
-        }
+        Self { numerator, denominator }
     }
 
     /// The probability of `numerator` in `denominator`.
@@ -76,10 +73,7 @@ impl Ratio {
             return Err(RatioError::ZeroDenominator { numerator });
         }
         if numerator > denominator {
-            return Err(RatioError::AboveOne {
-                numerator,
-                denominator,
-            });
+            return Err(RatioError::AboveOne { numerator, denominator });
         }
         Ok(Self::new(numerator, denominator))
     }
@@ -146,11 +140,7 @@ mod tests {
             ("some", "1/500", "1/500"),
             ("never", "0/7", "0/7"),
             ("always", "7/7", "7/7"),
-            (
-                "largest",
-                "1/18446744073709551615",
-                "1/18446744073709551615",
-            ),
+            ("largest", "1/18446744073709551615", "1/18446744073709551615"),
             (
                 "decimal",
                 "0.002",

@@ -38,11 +38,7 @@ pub struct Limits {
 impl Default for Limits {
     /// No end of time, 100 million events, one million at one instant.
     fn default() -> Self {
-        Self {
-            until: None,
-            events: 100_000_000,
-            at_one_instant: 1_000_000,
-        }
+        Self { until: None, events: 100_000_000, at_one_instant: 1_000_000 }
     }
 }
 
@@ -147,12 +143,7 @@ mod tests {
     }
 
     fn echo(delay: u64) -> Echo {
-        Echo {
-            delay,
-            left: 1_000,
-            stop_at: None,
-            seen: Vec::new(),
-        }
+        Echo { delay, left: 1_000, stop_at: None, seen: Vec::new() }
     }
 
     fn queue(events: &[(u64, u8)]) -> Queue<u8> {
@@ -165,53 +156,14 @@ mod tests {
 
     #[test]
     fn a_run_ends_for_the_reason_that_comes_first() {
-        let limits = Limits {
-            until: Some(VirtualTime(100)),
-            events: 50,
-            at_one_instant: 10,
-        };
+        let limits = Limits { until: Some(VirtualTime(100)), events: 50, at_one_instant: 10 };
         let rows = [
             ("no events", echo(1), vec![], End::Quiet, 0, 0),
-            (
-                "no more events",
-                Echo { left: 3, ..echo(5) },
-                vec![(2, 0)],
-                End::Quiet,
-                4,
-                17,
-            ),
-            (
-                "until is included",
-                echo(10),
-                vec![(0, 0)],
-                End::Until,
-                11,
-                100,
-            ),
-            (
-                "too many events",
-                echo(1),
-                vec![(0, 0)],
-                End::Budget,
-                50,
-                49,
-            ),
-            (
-                "no time passes",
-                echo(0),
-                vec![(3, 0)],
-                End::Livelock,
-                10,
-                3,
-            ),
-            (
-                "no time passes at the start",
-                echo(0),
-                vec![(0, 0)],
-                End::Livelock,
-                10,
-                0,
-            ),
+            ("no more events", Echo { left: 3, ..echo(5) }, vec![(2, 0)], End::Quiet, 4, 17),
+            ("until is included", echo(10), vec![(0, 0)], End::Until, 11, 100),
+            ("too many events", echo(1), vec![(0, 0)], End::Budget, 50, 49),
+            ("no time passes", echo(0), vec![(3, 0)], End::Livelock, 10, 3),
+            ("no time passes at the start", echo(0), vec![(0, 0)], End::Livelock, 10, 0),
             (
                 "as many at one instant as may be",
                 Echo { left: 0, ..echo(0) },
@@ -222,10 +174,7 @@ mod tests {
             ),
             (
                 "the world stops",
-                Echo {
-                    stop_at: Some(20),
-                    ..echo(10)
-                },
+                Echo { stop_at: Some(20), ..echo(10) },
                 vec![(0, 0)],
                 End::Stopped,
                 3,
@@ -250,11 +199,7 @@ mod tests {
         let mut queue = queue(&pending);
         let mut until = 0;
         loop {
-            let limits = Limits {
-                until: Some(VirtualTime(until)),
-                events: 3,
-                ..Limits::default()
-            };
+            let limits = Limits { until: Some(VirtualTime(until)), events: 3, ..Limits::default() };
             match run(&mut pieces, &mut queue, &limits).end {
                 End::Quiet => break,
                 End::Until => until += 7,

@@ -249,56 +249,31 @@ mod tests {
                 0,
                 "",
                 "",
-                [
-                    0x51bade20b8b95ea4,
-                    0x700299d33c039c6d,
-                    0xb763be196398633e,
-                    0xf0bc8e705c65afd7,
-                ],
+                [0x51bade20b8b95ea4, 0x700299d33c039c6d, 0xb763be196398633e, 0xf0bc8e705c65afd7],
             ),
             (
                 42,
                 "latency",
                 "map[1]->sink[0]",
-                [
-                    0x66b27bd9a300c953,
-                    0x3b1786074287a0df,
-                    0xff1da3833463527b,
-                    0x1904a51eb2ea1a37,
-                ],
+                [0x66b27bd9a300c953, 0x3b1786074287a0df, 0xff1da3833463527b, 0x1904a51eb2ea1a37],
             ),
             (
                 42,
                 "latency",
                 "map[2]->sink[0]",
-                [
-                    0x21f712a372de82bb,
-                    0x9a72d29c1646b661,
-                    0x36484fbbacc265e0,
-                    0x1921bc56b70b282e,
-                ],
+                [0x21f712a372de82bb, 0x9a72d29c1646b661, 0x36484fbbacc265e0, 0x1921bc56b70b282e],
             ),
             (
                 42,
                 "loss",
                 "map[1]->sink[0]",
-                [
-                    0x22432ac66f379dc8,
-                    0xa3168b653ea7b31d,
-                    0x395abdac5d48fba7,
-                    0x9c9e9bb82e3e8220,
-                ],
+                [0x22432ac66f379dc8, 0xa3168b653ea7b31d, 0x395abdac5d48fba7, 0x9c9e9bb82e3e8220],
             ),
             (
                 43,
                 "latency",
                 "map[1]->sink[0]",
-                [
-                    0x8bc13887b1fb836a,
-                    0x29875193c02999ad,
-                    0xadebd28ed3a7c17a,
-                    0x32c899f278129e56,
-                ],
+                [0x8bc13887b1fb836a, 0x29875193c02999ad, 0xadebd28ed3a7c17a, 0x32c899f278129e56],
             ),
         ];
         for (seed, concern, entity, expected) in rows {
@@ -318,19 +293,10 @@ mod tests {
             (
                 "below, uneven",
                 |s| s.below((1 << 63) + 1),
-                [
-                    3700056656198001833,
-                    2129009669220585583,
-                    901373651062164763,
-                    1233139926441151202,
-                ],
+                [3700056656198001833, 2129009669220585583, 901373651062164763, 1233139926441151202],
             ),
             ("between", |s| s.between(100, 199), [140, 123, 199, 109]),
-            (
-                "chance",
-                |s| s.chance(Ratio::new(1, 2)).into(),
-                [1, 1, 0, 1],
-            ),
+            ("chance", |s| s.chance(Ratio::new(1, 2)).into(), [1, 1, 0, 1]),
         ];
         for (name, draw, expected) in rows {
             let mut stream = sample();
@@ -395,36 +361,16 @@ mod tests {
         let ms = VirtualDuration::from_millis;
         // Mean in microseconds and the tolerance: about five standard errors.
         let rows: &[(&str, Draw<VirtualDuration>, u64, u64)] = &[
-            (
-                "exponential",
-                |s| s.exponential(VirtualDuration::from_millis(10)),
-                10_000,
-                160,
-            ),
+            ("exponential", |s| s.exponential(VirtualDuration::from_millis(10)), 10_000, 160),
             (
                 "normal",
-                |s| {
-                    s.normal(
-                        VirtualDuration::from_millis(50),
-                        VirtualDuration::from_millis(5),
-                    )
-                },
+                |s| s.normal(VirtualDuration::from_millis(50), VirtualDuration::from_millis(5)),
                 50_000,
                 80,
             ),
             // The mean of a log-normal is median * exp(sigma^2 / 2).
-            (
-                "lognormal",
-                |s| s.lognormal(VirtualDuration::from_millis(10), 0.5),
-                11_331,
-                100,
-            ),
-            (
-                "below",
-                |s| VirtualDuration(s.below(20_000_001)),
-                10_000,
-                100,
-            ),
+            ("lognormal", |s| s.lognormal(VirtualDuration::from_millis(10), 0.5), 11_331, 100),
+            ("below", |s| VirtualDuration(s.below(20_000_001)), 10_000, 100),
         ];
         for (name, draw, mean, tolerance) in rows {
             let mut stream = sample();
@@ -433,13 +379,9 @@ mod tests {
             assert!(measured.abs_diff(*mean) <= *tolerance, "{name}: {measured}");
         }
         let mut stream = sample();
-        let hits = (0..DRAWS)
-            .filter(|_| stream.chance(Ratio::new(1, 10)))
-            .count();
+        let hits = (0..DRAWS).filter(|_| stream.chance(Ratio::new(1, 10))).count();
         assert!(hits.abs_diff(10_000) < 500, "{hits}");
-        let median = (0..DRAWS)
-            .filter(|_| stream.lognormal(ms(10), 0.5) < ms(10))
-            .count();
+        let median = (0..DRAWS).filter(|_| stream.lognormal(ms(10), 0.5) < ms(10)).count();
         assert!(median.abs_diff(50_000) < 800, "{median}");
     }
 

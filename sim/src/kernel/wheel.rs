@@ -101,10 +101,7 @@ impl<E: Copy> Wheel<E> {
     #[cold]
     #[inline(never)]
     fn allocate(&mut self) {
-        let empty = || Bucket {
-            min: 0,
-            entries: Vec::new(),
-        };
+        let empty = || Bucket { min: 0, entries: Vec::new() };
         self.buckets.resize_with(LEVELS * SLOTS, empty);
     }
 

@@ -398,7 +398,9 @@ pub(super) fn milliseconds(nanoseconds: u64) -> serde_json::Number {
 }
 
 fn is_coordinator_step(step: Step) -> bool {
-    use Step::{A1, A2, F1, F2, F3, F4, F5, R1, R2, R3, R4, R5, T1, T2, T3, T4, T5, X1, X2, X3, X4};
+    use Step::{
+        A1, A2, F1, F2, F3, F4, F5, R1, R2, R3, R4, R5, T1, T2, T3, T4, T5, X1, X2, X3, X4,
+    };
     use Step::{B1, B2, B3, B4, B5, B6, N1, R6, S5, S6};
     match step {
         T1 | T2 | T3 | T4 | T5 | A1 | A2 | F1 | F2 | F3 | F4 | F5 => true,

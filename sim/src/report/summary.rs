@@ -70,8 +70,7 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
     let records = &statistics.records;
     let scripted = outcome.plan.scenario.faults.len();
     let inert = outcome.inert_faults();
-    let mut of_faults =
-        vec![format!("{} injected, {} inert", scripted - inert.len(), inert.len())];
+    let mut of_faults = vec![format!("{} injected, {} inert", scripted - inert.len(), inert.len())];
     of_faults.extend(inert_faults(outcome, &inert));
     vec![
         ("checkpoints", of_checkpoints),
@@ -230,9 +229,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")]
-        {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
         assert_eq!(milliseconds(VirtualDuration(1_234_567_890)), "1,234.567 ms");

@@ -10,7 +10,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::kernel::distribution::Distribution;
 
-use super::build_faults::faults;
+use super::build_faults::{Known, faults};
 use super::build_job::job;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
@@ -24,7 +24,10 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     let empty = Node::default();
     let section = |name: &str| root.object(name).unwrap_or(&empty);
     let manual = manual(section("checkpointing"));
-    let (config, initial_delay) = flink_config(root, !manual.is_empty(), sink);
+    // An interval that was refused is not a missing one.
+    let all_was_read = !sink.has_errors();
+    let checkpoints_are_known = manual.is_empty() && all_was_read;
+    let (config, initial_delay) = flink_config(root, !checkpoints_are_known, sink);
     let (job, graph_is_known) = job(section("job"), sink);
     let cluster = cluster(section("cluster"), &job, &config, graph_is_known, sink);
     let network = section("network");
@@ -55,8 +58,11 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
-    scenario.faults = faults(root.list("faults"), &scenario, graph_is_known, sink);
-    warn_of_weak_sinks(root, &scenario, sink);
+    let known = Known { graph: graph_is_known, rest: all_was_read };
+    scenario.faults = faults(root.list("faults"), &scenario, known, sink);
+    if all_was_read {
+        warn_of_weak_sinks(root, &scenario, sink);
+    }
     scenario
 }
 

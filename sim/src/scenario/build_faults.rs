@@ -1,5 +1,6 @@
 //! Faults: targets that exist, steps that can be reached.
 
+use cutline::config::text::format_duration;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
@@ -9,21 +10,29 @@ use super::model::{
 };
 use super::read::{Datum, Node};
 
-/// The faults of a scenario that has everything but them. Without a known graph, names are not
-/// looked up: what is missing there was reported there.
+/// What the checks of faults may rely on; the rest was refused before, and is not reported twice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// Operators, edges and parallelism.
+    pub(super) graph: bool,
+    /// Everything else: options, limits, the cluster.
+    pub(super) rest: bool,
+}
+
+/// The faults of a scenario that has everything but them.
 pub(super) fn faults(
     nodes: &[Node],
     scenario: &Scenario,
-    graph_is_known: bool,
+    known: Known,
     sink: &mut Sink,
 ) -> Vec<Fault> {
-    let mut builder = Builder { scenario, graph_is_known, sink };
+    let mut builder = Builder { scenario, known, sink };
     nodes.iter().filter_map(|node| builder.fault(node)).collect()
 }
 
 struct Builder<'a> {
     scenario: &'a Scenario,
-    graph_is_known: bool,
+    known: Known,
     sink: &'a mut Sink,
 }
 
@@ -39,7 +48,7 @@ impl Builder<'_> {
             Datum::Duration(span) => {
                 let at = VirtualTime::ZERO + *span;
                 if at > self.scenario.limits.until {
-                    let until = self.scenario.limits.until;
+                    let until = format_time(self.scenario.limits.until);
                     let message = format!("the fault never strikes: the run ends at {until}");
                     let warning = Diagnostic::warning("never", node.place("at"), message);
                     self.sink.push(warning.expected("a time before `limits.until`"));
@@ -89,7 +98,9 @@ impl Builder<'_> {
         }
         let periodic = self.scenario.checkpointing.interval.is_some();
         let manual = self.scenario.manual.len() as u64;
-        let never = !periodic && (manual == 0 || checkpoint.is_some_and(|id| id > manual));
+        let never = self.known.rest
+            && !periodic
+            && (manual == 0 || checkpoint.is_some_and(|id| id > manual));
         if never && needs_checkpoint(step) {
             let message = match checkpoint {
                 Some(id) => format!("there is no checkpoint {id}: {manual} are asked for"),
@@ -98,12 +109,29 @@ impl Builder<'_> {
             let error = Diagnostic::error("impossible-step", node.place("checkpoint"), message);
             self.sink.push(error.expected("`checkpointing.interval`, or manual checkpoints"));
         }
+        self.warn_of_late_checkpoint(node, checkpoint);
         self.check_commit_step(node, step, subtask);
+    }
+
+    /// A restart begins the schedule anew, so this is no more than a warning.
+    fn warn_of_late_checkpoint(&mut self, node: &Node, checkpoint: Option<u64>) {
+        let interval = self.scenario.checkpointing.interval;
+        let (Some(id), Some(interval), true) = (checkpoint, interval, self.known.rest) else {
+            return;
+        };
+        let until = self.scenario.limits.until;
+        let manual = self.scenario.manual.len() as u64;
+        let triggered = until.as_nanos() / interval.as_nanos().max(1) + 1 + manual;
+        if id > triggered {
+            let message = format!("checkpoint {id} is not reached before {}", format_time(until));
+            let warning = Diagnostic::warning("never", node.place("checkpoint"), message);
+            self.sink.push(warning.expected(format!("at most {triggered}")));
+        }
     }
 
     /// S5 and S6 are steps of two-phase-commit sinks alone.
     fn check_commit_step(&mut self, node: &Node, step: Step, subtask: Option<(usize, u32)>) {
-        if !matches!(step, Step::S5 | Step::S6) || !self.graph_is_known {
+        if !matches!(step, Step::S5 | Step::S6) || !self.known.graph {
             return;
         }
         let operators = &self.scenario.job.operators;
@@ -154,7 +182,7 @@ impl Builder<'_> {
 
     fn subtask(&mut self, node: &Node, field: &str) -> Option<(usize, u32)> {
         let (name, index) = node.subtask(field)?;
-        if !self.graph_is_known {
+        if !self.known.graph {
             return None;
         }
         let operators = &self.scenario.job.operators;
@@ -190,15 +218,8 @@ impl Builder<'_> {
     }
 
     fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
-        let ends = (node.endpoint("from")?, node.endpoint("to")?);
-        for (field, end) in [("from", ends.0), ("to", ends.1)] {
-            match end {
-                Endpoint::TaskManager(index) if !self.check_task_manager(node, field, index) => {
-                    return None;
-                }
-                Endpoint::TaskManager(_) | Endpoint::JobManager => {}
-            }
-        }
+        let [from, to] = ["from", "to"].map(|field| self.end(node, field));
+        let ends = (from?, to?);
         if ends.0 == ends.1 {
             let message = "a process has no link to itself";
             let error = Diagnostic::error("bad-link", node.place("to"), message);
@@ -208,9 +229,18 @@ impl Builder<'_> {
         Some(ends)
     }
 
+    fn end(&mut self, node: &Node, field: &str) -> Option<Endpoint> {
+        let end = node.endpoint(field)?;
+        let known = match end {
+            Endpoint::TaskManager(index) => self.check_task_manager(node, field, index),
+            Endpoint::JobManager => true,
+        };
+        known.then_some(end)
+    }
+
     fn check_task_manager(&mut self, node: &Node, field: &str, index: u32) -> bool {
         let count = self.scenario.cluster.task_managers;
-        let known = index < count || !self.graph_is_known;
+        let known = index < count || !self.known.graph;
         if !known {
             let message = format!("there are {count} task managers, counted from 0");
             let error = Diagnostic::error("unknown-task-manager", node.place(field), message);
@@ -218,6 +248,10 @@ impl Builder<'_> {
         }
         known
     }
+}
+
+fn format_time(at: VirtualTime) -> String {
+    format_duration(at.since(VirtualTime::ZERO))
 }
 
 fn operation(word: &'static str) -> StorageOperation {

@@ -24,6 +24,7 @@ pub(super) fn job(node: &Node, sink: &mut Sink) -> (Job, bool) {
     let mut builder = Builder { nodes, operators: &operators, sink, refused: !names_are_unique };
     let edges = builder.edges(node.list("edges"));
     let shape_is_known = !builder.refused
+        && ["operators", "edges"].iter().all(|list| node.given(list).is_some())
         && nodes.iter().all(|node| node.text("name").is_some() && !node.variant.is_empty())
         && nodes.iter().all(|node| node.u32("parallelism").is_some());
     if shape_is_known {
@@ -390,7 +391,8 @@ mod tests {
     #[test]
     fn cycles_are_found() {
         let edge = |&(from, to)| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
-        let cases: [(&str, &[(usize, usize)], Option<Vec<usize>>); 4] = [
+        type Row = (&'static str, &'static [(usize, usize)], Option<Vec<usize>>);
+        let cases: [Row; 4] = [
             ("line", &[(0, 1), (1, 2)], None),
             ("diamond", &[(0, 1), (0, 2), (1, 3), (2, 3)], None),
             ("loop", &[(0, 1), (1, 1)], Some(vec![1])),

@@ -9,7 +9,7 @@ use cutline::time::VirtualDuration;
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest};
 use super::read::{Datum, Node};
-use super::syntax::Member;
+use super::syntax::{Member, Value};
 
 /// Flink's options, validated, and the initial delay, which is no option of Flink's.
 pub(super) fn flink_config(
@@ -91,6 +91,10 @@ impl Given<'_> {
 
     fn flink_key(&mut self, member: &Member) {
         let key = member.key.as_str();
+        if self.sink.is_full() {
+            self.sink.count_error();
+            return;
+        }
         match find(key) {
             Some(Known::Option(spec)) => self.flink_value(spec, member),
             Some(Known::Deprecated(spec)) => {
@@ -129,6 +133,9 @@ impl Given<'_> {
             .expected("a key of Flink's")
             .flink("Configuration: ignores it without a word");
         self.sink.push(match (meant, short_name(&member.key)) {
+            _ if matches!(member.value.value, Value::Object(_)) => {
+                error.help(format!("keys are flat: \"{}.…\": …", member.key))
+            }
             (Some(meant), _) => error.help(format!("did you mean `{meant}`?")),
             (None, Some(spec)) => error.help(format!("the long name is `{}`", spec.key)),
             (None, None) => error,
@@ -180,7 +187,7 @@ impl Given<'_> {
                 (span, format!("{}.{}", spec.path.0, spec.path.1))
             }
         };
-        let message = format!("`{name}` {}", finding.message);
+        let message = format!("`{name}`: {}", finding.message);
         let mut report = match (finding.severity, finding.with) {
             (Severity::Error, Some(_)) => Diagnostic::error("contradiction", span, message),
             (Severity::Error, None) => Diagnostic::error("refused-by-flink", span, message),

@@ -104,7 +104,10 @@ impl Case {
             text.push_str(&format!("  \"{key}\": {value},\n"));
         }
         let scenario = to_json(&self.scenario);
-        text.push_str(&format!("  \"scenario\": {}\n}}\n", scenario.trim_end().replace('\n', "\n  ")));
+        text.push_str(&format!(
+            "  \"scenario\": {}\n}}\n",
+            scenario.trim_end().replace('\n', "\n  ")
+        ));
         text
     }
 }
@@ -175,16 +178,14 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn case(&mut self, json: Json, overrides: &[Override]) -> Option<Case> {
-        let fields = self.object(&json, "a case", &KEYS, |reader, fields| {
-            reader.format(fields)
-        })?;
+        let fields = self.object(&json, "a case", &KEYS, |reader, fields| reader.format(fields))?;
         let version = self.text(&fields, "version");
         let seed = self.number(&fields, "seed");
-        let verdict = self.word(&fields, "verdict", &[
-            ("ok", Verdict::Ok),
-            ("liveness", Verdict::Liveness),
-            ("safety", Verdict::Safety),
-        ]);
+        let verdict = self.word(
+            &fields,
+            "verdict",
+            &[("ok", Verdict::Ok), ("liveness", Verdict::Liveness), ("safety", Verdict::Safety)],
+        );
         let digest = self.fingerprint(&fields, "digest");
         let violation = self.violation(&fields);
         let ladder = self.ladder(&fields);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
 
 /// More diagnostics than these are counted, not kept.
 const KEPT_MAX: usize = 100;
@@ -104,7 +105,10 @@ impl Diagnostic {
 }
 
 /// The valid name that differs least from the found one, if it is near enough to be meant.
-pub fn nearest<'a>(found: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    found: &str,
+    valid: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     const LONGEST: usize = 100;
     if found.len() > LONGEST {
         return None;
@@ -136,6 +140,17 @@ impl Sink {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Whether further diagnostics are no longer worth their words.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() >= KEPT_MAX
+    }
+
+    /// Counts an error without a word about it.
+    pub(super) fn count_error(&mut self) {
+        self.errors += 1;
+        self.dropped += 1;
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -189,6 +204,40 @@ impl Diagnostics {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
         (line, column)
+    }
+
+    /// For programs: a list of objects with `severity`, `code`, `message`, `source`, `line`,
+    /// `column`, `expected`, and, where there are any, `also`, `help` and `flink`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let place = |span: Span| {
+            let (line, column) = self.position(span);
+            json!({ "source": self.sources[span.source].name, "line": line, "column": column })
+        };
+        let one = |diagnostic: &Diagnostic| {
+            let mut value = place(diagnostic.span);
+            value["severity"] = match diagnostic.severity {
+                Severity::Error => "error".into(),
+                Severity::Warning => "warning".into(),
+            };
+            value["code"] = diagnostic.code.into();
+            value["message"] = diagnostic.message.as_str().into();
+            value["expected"] = diagnostic.expected.as_str().into();
+            for (name, text) in [("help", &diagnostic.help), ("flink", &diagnostic.flink)] {
+                if let Some(text) = text {
+                    value[name] = text.as_str().into();
+                }
+            }
+            let also = diagnostic.also.iter().map(|(span, message)| {
+                let mut also = place(*span);
+                also["message"] = message.as_str().into();
+                also
+            });
+            if !diagnostic.also.is_empty() {
+                value["also"] = also.collect();
+            }
+            value
+        };
+        self.list.iter().map(one).collect()
     }
 
     /// Text for people: every diagnostic with its line and a caret, then a count.

@@ -1,23 +1,23 @@
 //! What the table holds: section by section, in the order of a file.
 
 use cutline::config::OPTIONS;
-use cutline::step::Step;
 use cutline::time::VirtualDuration;
 
+use super::fields_faults::fault;
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 /// The format that this version reads and writes.
 pub const FORMAT: &str = "cutline-scenario/1";
 
 /// More subtasks than these have no single machine; a 200 × 200 all-to-all has 400.
-const PARALLELISM_MAX: u64 = 32_768;
+pub(super) const PARALLELISM_MAX: u64 = 32_768;
 const OPERATORS_MAX: usize = 500;
 const EDGES_MAX: usize = 2_000;
 const LISTED_MAX: usize = 2_000;
-const U32: u64 = u32::MAX as u64;
+pub(super) const U32: u64 = u32::MAX as u64;
 const NANOSECOND: VirtualDuration = VirtualDuration::from_nanos(1);
-const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
-const SOME_SPAN: Kind = Kind::Duration { min: NANOSECOND };
+pub(super) const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
+pub(super) const SOME_SPAN: Kind = Kind::Duration { min: NANOSECOND };
 
 pub(super) fn root() -> Object {
     let section = |name, object: Object| {
@@ -47,10 +47,10 @@ pub(super) fn root() -> Object {
             section("cluster", cluster()),
             section("network", network()),
             section("storage", storage()),
-            section("ha", service("a service", "The store of the id counter and the pointers.")),
+            section("ha", service("`ha`", "The store of the id counter and the pointers.")),
             section(
                 "external",
-                service("a service", "The transaction system of the two-phase-commit sinks."),
+                service("`external`", "The transaction system of the two-phase-commit sinks."),
             ),
             Field::part(
                 "flink",
@@ -73,7 +73,7 @@ fn options(section: &str, strategy: Option<&str>) -> impl Iterator<Item = Field>
 
 fn job() -> Object {
     Object {
-        name: "a job",
+        name: "`job`",
         doc: "Operators and edges.",
         variants: None,
         fields: vec![
@@ -99,7 +99,9 @@ fn operator() -> Object {
                 ["3", "4"],
             )
             .default("1")
-            .flink("StreamTransformation: refuses a parallelism below 1"),
+            .flink(
+                "OperatorValidationUtils: refuses less than 1; 32768 key groups are the other end",
+            ),
             Field::new(
                 "max_parallelism",
                 Kind::Integer { min: 1, max: PARALLELISM_MAX },
@@ -290,7 +292,7 @@ fn checkpointing() -> Object {
         "Checkpoints asked for by hand.",
     ));
     Object {
-        name: "the checkpointing options",
+        name: "`checkpointing`",
         doc: "Flink's checkpointing options (`execution.checkpointing.*`).",
         variants: None,
         fields,
@@ -301,7 +303,7 @@ fn restart() -> Object {
     let strategy =
         |name, doc| Variant { name, doc, fields: options("restart", Some(name)).collect() };
     Object {
-        name: "the restart strategy",
+        name: "`restart`",
         doc: "Flink's restart strategy (`restart-strategy.*`).",
         fields: vec![],
         variants: Some(Variants {
@@ -319,7 +321,7 @@ fn restart() -> Object {
 
 fn buffers() -> Object {
     Object {
-        name: "the buffers",
+        name: "`buffers`",
         doc: "Flink's network memory options (`taskmanager.network.*`).",
         variants: None,
         fields: options("buffers", None).collect(),
@@ -356,7 +358,7 @@ fn cluster() -> Object {
         .default(r#"{"uniform": ["20 ms", "60 ms"]}"#),
     );
     Object {
-        name: "the cluster",
+        name: "`cluster`",
         doc: "Task managers, slots, failure detection.",
         variants: None,
         fields,
@@ -365,7 +367,7 @@ fn cluster() -> Object {
 
 fn network() -> Object {
     Object {
-        name: "the network",
+        name: "`network`",
         doc: "Links between hosts.",
         variants: None,
         fields: vec![
@@ -396,7 +398,7 @@ fn network() -> Object {
 
 fn storage() -> Object {
     Object {
-        name: "the storage",
+        name: "`storage`",
         doc: "The object store that holds checkpoints.",
         variants: None,
         fields: vec![
@@ -442,157 +444,9 @@ fn service(name: &'static str, doc: &'static str) -> Object {
     }
 }
 
-fn fault() -> Object {
-    let subtask = || {
-        let examples = ["\"source[0]\"", "\"count[1]\""];
-        Field::new("target", Kind::Subtask, "The subtask.", examples).required()
-    };
-    let task_manager = || {
-        let kind = Kind::Integer { min: 0, max: PARALLELISM_MAX };
-        Field::new("target", kind, "The task manager, from 0.", ["0", "1"]).required()
-    };
-    let span = || {
-        let doc = "How long it lasts.";
-        Field::new("for", SOME_SPAN, doc, ["\"300 ms\"", "\"700 ms\""]).required()
-    };
-    let end = |name, doc| {
-        let examples = ["\"task_manager[1]\"", "\"task_manager[2]\""];
-        Field::new(name, Kind::Endpoint, doc, examples).required()
-    };
-    let operation = || {
-        let words = vec!["any", "write_state", "write_metadata", "read", "delete", "write_pointer"];
-        let examples = ["\"write_state\"", "\"write_metadata\""];
-        let doc = "Which requests; `write_pointer` is one of the high-availability store.";
-        Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
-    };
-    let kind = |name, doc, fields| Variant { name, doc, fields };
-    Object {
-        name: "a fault",
-        doc: "A scripted fault.",
-        fields: vec![
-            Field {
-                examples: vec!["\"900 ms\"", "\"1 s\""],
-                ..Field::part(
-                    "at",
-                    Kind::When(step_anchor()),
-                    "When it strikes: at a time, or at a step of the protocol.",
-                )
-            }
-            .required(),
-        ],
-        variants: Some(Variants {
-            tag: "kind",
-            doc: "What the fault does.",
-            list: vec![
-                kind("crash_task", "A subtask throws.", vec![subtask()]),
-                kind(
-                    "crash_task_manager",
-                    "A task manager dies and is replaced.",
-                    vec![task_manager()],
-                ),
-                kind("crash_job_manager", "The job manager dies and is replaced.", vec![]),
-                kind("pause_task", "A subtask does nothing for a while.", vec![subtask(), span()]),
-                kind(
-                    "pause_task_manager",
-                    "A task manager does nothing for a while.",
-                    vec![task_manager(), span()],
-                ),
-                kind(
-                    "pause_job_manager",
-                    "The job manager does nothing for a while.",
-                    vec![span()],
-                ),
-                kind(
-                    "slow_link",
-                    "The latency between two processes is multiplied for a while.",
-                    vec![
-                        end("from", "One end."),
-                        end("to", "The other end."),
-                        Field::new(
-                            "factor",
-                            Kind::Integer { min: 2, max: 1_000_000 },
-                            "By how much.",
-                            ["10", "20"],
-                        )
-                        .required(),
-                        span(),
-                    ],
-                ),
-                kind(
-                    "cut_link",
-                    "A link delivers nothing for a while; what is sent meanwhile arrives later.",
-                    vec![end("from", "One end."), end("to", "The other end."), span()],
-                ),
-                kind(
-                    "slow_storage",
-                    "Storage requests take longer for a while.",
-                    vec![
-                        operation(),
-                        Field::new("by", SOME_SPAN, "So much longer.", ["\"2 s\"", "\"3 s\""])
-                            .required(),
-                        span(),
-                    ],
-                ),
-                kind(
-                    "fail_storage",
-                    "The next storage requests fail.",
-                    vec![
-                        operation(),
-                        Field::new(
-                            "count",
-                            Kind::Integer { min: 1, max: U32 },
-                            "How many requests fail.",
-                            ["2", "3"],
-                        )
-                        .default("1"),
-                    ],
-                ),
-            ],
-        }),
-    }
-}
-
-fn step_anchor() -> Object {
-    Object {
-        name: "a step",
-        doc: "The so-many-th time that a step is reached and all conditions hold.",
-        variants: None,
-        fields: vec![
-            Field::new(
-                "step",
-                Kind::Choice(Step::ALL.iter().map(|step| step.name()).collect()),
-                "The step, T1 to S6, as in the words of the design.",
-                ["\"B3\"", "\"B4\""],
-            )
-            .required(),
-            Field::new(
-                "checkpoint",
-                Kind::Integer { min: 1, max: 1 << 53 },
-                "Only for this checkpoint id; ids start at 1.",
-                ["2", "3"],
-            ),
-            Field::new(
-                "subtask",
-                Kind::Subtask,
-                "Only at this subtask.",
-                ["\"source[1]\"", "\"count[0]\""],
-            ),
-            Field::new(
-                "occurrence",
-                Kind::Integer { min: 1, max: U32 },
-                "Which time, counted from 1.",
-                ["2", "3"],
-            )
-            .default("1"),
-            Field::new("delay", ANY_SPAN, "So long after the step.", ["\"5 ms\"", "\"9 ms\""])
-                .default("\"0 ms\""),
-        ],
-    }
-}
-
 fn limits() -> Object {
     Object {
-        name: "the limits",
+        name: "`limits`",
         doc: "When a run ends, whatever happens.",
         variants: None,
         fields: vec![

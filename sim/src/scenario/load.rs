@@ -1,5 +1,9 @@
 //! From the bytes of a file to a scenario, or to everything that is wrong with it.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use super::build::build;
 use super::diagnostic::{Diagnostic, Diagnostics, Sink, Source, Span, nearest};
 use super::fields::FORMAT;
@@ -18,6 +22,16 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// Warnings only.
     pub warnings: Diagnostics,
+}
+
+/// Reads a file for `load`, and no more of it than `load` needs to refuse it.
+///
+/// # Errors
+/// The file cannot be opened or read.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Loads a scenario file. `file_name` is for messages; `overrides` apply in their order.
@@ -51,9 +65,9 @@ pub(super) type Failure = (String, Box<Diagnostic>);
 pub(super) fn decode(text: &[u8]) -> Result<String, Failure> {
     let start = Span { source: 0, start: 0, end: 0 };
     if text.len() > SIZE_MAX {
-        let message = format!("the file has {} bytes", text.len());
-        let error = Diagnostic::error("too-large", start, message);
-        return Err((String::new(), error.expected(format!("at most {SIZE_MAX}")).into()));
+        let error = Diagnostic::error("too-large", start, "the file is too large");
+        let expected = format!("at most {} MiB", SIZE_MAX >> 20);
+        return Err((String::new(), error.expected(expected).into()));
     }
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
@@ -80,7 +94,11 @@ pub(super) fn sources(file_name: &str, text: String, overrides: &[Override]) -> 
     sources
 }
 
-pub(super) fn interpret(mut json: Json, overrides: &[Override], sink: &mut Sink) -> Option<Scenario> {
+pub(super) fn interpret(
+    mut json: Json,
+    overrides: &[Override],
+    sink: &mut Sink,
+) -> Option<Scenario> {
     for (index, of) in overrides.iter().enumerate() {
         if let Err(error) = of.apply(index + 1, &mut json) {
             sink.push(*error);

@@ -1,7 +1,7 @@
 //! Scenario files: format, loading, diagnostics, JSON Schema, writing.
 //!
-//! `table` and `fields` say what a file may hold. `syntax` parses JSON with positions, `set`
-//! overrides values, `read` types them by the table, `build*` makes a `Scenario` of them, and all
+//! `table` and `fields*` say what a file may hold. `syntax` parses JSON with positions, `set`
+//! overrides values, `read` and `scalar` type them by the table, `build*` makes a `Scenario` of them, and all
 //! of these report to `diagnostic`. `schema` and `probe` are made from the same table; `write` is
 //! the way back.
 
@@ -12,12 +12,15 @@ mod build_options;
 mod case;
 mod diagnostic;
 mod fields;
+mod fields_faults;
 mod load;
 pub mod model;
 mod probe;
 mod read;
+mod scalar;
 mod schema;
 mod set;
+pub mod shapes;
 mod syntax;
 mod table;
 mod values;
@@ -26,7 +29,7 @@ mod write;
 pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
-pub use load::{Loaded, SIZE_MAX, load};
+pub use load::{Loaded, SIZE_MAX, load, read_file};
 pub use model::Scenario;
 pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;

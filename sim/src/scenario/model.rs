@@ -48,7 +48,8 @@ pub struct Scenario {
 pub struct Job {
     /// Vertices of the job graph.
     pub operators: Vec<Operator>,
-    /// Edges; an operator's inputs are numbered in the order of its edges unless `input` is given.
+    /// Edges; a join's inputs are numbered in the order of its edges unless `input` is given, all
+    /// inputs of other operators are input 0.
     pub edges: Vec<Edge>,
 }
 

@@ -126,3 +126,59 @@ fn text_of<'j>(json: &'j Json, name: &str) -> Option<&'j str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of everything in the table that has a value of its own.
+    fn names<'t>(table: &'t Object, found: &mut Vec<&'t str>) {
+        for field in table.all_fields() {
+            if !field.examples.is_empty() || matches!(field.kind, Kind::Option(_)) {
+                found.push(field.name);
+            }
+            match &field.kind {
+                Kind::Object(table) | Kind::List(table, _) | Kind::When(table) => {
+                    names(table, found);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_table_is_probed() {
+        let mut found = Vec::new();
+        names(&ROOT, &mut found);
+        assert!(found.len() > 60);
+        let probes = probes();
+        for name in found {
+            let of = |probe: &FieldProbe| probe.path.rsplit('.').next() == Some(name);
+            assert!(probes.iter().any(of), "{name} is not probed");
+        }
+        for spec in OPTIONS {
+            let path = format!("flink.{}", spec.key);
+            assert!(probes.iter().any(|probe| probe.path == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_base_has_every_kind() {
+        for variants in ["operators", "faults"] {
+            let (_, list) = base().split_once(variants).expect("the base has it");
+            let table = find(&ROOT, variants).expect("the table has it");
+            for variant in &table.variants.as_ref().expect("comes in kinds").list {
+                let kind = format!("\"kind\": \"{}\"", variant.name);
+                assert!(list.contains(&kind), "{kind}");
+            }
+        }
+    }
+
+    fn find<'t>(table: &'t Object, name: &str) -> Option<&'t Object> {
+        table.all_fields().find_map(|field| match &field.kind {
+            Kind::List(table, _) if field.name == name => Some(table),
+            Kind::Object(table) => find(table, name),
+            _ => None,
+        })
+    }
+}

@@ -1,5 +1,6 @@
-//! JSON with positions. The parser is `jsonc-parser` in its strict mode; nesting and completeness
-//! are looked at first, because it recurses and because a truncated file deserves a clear word.
+//! JSON with positions. The parser is `jsonc-parser` in its strict mode; nesting, size and
+//! completeness are looked at first, because it recurses and because a truncated file deserves a
+//! clear word.
 
 use jsonc_parser::{CollectOptions, ParseOptions, ast, parse_to_ast};
 
@@ -7,6 +8,9 @@ use super::diagnostic::{Diagnostic, Span};
 
 /// A scenario file holds nothing that nests deeper.
 const DEPTH_MAX: usize = 64;
+/// The longest lists that are allowed make some 50,000; what has more is no scenario, and a tree of
+/// millions of values takes a gigabyte.
+const VALUES_MAX: usize = 200_000;
 
 /// A JSON value and its place.
 #[derive(Clone, Debug)]
@@ -85,12 +89,13 @@ pub(super) fn parse(text: &str, source: usize) -> Result<Json, Box<Diagnostic>> 
     Ok(convert(result.value.ok_or_else(nothing)?, source))
 }
 
-/// Follows the brackets without recursion: depth, and whether all of them are closed.
+/// Follows the brackets without recursion: depth, number of values, and whether all is closed.
 fn scan(text: &str, source: usize) -> Result<(), Box<Diagnostic>> {
     let at = |start: usize| Span { source, start, end: start + 1 };
     let mut open = Vec::new();
     let mut string = None;
     let mut escaped = false;
+    let mut commas = 0;
     for (index, byte) in text.bytes().enumerate() {
         match (string, byte) {
             (Some(_), _) if escaped => escaped = false,
@@ -106,6 +111,12 @@ fn scan(text: &str, source: usize) -> Result<(), Box<Diagnostic>> {
                     .into());
             }
             (None, b'{' | b'[') => open.push(index),
+            (None, b',') if commas == VALUES_MAX => {
+                let message = format!("more than {VALUES_MAX} values");
+                let error = Diagnostic::error("too-large", at(index), message);
+                return Err(error.expected("the end of the file long before").into());
+            }
+            (None, b',') => commas += 1,
             (None, b'}' | b']') => drop(open.pop()),
             (None, _) => {}
         }
@@ -182,6 +193,7 @@ mod tests {
             ("object open", "{\"a\": [1]", Some("truncated")),
             ("string open", "[\"a\\\"]", Some("truncated")),
             ("empty", " \n", Some("truncated")),
+            ("many", &format!("[{}]", "0,".repeat(300_000)), Some("too-large")),
             ("deep", &"[".repeat(10_000), Some("too-deep")),
             ("deep and closed", &("[".repeat(10_000) + &"]".repeat(10_000)), Some("too-deep")),
         ];

@@ -8,7 +8,7 @@ pub(super) use super::model::Endpoint;
 
 /// Why a text is not in one of these grammars.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValueError {
+pub(super) enum ValueError {
     /// A size or a unit that Flink's grammar does not have.
     #[error(transparent)]
     Text(#[from] TextError),

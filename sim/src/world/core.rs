@@ -4,17 +4,17 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 
 use cutline::ids::{ChannelId, CheckpointId};
-use std::ops::ControlFlow;
 use cutline::time::{VirtualDuration, VirtualTime};
+use std::ops::ControlFlow;
 
 use super::faults::{Faults, PlannedFault, PlannedFaultKind, PlannedWhen};
 use super::network::{DataChannel, End, Lane, Link};
 use super::services::{self, Answer, ExternalSystem, HaStore, Purpose, Refusal, Request};
 use super::store::ObjectStore;
 use super::{Event, LaneId, Observer, Process, ProcessId};
+use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
-use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
 use crate::scenario::model::StorageOperation;
@@ -88,9 +88,26 @@ pub enum Due {
 #[derive(Debug)]
 enum Parcel<C> {
     Empty,
-    Mail { from: ProcessId, to: ProcessId, life: u32, message: C },
-    Request { from: ProcessId, life: u32, session: u64, token: u64, back: VirtualDuration, request: Request },
-    Answer { to: ProcessId, life: u32, token: u64, answer: Result<Answer, Refusal> },
+    Mail {
+        from: ProcessId,
+        to: ProcessId,
+        life: u32,
+        message: C,
+    },
+    Request {
+        from: ProcessId,
+        life: u32,
+        session: u64,
+        token: u64,
+        back: VirtualDuration,
+        request: Request,
+    },
+    Answer {
+        to: ProcessId,
+        life: u32,
+        token: u64,
+        answer: Result<Answer, Refusal>,
+    },
 }
 
 #[derive(Debug)]
@@ -220,7 +237,13 @@ impl<P: Process, O: Observer> World<P, O> {
         self.core.ended
     }
 
-    fn deliver(&mut self, to: ProcessId, event: Event<P>, now: VirtualTime, queue: &mut Queue<Due>) {
+    fn deliver(
+        &mut self,
+        to: ProcessId,
+        event: Event<P>,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
         let mut context = Context { core: &mut self.core, queue, now, me: to };
         self.processes[to.index()].handle(event, &mut context);
     }
@@ -361,12 +384,7 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
     type Event = Due;
 
     #[inline]
-    fn dispatch(
-        &mut self,
-        now: VirtualTime,
-        due: Due,
-        queue: &mut Queue<Due>,
-    ) -> ControlFlow<()> {
+    fn dispatch(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) -> ControlFlow<()> {
         self.route(now, due, queue);
         let Core { observer, store, ha, ended, .. } = &mut self.core;
         observer.settle(now, store, ha)?;
@@ -407,7 +425,6 @@ impl<P: Process, O: Observer> World<P, O> {
             }
         }
     }
-
 }
 
 impl<P: Process, O: Observer> Core<P, O> {
@@ -422,7 +439,9 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Parcel::Request { .. } | Parcel::Empty => None,
             },
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
-            Due::Apply(_) | Due::Start(_) | Due::Unpause(_) | Due::Fault(_) | Due::Healed(_) => None,
+            Due::Apply(_) | Due::Start(_) | Due::Unpause(_) | Due::Fault(_) | Due::Healed(_) => {
+                None
+            }
         }
     }
 
@@ -496,7 +515,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     #[inline]
     fn wake(&mut self, lane: LaneId, at: VirtualTime, queue: &mut Queue<Due>) {
         let state = &mut self.lanes[lane.index()];
-        let at = at.max(state.busy_until);
+        let at = at.max(state.busy_until).max(queue.now());
         if at < state.wake_at {
             state.wake_at = at;
             queue.push(at, Due::Lane(lane));
@@ -580,7 +599,8 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::List { prefix } => {
-                let visible = self.store.list(&prefix).filter(|(_, object)| object.visible_at <= now);
+                let visible =
+                    self.store.list(&prefix).filter(|(_, object)| object.visible_at <= now);
                 Ok(Answer::Paths(visible.map(|(path, _)| path.to_owned()).collect()))
             }
             Request::Lead => {
@@ -596,7 +616,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Request::NextCheckpointId
             | Request::AddPointer { .. }
             | Request::RemovePointer { .. }
-            | Request::StoreJobResult
+            | Request::StoreJobResult(_)
                 if fenced =>
             {
                 Err(Refusal::Fenced)
@@ -614,8 +634,10 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.ha.pointers.remove(&checkpoint);
                 Ok(Answer::Done)
             }
-            Request::StoreJobResult => {
-                self.ha.ended = true;
+            Request::StoreJobResult(end) => {
+                if self.ha.ended.replace(end).is_none() {
+                    self.observer.observe(now, &Observation::JobEnded { end });
+                }
                 Ok(Answer::Done)
             }
             Request::PreCommit { transaction, checkpoint, contents } => {
@@ -659,7 +681,7 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         Request::NextCheckpointId
         | Request::ReadPointers
         | Request::Lead
-        | Request::StoreJobResult
+        | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }
         | Request::AbortLeftOvers(_) => None,
@@ -726,12 +748,13 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             | Request::RemovePointer { .. }
             | Request::ReadPointers
             | Request::Lead
-            | Request::StoreJobResult => (config.ha_latency, 0),
-            Request::PreCommit { .. }
-            | Request::Commit { .. }
-            | Request::AbortLeftOvers(_) => (config.external_latency, 0),
+            | Request::StoreJobResult(_) => (config.ha_latency, 0),
+            Request::PreCommit { .. } | Request::Commit { .. } | Request::AbortLeftOvers(_) => {
+                (config.external_latency, 0)
+            }
         };
-        let mut span = latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
+        let mut span =
+            latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
         if let Some(operation) = operation_of(&request) {
             span += self.core.faults.delay(operation, self.now);
         }

@@ -39,7 +39,8 @@ impl Link {
     /// When something sent at `departure` with this nominal latency arrives.
     #[inline]
     pub(super) fn arrival(&self, departure: VirtualTime, latency: VirtualDuration) -> VirtualTime {
-        let latency = if departure < self.slow_until { latency * self.slow_factor } else { latency };
+        let latency =
+            if departure < self.slow_until { latency * self.slow_factor } else { latency };
         departure.max(self.cut_until) + latency
     }
 }
@@ -95,6 +96,7 @@ impl<D, B> DataChannel<D, B> {
         self.flight.clear();
         self.back.clear();
         self.back_wanted = false;
+        self.back_scheduled = false;
     }
 }
 

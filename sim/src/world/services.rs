@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use cutline::ids::{Attempt, CheckpointId, OperatorId};
 use cutline::operator::{Fingerprint, LeftOvers, TransactionId};
 
-use crate::observe::Transaction;
+use crate::observe::{JobEnd, Transaction};
 
 /// What a file is for; storage faults choose by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub enum Request {
     ReadPointers,
     /// HA store: become the leader; older sessions are fenced off.
     Lead,
-    /// HA store: note that the job has ended for good.
-    StoreJobResult,
+    /// HA store: note that the job has ended for good, and how.
+    StoreJobResult(JobEnd),
     /// External system: flush a transaction's contents.
     PreCommit {
         /// The transaction.
@@ -104,8 +104,8 @@ pub enum Answer {
     Pointers {
         /// Checkpoint and path of its metadata.
         pointers: Vec<(CheckpointId, String)>,
-        /// Whether the job has ended.
-        ended: bool,
+        /// How the job has ended, if it has.
+        ended: Option<JobEnd>,
     },
     /// The number of the leader session.
     Session(u64),
@@ -138,7 +138,7 @@ pub struct HaStore {
     /// The leader session, from 1.
     pub session: u64,
     /// The job has ended; nobody may run it again.
-    pub ended: bool,
+    pub ended: Option<JobEnd>,
 }
 
 /// What has become of a transaction.
@@ -202,8 +202,7 @@ impl ExternalSystem {
         &mut self,
         transaction: TransactionId,
     ) -> Result<Option<StoredTransaction>, Refusal> {
-        let stored =
-            self.transactions.get_mut(&transaction).ok_or(Refusal::UnknownTransaction)?;
+        let stored = self.transactions.get_mut(&transaction).ok_or(Refusal::UnknownTransaction)?;
         match stored.state {
             TransactionState::Committed => Ok(None),
             TransactionState::Aborted => Err(Refusal::UnknownTransaction),

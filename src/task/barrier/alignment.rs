@@ -123,10 +123,7 @@ impl ExactlyOnce {
         cx: &mut Context<'_, B>,
         barrier: &CheckpointBarrier,
     ) -> Result<(), Overtaken> {
-        assert!(
-            self.unaligned,
-            "a barrier overtakes although unaligned checkpoints are off"
-        );
+        assert!(self.unaligned, "a barrier overtakes although unaligned checkpoints are off");
         while let Some((channel, number)) = self.announced.pop_first() {
             cx.gates.bring_forward(channel, number);
         }

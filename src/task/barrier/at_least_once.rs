@@ -46,11 +46,7 @@ pub(super) struct AtLeastOnce {
 
 impl AtLeastOnce {
     pub(super) fn new(checkpoints_after_finish: bool) -> Self {
-        Self {
-            checkpoints_after_finish,
-            newest: None,
-            pending: VecDeque::new(),
-        }
+        Self { checkpoints_after_finish, newest: None, pending: VecDeque::new() }
     }
 
     pub(super) fn on_barrier<B: Payload>(
@@ -124,9 +120,8 @@ impl AtLeastOnce {
         }
         // The newest that the end of this channel completes takes all older ones with it, so
         // those are not looked at: if they stay, they wait for their barriers.
-        let completed = (0..self.pending.len())
-            .rev()
-            .find(|&place| self.pending[place].add(channel));
+        let completed =
+            (0..self.pending.len()).rev().find(|&place| self.pending[place].add(channel));
         if let Some(place) = completed {
             self.complete(cx, place);
         }
@@ -142,9 +137,7 @@ impl AtLeastOnce {
     }
 
     fn place_of(&self, checkpoint: CheckpointId) -> Option<usize> {
-        self.pending
-            .iter()
-            .position(|pending| pending.checkpoint == checkpoint)
+        self.pending.iter().position(|pending| pending.checkpoint == checkpoint)
     }
 
     fn opened<B: Payload>(
@@ -155,12 +148,7 @@ impl AtLeastOnce {
     ) -> Pending {
         let mut arrived = ChannelSet::new(cx.gates.count());
         arrived.insert(channel);
-        Pending {
-            checkpoint,
-            barrier,
-            arrived,
-            target: cx.gates.open(),
-        }
+        Pending { checkpoint, barrier, arrived, target: cx.gates.open() }
     }
 
     /// Drops the checkpoint and everything before it; triggers it unless it was aborted.
@@ -178,11 +166,8 @@ impl AtLeastOnce {
     }
 
     fn cancel_older<B: Payload>(&mut self, cx: &mut Context<'_, B>, checkpoint: CheckpointId) {
-        let older = self
-            .pending
-            .iter()
-            .take_while(|pending| pending.checkpoint < checkpoint)
-            .count();
+        let older =
+            self.pending.iter().take_while(|pending| pending.checkpoint < checkpoint).count();
         for pending in self.pending.drain(..older) {
             if pending.barrier.is_some() {
                 cx.abort(pending.checkpoint, AbortReason::Cancelled);

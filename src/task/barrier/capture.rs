@@ -43,15 +43,8 @@ pub(super) struct Capture {
 
 impl Capture {
     pub(super) fn new(channels: u32) -> Self {
-        let idle = ChannelCapture {
-            state: State::Idle,
-            seen: None,
-            newest: None,
-        };
-        Self {
-            channels: vec![idle; channels as usize],
-            waiting: 0,
-        }
+        let idle = ChannelCapture { state: State::Idle, seen: None, newest: None };
+        Self { channels: vec![idle; channels as usize], waiting: 0 }
     }
 
     /// Whether buffers of some channel are being persisted.
@@ -114,10 +107,7 @@ impl Capture {
     pub(super) fn stop(&mut self, checkpoint: CheckpointId) {
         for channel in (0..self.channels.len() as u32).map(InputChannel) {
             let capture = &mut self.channels[channel.index()];
-            if capture
-                .newest
-                .is_some_and(|(newest, _)| newest == checkpoint)
-            {
+            if capture.newest.is_some_and(|(newest, _)| newest == checkpoint) {
                 capture.newest = None;
             }
             if Some(checkpoint) >= capture.seen {
@@ -164,11 +154,7 @@ impl Capture {
                 if !before_barrier(arrival.number) {
                     break;
                 }
-                out.push(Output::Persist {
-                    channel,
-                    checkpoint,
-                    buffer,
-                });
+                out.push(Output::Persist { channel, checkpoint, buffer });
             }
         }
     }

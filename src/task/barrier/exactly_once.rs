@@ -64,9 +64,7 @@ impl ExactlyOnce {
 
     /// The checkpoint under way.
     pub(super) fn pending(&self) -> Option<CheckpointId> {
-        self.pending
-            .as_ref()
-            .map(|pending| pending.barrier.checkpoint)
+        self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
     }
 
     pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
@@ -184,10 +182,7 @@ impl ExactlyOnce {
         self.pending = Some(Pending {
             barrier: *barrier,
             target: cx.gates.open(),
-            timeout: barrier
-                .unaligned_from()
-                .filter(|_| self.unaligned)
-                .map(|due| due.max(cx.now)),
+            timeout: barrier.unaligned_from().filter(|_| self.unaligned).map(|due| due.max(cx.now)),
         });
     }
 

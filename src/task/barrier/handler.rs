@@ -23,12 +23,7 @@ impl<B: Payload> Context<'_, B> {
     /// Tells the task to take its snapshot.
     pub(super) fn trigger(&mut self, barrier: CheckpointBarrier, cut: Cut) {
         let (start_delay, alignment) = self.measurement.report(barrier.checkpoint);
-        self.out.push(Output::Trigger {
-            barrier,
-            cut,
-            start_delay,
-            alignment,
-        });
+        self.out.push(Output::Trigger { barrier, cut, start_delay, alignment });
     }
 
     /// Tells the task that the checkpoint is given up.

@@ -92,10 +92,7 @@ impl Measurement {
         if let Some(checkpoint) = self.checkpoint
             && std::mem::take(&mut self.promised)
         {
-            out.push(Output::Measured {
-                checkpoint,
-                alignment,
-            });
+            out.push(Output::Measured { checkpoint, alignment });
         }
     }
 }

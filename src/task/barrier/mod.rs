@@ -226,19 +226,13 @@ impl<B: Payload> InputHandler<B> {
     pub fn handle(&mut self, now: VirtualTime, input: Input<B>, out: &mut Vec<Output<B>>) {
         match input {
             // Data first: almost everything is data, and nothing but the buffer must be copied.
-            Input::Deliver {
-                channel,
-                element: Element::Buffer(buffer),
-                priority,
-            } => {
+            Input::Deliver { channel, element: Element::Buffer(buffer), priority } => {
                 assert!(!priority, "data has no priority");
                 self.on_buffer(channel, buffer, out);
             }
-            Input::Deliver {
-                channel,
-                element,
-                priority,
-            } => self.on_event(channel, element, priority),
+            Input::Deliver { channel, element, priority } => {
+                self.on_event(channel, element, priority)
+            }
             Input::Poll { gate } => self.on_poll(now, gate, out),
             Input::Timeout => self.on_timeout(now, out),
         }
@@ -321,8 +315,7 @@ impl<B: Payload> InputHandler<B> {
         barrier: CheckpointBarrier,
         number: ArrivalNumber,
     ) {
-        self.capture
-            .on_barrier(channel, barrier.checkpoint, Some(number));
+        self.capture.on_barrier(channel, barrier.checkpoint, Some(number));
         if let Alignment::AlignedWithTimeout(_) = barrier.options.alignment {
             self.gates.announce(channel, barrier, number);
         }
@@ -373,10 +366,7 @@ impl<B: Payload> InputHandler<B> {
                 handler.on_barrier(&mut cx, channel, &barrier);
             }
             Queued::Element(Element::CancelMarker(checkpoint)) => {
-                out.push(Output::CancelMarker {
-                    channel,
-                    checkpoint,
-                });
+                out.push(Output::CancelMarker { channel, checkpoint });
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_cancel_marker(&mut cx, channel, checkpoint);
             }
@@ -402,11 +392,7 @@ impl<B: Payload> InputHandler<B> {
     #[cold]
     fn persist(&self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
         if let Some(checkpoint) = self.capture.persists(channel) {
-            out.push(Output::Persist {
-                channel,
-                checkpoint,
-                buffer,
-            });
+            out.push(Output::Persist { channel, checkpoint, buffer });
         }
     }
 
@@ -415,19 +401,8 @@ impl<B: Payload> InputHandler<B> {
         now: VirtualTime,
         out: &'a mut Vec<Output<B>>,
     ) -> (&'a mut Handler, Context<'a, B>) {
-        let Self {
-            gates,
-            capture,
-            measurement,
-            handler,
-        } = self;
-        let cx = Context {
-            now,
-            gates,
-            capture,
-            measurement,
-            out,
-        };
+        let Self { gates, capture, measurement, handler } = self;
+        let cx = Context { now, gates, capture, measurement, out };
         (handler, cx)
     }
 

@@ -67,10 +67,7 @@ struct World {
 
 impl World {
     fn new(mode: BarrierMode, alignments: &[Alignment], credit: u32) -> Self {
-        let config = SubpartitionConfig {
-            credit: Some(credit),
-            buffers_max: 10,
-        };
+        let config = SubpartitionConfig { credit: Some(credit), buffers_max: 10 };
         let channel = || Channel {
             sender: Subpartition::new(&config),
             emitted: 0,
@@ -119,12 +116,7 @@ impl World {
 
     /// Sends the barriers that are missing, ends nothing, and polls until nothing is left.
     fn run_dry(&mut self) {
-        let newest = self
-            .channels
-            .iter()
-            .map(|channel| channel.cuts.len())
-            .max()
-            .unwrap_or(0);
+        let newest = self.channels.iter().map(|channel| channel.cuts.len()).max().unwrap_or(0);
         for channel in (0..4).map(InputChannel) {
             while self.is_behind(channel, newest) {
                 self.emit_barrier(channel);
@@ -182,23 +174,15 @@ impl World {
 
     fn tell_sender(&mut self, channel: InputChannel, input: subpartition::Input<u32>) {
         let mut sent = std::mem::take(&mut self.sent);
-        self.channels[channel.index()]
-            .sender
-            .handle(input, &mut sent);
+        self.channels[channel.index()].sender.handle(input, &mut sent);
         while self.channels[channel.index()].sender.is_available() {
-            self.channels[channel.index()]
-                .sender
-                .handle(subpartition::Input::Poll, &mut sent);
+            self.channels[channel.index()].sender.handle(subpartition::Input::Poll, &mut sent);
         }
         for output in sent.drain(..) {
             match output {
-                subpartition::Output::Send {
-                    element, priority, ..
-                } => self.handle(Input::Deliver {
-                    channel,
-                    element,
-                    priority,
-                }),
+                subpartition::Output::Send { element, priority, .. } => {
+                    self.handle(Input::Deliver { channel, element, priority })
+                }
                 subpartition::Output::Persist { checkpoint, buffer } => {
                     self.persisted_by_sender += 1;
                     self.persist(checkpoint, channel, buffer);
@@ -236,11 +220,7 @@ impl World {
                 let again = self.triggered.insert(barrier.checkpoint, polled);
                 assert_eq!(again, None, "{} is triggered again", barrier.checkpoint);
             }
-            Output::Persist {
-                channel,
-                checkpoint,
-                buffer,
-            } => {
+            Output::Persist { channel, checkpoint, buffer } => {
                 self.persisted_by_receiver += 1;
                 self.persist(checkpoint, channel, buffer);
             }
@@ -293,12 +273,7 @@ impl World {
         let processed = &self.triggered[&checkpoint];
         for channel in (0..4).map(InputChannel) {
             let mut snapshot: Vec<_> = (0..processed[channel.index()]).collect();
-            snapshot.extend(
-                self.persisted
-                    .get(&(checkpoint, channel))
-                    .into_iter()
-                    .flatten(),
-            );
+            snapshot.extend(self.persisted.get(&(checkpoint, channel)).into_iter().flatten());
             snapshot.sort_unstable();
             let expected: Vec<_> = (0..self.cut(checkpoint, channel)).collect();
             assert_eq!(snapshot, expected, "{checkpoint} on {channel}");
@@ -342,11 +317,7 @@ fn alignments() -> impl Strategy<Value = Vec<Alignment>> {
 fn completed_checkpoints_cut_straight() {
     // The same cases every time, so that the counts below can be asserted.
     let mut runner = TestRunner::new_with_rng(
-        ProptestConfig {
-            cases: 1_000,
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        },
+        ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() },
         TestRng::deterministic_rng(RngAlgorithm::ChaCha),
     );
     let (straight, failed) = (Cell::new(0), Cell::new(0));
@@ -354,12 +325,7 @@ fn completed_checkpoints_cut_straight() {
     let cases = (alignments(), 1u32..4, acts());
     let result = runner.run(&cases, |(alignments, credit, acts)| {
         let unaligned = alignments != [ALIGNED];
-        let world = run(
-            BarrierMode::ExactlyOnce { unaligned },
-            &alignments,
-            credit,
-            &acts,
-        );
+        let world = run(BarrierMode::ExactlyOnce { unaligned }, &alignments, credit, &acts);
         for checkpoint in &world.completed {
             if world.triggered.contains_key(checkpoint) && !world.failed.contains(checkpoint) {
                 world.assert_straight(*checkpoint);

@@ -19,15 +19,9 @@ fn barrier(id: u64, alignment: Alignment) -> Input<Buffer> {
     let barrier = CheckpointBarrier {
         checkpoint: CheckpointId(id),
         timestamp: VirtualTime::ZERO,
-        options: CheckpointOptions {
-            kind: SnapshotKind::Checkpoint,
-            alignment,
-        },
+        options: CheckpointOptions { kind: SnapshotKind::Checkpoint, alignment },
     };
-    Input::Push {
-        element: Element::Barrier(barrier),
-        priority: alignment == Alignment::Unaligned,
-    }
+    Input::Push { element: Element::Barrier(barrier), priority: alignment == Alignment::Unaligned }
 }
 
 /// `d7` pushes a buffer; `a`, `t`, `u` and `n` with an id push a barrier of that alignment; `c`
@@ -73,11 +67,7 @@ fn show(output: &Output<Buffer>) -> String {
         Element::EndOfData | Element::EndOfPartition => "end".to_owned(),
     };
     match output {
-        Output::Send {
-            element: sent,
-            priority,
-            backlog,
-        } => {
+        Output::Send { element: sent, priority, backlog } => {
             let mark = if *priority { "'" } else { "" };
             format!("{}{mark}/{backlog}", element(sent))
         }
@@ -90,10 +80,7 @@ fn show(output: &Output<Buffer>) -> String {
 }
 
 fn run(credit: Option<u32>, script: &str) -> String {
-    let mut sender = Subpartition::new(&SubpartitionConfig {
-        credit,
-        buffers_max: 3,
-    });
+    let mut sender = Subpartition::new(&SubpartitionConfig { credit, buffers_max: 3 });
     let mut out = Vec::new();
     for word in script.split_whitespace() {
         sender.handle(input(word), &mut out);
@@ -105,115 +92,30 @@ fn run(credit: Option<u32>, script: &str) -> String {
 fn elements_leave_as_flinks_do() {
     for (name, credit, script, expected) in [
         ("in order", None, "d1 d2 . . .", "! d1/1 d2/0"),
-        (
-            "no credit, no buffer",
-            Some(1),
-            "d1 d2 . . +1 .",
-            "! d1/1 ! d2/0",
-        ),
+        ("no credit, no buffer", Some(1), "d1 d2 . . +1 .", "! d1/1 ! d2/0"),
         ("an event needs none", Some(0), "n1 . d1 .", "! n1/0"),
-        (
-            "but stays behind buffers",
-            Some(0),
-            "d1 n1 . +1 . .",
-            "! d1/0 n1/0",
-        ),
-        (
-            "below the limit again",
-            None,
-            "d1 d2 d3 d4 . . .",
-            "! d1/3 d2/2 w d3/1",
-        ),
-        (
-            "an aligned barrier stops",
-            None,
-            "a1 d1 . . R .",
-            "! a1/0 ! d1/0",
-        ),
-        (
-            "one with a timeout, too",
-            None,
-            "t1 d1 . . R .",
-            "! K1 t1/0 ! d1/0",
-        ),
-        (
-            "what has priority is stopped, too",
-            None,
-            "a1 . d1 u2 . R .",
-            "! a1/0 P2:1 K2 ! u2'/1",
-        ),
-        (
-            "one at least once does not stop",
-            None,
-            "n1 d1 . .",
-            "! n1/1 d1/0",
-        ),
-        (
-            "overtaking persists",
-            None,
-            "d1 d2 u1 . . .",
-            "! P1:1 P1:2 K1 u1'/2 d1/1 d2/0",
-        ),
-        (
-            "overtaking without credit",
-            Some(0),
-            "d1 u1 .",
-            "P1:1 K1 ! u1'/1",
-        ),
-        (
-            "a marker overtakes silently",
-            None,
-            "d1 C1 . .",
-            "! c1'/1 d1/0",
-        ),
-        (
-            "timed out in time",
-            Some(0),
-            "d1 t1 d2 T1 .",
-            "P1:1 K1 ! u1'/2",
-        ),
-        (
-            "timed out after it left",
-            None,
-            "t1 . d1 T1 R .",
-            "! K1 t1/0 ! d1/0",
-        ),
-        (
-            "timed out after the abort",
-            None,
-            "d1 t1 A1 T1 . .",
-            "! X1 d1/0 t1/0",
-        ),
-        (
-            "abort of another",
-            Some(0),
-            "d1 t1 A2 T1 .",
-            "P1:1 K1 ! u1'/1",
-        ),
+        ("but stays behind buffers", Some(0), "d1 n1 . +1 . .", "! d1/0 n1/0"),
+        ("below the limit again", None, "d1 d2 d3 d4 . . .", "! d1/3 d2/2 w d3/1"),
+        ("an aligned barrier stops", None, "a1 d1 . . R .", "! a1/0 ! d1/0"),
+        ("one with a timeout, too", None, "t1 d1 . . R .", "! K1 t1/0 ! d1/0"),
+        ("what has priority is stopped, too", None, "a1 . d1 u2 . R .", "! a1/0 P2:1 K2 ! u2'/1"),
+        ("one at least once does not stop", None, "n1 d1 . .", "! n1/1 d1/0"),
+        ("overtaking persists", None, "d1 d2 u1 . . .", "! P1:1 P1:2 K1 u1'/2 d1/1 d2/0"),
+        ("overtaking without credit", Some(0), "d1 u1 .", "P1:1 K1 ! u1'/1"),
+        ("a marker overtakes silently", None, "d1 C1 . .", "! c1'/1 d1/0"),
+        ("timed out in time", Some(0), "d1 t1 d2 T1 .", "P1:1 K1 ! u1'/2"),
+        ("timed out after it left", None, "t1 . d1 T1 R .", "! K1 t1/0 ! d1/0"),
+        ("timed out after the abort", None, "d1 t1 A1 T1 . .", "! X1 d1/0 t1/0"),
+        ("abort of another", Some(0), "d1 t1 A2 T1 .", "P1:1 K1 ! u1'/1"),
         (
             "an aborted barrier is skipped",
             Some(0),
             "d1 t1 A1 d2 t2 T2 .",
             "X1 P2:1 P2:2 K2 ! u2'/2",
         ),
-        (
-            "one capture at a time",
-            Some(0),
-            "d1 t1 t2 T1 T2",
-            "X1 P2:1 K2 !",
-        ),
-        (
-            "timed out while stopped",
-            None,
-            "a1 . d1 t2 T2 . R .",
-            "! a1/0 P2:1 K2 ! u2'/1",
-        ),
-        (
-            "behind another with priority",
-            Some(0),
-            "d1 t1 C9 T1 . .",
-            "! P1:1 K1 c9'/1 u1'/1",
-        ),
+        ("one capture at a time", Some(0), "d1 t1 t2 T1 T2", "X1 P2:1 K2 !"),
+        ("timed out while stopped", None, "a1 . d1 t2 T2 . R .", "! a1/0 P2:1 K2 ! u2'/1"),
+        ("behind another with priority", Some(0), "d1 t1 C9 T1 . .", "! P1:1 K1 c9'/1 u1'/1"),
     ] {
         assert_eq!(run(credit, script), expected, "{name}: {script}");
     }

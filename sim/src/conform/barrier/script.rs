@@ -80,9 +80,7 @@ impl Config {
     }
 
     pub(super) fn channels(&self) -> u64 {
-        self.gates
-            .iter()
-            .fold(0, |sum, &gate| sum.saturating_add(gate))
+        self.gates.iter().fold(0, |sum, &gate| sum.saturating_add(gate))
     }
 
     /// The configuration of the machine.
@@ -95,9 +93,7 @@ impl Config {
         let mut gate = |channels| (&mut next).take(channels as usize).map(kind).collect();
         InputConfig {
             mode: match self.mode {
-                Mode::ExactlyOnce => BarrierMode::ExactlyOnce {
-                    unaligned: self.unaligned,
-                },
+                Mode::ExactlyOnce => BarrierMode::ExactlyOnce { unaligned: self.unaligned },
                 Mode::AtLeastOnce => BarrierMode::AtLeastOnce,
             },
             checkpoints_after_finish: self.checkpoints_after_finish,
@@ -145,15 +141,9 @@ impl TryFrom<RawCase> for Case {
             return Err(Misfit::Local(local, channels));
         }
         let steps = raw.script.into_iter().enumerate();
-        let script = steps
-            .map(|(index, step)| step.check(index, &config))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            name: raw.name,
-            config,
-            script,
-            expect: raw.expect,
-        })
+        let script =
+            steps.map(|(index, step)| step.check(index, &config)).collect::<Result<_, _>>()?;
+        Ok(Self { name: raw.name, config, script, expect: raw.expect })
     }
 }
 
@@ -231,9 +221,7 @@ impl BarrierKind {
             Self::Aligned => Ok(Alignment::Aligned),
             Self::AtLeastOnce => Ok(Alignment::AtLeastOnce),
             Self::AlignedWithTimeout => match config.alignment_timeout_ms {
-                Some(ms) => Ok(Alignment::AlignedWithTimeout(VirtualDuration::from_millis(
-                    ms,
-                ))),
+                Some(ms) => Ok(Alignment::AlignedWithTimeout(VirtualDuration::from_millis(ms))),
                 None => Err(Misfit::Timeout(index)),
             },
             Self::Unaligned if config.is_exactly_once() && !config.unaligned => {
@@ -265,11 +253,8 @@ impl<'de> Visitor<'de> for StepVisitor {
         let step = match tag.as_str() {
             "d" => RawStep::Data(next(seq)?, next(seq)?, next(seq)?),
             "b" | "s" => {
-                let kind = if tag == "b" {
-                    SnapshotKind::Checkpoint
-                } else {
-                    SnapshotKind::Savepoint
-                };
+                let kind =
+                    if tag == "b" { SnapshotKind::Checkpoint } else { SnapshotKind::Savepoint };
                 RawStep::Barrier(kind, next(seq)?, next(seq)?, next(seq)?, next(seq)?)
             }
             "c" => RawStep::Marker(next(seq)?, next(seq)?, false),
@@ -288,14 +273,13 @@ impl<'de> Visitor<'de> for StepVisitor {
         };
         match seq.next_element::<Value>()? {
             None => Ok(step),
-            Some(surplus) => Err(Error::custom(format_args!(
-                "step `{tag}` has a surplus {surplus}"
-            ))),
+            Some(surplus) => {
+                Err(Error::custom(format_args!("step `{tag}` has a surplus {surplus}")))
+            }
         }
     }
 }
 
 fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(seq: &mut A) -> Result<T, A::Error> {
-    seq.next_element()?
-        .ok_or_else(|| Error::custom("the step ends too early"))
+    seq.next_element()?.ok_or_else(|| Error::custom("the step ends too early"))
 }

@@ -16,18 +16,12 @@ use serde_json::{Value, json};
 use super::{CaseError, Driver};
 
 pub(super) fn file(name: &str) -> FileHandle {
-    FileHandle {
-        path: name.into(),
-        size: 1,
-    }
+    FileHandle { path: name.into(), size: 1 }
 }
 
 /// A shared file whose path is its key.
 pub(super) fn shared(key: &str) -> SharedFile {
-    SharedFile {
-        key: SharedKey(key.into()),
-        handle: SharedHandle::File(file(key)),
-    }
+    SharedFile { key: SharedKey(key.into()), handle: SharedHandle::File(file(key)) }
 }
 
 fn sorted(files: &[FileHandle]) -> Vec<&str> {
@@ -70,10 +64,7 @@ pub(super) enum RegistryOperation {
         keep_creator: bool,
     },
     CheckpointCompleted {
-        #[expect(
-            dead_code,
-            reason = "read to check the file; the registry has no use for it"
-        )]
+        #[expect(dead_code, reason = "read to check the file; the registry has no use for it")]
         cp: CheckpointId,
     },
     UnregisterUnused {
@@ -101,13 +92,7 @@ impl Driver for RegistryDriver {
     fn step(&mut self, operation: RegistryOperation) -> Result<Value, String> {
         use RegistryOperation as Op;
         match operation {
-            Op::Register {
-                key,
-                handle,
-                placeholder,
-                cp,
-                keep_creator,
-            } => {
+            Op::Register { key, handle, placeholder, cp, keep_creator } => {
                 let handle = match (handle, placeholder) {
                     (Some(handle), false) => SharedHandle::File(file(&handle)),
                     (None, true) => SharedHandle::Placeholder,
@@ -116,9 +101,7 @@ impl Driver for RegistryDriver {
                     }
                 };
                 let key = SharedKey(key.into());
-                let registered = self
-                    .0
-                    .register(&SharedFile { key, handle }, cp, keep_creator);
+                let registered = self.0.register(&SharedFile { key, handle }, cp, keep_creator);
                 Ok(match registered {
                     Ok(file) => json!({ "returned": &*file.path }),
                     Err(_) => json!({ "error": "illegal_state" }),
@@ -131,12 +114,7 @@ impl Driver for RegistryDriver {
                 let unused = self.0.unregister_unused(lowest);
                 Ok(json!({ "in_use": unused.in_use, "discarded": sorted(&unused.files) }))
             }
-            Op::Restore {
-                cp,
-                kind,
-                mode,
-                keys,
-            } => {
+            Op::Restore { cp, kind, mode, keys } => {
                 let kind = match kind {
                     RestoredKind::Checkpoint => SnapshotKind::Checkpoint,
                     RestoredKind::FullCheckpoint => SnapshotKind::FullCheckpoint,
@@ -222,6 +200,7 @@ impl StoredCheckpoint {
             location: "location".into(),
             subtasks: vec![(SubtaskId(0), Some(state))],
             finished: Vec::new(),
+            finished_operators: Vec::new(),
             coordinators: Vec::new(),
         };
         Retained {
@@ -251,15 +230,13 @@ pub(super) struct StoreDriver(CompletedStore<()>);
 
 impl StoreDriver {
     fn add(&mut self, stored: &StoredCheckpoint) -> Result<Value, String> {
+        if self.0.latest().is_some_and(|r| r.checkpoint.id >= stored.cp) {
+            return Err(format!("{} does not follow the latest", stored.cp));
+        }
         let retained = stored.build();
         let mut error = None;
         for shared in retained.checkpoint.shared() {
-            if self
-                .0
-                .registry()
-                .register(shared, stored.cp, false)
-                .is_err()
-            {
+            if self.0.registry().register(shared, stored.cp, false).is_err() {
                 error = Some("illegal_state");
             }
         }
@@ -287,11 +264,7 @@ fn handles(ids: &[CheckpointId]) -> Value {
 }
 
 fn deletions(cleanup: &Cleanup<()>) -> Value {
-    let mut ids: Vec<_> = cleanup
-        .checkpoints
-        .iter()
-        .map(|r| r.checkpoint.id)
-        .collect();
+    let mut ids: Vec<_> = cleanup.checkpoints.iter().map(|r| r.checkpoint.id).collect();
     ids.sort_unstable();
     json!({
         "discarded": ids,
@@ -310,6 +283,9 @@ impl Driver for StoreDriver {
             StoreName::Default => StoreKind::Default,
         };
         let mut store = CompletedStore::new(kind, config.max_retained);
+        if !config.recovered.iter().map(|stored| stored.cp).is_sorted() {
+            return Err(CaseError::Range("recovered checkpoints are not in order"));
+        }
         let recovered = config.recovered.iter().map(StoredCheckpoint::build);
         store
             .recover(recovered, ClaimMode::Claim)

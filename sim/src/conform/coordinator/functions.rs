@@ -18,20 +18,11 @@ pub(super) struct KeyGroups {
 }
 
 pub(super) fn key_groups(input: KeyGroups) -> Result<Value, CaseError> {
-    let KeyGroups {
-        max_parallelism: max,
-        parallelism,
-        hashes,
-    } = input;
+    let KeyGroups { max_parallelism: max, parallelism, hashes } = input;
     check_parallelism(parallelism)?;
     check_parallelism(max)?;
-    let groups: Vec<_> = hashes
-        .iter()
-        .map(|&hash| key_groups::key_group(hash, max))
-        .collect();
-    let indexes = groups
-        .iter()
-        .map(|&group| key_groups::operator_index(group, max, parallelism));
+    let groups: Vec<_> = hashes.iter().map(|&hash| key_groups::key_group(hash, max)).collect();
+    let indexes = groups.iter().map(|&group| key_groups::operator_index(group, max, parallelism));
     let ranges = (0..parallelism).map(|index| {
         let range = key_groups::range_of(index, max, parallelism);
         [range.first, range.last]

@@ -113,14 +113,7 @@ impl Driver for DeciderDriver {
     fn step(&mut self, operation: DeciderOperation) -> Result<Value, String> {
         use DeciderOperation as Op;
         let decision = match operation {
-            Op::Request {
-                id,
-                kind,
-                forced,
-                periodic,
-                triggering,
-                last_completion_ms,
-            } => {
+            Op::Request { id, kind, forced, periodic, triggering, last_completion_ms } => {
                 let request = Request {
                     id: Some(RequestId(self.names.len() as u64)),
                     kind,
@@ -131,17 +124,13 @@ impl Driver for DeciderDriver {
                 let at = self.situation(triggering, last_completion_ms);
                 self.decider.offer(self.now, request, at)
             }
-            Op::Poll {
-                triggering,
-                last_completion_ms,
-            } => {
+            Op::Poll { triggering, last_completion_ms } => {
                 let at = self.situation(triggering, last_completion_ms);
                 self.decider.choose(self.now, at)
             }
-            Op::AbortAll { reason } => Decision {
-                dropped: self.decider.abort_all(reason),
-                ..Decision::default()
-            },
+            Op::AbortAll { reason } => {
+                Decision { dropped: self.decider.abort_all(reason), ..Decision::default() }
+            }
             Op::Advance { ms } => {
                 self.now += VirtualDuration::from_millis(ms);
                 Decision::default()
@@ -200,17 +189,9 @@ impl Driver for FailureDriver {
                 self.0.on_success(cp);
                 None
             }
-            FailureOperation::Failure {
-                reason,
-                kind,
-                cp,
-                task,
-            } => self.0.on_failure(Failure {
-                checkpoint: cp,
-                kind,
-                reason,
-                task,
-            }),
+            FailureOperation::Failure { reason, kind, cp, task } => {
+                self.0.on_failure(Failure { checkpoint: cp, kind, reason, task })
+            }
         };
         let fail = verdict.map(|Verdict(task)| match task {
             Some(task) => format!("task:{task}"),

@@ -76,7 +76,6 @@ enum PatternName {
 #[serde(deny_unknown_fields)]
 pub(super) struct CoordinatorSetup {
     pub(super) name: String,
-    #[expect(dead_code, reason = "no answer of these groups depends on it")]
     vertex: String,
     #[serde(default)]
     pub(super) manual: bool,
@@ -128,6 +127,31 @@ impl Setup {
             .map(|ms| ms.map(VirtualDuration::from_millis))
     }
 
+    /// The operators that have a coordinator; one vertex has one at most.
+    pub(super) fn coordinators(&self) -> Result<Vec<OperatorId>, CaseError> {
+        let mut operators = Vec::new();
+        for coordinator in &self.operator_coordinators {
+            let mut names = self.vertices.iter().map(|vertex| &vertex.name);
+            let position = names.position(|name| *name == coordinator.vertex);
+            let position =
+                position.ok_or(CaseError::Range("a coordinator of an unknown vertex"))?;
+            let operator = OperatorId(position as u32);
+            if operators.contains(&operator) {
+                return Err(CaseError::Range("two coordinators of one vertex"));
+            }
+            operators.push(operator);
+        }
+        Ok(operators)
+    }
+
+    /// A timer of no interval would fire for ever at one instant.
+    pub(super) fn check(&self) -> Result<(), CaseError> {
+        match (self.interval_ms, self.min_pause_ms) {
+            (Some(0), 0) => Err(CaseError::Range("an interval is at least 1 ms")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn topology(&self) -> Result<Topology, CaseError> {
         let position = |name: &str| {
             let found = self.vertices.iter().position(|vertex| vertex.name == name);
@@ -147,11 +171,7 @@ impl Setup {
             operator: OperatorId(operator),
             parallelism: vertex.parallelism,
         };
-        if self
-            .vertices
-            .iter()
-            .any(|vertex| !(1..=32_768).contains(&vertex.parallelism))
-        {
+        if self.vertices.iter().any(|vertex| !(1..=32_768).contains(&vertex.parallelism)) {
             return Err(CaseError::Range("a parallelism lies between 1 and 32768"));
         }
         Ok(Topology {

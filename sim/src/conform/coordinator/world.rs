@@ -9,27 +9,23 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use cutline::coordinator::Coordinator;
-use cutline::coordinator::io::{
-    DiscardKind, Input, Output, PointerOutcome, RestoreScope, Token, WorkError,
-};
+use cutline::coordinator::io::{DiscardKind, Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::ExecutionState;
-use cutline::coordinator::statistics::CheckpointMetrics;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
-use cutline::message::{Alignment, FailureReason};
+use cutline::message::Alignment;
 use cutline::storage::handle::SubtaskState;
 use cutline::storage::registry::ClaimMode;
 use cutline::time::{VirtualDuration, VirtualTime};
-use cutline::trigger::decider::RequestId;
 use cutline::trigger::policy::PeriodicTimer;
 use serde_json::{Value, json};
 
-use super::files::{file, shared};
-use super::setup::{Fault, FaultError, Operation, Setup, StateName};
-use super::{CaseError, Driver};
+use super::CaseError;
+use super::files::file;
+use super::setup::{CoordinatorSetup, Fault, FaultError, Setup};
 
 /// A piece of background work.
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     DrawId(Token),
     MakeLocation(Token, CheckpointId),
     NotifyAborted {
@@ -41,47 +37,52 @@ enum Piece {
         token: Token,
         path: String,
     },
+    /// Deletes nothing.
+    Release(Token),
 }
 
 /// A deletion whose files go one by one.
 #[derive(Debug)]
-struct Deletion {
+pub(super) struct Deletion {
     left: usize,
     /// Goes after the last file.
     location: Option<String>,
 }
 
 pub(super) struct CoordinatorDriver {
-    setup: Setup,
-    machine: Coordinator<()>,
-    now: VirtualTime,
-    tasks: Vec<String>,
-    attempts: Vec<u32>,
-    requests: Vec<String>,
-    started: bool,
-    shut_down: bool,
-    ids: u64,
-    due: VecDeque<Input<()>>,
-    held: bool,
-    background: VecDeque<Piece>,
-    deletions: BTreeMap<Token, Deletion>,
-    /// Snapshots that manual operator coordinators have been asked for.
-    asked: Vec<(OperatorId, CheckpointId)>,
-    faults: Vec<(Fault, Option<FaultError>, Option<SubtaskId>)>,
-    events: Vec<Value>,
-    discarded: Vec<String>,
-    finalize_failed: bool,
+    pub(super) setup: Setup,
+    pub(super) machine: Coordinator<()>,
+    /// Of each operator coordinator, in the order of the setup.
+    pub(super) operators: Vec<OperatorId>,
+    pub(super) now: VirtualTime,
+    pub(super) tasks: Vec<String>,
+    pub(super) attempts: Vec<u32>,
+    pub(super) requests: Vec<String>,
+    pub(super) started: bool,
+    pub(super) shut_down: bool,
+    pub(super) ids: u64,
+    pub(super) due: VecDeque<Input<()>>,
+    pub(super) held: bool,
+    pub(super) background: VecDeque<Piece>,
+    pub(super) deletions: BTreeMap<Token, Deletion>,
+    /// The snapshot a manual operator coordinator was last asked for.
+    pub(super) asked: BTreeMap<OperatorId, CheckpointId>,
+    pub(super) faults: Vec<(Fault, Option<FaultError>, Option<SubtaskId>)>,
+    pub(super) events: Vec<Value>,
+    pub(super) discarded: Vec<String>,
+    pub(super) finalize_failed: bool,
 }
 
 impl CoordinatorDriver {
-    fn build(setup: Setup) -> Result<Self, CaseError> {
+    pub(super) fn build(setup: Setup) -> Result<Self, CaseError> {
+        setup.check()?;
         let [interval, during_backlog] = setup.intervals();
         let policy = PeriodicTimer::new(interval, during_backlog, setup.min_pause());
-        let coordinators = 0..setup.operator_coordinators.len() as u32;
+        let operators = setup.coordinators()?;
         let machine = Coordinator::new(
             setup.config(),
             setup.topology()?,
-            coordinators.map(OperatorId).collect(),
+            operators.clone(),
             Box::new(policy),
             Vec::new(),
             ClaimMode::Claim,
@@ -95,6 +96,7 @@ impl CoordinatorDriver {
         let mut driver = Self {
             setup,
             machine,
+            operators,
             now: VirtualTime::ZERO,
             attempts: vec![0; tasks.len()],
             tasks,
@@ -106,7 +108,7 @@ impl CoordinatorDriver {
             held: false,
             background: VecDeque::new(),
             deletions: BTreeMap::new(),
-            asked: Vec::new(),
+            asked: BTreeMap::new(),
             faults: Vec::new(),
             events: Vec::new(),
             discarded: Vec::new(),
@@ -119,17 +121,17 @@ impl CoordinatorDriver {
     }
 
     /// A task that does not exist gets a number that none has.
-    fn subtask(&self, task: &str) -> SubtaskId {
+    pub(super) fn subtask(&self, task: &str) -> SubtaskId {
         let found = self.tasks.iter().position(|name| name == task);
         SubtaskId(found.unwrap_or(self.tasks.len()) as u32)
     }
 
-    fn attempt(&self, subtask: SubtaskId, named: Option<u32>) -> Attempt {
+    pub(super) fn attempt(&self, subtask: SubtaskId, named: Option<u32>) -> Attempt {
         let current = self.attempts.get(subtask.index()).copied();
         Attempt(named.or(current).unwrap_or(0))
     }
 
-    fn execution(&self, subtask: SubtaskId, attempt: u32) -> String {
+    pub(super) fn execution(&self, subtask: SubtaskId, attempt: u32) -> String {
         match (self.tasks.get(subtask.index()), attempt) {
             (None, _) => "unknown".to_owned(),
             (Some(name), 0) => name.clone(),
@@ -137,14 +139,12 @@ impl CoordinatorDriver {
         }
     }
 
-    fn executions(&self, subtasks: &[SubtaskId]) -> Vec<String> {
-        let current = subtasks
-            .iter()
-            .map(|&s| self.execution(s, self.attempts[s.index()]));
+    pub(super) fn executions(&self, subtasks: &[SubtaskId]) -> Vec<String> {
+        let current = subtasks.iter().map(|&s| self.execution(s, self.attempts[s.index()]));
         current.collect()
     }
 
-    fn set_all(&mut self, state: ExecutionState) {
+    pub(super) fn set_all(&mut self, state: ExecutionState) {
         for index in 0..self.tasks.len() {
             self.feed(Input::TaskState {
                 subtask: SubtaskId(index as u32),
@@ -155,7 +155,7 @@ impl CoordinatorDriver {
     }
 
     /// Gives the machine an input, and everything that is answered on the spot.
-    fn feed(&mut self, input: Input<()>) {
+    pub(super) fn feed(&mut self, input: Input<()>) {
         let mut out = Vec::new();
         self.machine.handle(self.now, input, &mut out);
         let mut answers = VecDeque::new();
@@ -168,38 +168,24 @@ impl CoordinatorDriver {
     }
 
     /// Runs what is due on the timer thread.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(input) = self.due.pop_front() {
             self.feed(input);
         }
     }
 
-    fn perform(&mut self, output: Output<()>, answers: &mut VecDeque<Input<()>>) {
+    pub(super) fn perform(&mut self, output: Output<()>, answers: &mut VecDeque<Input<()>>) {
         match output {
             Output::Poll => self.due.push_back(Input::Poll),
             Output::DrawId { token } => self.leave(Piece::DrawId(token), answers),
-            Output::MakeLocation {
-                token, checkpoint, ..
-            } => self.leave(Piece::MakeLocation(token, checkpoint), answers),
-            Output::NotifyAborted {
-                checkpoint,
-                subtasks,
-                latest_completed: latest,
-            } => {
-                let piece = Piece::NotifyAborted {
-                    checkpoint,
-                    subtasks,
-                    latest,
-                };
+            Output::MakeLocation { token, checkpoint, .. } => {
+                self.leave(Piece::MakeLocation(token, checkpoint), answers)
+            }
+            Output::NotifyAborted { checkpoint, subtasks, latest_completed: latest } => {
+                let piece = Piece::NotifyAborted { checkpoint, subtasks, latest };
                 self.leave(piece, answers);
             }
-            Output::Discard {
-                token,
-                kind,
-                checkpoint,
-                files,
-                location,
-            } => {
+            Output::Discard { token, kind, files, location, .. } => {
                 // The directory of a completed checkpoint goes without saying.
                 let location = location.filter(|_| kind == DiscardKind::Aborted);
                 let deletion = Deletion {
@@ -207,19 +193,19 @@ impl CoordinatorDriver {
                     location: location.map(|location| location.to_string()),
                 };
                 self.deletions.insert(token, deletion);
-                if files.is_empty() {
-                    self.deleted(token, answers);
+                match (kind, files.is_empty()) {
+                    (DiscardKind::Pending, _) => self.leave(Piece::Release(token), answers),
+                    (_, true) => self.deleted(token, answers),
+                    (_, false) => {}
                 }
-                let _ = checkpoint;
                 for file in files {
                     let path = file.path.to_string();
                     self.leave(Piece::Delete { token, path }, answers);
                 }
             }
-            Output::SnapshotCoordinator {
-                checkpoint,
-                coordinator,
-            } => self.snapshot_coordinator(checkpoint, coordinator),
+            Output::SnapshotCoordinator { checkpoint, coordinator } => {
+                self.snapshot_coordinator(checkpoint, coordinator)
+            }
             Output::WriteMetadata { token, checkpoint } => {
                 let result = match self.fault(Fault::Finalize, None) {
                     None => Ok(file(&format!("checkpoint {}", checkpoint.id.0))),
@@ -234,15 +220,10 @@ impl CoordinatorDriver {
                 };
                 answers.push_back(Input::PointerWritten { token, outcome });
             }
-            Output::RemovePointer { token, .. } => answers.push_back(Input::PointerRemoved {
-                token,
-                removed: true,
-            }),
-            Output::Trigger {
-                subtask,
-                attempt,
-                barrier,
-            } => {
+            Output::RemovePointer { token, .. } => {
+                answers.push_back(Input::PointerRemoved { token, removed: true })
+            }
+            Output::Trigger { subtask, attempt, barrier } => {
                 if self.fault(Fault::TriggerRpc, Some(subtask)).is_some() {
                     self.due.push_back(Input::TriggerFailed {
                         checkpoint: barrier.checkpoint,
@@ -265,130 +246,66 @@ impl CoordinatorDriver {
                 });
                 self.events.push(event);
             }
-            told => self.tell(told),
+            told @ (Output::Pending { .. }
+            | Output::AbortTriggering { .. }
+            | Output::Stored { .. }
+            | Output::Completed { .. }
+            | Output::NotifyComplete { .. }
+            | Output::NotifyCoordinatorComplete { .. }
+            | Output::Failed { .. }
+            | Output::FailedBeforeStart { .. }
+            | Output::NotifyCoordinatorAborted { .. }
+            | Output::RequestCompleted { .. }
+            | Output::RequestFailed { .. }
+            | Output::FinalizeFailed { .. }
+            | Output::AcknowledgeRefused { .. }
+            | Output::FailJob { .. }
+            | Output::Restored { .. }
+            | Output::ResetCoordinator { .. }) => self.tell(told),
         }
     }
 
-    /// Outputs that only say something.
-    fn tell(&mut self, output: Output<()>) {
-        let event = match output {
-            Output::Pending {
-                checkpoint, kind, ..
-            } => json!({ "e": "pending", "cp": checkpoint, "type": kind }),
-            Output::Stored { checkpoint } => json!({ "e": "store", "cp": checkpoint }),
-            Output::Completed { checkpoint } => json!({ "e": "completed", "cp": checkpoint }),
-            Output::Failed { checkpoint, reason } => {
-                json!({ "e": "failed", "cp": checkpoint, "reason": reason })
-            }
-            Output::FailedBeforeStart { .. } => json!({ "e": "failed_before_start" }),
-            Output::NotifyComplete {
-                checkpoint,
-                subtasks,
-                subsumed,
-                ..
-            } => json!({
-                "e": "notify_complete",
-                "cp": checkpoint,
-                "tasks": self.executions(&subtasks),
-                "subsumed": subsumed,
-            }),
-            Output::RequestCompleted {
-                request,
-                checkpoint,
-            } => json!({ "e": "request_ok", "req": self.request(request), "cp": checkpoint }),
-            Output::RequestFailed { request, reason } => json!({
-                "e": "request_failed",
-                "req": self.request(request),
-                // Flink hands out the bare error here.
-                "reason": match reason {
-                    FailureReason::FinalizeCheckpointFailure => json!("OTHER"),
-                    reason => json!(reason),
-                },
-            }),
-            Output::FailJob { task } => {
-                let task = task.map(|(subtask, attempt)| self.execution(subtask, attempt.0));
-                json!({ "e": "fail_job", "task": task })
-            }
-            Output::Restored { checkpoint, .. } => {
-                json!({ "e": "restored", "cp": checkpoint.map(|r| r.checkpoint.id) })
-            }
-            Output::AbortTriggering { coordinator } => {
-                json!({ "e": "coordinator_abort_triggering", "coordinator": self.name(coordinator) })
-            }
-            Output::NotifyCoordinatorComplete {
-                checkpoint,
-                coordinator,
-            } => json!({
-                "e": "coordinator_complete",
-                "cp": checkpoint,
-                "coordinator": self.name(coordinator),
-            }),
-            Output::NotifyCoordinatorAborted {
-                checkpoint,
-                coordinator,
-            } => json!({
-                "e": "coordinator_aborted",
-                "cp": checkpoint,
-                "coordinator": self.name(coordinator),
-            }),
-            Output::ResetCoordinator {
-                coordinator,
-                checkpoint,
-            } => {
-                let checkpoint = checkpoint.map(|retained| retained.checkpoint);
-                let state = checkpoint.as_ref().and_then(|c| c.coordinator(coordinator));
-                json!({
-                    "e": "coordinator_reset",
-                    "cp": checkpoint.as_ref().map(|c| c.id),
-                    "coordinator": self.name(coordinator),
-                    "has_state": state.is_some(),
-                })
-            }
-            Output::FinalizeFailed { .. } => {
-                self.finalize_failed = true;
-                return;
-            }
-            other => json!({ "e": format!("{other:?}") }),
-        };
-        self.events.push(event);
+    pub(super) fn coordinator(&self, operator: OperatorId) -> &CoordinatorSetup {
+        let index = self.operators.iter().position(|&o| o == operator);
+        &self.setup.operator_coordinators[index.expect("the machine was given these")]
     }
 
-    fn request(&self, request: RequestId) -> &str {
-        let index = usize::try_from(request.0).ok();
-        let name = index.and_then(|index| self.requests.get(index));
-        name.map_or("nobody", String::as_str)
-    }
-
-    fn name(&self, coordinator: OperatorId) -> &str {
-        &self.setup.operator_coordinators[coordinator.index()].name
-    }
-
-    fn fault(&mut self, what: Fault, at: Option<SubtaskId>) -> Option<Option<FaultError>> {
+    pub(super) fn fault(
+        &mut self,
+        what: Fault,
+        at: Option<SubtaskId>,
+    ) -> Option<Option<FaultError>> {
         let mut faults = self.faults.iter();
         let index = faults.position(|(fault, _, task)| *fault == what && *task == at)?;
         Some(self.faults.remove(index).1)
     }
 
-    fn snapshot_coordinator(&mut self, checkpoint: CheckpointId, coordinator: OperatorId) {
+    pub(super) fn snapshot_coordinator(
+        &mut self,
+        checkpoint: CheckpointId,
+        coordinator: OperatorId,
+    ) {
         let event = json!({
             "e": "coordinator_snapshot",
             "cp": checkpoint,
             "coordinator": self.name(coordinator),
         });
         self.events.push(event);
-        if self.setup.operator_coordinators[coordinator.index()].manual {
-            self.asked.push((coordinator, checkpoint));
+        if self.coordinator(coordinator).manual {
+            self.asked.insert(coordinator, checkpoint);
         } else {
             self.answer_snapshot(checkpoint, coordinator, true);
         }
     }
 
-    fn answer_snapshot(&mut self, checkpoint: CheckpointId, coordinator: OperatorId, ok: bool) {
-        let state = SubtaskState {
-            private: vec![file("coordinator")],
-            shared: Vec::new(),
-            payload: (),
-        };
+    pub(super) fn answer_snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        coordinator: OperatorId,
+        ok: bool,
+    ) {
+        let state =
+            SubtaskState { private: vec![file("coordinator")], shared: Vec::new(), payload: () };
         self.due.push_back(Input::CoordinatorSnapshot {
             checkpoint,
             coordinator,
@@ -397,7 +314,7 @@ impl CoordinatorDriver {
     }
 
     /// Leaves work to the background.
-    fn leave(&mut self, piece: Piece, answers: &mut VecDeque<Input<()>>) {
+    pub(super) fn leave(&mut self, piece: Piece, answers: &mut VecDeque<Input<()>>) {
         if self.held {
             self.background.push_back(piece);
         } else {
@@ -405,7 +322,7 @@ impl CoordinatorDriver {
         }
     }
 
-    fn run(&mut self, piece: Piece, answers: &mut VecDeque<Input<()>>) {
+    pub(super) fn run(&mut self, piece: Piece, answers: &mut VecDeque<Input<()>>) {
         match piece {
             Piece::DrawId(token) => {
                 let result = match self.fault(Fault::CheckpointId, None) {
@@ -424,11 +341,7 @@ impl CoordinatorDriver {
                 };
                 self.due.push_back(Input::LocationMade { token, result });
             }
-            Piece::NotifyAborted {
-                checkpoint,
-                subtasks,
-                latest,
-            } => {
+            Piece::NotifyAborted { checkpoint, subtasks, latest } => {
                 let event = json!({
                     "e": "notify_aborted",
                     "cp": checkpoint,
@@ -437,6 +350,7 @@ impl CoordinatorDriver {
                 });
                 self.events.push(event);
             }
+            Piece::Release(token) => self.deleted(token, answers),
             Piece::Delete { token, path } => {
                 // Flink's operator coordinators keep their snapshots in memory.
                 if path != "coordinator" {
@@ -452,203 +366,10 @@ impl CoordinatorDriver {
         }
     }
 
-    fn deleted(&mut self, token: Token, answers: &mut VecDeque<Input<()>>) {
+    pub(super) fn deleted(&mut self, token: Token, answers: &mut VecDeque<Input<()>>) {
         let deletion = self.deletions.remove(&token);
-        self.discarded
-            .extend(deletion.and_then(|deletion| deletion.location));
+        self.discarded.extend(deletion.and_then(|deletion| deletion.location));
         answers.push_back(Input::Discarded { token });
-    }
-
-    fn release(&mut self, pieces: Option<usize>) {
-        self.held = pieces.is_some();
-        for _ in 0..pieces.unwrap_or(usize::MAX) {
-            let Some(piece) = self.background.pop_front() else {
-                return;
-            };
-            let mut answers = VecDeque::new();
-            self.run(piece, &mut answers);
-            for answer in answers {
-                self.feed(answer);
-            }
-            self.drain();
-        }
-    }
-
-    fn start(&mut self) -> bool {
-        if self.shut_down || self.setup.interval_ms.is_none() {
-            return false;
-        }
-        let delay = if self.started {
-            self.setup.min_pause()
-        } else {
-            self.setup.initial_delay()
-        };
-        self.started = true;
-        self.feed(Input::Start { delay });
-        true
-    }
-
-    fn advance(&mut self, by: VirtualDuration) {
-        let target = self.now + by;
-        while let Some(due) = self.machine.next_timeout().filter(|&due| due <= target) {
-            self.now = self.now.max(due);
-            let before = self.events.len();
-            self.feed(Input::Timeout);
-            self.drain();
-            for event in &mut self.events[before..] {
-                event["t"] = json!(self.now.as_millis());
-            }
-        }
-        self.now = target;
-    }
-
-    fn global_failover(&mut self, restart_scheduler: bool) {
-        self.feed(Input::Stop);
-        for attempt in &mut self.attempts {
-            *attempt += 1;
-        }
-        self.set_all(ExecutionState::Created);
-        self.feed(Input::AbortPending {
-            reason: FailureReason::JobFailoverRegion,
-        });
-        self.feed(Input::Restore {
-            scope: RestoreScope::Global,
-        });
-        self.set_all(ExecutionState::Running);
-        if restart_scheduler {
-            self.start();
-        }
-    }
-
-    fn acknowledge(
-        &mut self,
-        task: &str,
-        checkpoint: CheckpointId,
-        state: bool,
-        files: Option<Vec<String>>,
-        attempt: Option<u32>,
-    ) -> Value {
-        let subtask = self.subtask(task);
-        let attempt = self.attempt(subtask, attempt);
-        let name = match self.tasks.get(subtask.index()) {
-            Some(_) => self.execution(subtask, attempt.0),
-            None => task.to_owned(),
-        };
-        let state = (state || files.is_some()).then(|| SubtaskState {
-            private: vec![file(&format!("state {name}@{}", checkpoint.0))],
-            shared: files.iter().flatten().map(|key| shared(key)).collect(),
-            payload: (),
-        });
-        let known = self.machine.knows(checkpoint);
-        self.finalize_failed = false;
-        self.feed(Input::Acknowledge {
-            checkpoint,
-            subtask,
-            attempt,
-            state,
-            metrics: CheckpointMetrics::default(),
-        });
-        if self.finalize_failed {
-            json!({ "error": FailureReason::FinalizeCheckpointFailure })
-        } else {
-            json!({ "known": known })
-        }
-    }
-
-    fn operate(&mut self, operation: Operation) -> Result<Value, String> {
-        match operation {
-            Operation::Start {} => {
-                if !self.start() {
-                    return Ok(json!({ "error": "cannot_start" }));
-                }
-            }
-            Operation::Stop {} => self.feed(Input::Stop),
-            Operation::Advance { ms } => self.advance(VirtualDuration::from_millis(ms)),
-            Operation::Trigger {
-                req,
-                kind,
-                periodic,
-            } => {
-                let request = RequestId(self.requests.len() as u64);
-                self.requests.push(req);
-                self.feed(Input::Trigger {
-                    request: Some(request),
-                    kind,
-                    periodic,
-                });
-            }
-            Operation::Ack {
-                task,
-                cp,
-                state,
-                shared,
-                attempt,
-            } => return Ok(self.acknowledge(&task, cp, state, shared, attempt)),
-            Operation::Decline {
-                task,
-                cp,
-                reason,
-                attempt,
-            } => {
-                let subtask = self.subtask(&task);
-                self.feed(Input::Decline {
-                    checkpoint: cp,
-                    subtask,
-                    attempt: self.attempt(subtask, attempt),
-                    reason,
-                });
-            }
-            Operation::TaskState { task, state } => {
-                let subtask = self.subtask(&task);
-                if subtask.index() == self.tasks.len() {
-                    return Err(format!("no task {task}"));
-                }
-                self.feed(Input::TaskState {
-                    subtask,
-                    attempt: self.attempt(subtask, None),
-                    state: match state {
-                        StateName::Running => ExecutionState::Running,
-                        StateName::Finished => ExecutionState::Finished,
-                    },
-                });
-            }
-            Operation::AbortPending { reason } => self.feed(Input::AbortPending { reason }),
-            Operation::GlobalFailover { restart_scheduler } => {
-                self.global_failover(restart_scheduler);
-            }
-            Operation::EndJob { status } => {
-                self.shut_down = true;
-                self.feed(Input::Shutdown {
-                    status: Some(status),
-                });
-            }
-            Operation::Shutdown {} => {
-                self.shut_down = true;
-                self.feed(Input::Shutdown { status: None });
-            }
-            Operation::Backlog { source, on } => self.feed(Input::Backlog {
-                source: OperatorId(source),
-                on,
-            }),
-            Operation::CoordinatorDone { coordinator, ok } => {
-                let mut names = self.setup.operator_coordinators.iter();
-                let index = names.position(|c| c.name == coordinator);
-                let index = index.ok_or_else(|| format!("no coordinator {coordinator}"))?;
-                let operator = OperatorId(index as u32);
-                let mut asked = self.asked.iter();
-                if let Some(first) = asked.position(|(asked, _)| *asked == operator) {
-                    let (_, checkpoint) = self.asked.remove(first);
-                    self.answer_snapshot(checkpoint, operator, ok);
-                }
-            }
-            Operation::FailNext { what, error, task } => {
-                let task = task.map(|task| self.subtask(&task));
-                self.faults.push((what, error, task));
-            }
-            Operation::HoldIo {} => self.held = true,
-            Operation::ReleaseIo { n } => self.release(n),
-        }
-        Ok(json!({}))
     }
 }
 
@@ -656,29 +377,5 @@ fn work_error(error: FaultError) -> WorkError {
     match error {
         FaultError::Io => WorkError::Io,
         FaultError::Other => WorkError::Other,
-    }
-}
-
-impl Driver for CoordinatorDriver {
-    type Config = Setup;
-    type Operation = Operation;
-
-    fn new(setup: Setup) -> Result<Self, CaseError> {
-        Self::build(setup)
-    }
-
-    fn step(&mut self, operation: Operation) -> Result<Value, String> {
-        let mut answer = self.operate(operation)?;
-        self.drain();
-        let mut discarded = std::mem::take(&mut self.discarded);
-        discarded.sort_unstable();
-        answer["discarded"] = json!(discarded);
-        answer["events"] = json!(std::mem::take(&mut self.events));
-        answer["pending"] = json!(self.machine.pending().collect::<Vec<_>>());
-        let retained = self.machine.retained().map(|r| r.checkpoint.id);
-        answer["retained"] = json!(retained.collect::<Vec<_>>());
-        answer["queued"] = json!(self.machine.queued());
-        answer["triggering"] = json!(self.machine.is_triggering());
-        Ok(answer)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cutline::config::{self, CheckpointingOptions};
+use cutline::coordinator::CoordinatorConfig;
 use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, StoreKind};
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
-use cutline::coordinator::CoordinatorConfig;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
 use cutline::step::Step;
@@ -54,7 +54,7 @@ impl JobManager {
         self.end_if_done(ctx);
     }
 
-    fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let due = self.coordinator.as_ref().and_then(|coordinator| coordinator.next_timeout());
         if let Some(due) = due
             && self.coordinator_timer.is_none_or(|set| due < set || set < ctx.now())
@@ -452,12 +452,15 @@ pub(super) fn retained_from(
         location: layout::Directory::Checkpoint(metadata.checkpoint).to_string().into(),
         subtasks,
         finished,
+        finished_operators: (0..)
+            .map(OperatorId)
+            .zip(&metadata.operators)
+            .filter(|(_, operator)| operator.is_finished())
+            .map(|(id, _)| id)
+            .collect(),
         coordinators: Vec::new(),
     };
-    Retained {
-        checkpoint: Arc::new(checkpoint),
-        metadata: FileHandle { path: path.into(), size },
-    }
+    Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
 }
 
 fn part_of(kind: PartKind, subtask: u32, object: &StateObject) -> Option<Part> {

@@ -10,7 +10,6 @@ use cutline::trigger::policy::PeriodicTimer;
 use super::{JobManager, Phase, Registered, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Engine};
-use crate::observe::JobEnd;
 use crate::world::{Answer, Context, Observer, Refusal, Request};
 
 impl JobManager {
@@ -52,11 +51,10 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            Ok(Answer::Pointers { ended: true, .. }) => {
-                // The former leader had finished the job and died before it said so.
-                self.phase = Phase::Ending(JobEnd::Finished);
-            }
-            Ok(Answer::Pointers { pointers, ended: false }) => {
+            Ok(Answer::Pointers { pointers, ended }) => {
+                // A job that has ended is not run again; what its former leader left behind is
+                // cleaned up. Flink: dirty entries of the `JobResultStore`.
+                self.ended = ended;
                 for (checkpoint, path) in pointers {
                     let waiting = Waiting::Metadata { checkpoint, path: path.clone() };
                     self.request(waiting, Request::Get { path }, ctx);
@@ -95,6 +93,7 @@ impl JobManager {
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
+            None if self.ended.is_some() => self.lead_if_recovered(ctx),
             None => self.retry_recovery(ctx),
         }
     }
@@ -124,8 +123,13 @@ impl JobManager {
         );
         self.coordinator =
             Some(coordinator.expect("the checkpoints of one job agree on its files"));
-        self.phase = Phase::Waiting;
-        self.begin_if_ready(ctx);
+        match self.ended {
+            Some(end) => self.clean_up(end, ctx),
+            None => {
+                self.phase = Phase::Waiting;
+                self.begin_if_ready(ctx);
+            }
+        }
     }
 
     pub(super) fn on_register<O: Observer>(

@@ -11,7 +11,7 @@ use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Report};
 use crate::observe::{JobEnd, Observation};
-use crate::world::{Context, Observer};
+use crate::world::{Answer, Context, Observer, Refusal, Request};
 
 /// One deployment of the whole job.
 #[derive(Debug)]
@@ -97,11 +97,7 @@ impl JobManager {
             let subtask = SubtaskId(index as u32);
             self.set_state(subtask, ExecutionState::Deploying, ctx);
             let deployment = self.deployment(subtask, chosen);
-            ctx.observe(Observation::Step {
-                step: Step::R4,
-                checkpoint,
-                subtask: Some(subtask),
-            });
+            ctx.observe(Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) });
             let process = self.task_manager_of(subtask).expect("slots are on known processes");
             ctx.send(process, Control::Deploy(Box::new(deployment)));
         }
@@ -125,8 +121,7 @@ impl JobManager {
     /// managers in turn, so that the load is spread.
     fn assign_slots(&mut self) {
         let slots = self.plan.scenario.cluster.slots;
-        let free: Vec<u32> =
-            (0..slots).flat_map(|_| self.task_managers.keys().copied()).collect();
+        let free: Vec<u32> = (0..slots).flat_map(|_| self.task_managers.keys().copied()).collect();
         let operators = self.plan.graph.job().operators().len();
         for operator in (0..operators).map(|index| OperatorId(index as u32)) {
             for (slot, subtask) in self.plan.graph.subtasks_of(operator).enumerate() {
@@ -187,7 +182,7 @@ impl JobManager {
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
                 if self.execution.is_finished() {
-                    self.end(JobStatus::Finished, ctx);
+                    self.end(JobEnd::Finished, ctx);
                 }
             }
         }
@@ -236,7 +231,7 @@ impl JobManager {
                 let at = ctx.now() + after;
                 self.set_timer(at, Waiting::RestartDelay { execution }, ctx);
             }
-            Decision::Fail => self.end(JobStatus::Failed, ctx),
+            Decision::Fail => self.end(JobEnd::Failed, ctx),
         }
     }
 
@@ -274,15 +269,34 @@ impl JobManager {
         }
     }
 
-    /// The job is over: the coordinator deals with what is stored, then the result is kept.
-    fn end<O: Observer>(&mut self, status: JobStatus, ctx: &mut Context<'_, Engine, O>) {
-        let end = match status {
-            JobStatus::Finished => JobEnd::Finished,
-            _ => JobEnd::Failed,
-        };
+    /// The job is over. The result is stored first: from then on nobody runs the job again, and
+    /// its checkpoints may go.
+    fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
+        self.request(Waiting::JobResult(end), Request::StoreJobResult(end), ctx);
+    }
+
+    pub(super) fn on_job_result<O: Observer>(
+        &mut self,
+        end: JobEnd,
+        answer: &Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match answer {
+            Ok(_) => self.clean_up(end, ctx),
+            Err(_) => self.end(end, ctx),
+        }
+    }
+
+    /// The coordinator deals with what is stored, as the retention asks.
+    pub(super) fn clean_up<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
+        self.phase = Phase::Ending(end);
+        let status = match end {
+            JobEnd::Finished => JobStatus::Finished,
+            JobEnd::Failed => JobStatus::Failed,
+            JobEnd::Stopped => JobStatus::Suspended,
+        };
         self.coordinate(io::Input::Shutdown { status: Some(status) }, ctx);
-        self.request(Waiting::JobResult, crate::world::Request::StoreJobResult, ctx);
     }
 
     /// Ends the run once nothing is under way any more.
@@ -299,7 +313,6 @@ impl JobManager {
         });
         if !busy {
             self.phase = Phase::Ended;
-            ctx.observe(Observation::JobEnded { end });
             ctx.end_job(end);
         }
     }

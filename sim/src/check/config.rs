@@ -1,0 +1,73 @@
+//! What the checks must know of a scenario.
+
+use cutline::config::CheckpointingOptions;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+/// What the checks must know of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckConfig {
+    /// Flink's checkpointing options.
+    pub checkpointing: CheckpointingOptions,
+    /// What each operator is, by `OperatorId`.
+    pub roles: Vec<Role>,
+    /// When checkpoints are asked for by hand.
+    pub manual: Vec<VirtualTime>,
+    /// When the last record of a bounded job is due; `None`: the job does not end by itself.
+    pub due: Option<VirtualTime>,
+    /// Calm time within which a bounded job finishes after its last record, a decided transaction
+    /// is committed, and one failure too many fails the job.
+    pub settle: VirtualDuration,
+    /// Calm time within which all tasks run again after an execution has ended: the longest
+    /// delay of the restart strategy, failure detection, replacement of processes, deployment.
+    pub recovery: VirtualDuration,
+}
+
+/// What an operator is to the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads splits.
+    Source {
+        /// Number of splits.
+        splits: u32,
+        /// Records in each; `None`: unbounded.
+        records: Option<u64>,
+    },
+    /// Neither source nor sink.
+    Inner,
+    /// A sink that commits.
+    TransactionalSink,
+    /// A sink that writes by identity.
+    IdempotentSink,
+    /// A sink that writes at once.
+    AtLeastOnceSink,
+}
+
+impl Role {
+    /// Number of splits; none for an operator that is not a source.
+    pub fn splits(self) -> u32 {
+        match self {
+            Self::Source { splits, .. } => splits,
+            Self::Inner
+            | Self::TransactionalSink
+            | Self::IdempotentSink
+            | Self::AtLeastOnceSink => 0,
+        }
+    }
+
+    pub(super) fn is_sink(self) -> bool {
+        match self {
+            Self::TransactionalSink | Self::IdempotentSink | Self::AtLeastOnceSink => true,
+            Self::Source { .. } | Self::Inner => false,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Source { .. } => "state of a source",
+            Self::Inner => "state of an inner operator",
+            Self::TransactionalSink => "state of a transactional sink",
+            Self::IdempotentSink => "state of an idempotent sink",
+            Self::AtLeastOnceSink => "state of an at-least-once sink",
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the coordinator does: *policy* and *liveness*.
+
+use super::*;
+
+#[test]
+fn policy() {
+    use Class::{Policy, Stuck};
+    judge(vec![
+        row("ids go back", |world| {
+            world.checkpoint(5);
+            world.trigger(4);
+        })
+        .finds("policy", Policy),
+        row("too many at once", |world| {
+            world.trigger(1);
+            world.trigger(2);
+        })
+        .finds("policy", Policy),
+        row("two are allowed", |world| {
+            world.trigger(1);
+            world.trigger(2);
+        })
+        .with(|options| options.config.checkpointing.max_concurrent = 2),
+        row("no pause", |world| {
+            world.checkpoint(1);
+            world.trigger(2);
+        })
+        .with(|options| {
+            options.config.checkpointing.min_pause = VirtualDuration::from_secs(1);
+        })
+        .finds("policy", Policy),
+        row("asked for by hand", |world| {
+            world.checkpoint(1);
+            world.trigger(2);
+        })
+        .with(|options| {
+            options.config.checkpointing.min_pause = VirtualDuration::from_secs(1);
+            options.config.manual.push(VirtualTime::ZERO);
+        }),
+        row("not expired", |world| {
+            world.trigger(1);
+            world.wait(600_001);
+        })
+        .with(|options| options.config.due = None)
+        .finds("policy", Stuck),
+        row("finalizing does not expire", |world| {
+            let first = world.trigger(1);
+            world.acknowledge(first);
+            world.wait(600_001);
+        })
+        .with(|options| options.config.due = None),
+        row("a fault holds up the coordinator", |world| {
+            world.trigger(1);
+            world.see(Observation::FaultInjected { fault: 0 });
+            world.wait(600_001);
+        })
+        .with(|options| options.config.due = None),
+        row("one failure too many", |world| {
+            let first = world.trigger(1);
+            world.fail(first, FailureReason::CheckpointExpired);
+            world.wait(20_000);
+        })
+        .with(|options| options.config.due = None)
+        .finds("policy", Policy),
+        row("one failure too many fails the job", |world| {
+            let first = world.trigger(1);
+            world.fail(first, FailureReason::CheckpointExpired);
+            world.crash();
+            world.deploy(None);
+            world.wait(20_000);
+        })
+        .with(|options| options.config.due = None),
+        row("failures that do not count", |world| {
+            let first = world.trigger(1);
+            world.fail(first, FailureReason::CheckpointSubsumed);
+            world.wait(20_000);
+        })
+        .with(|options| options.config.due = None),
+        row("too many retained", |world| {
+            for id in 1..=3 {
+                let checkpoint = world.begin(id);
+                world.align(checkpoint);
+                world.acknowledge(checkpoint);
+                world.decide(checkpoint);
+                world.complete(checkpoint);
+            }
+        })
+        .finds("policy", Policy),
+        row("an older leader", |world| {
+            world.see(Observation::LeaderElected { session: 2 });
+            world.see(Observation::LeaderElected { session: 1 });
+        })
+        .finds("policy", Policy),
+    ]);
+}
+
+#[test]
+fn liveness() {
+    let stuck = ("liveness", Class::Stuck);
+    judge(vec![
+        row("the job does not finish", |world| world.wait(20_000)).finds(stuck.0, stuck.1),
+        row("recovery does not end", |world| {
+            world.crash();
+            world.wait(20_000);
+        })
+        .with(|options| options.config.due = None)
+        .finds(stuck.0, stuck.1),
+        row("in bad weather bounds do not run", |world| {
+            world.see(Observation::FaultInjected { fault: 0 });
+            world.crash();
+            world.wait(20_000);
+        }),
+        row("nothing moves", |world| world.finish(Ending::Quiescent)).finds(stuck.0, stuck.1),
+        row("too many events", |world| world.finish(Ending::BudgetSpent)).finds(stuck.0, stuck.1),
+    ]);
+}

@@ -1,0 +1,154 @@
+//! The part of the table that is about scripted faults.
+
+use cutline::step::Step;
+
+use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
+use super::table::{Field, Kind, Object, Variant, Variants};
+
+pub(super) fn fault() -> Object {
+    let subtask = || {
+        let examples = ["\"source[0]\"", "\"count[1]\""];
+        Field::new("target", Kind::Subtask, "The subtask.", examples).required()
+    };
+    let task_manager = || {
+        let kind = Kind::Integer { min: 0, max: PARALLELISM_MAX };
+        Field::new("target", kind, "The task manager, from 0.", ["0", "1"]).required()
+    };
+    let span = || {
+        let doc = "How long it lasts.";
+        Field::new("for", SOME_SPAN, doc, ["\"300 ms\"", "\"700 ms\""]).required()
+    };
+    let end = |name, doc| {
+        let examples = ["\"task_manager[1]\"", "\"task_manager[2]\""];
+        Field::new(name, Kind::Endpoint, doc, examples).required()
+    };
+    let operation = || {
+        let words = vec!["any", "write_state", "write_metadata", "read", "delete", "write_pointer"];
+        let examples = ["\"write_state\"", "\"write_metadata\""];
+        let doc = "Which requests; `write_pointer` is one of the high-availability store.";
+        Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
+    };
+    let kind = |name, doc, fields| Variant { name, doc, fields };
+    Object {
+        name: "a fault",
+        doc: "A scripted fault.",
+        fields: vec![
+            Field {
+                examples: vec!["\"900 ms\"", "\"1 s\""],
+                ..Field::part(
+                    "at",
+                    Kind::When(step_anchor()),
+                    "When it strikes: at a time, or at a step of the protocol.",
+                )
+            }
+            .required(),
+        ],
+        variants: Some(Variants {
+            tag: "kind",
+            doc: "What the fault does.",
+            list: vec![
+                kind("crash_task", "A subtask throws.", vec![subtask()]),
+                kind(
+                    "crash_task_manager",
+                    "A task manager dies and is replaced.",
+                    vec![task_manager()],
+                ),
+                kind("crash_job_manager", "The job manager dies and is replaced.", vec![]),
+                kind("pause_task", "A subtask does nothing for a while.", vec![subtask(), span()]),
+                kind(
+                    "pause_task_manager",
+                    "A task manager does nothing for a while.",
+                    vec![task_manager(), span()],
+                ),
+                kind(
+                    "pause_job_manager",
+                    "The job manager does nothing for a while.",
+                    vec![span()],
+                ),
+                kind(
+                    "slow_link",
+                    "The latency between two processes is multiplied for a while.",
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        Field::new(
+                            "factor",
+                            Kind::Integer { min: 2, max: 1_000_000 },
+                            "By how much.",
+                            ["10", "20"],
+                        )
+                        .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "cut_link",
+                    "A link delivers nothing for a while; what is sent meanwhile arrives later.",
+                    vec![end("from", "One end."), end("to", "The other end."), span()],
+                ),
+                kind(
+                    "slow_storage",
+                    "Storage requests take longer for a while.",
+                    vec![
+                        operation(),
+                        Field::new("by", SOME_SPAN, "So much longer.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "fail_storage",
+                    "The next storage requests fail.",
+                    vec![
+                        operation(),
+                        Field::new(
+                            "count",
+                            Kind::Integer { min: 1, max: U32 },
+                            "How many requests fail.",
+                            ["2", "3"],
+                        )
+                        .default("1"),
+                    ],
+                ),
+            ],
+        }),
+    }
+}
+
+fn step_anchor() -> Object {
+    Object {
+        name: "a step",
+        doc: "The so-many-th time that a step is reached and all conditions hold.",
+        variants: None,
+        fields: vec![
+            Field::new(
+                "step",
+                Kind::Choice(Step::ALL.iter().map(|step| step.name()).collect()),
+                "The step, T1 to S6, as in the words of the design.",
+                ["\"B3\"", "\"B4\""],
+            )
+            .required(),
+            Field::new(
+                "checkpoint",
+                Kind::Integer { min: 1, max: 1 << 53 },
+                "Only for this checkpoint id; ids start at 1.",
+                ["2", "3"],
+            ),
+            Field::new(
+                "subtask",
+                Kind::Subtask,
+                "Only at this subtask.",
+                ["\"source[1]\"", "\"count[0]\""],
+            ),
+            Field::new(
+                "occurrence",
+                Kind::Integer { min: 1, max: U32 },
+                "Which time, counted from 1.",
+                ["2", "3"],
+            )
+            .default("1"),
+            Field::new("delay", ANY_SPAN, "So long after the step.", ["\"5 ms\"", "\"9 ms\""])
+                .default("\"0 ms\""),
+        ],
+    }
+}

@@ -1,0 +1,102 @@
+//! Scenarios made in code: the shapes that benchmarks and tests measure themselves by.
+
+use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::job::Partitioner;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::model::{
+    Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
+};
+use crate::kernel::distribution::Distribution;
+
+fn constant(us: u64) -> Distribution {
+    Distribution::Constant(VirtualDuration::from_micros(us))
+}
+
+fn uniform(from_us: u64, to_us: u64) -> Distribution {
+    Distribution::Uniform {
+        min: VirtualDuration::from_micros(from_us),
+        max: VirtualDuration::from_micros(to_us),
+    }
+}
+
+/// An operator with default costs: 1 µs a record, 10 µs for the synchronous part of a snapshot.
+pub fn operator(name: &str, kind: OperatorKind, parallelism: u32) -> Operator {
+    Operator {
+        name: name.to_owned(),
+        kind,
+        parallelism,
+        max_parallelism: cutline::job::key_groups::default_max_parallelism(parallelism),
+        cost: constant(1),
+        sync_cost: constant(10),
+        state_per_key: 0,
+    }
+}
+
+/// Sources → keyed aggregates → transactional sinks, all to all: `records` from each source subtask,
+/// one every `every`, a checkpoint about every `interval`.
+pub fn pipeline(
+    [sources, aggregates, sinks]: [u32; 3],
+    records: u64,
+    every: VirtualDuration,
+    interval: VirtualDuration,
+) -> Scenario {
+    let source = Source {
+        splits: sources,
+        records: Some(records),
+        every,
+        keys: 64,
+        record_bytes: 100,
+        weight: 1,
+    };
+    let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
+    Scenario {
+        title: "pipeline".to_owned(),
+        why: "What one event costs.".to_owned(),
+        job: Job {
+            operators: vec![
+                operator("source", OperatorKind::Source(source), sources),
+                operator("count", OperatorKind::KeyedAggregate, aggregates),
+                operator("sink", OperatorKind::TwoPhaseCommitSink, sinks),
+            ],
+            edges: vec![edge(0, 1), edge(1, 2)],
+        },
+        checkpointing: CheckpointingOptions {
+            interval: Some(interval),
+            tolerable_failures: 10,
+            ..CheckpointingOptions::default()
+        },
+        restart: RestartStrategy::FixedDelay {
+            attempts: 10,
+            delay: VirtualDuration::from_millis(100),
+        },
+        buffers: NetworkOptions::default(),
+        cluster: Cluster {
+            task_managers: sources.max(aggregates).max(sinks),
+            slots: 1,
+            heartbeat_interval: VirtualDuration::from_secs(10),
+            heartbeat_timeout: VirtualDuration::from_secs(50),
+            process_restart: uniform(500_000, 1_000_000),
+            deploy: uniform(1_000, 5_000),
+        },
+        network: Network {
+            latency: uniform(20, 60),
+            bandwidth: 1_000_000_000,
+            control_latency: uniform(100, 300),
+        },
+        storage: Storage {
+            latency: uniform(1_000, 3_000),
+            bandwidth: 1_000_000_000,
+            visibility: constant(0),
+        },
+        ha: Service { latency: uniform(500, 1_000) },
+        external: Service { latency: uniform(500, 1_000) },
+        manual: Vec::new(),
+        faults: Vec::new(),
+        limits: Limits {
+            until: VirtualTime::ZERO + every * records + VirtualDuration::from_secs(60),
+            events: u64::MAX,
+            settle: VirtualDuration::from_secs(30),
+        },
+    }
+}

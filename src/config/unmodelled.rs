@@ -1,0 +1,92 @@
+//! Flink's keys that a simulation has no use for: named, so that none is dropped in silence.
+
+/// A Flink key that is known and has no effect in a simulation.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmodelled {
+    /// The key, or, ending in a dot or star, the beginning of a family of keys.
+    pub key: &'static str,
+    /// What stands for it, or why nothing does.
+    pub reason: &'static str,
+}
+
+const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
+    Unmodelled { key, reason }
+}
+
+const STORE: &str = "the simulated object store has no directories; see `storage`";
+const FULL: &str = "checkpoints are full snapshots in this version";
+const STATE: &str = "state is modelled by its size; see `state_per_key`";
+const MEMORY: &str = "only network buffers are modelled; see `buffers`";
+const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
+
+/// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
+/// stands for all that begin so.
+pub const NOT_MODELLED: &[Unmodelled] = &[
+    unmodelled("execution.checkpointing.dir", STORE),
+    unmodelled("state.checkpoints.dir", STORE),
+    unmodelled("execution.checkpointing.savepoint-dir", STORE),
+    unmodelled("state.savepoints.dir", STORE),
+    unmodelled("execution.checkpointing.storage", STORE),
+    unmodelled("state.checkpoint-storage", STORE),
+    unmodelled("execution.checkpointing.create-subdir", STORE),
+    unmodelled("state.checkpoints.create-subdir", STORE),
+    unmodelled("execution.checkpointing.write-buffer-size", STORE),
+    unmodelled("execution.checkpointing.data-inline-threshold", STORE),
+    unmodelled("state.storage.fs.", STORE),
+    unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
+    unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
+    unmodelled("execution.checkpointing.incremental", FULL),
+    unmodelled("state.backend.incremental", FULL),
+    unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
+    unmodelled("execution.checkpointing.local-backup.", "recovery reads remote storage"),
+    unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),
+    unmodelled("execution.checkpointing.unaligned.forced", "this version has no feedback edges"),
+    unmodelled("execution.checkpointing.unaligned.interruptible-timers.", "there are no timers"),
+    unmodelled("execution.checkpointing.unaligned.max-subtasks-", "one state file a subtask"),
+    unmodelled("execution.checkpointing.pause-sources-until-first-checkpoint", SCHEDULER),
+    unmodelled("execution.checkpointing.snapshot-compression", "sizes are nominal"),
+    unmodelled("execution.savepoint.", "a job starts empty in this version"),
+    unmodelled("execution.buffer-timeout.", "every record is a buffer; there is nothing to flush"),
+    unmodelled("execution.runtime-mode", "jobs are streaming"),
+    unmodelled("execution.target", "the job runs here"),
+    unmodelled("execution.attached", "the job runs here"),
+    unmodelled("execution.shutdown-on-", "the job runs here"),
+    unmodelled("execution.batch.", "jobs are streaming"),
+    unmodelled("execution.job-", "no part of the simulated job"),
+    unmodelled("state.backend.", STATE),
+    unmodelled("state.changelog.", FULL),
+    unmodelled("state.backend", STATE),
+    unmodelled("state.latency-track.", STATE),
+    unmodelled("parallelism.default", "give each operator its `parallelism`"),
+    unmodelled("pipeline.max-parallelism", "give each operator its `max_parallelism`"),
+    unmodelled("pipeline.", "no part of the simulated job"),
+    unmodelled("jobmanager.", SCHEDULER),
+    unmodelled("taskmanager.network.memory.buffer-debloat.", MEMORY),
+    unmodelled("taskmanager.network.memory.read-buffer.", MEMORY),
+    unmodelled("taskmanager.network.", MEMORY),
+    unmodelled("taskmanager.memory.", MEMORY),
+    unmodelled("taskmanager.", "task managers are set up by `cluster`"),
+    unmodelled("heartbeat.rpc-failure-threshold", "a dead process shows as silence"),
+    unmodelled("high-availability*", "the simulated HA store is set up by `ha`"),
+    unmodelled("cluster.", SCHEDULER),
+    unmodelled("slotmanager.", SCHEDULER),
+    unmodelled("kubernetes.", "hosts are simulated"),
+    unmodelled("yarn.", "hosts are simulated"),
+    unmodelled("zookeeper.", "the simulated HA store is set up by `ha`"),
+    unmodelled("metrics.", "the simulator reports by itself"),
+    unmodelled("rest.", "there is no REST endpoint"),
+    unmodelled("web.", "there is no web interface"),
+    unmodelled("env.", "there is no Java process"),
+    unmodelled("classloader.", "there is no Java process"),
+    unmodelled("akka.", "the simulated network is set up by `network`"),
+    unmodelled("pekko.", "the simulated network is set up by `network`"),
+    unmodelled("security.", "nothing is encrypted"),
+    unmodelled("s3.", STORE),
+    unmodelled("fs.", STORE),
+    unmodelled("io.tmp.dirs", STORE),
+    unmodelled("blob.", "there are no jars"),
+    unmodelled("table.", "jobs are data streams"),
+    unmodelled("sql-client.", "jobs are data streams"),
+    unmodelled("process.", "there is no Java process"),
+    unmodelled("historyserver.", "there is no history server"),
+];
