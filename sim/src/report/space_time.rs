@@ -98,18 +98,21 @@ impl SpaceTime {
                 let _ = write!(text, "{color}{rule:─<room$}{reset}");
             }
         }
-        text.truncate(text.trim_end().len());
         text.push('\n');
         text
     }
 
     fn lifelines(&self, text: &mut String, columns: std::ops::Range<usize>) {
         let Style { dim, reset, .. } = self.style;
-        let room = self.columns.width - 1;
-        if !columns.is_empty() {
-            let one = format!("│{:room$}", "");
-            let _ = write!(text, "{dim}{}{reset}", one.repeat(columns.len()));
+        if columns.is_empty() {
+            return;
         }
+        let room = self.columns.width - 1;
+        let lines = format!("│{:room$}", "").repeat(columns.len());
+        // Nothing is to the right of the last column, unless its words are.
+        let is_last = self.columns.holds_words && columns.end == self.columns.names().len();
+        let lines = if is_last { lines.trim_end() } else { &lines };
+        let _ = write!(text, "{dim}{lines}{reset}");
     }
 
     fn color(&self, event: &Line) -> &'static str {
