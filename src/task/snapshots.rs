@@ -175,7 +175,8 @@ impl Snapshots {
     /// Uploads the channel state once all of it is there.
     fn captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
         let Some(pending) = self.find(checkpoint) else { return };
-        let captured = pending.is_cut && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
+        let captured =
+            pending.is_cut && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
         if captured && !pending.channels_uploaded {
             pending.channels_uploaded = true;
             let channels = std::mem::take(&mut pending.channels);

@@ -235,8 +235,8 @@ impl Load {
         let mut work = at(drawn.bytes, world.network.bandwidth);
         let mut checkpoint = VirtualDuration::ZERO;
         for (operator, records) in operators.iter().zip(&drawn.records) {
-            work = work + tail(&operator.cost) * (records * u64::from(drawn.weight));
-            checkpoint = checkpoint + tail(&operator.sync_cost) + tail(&world.network.latency);
+            work += tail(&operator.cost) * (records * u64::from(drawn.weight));
+            checkpoint += tail(&operator.sync_cost) + tail(&world.network.latency);
         }
         let requests = tail(&world.storage.latency) * 3 + tail(&world.ha.latency) * 3;
         let control = tail(&world.network.control_latency) * 3;

@@ -372,7 +372,7 @@ impl Builder<'_> {
         let work = VirtualDuration(span.0 / ONE * permille);
         let each = records[slow].max(1) * u64::from(weight);
         let parallelism = u64::from(self.operators[slow].parallelism);
-        let mean = VirtualDuration((work.0 * parallelism / each).min(20_000_000).max(1_000));
+        let mean = VirtualDuration((work.0 * parallelism / each).clamp(1_000, 20_000_000));
         self.operators[slow].cost = match stream.below(2) {
             0 => Distribution::Constant(mean),
             _ => Distribution::Exponential { min: VirtualDuration::ZERO, mean },
