@@ -9,6 +9,7 @@ mod build;
 mod build_faults;
 mod build_job;
 mod build_options;
+mod case;
 mod diagnostic;
 mod fields;
 mod fields_faults;
@@ -25,6 +26,7 @@ mod table;
 mod values;
 mod write;
 
+pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
 pub use load::{Loaded, SIZE_MAX, load, read_file};
