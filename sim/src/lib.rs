@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 pub mod conform;
 pub mod engine;
+pub mod explore;
 pub mod kernel;
 pub mod observe;
 pub mod report;

@@ -21,7 +21,8 @@ use cutline::operator::Instance;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::check::{
-    self, Check, CheckConfig, Checks, Ending, Finding, Role, Statistics, Verdict, Violation, Watch,
+    self, Check, CheckConfig, Checks, Ending, Finding, Role, Shown, Statistics, Verdict, Violation,
+    Watch,
 };
 use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
 use crate::kernel::digest::{Fingerprint, Ladder};
@@ -86,6 +87,8 @@ pub struct Outcome {
     pub statistics: Statistics,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
+    /// What each sink operator shows in the end.
+    pub shown: Vec<Shown>,
     /// What was observed, if it was to be kept.
     pub trace: Option<Vec<(VirtualTime, Observation)>>,
     /// The path of every file that was written, by `FileId`.
@@ -230,6 +233,7 @@ impl Simulation {
             situations: checks.situations(),
             statistics: checks.statistics().clone(),
             faults_injected,
+            shown: checks.shown(),
             trace: recorder.into_kept(),
             files,
             plan,

@@ -890,7 +890,7 @@ impl Subtask {
         self.effects.extend(effects);
         self.flush_effects(Some(checkpoint), out);
         self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
-        self.snapshots.captured(checkpoint, out);
+        self.snapshots.on_cut(checkpoint, out);
     }
 
     /// Hands out effects; those that a snapshot must wait for are counted.

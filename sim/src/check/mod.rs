@@ -52,7 +52,7 @@ pub use oracle::{InFlight, NoOracle, RestoreOracle, ShadowError, ShadowState};
 pub use situations::{Situation, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
-pub use verdict::{Finding, Outcome, Verdict};
+pub use verdict::{Finding, Outcome, Shown, Verdict};
 pub use violation::{Class, Report, Subject, Violation};
 
 /// A check of your own: give it to [`Checks::add`].
@@ -385,5 +385,10 @@ impl Checks {
     /// The numbers of the run so far.
     pub fn statistics(&self) -> &Statistics {
         &self.counter.statistics
+    }
+
+    /// What each sink operator shows to the outside so far.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.output.shown(&self.setup)
     }
 }

@@ -4,6 +4,7 @@
 //! what is wrong, warnings and hints go to standard error.
 
 mod arguments;
+mod campaign;
 mod check;
 mod completions;
 mod conform;
@@ -34,6 +35,7 @@ Examples:
   cutline replay cutline-out/liveness-stuck-0123456789abcdef/case.json
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
+  cutline campaign --seeds 0..1000
 
 Exit codes:
   0  ok                      11  liveness violated
@@ -55,6 +57,7 @@ enum Command {
     Run(run::Run),
     Replay(replay::Replay),
     Show(show::Show),
+    Campaign(campaign::Campaign),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -90,6 +93,7 @@ fn run(command: Command) -> Exit {
         Command::Run(command) => command.execute(&mut output),
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
+        Command::Campaign(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),

@@ -123,7 +123,8 @@ impl Run {
     }
 }
 
-fn case_of(outcome: &Outcome) -> Case {
+/// The run as a file to hand on.
+pub(super) fn case_of(outcome: &Outcome) -> Case {
     Case {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: (*outcome.plan.scenario).clone(),
