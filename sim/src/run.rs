@@ -251,7 +251,7 @@ struct Hub {
 }
 
 impl Observer for Hub {
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.recorder.observe(now, observation);
         self.checks.observe(now, observation);

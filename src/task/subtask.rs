@@ -151,6 +151,14 @@ pub enum Output {
         /// The record.
         record: Record,
     },
+    /// A record was put on an output channel and leaves on the wire at once: `Sent` and `Transmit`
+    /// in one, with nothing behind it.
+    Passed {
+        /// The channel.
+        channel: OutputChannel,
+        /// The record.
+        record: Record,
+    },
     /// A barrier was put on an output channel.
     BarrierSent {
         /// The channel.
@@ -385,7 +393,11 @@ impl Subtask {
     }
 
     /// When [`Input::Timeout`] is due.
+    #[inline]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
+        if self.output_timeouts.is_empty() {
+            return self.gates.next_timeout();
+        }
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
         [self.gates.next_timeout(), outputs].into_iter().flatten().min()
     }
@@ -540,7 +552,7 @@ impl Subtask {
     #[inline]
     fn work(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
         if let Some((channel, record)) = self.recovered.pop_front() {
-            self.process(channel, record, out);
+            self.process(channel, &record, out);
             if self.recovered.is_empty() {
                 self.run(out);
             }
@@ -591,11 +603,11 @@ impl Subtask {
     }
 
     #[inline]
-    fn process(&mut self, channel: InputChannel, record: Record, out: &mut Vec<Output>) {
-        out.push(Output::Processed { channel, record });
+    fn process(&mut self, channel: InputChannel, record: &Record, out: &mut Vec<Output>) {
+        out.push(Output::Processed { channel, record: *record });
         let input = self.gate_inputs[self.gate_of[channel.index()].index()];
         self.emitter.clear();
-        self.operator.process(input, &record, &mut self.emitter);
+        self.operator.process(input, record, &mut self.emitter);
         self.flush_emitter(out);
     }
 
@@ -653,9 +665,9 @@ impl Subtask {
     #[inline]
     fn follow_gates(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
         let mut asked = std::mem::take(&mut self.gate_outputs);
-        for output in asked.drain(..) {
-            match output {
-                barrier::Output::Buffer { channel, buffer } => {
+        for output in &asked {
+            match *output {
+                barrier::Output::Buffer { channel, ref buffer } => {
                     self.process(channel, buffer, out);
                     let gate = self.gate_of[channel.index()].index();
                     self.credits[gate].on_recycled(channel, |channel, credit| {
@@ -701,6 +713,7 @@ impl Subtask {
                 }
             }
         }
+        asked.clear();
         self.gate_outputs = asked;
         if self.gates.open_channels() == 0
             && let Some(barrier) = self.held_trigger.take()
@@ -730,6 +743,10 @@ impl Subtask {
 
     #[inline]
     fn send(&mut self, channel: OutputChannel, record: Record, out: &mut Vec<Output>) {
+        if self.connected[channel.index()] && self.outputs[channel.index()].pass() {
+            out.push(Output::Passed { channel, record });
+            return;
+        }
         out.push(Output::Sent { channel, record });
         let element = Element::Buffer(record);
         self.drive(channel, subpartition::Input::Push { element, priority: false }, out);
@@ -782,8 +799,8 @@ impl Subtask {
             (false, false) | (true, true) => {}
         }
         let waits = subpartition.queued().next().is_some();
-        for output in self.subpartition_outputs.drain(..) {
-            match output {
+        for output in &self.subpartition_outputs {
+            match *output {
                 subpartition::Output::Send { element, priority, backlog } => {
                     let frame = Frame { element, priority, backlog };
                     out.push(Output::Transmit { channel, frame });
@@ -802,6 +819,7 @@ impl Subtask {
                 subpartition::Output::Available | subpartition::Output::Writable => {}
             }
         }
+        self.subpartition_outputs.clear();
         if waits {
             out.push(Output::AwaitBack(channel));
         }

@@ -180,7 +180,7 @@ impl Checks {
     }
 
     /// Looks at one observation, in the order in which things happened.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
         match *observation {
