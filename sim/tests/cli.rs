@@ -219,7 +219,8 @@ fn a_replay_that_diverges_says_where() {
 #[test]
 fn filters_choose_what_is_printed() {
     let directory = directory("filters");
-    let rows: [(&[&str], fn(&Value) -> bool); 4] = [
+    type Row<'a> = (&'a [&'a str], fn(&Value) -> bool);
+    let rows: [Row<'_>; 4] = [
         (&["--subtask", "count[1]"], |line| line["subtask"] == "count[1]"),
         (&["--channel", "source[0]->count[1]"], |line| line["channel"] == "source[0]->count[1]"),
         (&["--checkpoint", "2", "--checkpoint", "3"], |line| {
