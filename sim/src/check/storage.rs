@@ -2,7 +2,7 @@
 //!
 //! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
 //! checkpoint becomes durable). At quiescence the files that were written and not deleted are
-//! those referred to. What a job that ends may delete follows
+//! those referred to, and those that only a process that died had known of. What a job that ends may delete follows
 //! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
 //! `JobEnded`.
 
@@ -35,6 +35,9 @@ struct File {
     references: u32,
     written: VirtualTime,
     bytes: u64,
+    /// Whoever knew of it has died: left-overs of that kind are no fault of the protocol. Flink
+    /// leaves them as well.
+    orphaned: bool,
 }
 
 impl Storage {
@@ -59,10 +62,12 @@ impl Storage {
         report: &mut Report,
     ) {
         match *observation {
-            Observation::FileWritten { file, bytes } => {
+            Observation::FileWritten { file, bytes, orphaned } => {
                 let file = self.file(file);
-                (file.exists, file.bytes, file.written) = (true, bytes, now);
+                let references = file.references;
+                *file = File { exists: true, references, written: now, bytes, orphaned };
             }
+            Observation::ProcessLost { .. } => self.on_process_lost(),
             Observation::FileDeleted { file } => self.on_deleted(now, file, report),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);
@@ -110,6 +115,14 @@ impl Storage {
         }
     }
 
+    /// What no retained checkpoint refers to may have been known to that process alone: a part
+    /// that was not acknowledged, or a file that it was about to delete.
+    fn on_process_lost(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.references == 0) {
+            file.orphaned = true;
+        }
+    }
+
     fn release(&mut self, checkpoint: CheckpointId) {
         for file in self.references.remove(&checkpoint).unwrap_or_default() {
             self.file(file).references -= 1;
@@ -137,7 +150,7 @@ impl Storage {
         let mut leaked = Vec::new();
         for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.exists) {
             self.judged += 1;
-            if file.references == 0 {
+            if file.references == 0 && !file.orphaned {
                 leaked.push((index, *file));
             }
         }
