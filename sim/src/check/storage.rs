@@ -26,6 +26,9 @@ pub(super) struct Storage {
     /// What a retained checkpoint refers to.
     references: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    /// The job has ended in a way that discards its checkpoints, also those that become durable
+    /// only now.
+    discards: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,10 +89,11 @@ impl Storage {
         files: Vec<FileId>,
         report: &mut Report,
     ) {
+        let discarded = self.discards && !self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
-            file.references += 1;
+            file.references += u32::from(!discarded);
             if !file.exists {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
                 report.add(what, now, Subject::checkpoint(checkpoint), || {
@@ -97,7 +101,9 @@ impl Storage {
                 });
             }
         }
-        self.references.insert(checkpoint, files);
+        if !discarded {
+            self.references.insert(checkpoint, files);
+        }
     }
 
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
@@ -137,6 +143,7 @@ impl Storage {
             (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
             | (JobEnd::Stopped, _) => false,
         };
+        self.discards = discards;
         if discards {
             let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
