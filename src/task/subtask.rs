@@ -88,13 +88,8 @@ pub enum Input {
         /// Whether it was written.
         written: bool,
     },
-    /// The external system has flushed a transaction, or has not.
-    Flushed {
-        /// The checkpoint whose snapshot waits for it.
-        checkpoint: CheckpointId,
-        /// Whether it was flushed.
-        flushed: bool,
-    },
+    /// The external system has flushed the transaction of a checkpoint's snapshot.
+    Flushed(CheckpointId),
     /// The external system has committed a transaction.
     Committed(TransactionId),
 }
@@ -383,9 +378,7 @@ impl Subtask {
             Input::Uploaded { checkpoint, written } => {
                 self.snapshots.on_uploaded(checkpoint, written, out);
             }
-            Input::Flushed { checkpoint, flushed } => {
-                self.snapshots.on_uploaded(checkpoint, flushed, out);
-            }
+            Input::Flushed(checkpoint) => self.snapshots.on_flushed(checkpoint, out),
             Input::Committed(transaction) => self.on_committed(transaction),
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
