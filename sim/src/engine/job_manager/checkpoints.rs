@@ -22,7 +22,7 @@ use cutline::task::subtask::Mail;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::decider::RequestId;
 
-use super::{JobManager, SnapshotPayload, Waiting};
+use super::{JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
 use crate::engine::{Engine, Part, SubtaskSnapshot};
 use crate::observe::Observation;
@@ -122,10 +122,7 @@ impl JobManager {
             Output::Completed { checkpoint } => {
                 ctx.observe(Observation::Completed { checkpoint });
             }
-            Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
-                if let Some(checkpoint) = subsumed {
-                    ctx.observe(Observation::Subsumed { checkpoint });
-                }
+            Output::NotifyComplete { checkpoint, subtasks, .. } => {
                 ctx.observe(step(Step::F5, checkpoint));
                 for subtask in subtasks {
                     self.send_mail(subtask, Mail::NotifyComplete(checkpoint), ctx);
@@ -150,6 +147,11 @@ impl JobManager {
                 self.on_restore_chosen(checkpoint.as_ref(), ctx);
             }
             Output::RemovePointer { token, checkpoint } => {
+                // While the job runs only subsumed checkpoints go; a leader may have found more of
+                // them than it retains, and `NotifyComplete` names the newest alone.
+                if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
+                    ctx.observe(Observation::Subsumed { checkpoint });
+                }
                 let request = Request::RemovePointer { checkpoint };
                 self.request(Waiting::PointerRemoved(token), request, ctx);
             }
