@@ -101,6 +101,8 @@ enum Waiting {
         execution: u32,
         transaction: TransactionId,
     },
+    /// A part of a snapshot that was given up is being deleted.
+    Discarded(Part),
     /// Nobody waits for the answer.
     Nobody,
 }
@@ -426,7 +428,9 @@ impl TaskManager {
     ) {
         match self.take(token) {
             Waiting::Deployed { .. } => unreachable!("a timer, not a request"),
-            Waiting::Nobody => {}
+            // Deviation: tried again until it is gone. Flink logs the failure.
+            Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
+            Waiting::Discarded(_) | Waiting::Nobody => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     self.on_read(place, &part, answer, ctx);
@@ -488,8 +492,9 @@ impl TaskManager {
     /// knows of them. Flink: `AsyncCheckpointRunnable#cleanup`.
     fn discard<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
         for part in parts {
-            let token = self.wait(Waiting::Nobody);
-            ctx.request(u64::from(token), Request::Delete { path: part.path });
+            let path = part.path.clone();
+            let token = self.wait(Waiting::Discarded(part));
+            ctx.request(u64::from(token), Request::Delete { path });
         }
     }
 

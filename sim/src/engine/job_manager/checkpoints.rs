@@ -122,7 +122,10 @@ impl JobManager {
             Output::Completed { checkpoint } => {
                 ctx.observe(Observation::Completed { checkpoint });
             }
-            Output::NotifyComplete { checkpoint, subtasks, .. } => {
+            Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
+                if let (Some(checkpoint), Phase::Ending(_)) = (subsumed, self.phase) {
+                    ctx.observe(Observation::Subsumed { checkpoint });
+                }
                 ctx.observe(step(Step::F5, checkpoint));
                 for subtask in subtasks {
                     self.send_mail(subtask, Mail::NotifyComplete(checkpoint), ctx);
@@ -148,7 +151,8 @@ impl JobManager {
             }
             Output::RemovePointer { token, checkpoint } => {
                 // While the job runs only subsumed checkpoints go; a leader may have found more of
-                // them than it retains, and `NotifyComplete` names the newest alone.
+                // them than it retains, and `NotifyComplete` names the newest alone. At the end
+                // others go, too.
                 if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
                     ctx.observe(Observation::Subsumed { checkpoint });
                 }
@@ -294,9 +298,19 @@ impl JobManager {
         }
         self.discards.insert(token, files.len());
         for file in files {
-            let request = Request::Delete { path: file.path.to_string() };
-            self.request(Waiting::Deleted(token), request, ctx);
+            self.delete(token, file.path.to_string(), ctx);
         }
+    }
+
+    /// Deviation: a deletion that fails is tried again. Flink logs the failure and leaves the file.
+    pub(super) fn delete<O: Observer>(
+        &mut self,
+        token: Token,
+        path: String,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let waiting = Waiting::Deleted { token, path: path.clone() };
+        self.request(waiting, Request::Delete { path }, ctx);
     }
 
     pub(super) fn on_deleted<O: Observer>(
