@@ -24,7 +24,7 @@ use super::plan::Plan;
 use super::{Control, Engine, Part};
 use crate::kernel::stream::Stream;
 use crate::observe::JobEnd;
-use crate::world::{Answer, Context, Event, Observer, ProcessId, Refusal};
+use crate::world::{Answer, Context, Event, Observer, ProcessId, Refusal, Request};
 
 /// What the engine keeps for a subtask in a completed checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ enum Waiting {
     IdDrawn(Token),
     MetadataWritten { token: Token, path: String, nominal: u64 },
     PointerWritten(Token),
-    PointerRemoved(Token),
+    PointerRemoved { token: Token, checkpoint: CheckpointId },
     Deleted { token: Token, path: String },
     JobResult(JobEnd),
     Heartbeat,
@@ -228,7 +228,7 @@ impl JobManager {
             | Waiting::IdDrawn(_)
             | Waiting::MetadataWritten { .. }
             | Waiting::PointerWritten(_)
-            | Waiting::PointerRemoved(_)
+            | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
         }
@@ -251,7 +251,13 @@ impl JobManager {
                 self.on_metadata_written(token, path, nominal, answer, ctx);
             }
             Waiting::PointerWritten(token) => self.on_pointer_written(token, answer, ctx),
-            Waiting::PointerRemoved(token) => {
+            // Deviation: tried again, as a deletion is. Flink logs the failure, and the pointer goes
+            // when the job's data are cleaned up; its files stay.
+            Waiting::PointerRemoved { token, checkpoint } if answer == Err(Refusal::Failed) => {
+                let waiting = Waiting::PointerRemoved { token, checkpoint };
+                self.request(waiting, Request::RemovePointer { checkpoint }, ctx);
+            }
+            Waiting::PointerRemoved { token, .. } => {
                 let removed = answer.is_ok();
                 self.coordinate(io::Input::PointerRemoved { token, removed }, ctx);
             }

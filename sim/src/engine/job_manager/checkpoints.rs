@@ -157,7 +157,7 @@ impl JobManager {
                     ctx.observe(Observation::Subsumed { checkpoint });
                 }
                 let request = Request::RemovePointer { checkpoint };
-                self.request(Waiting::PointerRemoved(token), request, ctx);
+                self.request(Waiting::PointerRemoved { token, checkpoint }, request, ctx);
             }
             Output::Discard { token, kind: _, checkpoint, files, location: _ } => {
                 if let Some(checkpoint) = checkpoint {
