@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::defect::{Defect, Defects};
 use crate::ids::{CheckpointId, InputChannel, OutputChannel};
 use crate::message::FailureReason;
 use crate::operator::Record;
@@ -41,9 +42,15 @@ pub struct Snapshots {
     aborted: BTreeSet<CheckpointId>,
     /// The newest checkpoint that was cut here, or was restored.
     last: Option<CheckpointId>,
+    defects: Defects,
 }
 
 impl Snapshots {
+    /// Nothing is under way.
+    pub(crate) fn new(defects: Defects) -> Self {
+        Self { defects, ..Self::default() }
+    }
+
     /// The attempt starts from this checkpoint.
     pub(crate) fn on_restored(&mut self, restored: Option<CheckpointId>) {
         self.last = restored;
@@ -191,7 +198,9 @@ impl Snapshots {
 
     /// Newer checkpoints make older ones pointless. Flink: `notifyCheckpointSubsumed`.
     pub(crate) fn on_complete(&mut self, checkpoint: CheckpointId) {
-        self.pending.retain(|pending| pending.checkpoint > checkpoint);
+        if !self.defects.has(Defect::D07) {
+            self.pending.retain(|pending| pending.checkpoint > checkpoint);
+        }
         self.aborted.retain(|aborted| *aborted > checkpoint);
     }
 
