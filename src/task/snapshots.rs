@@ -216,6 +216,11 @@ impl Snapshots {
         self.pending.retain(|pending| pending.checkpoint != checkpoint);
     }
 
+    /// Whether the cut was made and something is still awaited.
+    pub(crate) fn is_begun(&self, checkpoint: CheckpointId) -> bool {
+        self.pending.iter().any(|pending| pending.checkpoint == checkpoint && pending.begun)
+    }
+
     fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
         self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
     }

@@ -465,6 +465,11 @@ impl Subtask {
         )
     }
 
+    /// Whether its part of a checkpoint is cut, and neither acknowledged nor given up.
+    pub fn is_taking(&self, checkpoint: CheckpointId) -> bool {
+        self.snapshots.is_begun(checkpoint)
+    }
+
     /// Records that wait in its input channels.
     pub fn queued_inputs(&self) -> u32 {
         (0..self.gate_of.len()).map(|i| self.gates.queued_buffers(InputChannel(i as u32))).sum()

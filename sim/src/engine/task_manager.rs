@@ -671,7 +671,8 @@ impl TaskManager {
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
-                task.snapshots.retain(|snapshot| snapshot.checkpoint > checkpoint);
+                let machine = &task.machine;
+                task.snapshots.retain(|snapshot| machine.is_taking(snapshot.checkpoint));
                 ctx.observe(step(Step::N1, checkpoint));
                 ctx.observe(Observation::NotifiedComplete { subtask, checkpoint });
             }
