@@ -1,10 +1,13 @@
 //! A deterministic simulation and testing framework for stream-processing checkpoints.
 
 pub mod check;
+pub mod cli;
 pub mod conform;
 pub mod engine;
+pub mod explore;
 pub mod kernel;
 pub mod observe;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod trace;

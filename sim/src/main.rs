@@ -1,2 +1,7 @@
 //! The command `cutline`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cutline_sim::cli::main()
+}

@@ -22,7 +22,8 @@ use cutline::operator::Instance;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::check::{
-    Check, CheckConfig, Checks, Ending, Finding, Role, Statistics, Verdict, Violation, Watch,
+    self, Check, CheckConfig, Checks, Ending, Finding, Role, Shown, Statistics, Verdict, Violation,
+    Watch,
 };
 use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
 use crate::kernel::digest::{Fingerprint, Ladder};
@@ -88,10 +89,35 @@ pub struct Outcome {
     pub statistics: Statistics,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
+    /// What each sink operator shows in the end.
+    pub shown: Vec<Shown>,
     /// What was observed, if it was to be kept.
     pub trace: Option<Vec<(VirtualTime, Observation)>>,
+    /// The path of every file that was written, by `FileId`.
+    pub files: Vec<String>,
     /// The job, to give names to what the trace and the violations speak of.
     pub plan: Arc<Plan>,
+}
+
+impl Outcome {
+    /// Whether the event budget ended the run, and nothing worse is known than that things had not
+    /// ended by then.
+    pub fn is_inconclusive(&self) -> bool {
+        self.end == End::Budget && self.violations.iter().all(|found| found.class.is_liveness())
+    }
+
+    /// Faults of the scenario that never struck, by index.
+    pub fn inert_faults(&self) -> Vec<u32> {
+        let all = 0..self.plan.scenario.faults.len() as u32;
+        all.filter(|fault| !self.faults_injected.contains(fault)).collect()
+    }
+
+    /// Whether the run proves less than it seems to: a check had nothing to judge, or a fault never
+    /// struck.
+    pub fn is_vacuous(&self) -> bool {
+        let vacuous = |finding: &Finding| finding.outcome == check::Outcome::Vacuous;
+        self.findings.iter().any(vacuous) || !self.inert_faults().is_empty()
+    }
 }
 
 impl Simulation {
@@ -200,6 +226,7 @@ impl Simulation {
             let mut storage = Storage::new(&plan, &core.store, &core.ha);
             core.observer.checks.finish(ran.now, ending, &mut storage);
         }
+        let files = core.store.paths().to_vec();
         let Hub { checks, recorder, faults_injected, .. } = world.core.observer;
         Outcome {
             seed: self.seed,
@@ -216,7 +243,9 @@ impl Simulation {
             situations: checks.situations(),
             statistics: checks.statistics().clone(),
             faults_injected,
+            shown: checks.shown(),
             trace: recorder.into_kept(),
+            files,
             plan,
         }
     }
@@ -232,7 +261,7 @@ struct Hub {
 }
 
 impl Observer for Hub {
-    #[inline]
+    #[inline(always)]
     fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.recorder.observe(now, observation);
         self.checks.observe(now, observation);

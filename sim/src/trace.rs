@@ -25,13 +25,19 @@ impl Recorder {
     }
 
     /// Takes one observation.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.digest.event();
         self.digest.word(word(now, observation));
-        if let Some(kept) = &mut self.kept {
-            kept.push((now, *observation));
+        if self.kept.is_some() {
+            self.keep(now, observation);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep(&mut self, now: VirtualTime, observation: &Observation) {
+        self.kept.get_or_insert_default().push((now, *observation));
     }
 
     /// Number of observations so far.
@@ -56,7 +62,7 @@ impl Recorder {
 }
 
 /// One word that stands for an observation and its time.
-#[inline]
+#[inline(always)]
 fn word(now: VirtualTime, observation: &Observation) -> u64 {
     match observation {
         Observation::Processed { channel, record } => {
@@ -65,12 +71,19 @@ fn word(now: VirtualTime, observation: &Observation) -> u64 {
         Observation::Sent { channel, record } => {
             mix(mix(now.0, 2 << 32 | u64::from(channel.0)), record.identity())
         }
-        other => {
-            let mut hasher = Words(now.0);
-            other.hash(&mut hasher);
-            hasher.0
+        Observation::SourceEmitted { subtask, split, offset } => {
+            let place = u64::from(subtask.0) << 32 | u64::from(split.0);
+            mix(mix(now.0, place), 3 << 62 ^ *offset)
         }
+        other => hashed(now, other),
     }
+}
+
+#[inline(never)]
+fn hashed(now: VirtualTime, observation: &Observation) -> u64 {
+    let mut hasher = Words(now.0);
+    observation.hash(&mut hasher);
+    hasher.0
 }
 
 /// Hashes integers by value: the same on every platform, unlike `std`'s default of hashing the

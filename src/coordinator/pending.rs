@@ -111,8 +111,9 @@ impl<P> PendingCheckpoint<P> {
 
     /// Whether the execution has delivered, or need not.
     pub(super) fn has_delivered(&self, subtask: SubtaskId, attempt: Attempt) -> bool {
-        let index = self.plan.wait.binary_search(&(subtask, attempt));
-        index.is_ok_and(|index| matches!(self.parts[index], Part::Delivered(_)))
+        // While the checkpoint is being stored its parts are taken out: all had delivered.
+        let awaited = |index: usize| matches!(self.parts.get(index), Some(Part::Awaited));
+        !self.plan.wait.binary_search(&(subtask, attempt)).is_ok_and(awaited)
     }
 
     /// Whether a newer completed checkpoint makes it pointless. A savepoint is wanted for itself.

@@ -25,7 +25,7 @@ pub enum PartKind {
 struct Pending {
     checkpoint: CheckpointId,
     /// The cut was made; before that only captured buffers arrive.
-    begun: bool,
+    is_cut: bool,
     waits_for_inputs: bool,
     waits_for_outputs: u32,
     /// Uploads and flushes under way.
@@ -76,7 +76,6 @@ impl Snapshots {
         assert!(self.admits(checkpoint));
         self.last = Some(checkpoint);
         let pending = self.entry(checkpoint);
-        pending.begun = true;
         pending.waits_for_inputs = waits_for_inputs;
         pending.waits_for_outputs = waits_for_outputs;
         self.aborted.retain(|aborted| *aborted > checkpoint);
@@ -136,6 +135,15 @@ impl Snapshots {
         }
     }
 
+    /// The synchronous part is over. An output may be captured while its barrier is being sent: had
+    /// that counted before, a snapshot would be acknowledged without the operator's state.
+    pub(crate) fn on_cut(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        if let Some(pending) = self.find(checkpoint) {
+            pending.is_cut = true;
+            self.captured(checkpoint, out);
+        }
+    }
+
     /// The acknowledgement has to wait for one more flush.
     pub(crate) fn await_flush(&mut self, checkpoint: CheckpointId) {
         if let Some(pending) = self.find(checkpoint) {
@@ -172,9 +180,10 @@ impl Snapshots {
     }
 
     /// Uploads the channel state once all of it is there.
-    pub(crate) fn captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
         let Some(pending) = self.find(checkpoint) else { return };
-        let captured = pending.begun && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
+        let captured =
+            pending.is_cut && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
         if captured && !pending.channels_uploaded {
             pending.channels_uploaded = true;
             let channels = std::mem::take(&mut pending.channels);
@@ -216,9 +225,9 @@ impl Snapshots {
         self.pending.retain(|pending| pending.checkpoint != checkpoint);
     }
 
-    /// Whether the cut was made and something is still awaited.
+    /// Whether something of the snapshot is still awaited.
     pub(crate) fn is_begun(&self, checkpoint: CheckpointId) -> bool {
-        self.pending.iter().any(|pending| pending.checkpoint == checkpoint && pending.begun)
+        self.pending.iter().any(|pending| pending.checkpoint == checkpoint)
     }
 
     fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
@@ -239,7 +248,7 @@ impl Snapshots {
         }
         self.pending.push(Pending {
             checkpoint,
-            begun: false,
+            is_cut: false,
             waits_for_inputs: false,
             waits_for_outputs: 0,
             waits_for_writes: 0,

@@ -132,6 +132,23 @@ impl<B: Payload> Subpartition<B> {
         }
     }
 
+    /// Lets one buffer leave without queueing it, if nothing is in its way: what a push and a poll
+    /// would do. Says whether it may.
+    #[inline]
+    pub fn pass(&mut self) -> bool {
+        if self.stopped || self.queue.front().is_some() {
+            return false;
+        }
+        match &mut self.credit {
+            None => true,
+            Some(0) => false,
+            Some(credit) => {
+                *credit -= 1;
+                true
+            }
+        }
+    }
+
     /// Whether a poll would send something.
     #[inline]
     pub fn is_available(&self) -> bool {

@@ -154,6 +154,14 @@ pub enum Output {
         /// The record.
         record: Record,
     },
+    /// A record was put on an output channel and leaves on the wire at once: `Sent` and `Transmit`
+    /// in one, with nothing behind it.
+    Passed {
+        /// The channel.
+        channel: OutputChannel,
+        /// The record.
+        record: Record,
+    },
     /// A barrier was put on an output channel.
     BarrierSent {
         /// The channel.
@@ -398,7 +406,11 @@ impl Subtask {
     }
 
     /// When [`Input::Timeout`] is due.
+    #[inline]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
+        if self.output_timeouts.is_empty() {
+            return self.gates.next_timeout();
+        }
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
         [self.gates.next_timeout(), outputs].into_iter().flatten().min()
     }
@@ -516,7 +528,7 @@ impl Subtask {
         if self.defects.has(Defect::D21)
             && let Some((channel, record)) = self.recovered.pop_front()
         {
-            self.process(channel, record, out);
+            self.process(channel, &record, out);
         }
         for (channel, record) in &channels.outputs {
             self.send(*channel, *record, out);
@@ -569,7 +581,7 @@ impl Subtask {
         if self.defects.has(Defect::D22) && self.has_priority() {
             self.poll(now, InputHandler::has_priority, out);
         } else if let Some((channel, record)) = self.recovered.pop_front() {
-            self.process(channel, record, out);
+            self.process(channel, &record, out);
             if self.recovered.is_empty() && self.phase == Phase::Recovering {
                 self.run(out);
             }
@@ -620,11 +632,11 @@ impl Subtask {
     }
 
     #[inline]
-    fn process(&mut self, channel: InputChannel, record: Record, out: &mut Vec<Output>) {
-        out.push(Output::Processed { channel, record });
+    fn process(&mut self, channel: InputChannel, record: &Record, out: &mut Vec<Output>) {
+        out.push(Output::Processed { channel, record: *record });
         let input = self.gate_inputs[self.gate_of[channel.index()].index()];
         self.emitter.clear();
-        self.operator.process(input, &record, &mut self.emitter);
+        self.operator.process(input, record, &mut self.emitter);
         self.flush_emitter(out);
     }
 
@@ -682,9 +694,9 @@ impl Subtask {
     #[inline]
     fn follow_gates(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
         let mut asked = std::mem::take(&mut self.gate_outputs);
-        for output in asked.drain(..) {
-            match output {
-                barrier::Output::Buffer { channel, buffer } => {
+        for output in &asked {
+            match *output {
+                barrier::Output::Buffer { channel, ref buffer } => {
                     self.process(channel, buffer, out);
                     let gate = self.gate_of[channel.index()].index();
                     self.credits[gate].on_recycled(channel, |channel, credit| {
@@ -733,6 +745,7 @@ impl Subtask {
                 }
             }
         }
+        asked.clear();
         self.gate_outputs = asked;
         if self.gates.open_channels() == 0
             && let Some(barrier) = self.held_trigger.take()
@@ -762,6 +775,10 @@ impl Subtask {
 
     #[inline]
     fn send(&mut self, channel: OutputChannel, record: Record, out: &mut Vec<Output>) {
+        if self.connected[channel.index()] && self.outputs[channel.index()].pass() {
+            out.push(Output::Passed { channel, record });
+            return;
+        }
         out.push(Output::Sent { channel, record });
         let element = Element::Buffer(record);
         self.drive(channel, subpartition::Input::Push { element, priority: false }, out);
@@ -814,8 +831,8 @@ impl Subtask {
             (false, false) | (true, true) => {}
         }
         let waits = subpartition.queued().next().is_some();
-        for output in self.subpartition_outputs.drain(..) {
-            match output {
+        for output in &self.subpartition_outputs {
+            match *output {
                 subpartition::Output::Send { element, priority, backlog } => {
                     let frame = Frame { element, priority, backlog };
                     out.push(Output::Transmit { channel, frame });
@@ -834,6 +851,7 @@ impl Subtask {
                 subpartition::Output::Available | subpartition::Output::Writable => {}
             }
         }
+        self.subpartition_outputs.clear();
         if waits {
             out.push(Output::AwaitBack(channel));
         }
@@ -919,7 +937,7 @@ impl Subtask {
         } else {
             self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
         }
-        self.snapshots.captured(checkpoint, out);
+        self.snapshots.on_cut(checkpoint, out);
     }
 
     /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has

@@ -52,7 +52,7 @@ pub use oracle::{InFlight, NoOracle, RestoreOracle, ShadowError, ShadowState};
 pub use situations::{Situation, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
-pub use verdict::{Finding, Outcome, Verdict};
+pub use verdict::{Finding, Outcome, Shown, Verdict};
 pub use violation::{Class, Report, Subject, Violation};
 
 /// A check of your own: give it to [`Checks::add`].
@@ -180,7 +180,7 @@ impl Checks {
     }
 
     /// Looks at one observation, in the order in which things happened.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
         match *observation {
@@ -385,5 +385,10 @@ impl Checks {
     /// The numbers of the run so far.
     pub fn statistics(&self) -> &Statistics {
         &self.counter.statistics
+    }
+
+    /// What each sink operator shows to the outside so far.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.output.shown(&self.setup)
     }
 }

@@ -14,7 +14,7 @@ use cutline::operator::Record;
 use cutline::time::VirtualTime;
 
 use super::Setup;
-use super::ledger::{Ledger, Part, Sequence};
+use super::ledger::{Flow, Ledger, Part, Sequence};
 use super::violation::{Class, Report, Subject};
 use crate::observe::{JobEnd, Observation};
 
@@ -78,8 +78,9 @@ impl Order {
         let flow = &mut ledger.flows[channel.index()];
         flow.processed.push(record);
         if flow.blocked | flow.behind {
-            Self::report_barrier(now, channel, flow.blocked, setup, report);
+            self.judge_held_back(now, channel, ledger, setup, report);
         }
+        let flow = &ledger.flows[channel.index()];
         if flow.processed.count >= flow.sent.count && flow.processed != flow.sent {
             Self::report_drained(now, channel, ledger, setup, report);
         }
@@ -275,15 +276,25 @@ impl Order {
         }
     }
 
+    /// A record was processed from a channel that holds back what is behind its barrier.
     #[cold]
     #[inline(never)]
-    fn report_barrier(
+    fn judge_held_back(
+        &self,
         now: VirtualTime,
         channel: ChannelId,
-        blocked: bool,
+        ledger: &Ledger,
         setup: &Setup,
         report: &mut Report,
     ) {
+        let Flow { blocked, behind, processed, .. } = ledger.flows[channel.index()];
+        let line = self.received[channel.index()].and_then(|checkpoint| ledger.line(checkpoint));
+        let sent = line.and_then(|line| line.crossings[channel.index()].sent);
+        if !behind && sent.is_some_and(|sent| processed.count <= sent.count) {
+            // The alignment has timed out: the barrier has overtaken this record, which was
+            // persisted as in flight. The sender is blocked, not what it sent before.
+            return;
+        }
         // The record is in the state that is about to be cut, and will be replayed.
         let (rule, state) = match blocked {
             true => ("processed from a blocked channel", "it was blocked"),

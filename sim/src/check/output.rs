@@ -17,7 +17,7 @@ use cutline::time::VirtualTime;
 
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
-use super::{Role, Setup, order};
+use super::{Role, Setup, Shown, order};
 use crate::observe::{JobEnd, Observation, Transaction};
 
 pub(super) const NAME: &str = "output";
@@ -435,6 +435,20 @@ impl Output {
         }
     }
 
+    /// What each sink shows now: the contents of committed transactions, or the set of written
+    /// identities.
+    pub(super) fn shown(&self, setup: &Setup) -> Vec<Shown> {
+        let shown = |operator: OperatorId| {
+            let sink = &self.sinks[operator.index()];
+            let contents = match self.is_transactional(operator, setup) {
+                true => sink.visible,
+                false => sink.written.distinct,
+            };
+            Shown { operator, contents }
+        };
+        setup.sinks().map(shown).collect()
+    }
+
     /// The job has finished, and this is what the reference has given to a sink.
     pub(super) fn judge_total(
         &mut self,
@@ -445,11 +459,22 @@ impl Output {
         report: &mut Report,
     ) {
         let sink = &self.sinks[operator.index()];
-        let exactly_once = setup.config.checkpointing.exactly_once;
+        let options = &setup.config.checkpointing;
+        let exactly_once = options.exactly_once;
+        // Without a final checkpoint nobody commits what came after the last one.
+        let all = options.checkpoints_after_tasks_finish && options.interval.is_some();
         let (is, holds) = match setup.config.roles[operator.index()] {
             Role::Source { .. } | Role::Inner => return,
-            Role::TransactionalSink if exactly_once => (sink.visible, sink.visible == total),
-            Role::TransactionalSink => (sink.visible, sink.visible.count >= total.count),
+            Role::TransactionalSink => {
+                let (shown, should) = (sink.visible.count, total.count);
+                let holds = match (exactly_once, all) {
+                    (true, true) => sink.visible == total,
+                    (true, false) => shown <= should,
+                    (false, true) => shown >= should,
+                    (false, false) => true,
+                };
+                (sink.visible, holds)
+            }
             Role::IdempotentSink => (sink.written.distinct, sink.written.distinct == total),
             Role::AtLeastOnceSink => {
                 // Every write adds at least nothing to the set: the set is the stronger claim.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use cutline::ids::OperatorId;
+use cutline::operator::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 /// What one check has to say at the end.
@@ -13,6 +15,16 @@ pub struct Finding {
     pub judged: u64,
     /// The answer.
     pub outcome: Outcome,
+}
+
+/// What the outside sees of a sink operator: as many records, with this sum of their identities.
+/// Of sinks that write at once, each identity counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The sink.
+    pub operator: OperatorId,
+    /// What it shows.
+    pub contents: Fingerprint,
 }
 
 /// The answer of one check.

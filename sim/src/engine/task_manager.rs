@@ -519,13 +519,12 @@ impl TaskManager {
     fn follow<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut next = 0;
-        while next < outputs.len() {
-            let output = std::mem::replace(&mut outputs[next], Output::Running);
+        while let Some(output) = outputs.get(next) {
             next += 1;
             let Some(task) = self.tasks[place as usize].as_mut() else { break };
             let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
             let graph = &self.plan.graph;
-            match output {
+            match *output {
                 Output::Processed { channel, record } => {
                     let channel = graph.inputs(subtask)[channel.index()];
                     ctx.observe(Observation::Processed { channel, record });
@@ -537,6 +536,13 @@ impl TaskManager {
                     ctx.observe(Observation::SourceEmitted { subtask, split, offset });
                     let span = task.cost.draw(&mut task.draws) * u64::from(record.weight);
                     ctx.charge(lane, span);
+                }
+                Output::Passed { channel, record } => {
+                    let channel = graph.outputs(subtask)[channel.index()];
+                    ctx.observe(Observation::Sent { channel, record });
+                    let element = Element::Buffer(record);
+                    let frame = Frame { element, priority: false, backlog: 0 };
+                    ctx.transmit(channel, execution, frame, record.bytes());
                 }
                 Output::Sent { channel, record } => {
                     let channel = graph.outputs(subtask)[channel.index()];
@@ -558,7 +564,10 @@ impl TaskManager {
                     }
                     ctx.want_back(channel, execution, task.machine.awaits_back(output));
                 }
-                other => self.on_event_output(place, other, ctx),
+                _ => {
+                    let output = std::mem::replace(&mut outputs[next - 1], Output::Running);
+                    self.on_event_output(place, output, ctx);
+                }
             }
         }
         outputs.clear();
@@ -566,6 +575,8 @@ impl TaskManager {
     }
 
     /// What is asked for now and then: about barriers, snapshots and the task's life.
+    #[cold]
+    #[inline(never)]
     fn on_event_output<O: Observer>(
         &mut self,
         place: u32,
@@ -695,6 +706,7 @@ impl TaskManager {
             Output::RestoreFailed(_) => self.fail(place, ctx),
             Output::Processed { .. }
             | Output::Read(_)
+            | Output::Passed { .. }
             | Output::Sent { .. }
             | Output::Transmit { .. }
             | Output::SendBack { .. }

@@ -81,8 +81,15 @@ impl Distribution {
     /// # Panics
     ///
     /// If [`validate`](Self::validate) would refuse the distribution.
-    #[inline]
+    #[inline(always)]
     pub fn draw(&self, stream: &mut Stream) -> VirtualDuration {
+        match *self {
+            Self::Constant(span) => span,
+            _ => self.draw_random(stream),
+        }
+    }
+
+    fn draw_random(&self, stream: &mut Stream) -> VirtualDuration {
         match *self {
             Self::Constant(span) => span,
             Self::Uniform { min, max } => VirtualDuration(stream.between(min.0, max.0)),

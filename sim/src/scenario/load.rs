@@ -60,9 +60,9 @@ pub fn load(
     }
 }
 
-type Failure = (String, Box<Diagnostic>);
+pub(super) type Failure = (String, Box<Diagnostic>);
 
-fn decode(text: &[u8]) -> Result<String, Failure> {
+pub(super) fn decode(text: &[u8]) -> Result<String, Failure> {
     let start = Span { source: 0, start: 0, end: 0 };
     if text.len() > SIZE_MAX {
         let error = Diagnostic::error("too-large", start, "the file is too large");
@@ -80,21 +80,25 @@ fn decode(text: &[u8]) -> Result<String, Failure> {
     })
 }
 
-fn parse(text: String) -> Result<(String, Json), Failure> {
+pub(super) fn parse(text: String) -> Result<(String, Json), Failure> {
     match syntax::parse(&text, 0) {
         Ok(json) => Ok((text, json)),
         Err(error) => Err((text, error)),
     }
 }
 
-fn sources(file_name: &str, text: String, overrides: &[Override]) -> Vec<Source> {
+pub(super) fn sources(file_name: &str, text: String, overrides: &[Override]) -> Vec<Source> {
     let mut sources = vec![Source { name: file_name.to_owned(), text }];
     let name = || "--set".to_owned();
     sources.extend(overrides.iter().map(|of| Source { name: name(), text: of.text().to_owned() }));
     sources
 }
 
-fn interpret(mut json: Json, overrides: &[Override], sink: &mut Sink) -> Option<Scenario> {
+pub(super) fn interpret(
+    mut json: Json,
+    overrides: &[Override],
+    sink: &mut Sink,
+) -> Option<Scenario> {
     for (index, of) in overrides.iter().enumerate() {
         if let Err(error) = of.apply(index + 1, &mut json) {
             sink.push(*error);

@@ -80,7 +80,7 @@ pub fn pipeline(
             deploy: uniform(1_000, 5_000),
         },
         network: Network {
-            latency: uniform(20, 60),
+            latency: constant(10),
             bandwidth: 1_000_000_000,
             control_latency: uniform(100, 300),
         },

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 
-use cutline::ids::{ChannelId, CheckpointId};
+use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 use std::ops::ControlFlow;
 
@@ -250,18 +251,20 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_lane(&mut self, lane: LaneId, now: VirtualTime, queue: &mut Queue<Due>) {
         let state = &mut self.core.lanes[lane.index()];
+        if state.wake_at != now && state.alarm_at != now {
+            // Left over: the lane was woken earlier, or has ended.
+            return;
+        }
         let Some(owner) = state.owner else { return };
         if state.alarm_at == now {
             state.alarm_at = VirtualTime::MAX;
-        } else if state.wake_at != now {
-            return;
         }
         if state.wake_at == now {
             state.wake_at = VirtualTime::MAX;
         }
-        if state.busy_until > now {
-            let until = state.busy_until;
-            self.core.wake(lane, until, queue);
+        let free_at = state.busy_until.max(self.core.hosts[owner.index()].paused_until);
+        if free_at > now {
+            self.core.wake(lane, free_at, queue);
             return;
         }
         state.ready = false;
@@ -395,6 +398,10 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
 impl<P: Process, O: Observer> World<P, O> {
     #[inline]
     fn route(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
+        if let Due::Lane(lane) = due {
+            self.on_lane(lane, now, queue);
+            return;
+        }
         if let Some(process) = self.core.addressee(due) {
             let host = &mut self.core.hosts[process.index()];
             if host.paused_until > now {
@@ -403,7 +410,7 @@ impl<P: Process, O: Observer> World<P, O> {
             }
         }
         match due {
-            Due::Lane(lane) => self.on_lane(lane, now, queue),
+            Due::Lane(_) => unreachable!("lanes were served above"),
             Due::Back(channel) => self.on_back(channel, now, queue),
             Due::Mail(slot) | Due::Answer(slot) => self.on_mail(slot, now, queue),
             Due::Apply(slot) => self.core.apply(slot, now, queue),
@@ -428,20 +435,22 @@ impl<P: Process, O: Observer> World<P, O> {
 }
 
 impl<P: Process, O: Observer> Core<P, O> {
-    /// The process that would handle an event, if it can be paused.
-    #[inline]
+    /// The process that would handle an event, if it can be paused. A lane is not served by an
+    /// event of its own while its process is paused: it is woken again afterwards.
     fn addressee(&self, due: Due) -> Option<ProcessId> {
         match due {
-            Due::Lane(lane) => self.lanes[lane.index()].owner,
             Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
                 Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
                 Parcel::Request { .. } | Parcel::Empty => None,
             },
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
-            Due::Apply(_) | Due::Start(_) | Due::Unpause(_) | Due::Fault(_) | Due::Healed(_) => {
-                None
-            }
+            Due::Lane(_)
+            | Due::Apply(_)
+            | Due::Start(_)
+            | Due::Unpause(_)
+            | Due::Fault(_)
+            | Due::Healed(_) => None,
         }
     }
 
@@ -706,16 +715,27 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     /// Reports an observation.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&mut self, observation: Observation) {
         if let Observation::Step { step, checkpoint, subtask } = observation
             && !self.core.faults.armed.is_empty()
         {
-            for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
-                self.queue.push(self.now + delay, Due::Fault(fault));
-            }
+            self.strike_at(step, checkpoint, subtask);
         }
         self.core.observer.observe(self.now, &observation);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn strike_at(
+        &mut self,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) {
+        for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
+            self.queue.push(self.now + delay, Due::Fault(fault));
+        }
     }
 
     /// Sends a control message. It is lost if the receiver dies before it arrives.

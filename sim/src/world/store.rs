@@ -74,6 +74,11 @@ impl ObjectStore {
         self.files.get(path).copied()
     }
 
+    /// The path of every object that was ever written, by `FileId`.
+    pub fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
     /// The path under which a file was first written.
     pub fn path(&self, file: FileId) -> &str {
         &self.paths[file.0 as usize]

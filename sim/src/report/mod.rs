@@ -1,0 +1,16 @@
+//! What people and programs read: traces as JSON Lines and as a space-time view, the summary of a
+//! run as text and as JSON. Nothing here knows a clock, a host or a terminal.
+
+mod columns;
+mod json;
+mod line;
+mod read_line;
+mod space_time;
+mod summary;
+mod words;
+
+pub use json::summary_json;
+pub use line::{Line, Names, Place, lines};
+pub use read_line::{LineError, read_line};
+pub use space_time::{SpaceTime, Style};
+pub use summary::summary_text;

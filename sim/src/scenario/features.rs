@@ -1,0 +1,390 @@
+//! What a scenario has, by name: to see what many random ones cover.
+
+use std::fmt;
+
+use cutline::config::{RestartStrategy, Retention};
+use cutline::job::Partitioner;
+use cutline::message::SnapshotKind;
+use cutline::step::Step;
+use serde::Serialize;
+
+use super::model::{FaultKind, OperatorKind, Scenario, StorageOperation, When};
+use crate::kernel::distribution::Distribution;
+
+/// Something that a scenario has or has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Feature {
+    /// What kind of thing: `operator`, `edge`, `mode`, `fault`, `fault at step`, …
+    pub class: &'static str,
+    /// Which of them.
+    pub name: &'static str,
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class, self.name)
+    }
+}
+
+const KINDS: [&str; 9] = [
+    "source",
+    "map",
+    "filter",
+    "flat_map",
+    "keyed_aggregate",
+    "join",
+    "idempotent_sink",
+    "two_phase_commit_sink",
+    "at_least_once_sink",
+];
+const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
+const SHAPES: [&str; 7] =
+    ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
+const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
+const OPTIONS: [&str; 13] = [
+    "no checkpoints",
+    "manual only",
+    "manual checkpoint",
+    "manual full checkpoint",
+    "initial delay",
+    "min pause",
+    "concurrent checkpoints",
+    "no failure tolerated",
+    "some failures tolerated",
+    "several retained",
+    "none after tasks finish",
+    "delete on cancellation",
+    "retain on cancellation",
+];
+const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
+const WORLDS: [&str; 9] = [
+    "one task manager",
+    "spare slots",
+    "small buffers",
+    "limited bandwidth",
+    "limited storage bandwidth",
+    "delayed visibility",
+    "nominal state",
+    "heavy records",
+    "few key groups",
+];
+const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
+const FAULTS: [&str; 10] = [
+    "crash task",
+    "crash task manager",
+    "crash job manager",
+    "pause task",
+    "pause task manager",
+    "pause job manager",
+    "slow link",
+    "cut link",
+    "slow storage",
+    "fail storage",
+];
+const OPERATIONS: [&str; 6] =
+    ["any", "write state", "write metadata", "read", "delete", "write pointer"];
+
+/// All features that there are, so that one that is never drawn is seen.
+pub fn all_features() -> Vec<Feature> {
+    let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
+    let classes: [(&'static str, &[&'static str]); 13] = [
+        ("operator", &KINDS),
+        ("edge", &EDGES),
+        ("shape", &SHAPES),
+        ("mode", &MODES),
+        ("option", &OPTIONS),
+        ("restart", &RESTARTS),
+        ("world", &WORLDS),
+        ("network latency", &DISTRIBUTIONS),
+        ("fault at time", &FAULTS),
+        ("fault at step", &FAULTS),
+        ("slow storage", &OPERATIONS),
+        ("fail storage", &OPERATIONS),
+        ("step", &steps),
+    ];
+    let features = |(class, names): (&'static str, &[&'static str])| {
+        names.iter().map(|name| Feature { class, name }).collect::<Vec<_>>()
+    };
+    classes.into_iter().flat_map(features).collect()
+}
+
+/// The features of a scenario: in order, each once.
+pub fn features(scenario: &Scenario) -> Vec<Feature> {
+    let mut found = Found::default();
+    found.job(scenario);
+    found.checkpointing(scenario);
+    found.world(scenario);
+    found.faults(scenario);
+    found.0.sort_unstable();
+    found.0.dedup();
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Feature>);
+
+impl Found {
+    fn add(&mut self, class: &'static str, name: &'static str) {
+        self.0.push(Feature { class, name });
+    }
+
+    fn add_if(&mut self, has: bool, class: &'static str, name: &'static str) {
+        if has {
+            self.add(class, name);
+        }
+    }
+
+    fn job(&mut self, scenario: &Scenario) {
+        let job = &scenario.job;
+        for operator in &job.operators {
+            self.add("operator", kind(&operator.kind));
+            if let OperatorKind::Source(source) = &operator.kind {
+                self.add_if(source.records.is_none(), "shape", "unbounded");
+                self.add_if(source.weight > 1, "world", "heavy records");
+            }
+            let rekeys = matches!(operator.kind, OperatorKind::Map { rekey: Some(_) });
+            self.add_if(rekeys, "shape", "rekey");
+            self.add_if(operator.state_per_key > 0, "world", "nominal state");
+            self.add_if(operator.max_parallelism < 16, "world", "few key groups");
+        }
+        for edge in &job.edges {
+            self.add("edge", partitioner(edge.partitioner));
+        }
+        let operators = 0..job.operators.len();
+        let outputs = |of: usize| job.edges.iter().filter(move |edge| edge.from == of);
+        let inputs = |of: usize| job.edges.iter().filter(move |edge| edge.to == of);
+        let union =
+            |of: &usize| inputs(*of).count() > 1 && job.operators[*of].kind != OperatorKind::Join;
+        let count = |is: fn(&OperatorKind) -> bool| {
+            job.operators.iter().filter(|operator| is(&operator.kind)).count()
+        };
+        self.add_if(operators.clone().any(|of| outputs(of).count() > 1), "shape", "fan-out");
+        self.add_if(operators.clone().any(|of| union(&of)), "shape", "fan-in");
+        self.add_if(operators.clone().any(|of| is_diamond(scenario, of)), "shape", "diamond");
+        let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
+        self.add_if(sources > 1, "shape", "several sources");
+        self.add_if(count(is_sink) > 1, "shape", "several sinks");
+    }
+
+    fn checkpointing(&mut self, scenario: &Scenario) {
+        let options = &scenario.checkpointing;
+        let (periodic, by_hand) = (options.interval.is_some(), !scenario.manual.is_empty());
+        self.add(
+            "mode",
+            match (options.exactly_once, options.unaligned) {
+                (false, _) => "at least once",
+                (true, false) => "aligned",
+                (true, true) if options.aligned_timeout.is_zero() => "unaligned",
+                (true, true) => "aligned with timeout",
+            },
+        );
+        self.add_if(!periodic && !by_hand, "option", "no checkpoints");
+        self.add_if(!periodic && by_hand, "option", "manual only");
+        for trigger in &scenario.manual {
+            let full = trigger.kind == SnapshotKind::FullCheckpoint;
+            self.add("option", if full { "manual full checkpoint" } else { "manual checkpoint" });
+        }
+        self.add_if(options.initial_delay.is_some(), "option", "initial delay");
+        self.add_if(!options.min_pause.is_zero(), "option", "min pause");
+        self.add_if(options.max_concurrent > 1, "option", "concurrent checkpoints");
+        self.add_if(options.tolerable_failures == 0, "option", "no failure tolerated");
+        let some = (1..100).contains(&options.tolerable_failures);
+        self.add_if(some, "option", "some failures tolerated");
+        self.add_if(options.retained > 1, "option", "several retained");
+        self.add_if(!options.checkpoints_after_tasks_finish, "option", "none after tasks finish");
+        match options.retention {
+            Retention::DeleteOnCancellation => self.add("option", "delete on cancellation"),
+            Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
+            Retention::NoExternalized => {}
+        }
+        match scenario.restart {
+            RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
+            RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),
+            RestartStrategy::ExponentialDelay { .. } => self.add("restart", "exponential delay"),
+            // A job that does not restart is of no use to a campaign.
+            RestartStrategy::Disabled => {}
+        }
+    }
+
+    fn world(&mut self, scenario: &Scenario) {
+        let cluster = &scenario.cluster;
+        let widest = scenario.job.operators.iter().map(|operator| operator.parallelism).max();
+        let spare = cluster.slots * cluster.task_managers.saturating_sub(1);
+        self.add_if(cluster.task_managers == 1, "world", "one task manager");
+        self.add_if(widest.is_some_and(|widest| spare >= widest), "world", "spare slots");
+        self.add_if(scenario.buffers.max_per_subpartition < 4, "world", "small buffers");
+        self.add_if(scenario.network.bandwidth > 0, "world", "limited bandwidth");
+        self.add_if(scenario.storage.bandwidth > 0, "world", "limited storage bandwidth");
+        let visible_at_once = matches!(scenario.storage.visibility,
+            Distribution::Constant(span) if span.is_zero());
+        self.add_if(!visible_at_once, "world", "delayed visibility");
+        self.add(
+            "network latency",
+            match scenario.network.latency {
+                Distribution::Constant(_) => "constant",
+                Distribution::Uniform { .. } => "uniform",
+                Distribution::Exponential { .. } => "exponential",
+                Distribution::LogNormal { .. } => "log-normal",
+            },
+        );
+    }
+
+    fn faults(&mut self, scenario: &Scenario) {
+        for fault in &scenario.faults {
+            match &fault.at {
+                When::Time(_) => self.add("fault at time", fault_kind(&fault.what)),
+                When::Step(anchor) => {
+                    self.add("fault at step", fault_kind(&fault.what));
+                    self.add("step", anchor.step.name());
+                }
+            }
+            match fault.what {
+                FaultKind::SlowStorage(what, ..) => self.add("slow storage", operation(what)),
+                FaultKind::FailStorage(what, _) => self.add("fail storage", operation(what)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_sink(kind: &OperatorKind) -> bool {
+    matches!(
+        kind,
+        OperatorKind::IdempotentSink
+            | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::AtLeastOnceSink
+    )
+}
+
+/// Whether two ways lead from an operator to one other.
+fn is_diamond(scenario: &Scenario, from: usize) -> bool {
+    let edges = &scenario.job.edges;
+    let mut ways = vec![0_u32; scenario.job.operators.len()];
+    ways[from] = 1;
+    // Few operators, and no cycle: relaxing once an operator reaches everything.
+    let mut waiting = vec![from];
+    while let Some(at) = waiting.pop() {
+        for edge in edges.iter().filter(|edge| edge.from == at) {
+            ways[edge.to] += 1;
+            if ways[edge.to] > 1 {
+                return true;
+            }
+            waiting.push(edge.to);
+        }
+    }
+    false
+}
+
+fn kind(kind: &OperatorKind) -> &'static str {
+    KINDS[match kind {
+        OperatorKind::Source(_) => 0,
+        OperatorKind::Map { .. } => 1,
+        OperatorKind::Filter { .. } => 2,
+        OperatorKind::FlatMap { .. } => 3,
+        OperatorKind::KeyedAggregate => 4,
+        OperatorKind::Join => 5,
+        OperatorKind::IdempotentSink => 6,
+        OperatorKind::TwoPhaseCommitSink => 7,
+        OperatorKind::AtLeastOnceSink => 8,
+    }]
+}
+
+fn partitioner(partitioner: Partitioner) -> &'static str {
+    EDGES[match partitioner {
+        Partitioner::Forward => 0,
+        Partitioner::Hash => 1,
+        Partitioner::Rebalance => 2,
+        Partitioner::Rescale => 3,
+        Partitioner::Broadcast => 4,
+    }]
+}
+
+fn fault_kind(kind: &FaultKind) -> &'static str {
+    FAULTS[match kind {
+        FaultKind::CrashTask(..) => 0,
+        FaultKind::CrashTaskManager(_) => 1,
+        FaultKind::CrashJobManager => 2,
+        FaultKind::PauseTask(..) => 3,
+        FaultKind::PauseTaskManager(..) => 4,
+        FaultKind::PauseJobManager(_) => 5,
+        FaultKind::SlowLink(..) => 6,
+        FaultKind::CutLink(..) => 7,
+        FaultKind::SlowStorage(..) => 8,
+        FaultKind::FailStorage(..) => 9,
+    }]
+}
+
+fn operation(operation: StorageOperation) -> &'static str {
+    OPERATIONS[match operation {
+        StorageOperation::Any => 0,
+        StorageOperation::WriteState => 1,
+        StorageOperation::WriteMetadata => 2,
+        StorageOperation::Read => 3,
+        StorageOperation::Delete => 4,
+        StorageOperation::WritePointer => 5,
+    }]
+}
+
+/// How many scenarios have each feature.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    scenarios: u64,
+    counts: std::collections::BTreeMap<Feature, u64>,
+}
+
+impl Histogram {
+    /// Counts one scenario.
+    pub fn add(&mut self, scenario: &Scenario) {
+        self.scenarios += 1;
+        for feature in features(scenario) {
+            *self.counts.entry(feature).or_default() += 1;
+        }
+    }
+
+    /// Scenarios counted so far.
+    pub fn scenarios(&self) -> u64 {
+        self.scenarios
+    }
+
+    /// Every feature there is, with the number of scenarios that have it.
+    pub fn rows(&self) -> impl Iterator<Item = (Feature, u64)> + '_ {
+        let count = |feature| self.counts.get(&feature).copied().unwrap_or(0);
+        all_features().into_iter().map(move |feature| (feature, count(feature)))
+    }
+
+    /// Features that fewer than one scenario in a hundred has.
+    pub fn rare(&self) -> Vec<(Feature, u64)> {
+        self.rows().filter(|(_, count)| count * 100 < self.scenarios).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::generate::generate;
+    use crate::scenario::{load, to_json};
+
+    /// The seeds that CI runs. A feature that hardly any of them has is not tested.
+    #[test]
+    fn no_feature_is_rare() {
+        let mut histogram = Histogram::default();
+        (0..1_000).for_each(|seed| histogram.add(&generate(seed)));
+        let rows: Vec<String> =
+            histogram.rows().map(|(feature, count)| format!("{count:5} {feature}")).collect();
+        assert!(histogram.rare().is_empty(), "{:?}\n{}", histogram.rare(), rows.join("\n"));
+        let known = all_features();
+        assert!(histogram.counts.keys().all(|feature| known.contains(feature)), "{histogram:?}");
+    }
+
+    #[test]
+    fn what_is_drawn_is_valid_and_reads_back() {
+        for seed in 0..300 {
+            let scenario = generate(seed);
+            let text = to_json(&scenario);
+            match load(text.as_bytes(), "drawn.json", &[]) {
+                Ok(loaded) => assert_eq!(loaded.scenario, scenario, "seed {seed}"),
+                Err(found) => panic!("seed {seed}: {found}\n{text}"),
+            }
+        }
+    }
+}

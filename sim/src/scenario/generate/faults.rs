@@ -1,0 +1,188 @@
+//! The faults: which kinds this seed knows, then each fault from a stream of its own, so that one
+//! fault fewer leaves the others as they are.
+
+use cutline::step::Step;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::{Draws, Options, log_between, permille_chance};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::{
+    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+};
+
+/// Kinds of faults, as the swarm chooses among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    CrashTask,
+    CrashTaskManager,
+    CrashJobManager,
+    PauseTask,
+    PauseTaskManager,
+    PauseJobManager,
+    SlowLink,
+    CutLink,
+    SlowStorage,
+    FailStorage,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::CrashTask,
+    Kind::CrashTaskManager,
+    Kind::CrashJobManager,
+    Kind::PauseTask,
+    Kind::PauseTaskManager,
+    Kind::PauseJobManager,
+    Kind::SlowLink,
+    Kind::CutLink,
+    Kind::SlowStorage,
+    Kind::FailStorage,
+];
+
+const OPERATIONS: [StorageOperation; 6] = [
+    StorageOperation::Any,
+    StorageOperation::WriteState,
+    StorageOperation::WriteMetadata,
+    StorageOperation::Read,
+    StorageOperation::Delete,
+    StorageOperation::WritePointer,
+];
+
+pub(super) fn draw(
+    options: &Options,
+    scenario: &Scenario,
+    span: VirtualDuration,
+    draws: &Draws,
+) -> Vec<Fault> {
+    let mut stream = draws.of("faults", "");
+    if options.faults_max == 0 || permille_chance(&mut stream, 150) {
+        return Vec::new();
+    }
+    let mut kinds = KINDS;
+    stream.shuffle(&mut kinds);
+    let kinds = &kinds[..stream.between(1, 5) as usize];
+    let count = stream.between(1, u64::from(options.faults_max));
+    let steps = steps(scenario);
+    (0..count)
+        .map(|index| {
+            let name = index.to_string();
+            let kind = *draws.of("fault kind", &name).choice(kinds).expect("some kinds are on");
+            let mut stream = draws.of("fault", &name);
+            Fault {
+                what: what(kind, scenario, &mut stream),
+                at: when(scenario, &steps, span, &mut draws.of("fault time", &name)),
+            }
+        })
+        .collect()
+}
+
+fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> FaultKind {
+    let ms = VirtualDuration::from_millis;
+    let (operator, subtask) = subtask(scenario, stream);
+    let task_managers = u64::from(scenario.cluster.task_managers);
+    let task_manager = stream.below(task_managers) as u32;
+    let span = ms(log_between(stream, 5, 5_000));
+    let operation = *stream.choice(&OPERATIONS).expect("there are six");
+    match kind {
+        Kind::CrashTask => FaultKind::CrashTask(operator, subtask),
+        Kind::CrashTaskManager => FaultKind::CrashTaskManager(task_manager),
+        Kind::CrashJobManager => FaultKind::CrashJobManager,
+        Kind::PauseTask => FaultKind::PauseTask(operator, subtask, span),
+        Kind::PauseTaskManager => FaultKind::PauseTaskManager(task_manager, span),
+        Kind::PauseJobManager => FaultKind::PauseJobManager(span),
+        Kind::SlowLink => {
+            let (a, b) = link(task_managers, stream);
+            FaultKind::SlowLink(a, b, log_between(stream, 2, 100) as u32, span)
+        }
+        Kind::CutLink => {
+            let (a, b) = link(task_managers, stream);
+            FaultKind::CutLink(a, b, span)
+        }
+        Kind::SlowStorage => {
+            FaultKind::SlowStorage(operation, ms(log_between(stream, 5, 3_000)), span)
+        }
+        Kind::FailStorage => FaultKind::FailStorage(operation, stream.between(1, 3) as u32),
+    }
+}
+
+fn subtask(scenario: &Scenario, stream: &mut Stream) -> (usize, u32) {
+    let operators = &scenario.job.operators;
+    let operator = stream.below(operators.len() as u64) as usize;
+    (operator, stream.below(u64::from(operators[operator].parallelism)) as u32)
+}
+
+/// Two different processes; the job manager is number 0 here.
+fn link(task_managers: u64, stream: &mut Stream) -> (Endpoint, Endpoint) {
+    let endpoint = |number: u64| match number {
+        0 => Endpoint::JobManager,
+        number => Endpoint::TaskManager(number as u32 - 1),
+    };
+    let a = stream.below(task_managers + 1);
+    let b = (a + stream.between(1, task_managers)) % (task_managers + 1);
+    (endpoint(a), endpoint(b))
+}
+
+fn when(scenario: &Scenario, steps: &[Step], span: VirtualDuration, stream: &mut Stream) -> When {
+    match stream.choice(steps) {
+        Some(step) if stream.below(2) == 0 => When::Step(anchor(scenario, *step, stream)),
+        // The job may need longer than its records take to come.
+        _ => When::Time(VirtualTime(stream.between(0, span.0 / 2 * 3))),
+    }
+}
+
+fn anchor(scenario: &Scenario, step: Step, stream: &mut Stream) -> StepAnchor {
+    let ids_max = match scenario.checkpointing.interval {
+        Some(_) => 8,
+        None => scenario.manual.len() as u64,
+    };
+    let numbered = ids_max > 0 && !matches!(step, Step::T1 | Step::R1);
+    let checkpoint = (numbered && stream.below(3) == 0).then(|| log_between(stream, 1, ids_max));
+    let at_subtask = has_subtask(step) && stream.below(2) == 0;
+    let occurrence = match checkpoint.is_some() && (at_subtask || !has_subtask(step)) {
+        true => 1,
+        false => log_between(stream, 1, 16) as u32,
+    };
+    let delay = match stream.below(2) {
+        0 => VirtualDuration::ZERO,
+        _ => VirtualDuration::from_micros(log_between(stream, 1, 50_000)),
+    };
+    StepAnchor {
+        step,
+        checkpoint,
+        subtask: at_subtask.then(|| place(scenario, step, stream)),
+        occurrence,
+        delay,
+    }
+}
+
+/// A subtask that takes the step.
+fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
+    if !matches!(step, Step::S5 | Step::S6) {
+        return subtask(scenario, stream);
+    }
+    let operators = scenario.job.operators.iter().enumerate();
+    let sinks: Vec<(usize, u32)> = operators
+        .filter(|(_, operator)| operator.kind == OperatorKind::TwoPhaseCommitSink)
+        .map(|(index, operator)| (index, operator.parallelism))
+        .collect();
+    let (sink, parallelism) =
+        *stream.choice(&sinks).expect("these steps are drawn only where such a sink is");
+    (sink, stream.below(u64::from(parallelism)) as u32)
+}
+
+/// The steps that this scenario can reach.
+fn steps(scenario: &Scenario) -> Vec<Step> {
+    let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
+    let commits =
+        scenario.job.operators.iter().any(|it| it.kind == OperatorKind::TwoPhaseCommitSink);
+    let possible = |step: &Step| match step {
+        Step::R1 | Step::R2 | Step::R3 | Step::R4 | Step::R5 | Step::R6 => true,
+        Step::S5 | Step::S6 => checkpoints && commits,
+        _ => checkpoints,
+    };
+    Step::ALL.iter().copied().filter(possible).collect()
+}
+
+fn has_subtask(step: Step) -> bool {
+    use Step::{A1, B1, B2, B3, B4, B5, B6, N1, R6, S5, S6};
+    matches!(step, B1 | B2 | B3 | B4 | B5 | B6 | A1 | N1 | R6 | S5 | S6)
+}

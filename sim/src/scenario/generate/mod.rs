@@ -1,0 +1,246 @@
+//! Random scenarios: one seed, one job in one world with one plan of faults.
+//!
+//! Swarm testing (Groce et al., 2012): a seed first draws *which* features it has at all, then how
+//! often; a run with three kinds of faults finds what a run with all of them drowns. What is
+//! drawn is always valid for the loader, and fair: retries are plenty, and after the last fault
+//! there is time enough to finish, so that a job that doesn't is a finding.
+//!
+//! Every decision comes from a stream of its own concern and entity: the parallelism of `map-2`
+//! stays what it is when the number of faults changes.
+
+mod faults;
+mod options;
+mod topology;
+mod world;
+
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::model::{Limits, OperatorKind, Scenario};
+use crate::kernel::distribution::Distribution;
+use crate::kernel::stream::{Stream, Streams};
+
+/// What may be drawn at most. The default is what a campaign runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Sources, at least 1.
+    pub sources_max: u32,
+    /// Layers of operators between sources and sinks.
+    pub layers_max: u32,
+    /// Subtasks of one operator, at least 1.
+    pub parallelism_max: u32,
+    /// Records that all subtasks process together in an undisturbed run, about.
+    pub records_max: u64,
+    /// Faults of one run.
+    pub faults_max: u32,
+    /// Whether jobs may be unbounded: they end when the run's time is up.
+    pub unbounded: bool,
+    /// Whether the job makes the strongest promise: bounded, exactly-once mode, sinks that are
+    /// idempotent or transactional, a final checkpoint that commits all.
+    pub exactly_once_output: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sources_max: 3,
+            layers_max: 4,
+            parallelism_max: 4,
+            records_max: 10_000,
+            faults_max: 6,
+            unbounded: true,
+            exactly_once_output: false,
+        }
+    }
+}
+
+/// The scenario of a seed.
+pub fn generate(seed: u64) -> Scenario {
+    generate_with(&Options::default(), Seeds::all(seed))
+}
+
+/// Seeds of the parts of a scenario. Two scenarios that share a seed here share that part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    /// Operators, edges and records.
+    pub job: u64,
+    /// Checkpointing, restart, cluster, network, storage.
+    pub world: u64,
+    /// Faults.
+    pub faults: u64,
+}
+
+impl Seeds {
+    /// The same for all parts.
+    pub fn all(seed: u64) -> Self {
+        Self { job: seed, world: seed, faults: seed }
+    }
+}
+
+/// A scenario within bounds.
+pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
+    let drawn = topology::draw(options, &Draws::new(seeds.job));
+    let draws = Draws::new(seeds.world);
+    let world = world::draw(&drawn, &draws);
+    let load = Load::of(&drawn, &world);
+    let (checkpointing, manual) = options::checkpointing(options, &drawn, &load, &draws);
+    let restart = options::restart(&draws);
+    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    let mut scenario = Scenario {
+        title: title(seeds),
+        why: "Drawn by the scenario generator.".to_owned(),
+        job: drawn.job,
+        checkpointing,
+        restart,
+        buffers: options::buffers(&draws),
+        cluster: world.cluster,
+        network: world.network,
+        storage: world.storage,
+        ha: world.ha,
+        external: world.external,
+        manual,
+        faults: Vec::new(),
+        limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
+    };
+    scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));
+    scenario.limits.until = until(&scenario, drawn.span);
+    scenario
+}
+
+/// A run of a hundred thousand events is large; one of these does not end.
+const EVENTS_MAX: u64 = 5_000_000;
+
+fn title(seeds: Seeds) -> String {
+    match seeds {
+        Seeds { job, world, faults } if job == world && job == faults => {
+            format!("random scenario of seed {job}")
+        }
+        Seeds { job, world, faults } => {
+            format!("random job {job} in world {world} with faults {faults}")
+        }
+    }
+}
+
+/// Calm time within which everything ends: all work is done anew, a checkpoint runs into its
+/// timeout, a silent process is noticed; each several times over.
+fn settle(load: &Load, timeout: VirtualDuration, heartbeat: VirtualDuration) -> VirtualDuration {
+    VirtualDuration::from_secs(20) + load.work * 4 + timeout * 2 + heartbeat * 4
+}
+
+/// A bounded job ends by itself, or liveness says that it did not: there is room for that after
+/// each fault. An unbounded one gets a while after the last fault with a time.
+fn until(scenario: &Scenario, span: VirtualDuration) -> VirtualTime {
+    if is_bounded(scenario) {
+        let disturbances = scenario.faults.len() as u64 + 2;
+        let longest = VirtualDuration::from_secs(30);
+        return VirtualTime::ZERO + span + (scenario.limits.settle + longest) * disturbances;
+    }
+    VirtualTime::ZERO + span * 2
+}
+
+fn is_bounded(scenario: &Scenario) -> bool {
+    scenario.job.operators.iter().all(|operator| match &operator.kind {
+        OperatorKind::Source(source) => source.records.is_some(),
+        _ => true,
+    })
+}
+
+/// Named streams of one part of a scenario.
+#[derive(Clone, Copy, Debug)]
+struct Draws(Streams);
+
+impl Draws {
+    fn new(seed: u64) -> Self {
+        Self(Streams { seed })
+    }
+
+    /// The concern is set apart from those of the run, which has the same seed as a rule.
+    fn of(&self, concern: &str, entity: &str) -> Stream {
+        self.0.stream(&format!("generate {concern}"), entity)
+    }
+
+    /// One question of a concern: whether, with so many chances in a thousand.
+    fn is(&self, concern: &str, permille: u64) -> bool {
+        permille_chance(&mut self.of(concern, ""), permille)
+    }
+}
+
+fn permille_chance(stream: &mut Stream, permille: u64) -> bool {
+    stream.below(1_000) < permille
+}
+
+/// An index, drawn with these weights.
+fn weighted(stream: &mut Stream, weights: &[u64]) -> usize {
+    let mut left = stream.below(weights.iter().sum());
+    let position = weights.iter().position(|weight| {
+        let here = left < *weight;
+        left = left.saturating_sub(*weight);
+        here
+    });
+    position.expect("what was drawn is below the sum of the weights")
+}
+
+/// A number whose order of magnitude is drawn evenly: a draw of the number of bits, then one below.
+fn log_between(stream: &mut Stream, low: u64, high: u64) -> u64 {
+    let doublings = u64::from((high / low.max(1)).max(1).ilog2());
+    let top = (low << stream.between(0, doublings + 1)).min(high);
+    stream.between(low, top.max(low))
+}
+
+/// A distribution of any kind with about this mean, in microseconds.
+fn distribution(stream: &mut Stream, mean_us: u64) -> Distribution {
+    let us = VirtualDuration::from_micros;
+    match stream.below(4) {
+        0 => Distribution::Constant(us(mean_us)),
+        1 => {
+            let spread = stream.between(0, mean_us);
+            Distribution::Uniform { min: us(mean_us - spread), max: us(mean_us + spread) }
+        }
+        2 => Distribution::Exponential {
+            min: us(mean_us * stream.below(100) / 100),
+            mean: us(mean_us),
+        },
+        _ => Distribution::LogNormal {
+            median: us(mean_us),
+            sigma_permille: stream.between(100, 800) as u32,
+        },
+    }
+}
+
+/// What nine in ten draws stay below, about: for bounds, never for events.
+fn tail(distribution: &Distribution) -> VirtualDuration {
+    match *distribution {
+        Distribution::Constant(span) => span,
+        Distribution::Uniform { max, .. } => max,
+        Distribution::Exponential { mean, .. } => mean * 3,
+        Distribution::LogNormal { median, .. } => median * 3,
+    }
+}
+
+/// How long things take when nothing disturbs, on the safe side: what fair bounds are made of.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    /// All records of all operators, one after another.
+    work: VirtualDuration,
+    /// A checkpoint of a job in which nothing is queued.
+    checkpoint: VirtualDuration,
+}
+
+impl Load {
+    fn of(drawn: &topology::Drawn, world: &world::World) -> Self {
+        let at = |bytes: u64, bandwidth: u64| match bandwidth {
+            0 => VirtualDuration::ZERO,
+            bandwidth => VirtualDuration::from_millis(bytes.saturating_mul(1_000) / bandwidth + 1),
+        };
+        let operators = &drawn.job.operators;
+        let mut work = at(drawn.bytes, world.network.bandwidth);
+        let mut checkpoint = VirtualDuration::ZERO;
+        for (operator, records) in operators.iter().zip(&drawn.records) {
+            work += tail(&operator.cost) * (records * u64::from(drawn.weight));
+            checkpoint += tail(&operator.sync_cost) + tail(&world.network.latency);
+        }
+        let requests = tail(&world.storage.latency) * 3 + tail(&world.ha.latency) * 3;
+        let control = tail(&world.network.control_latency) * 3;
+        let upload = at(drawn.state, world.storage.bandwidth) + tail(&world.storage.visibility);
+        Self { work, checkpoint: checkpoint + requests + control + upload }
+    }
+}

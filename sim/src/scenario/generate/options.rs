@@ -1,0 +1,151 @@
+//! Flink's options: checkpointing, restart strategy, buffers. What Flink refuses is not drawn.
+
+use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, Retention};
+use cutline::message::SnapshotKind;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::topology::Drawn;
+use super::{Draws, Load, Options, log_between, permille_chance, weighted};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::ManualTrigger;
+
+pub(super) fn checkpointing(
+    options: &Options,
+    drawn: &Drawn,
+    load: &Load,
+    draws: &Draws,
+) -> (CheckpointingOptions, Vec<ManualTrigger>) {
+    let ms = VirtualDuration::from_millis;
+    let mut stream = draws.of("interval", "");
+    let periodic = options.exactly_once_output || permille_chance(&mut stream, 920);
+    // An unbounded job is watched for long; more than some hundred checkpoints teach nothing.
+    let least = if drawn.bounded { 20 } else { 50 };
+    let interval = log_between(&mut stream, least, 1_000);
+    let (timeout, tolerable_failures) = patience(load, draws);
+    let mut stream = draws.of("min pause", "");
+    let min_pause = match weighted(&mut stream, &[7, 3]) {
+        0 => 0,
+        _ => stream.between(1, interval),
+    };
+    let mut stream = draws.of("initial delay", "");
+    let initial_delay =
+        (periodic && permille_chance(&mut stream, 300)).then(|| ms(stream.between(0, interval)));
+    let mut result = CheckpointingOptions {
+        interval: periodic.then(|| ms(interval)),
+        initial_delay,
+        timeout,
+        min_pause: ms(min_pause),
+        tolerable_failures,
+        retained: weighted(&mut draws.of("retained", ""), &[6, 2, 1, 1]) as u32 + 1,
+        checkpoints_after_tasks_finish: options.exactly_once_output
+            || draws.is("after tasks finish", 800),
+        retention: *draws
+            .of("retention", "")
+            .choice(&[
+                Retention::NoExternalized,
+                Retention::DeleteOnCancellation,
+                Retention::RetainOnCancellation,
+            ])
+            .expect("there are three"),
+        ..CheckpointingOptions::default()
+    };
+    mode(&mut result, options, &mut draws.of("mode", ""));
+    (result, manual(drawn, periodic, draws))
+}
+
+/// Timeout and tolerated failures. A job that may fail for want of checkpoints gets a timeout that
+/// only a fault can make too short: else it would go back for ever, and rightly so.
+fn patience(load: &Load, draws: &Draws) -> (VirtualDuration, u32) {
+    let mut stream = draws.of("timeout", "");
+    let whole_ms = |span: VirtualDuration| VirtualDuration::from_millis(span.as_millis() + 10);
+    if permille_chance(&mut stream, 300) {
+        let tight = load.checkpoint * stream.between(1_200, 4_000);
+        return (whole_ms(VirtualDuration(tight.0 / 1_000)), 1_000_000);
+    }
+    let generous = VirtualDuration::from_secs(10) + load.checkpoint * 10 + load.work * 3;
+    let tolerable = [0, 1, 3, 1_000][weighted(&mut stream, &[2, 2, 2, 4])];
+    (whole_ms(generous), tolerable)
+}
+
+fn mode(result: &mut CheckpointingOptions, options: &Options, stream: &mut Stream) {
+    let at_least_once = if options.exactly_once_output { 0 } else { 2 };
+    match weighted(stream, &[4, 3, 3, at_least_once]) {
+        0 => result.max_concurrent = concurrent(stream),
+        1 => result.unaligned = true,
+        2 => {
+            result.unaligned = true;
+            result.aligned_timeout = VirtualDuration::from_millis(log_between(stream, 1, 500));
+        }
+        _ => {
+            result.exactly_once = false;
+            result.max_concurrent = concurrent(stream);
+        }
+    }
+}
+
+fn concurrent(stream: &mut Stream) -> u32 {
+    weighted(stream, &[5, 3, 2]) as u32 + 1
+}
+
+/// Checkpoints by hand. A job without periodic ones has some, or in one case of three none at all.
+fn manual(drawn: &Drawn, periodic: bool, draws: &Draws) -> Vec<ManualTrigger> {
+    let mut stream = draws.of("manual", "");
+    let count = match periodic {
+        true => weighted(&mut stream, &[7, 1, 1, 1]),
+        false => weighted(&mut stream, &[3, 2, 2, 2]),
+    };
+    let mut triggers: Vec<ManualTrigger> = (0..count)
+        .map(|_| ManualTrigger {
+            at: VirtualTime::from_millis(stream.between(0, drawn.span.as_millis() * 3 / 2)),
+            kind: match stream.below(2) {
+                0 => SnapshotKind::Checkpoint,
+                _ => SnapshotKind::FullCheckpoint,
+            },
+        })
+        .collect();
+    triggers.sort_by_key(|trigger| trigger.at);
+    triggers
+}
+
+/// Attempts are plenty: a job that gives up after the faults of one run would be in its right.
+pub(super) fn restart(draws: &Draws) -> RestartStrategy {
+    let ms = VirtualDuration::from_millis;
+    let mut stream = draws.of("restart", "");
+    match stream.below(3) {
+        0 => RestartStrategy::FixedDelay {
+            attempts: 10_000,
+            delay: ms(log_between(&mut stream, 1, 1_000)),
+        },
+        1 => RestartStrategy::FailureRate {
+            max_failures: 10_000,
+            interval: ms(10_000),
+            delay: ms(log_between(&mut stream, 1, 1_000)),
+        },
+        _ => {
+            let initial = log_between(&mut stream, 1, 500);
+            RestartStrategy::ExponentialDelay {
+                initial: ms(initial),
+                max: ms(initial + log_between(&mut stream, 1, 1_000)),
+                multiplier_permille: stream.between(1_100, 3_000) as u32,
+                reset_after: ms(log_between(&mut stream, 100, 10_000)),
+                jitter_permille: stream.between(0, 300) as u32,
+                attempts: None,
+            }
+        }
+    }
+}
+
+/// Each channel has a buffer of its own: without one, aligned barriers may wait for the floating
+/// buffers that blocked channels hold, in Flink as here.
+pub(super) fn buffers(draws: &Draws) -> NetworkOptions {
+    let mut stream = draws.of("buffers", "");
+    if stream.below(2) == 0 {
+        return NetworkOptions::default();
+    }
+    NetworkOptions {
+        buffers_per_channel: stream.between(1, 3) as u32,
+        floating_per_gate: stream.between(0, 8) as u32,
+        max_per_subpartition: stream.between(1, 10) as u32,
+        ..NetworkOptions::default()
+    }
+}

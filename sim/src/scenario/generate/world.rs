@@ -1,0 +1,90 @@
+//! Where the job runs: cluster, network, storage and the services.
+
+use cutline::time::VirtualDuration;
+
+use super::topology::Drawn;
+use super::{Draws, distribution, log_between, weighted};
+use crate::kernel::distribution::Distribution;
+use crate::scenario::model::{Cluster, Network, Service, Storage};
+
+/// The parts of a scenario that are neither job, options nor faults.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) network: Network,
+    pub(super) storage: Storage,
+    pub(super) ha: Service,
+    pub(super) external: Service,
+}
+
+pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
+    World {
+        cluster: cluster(drawn, draws),
+        network: network(draws),
+        storage: storage(draws),
+        ha: Service { latency: service(draws, "ha") },
+        external: Service { latency: service(draws, "external") },
+    }
+}
+
+fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
+    let ms = VirtualDuration::from_millis;
+    let mut stream = draws.of("cluster", "");
+    let widest = drawn.job.operators.iter().map(|operator| operator.parallelism).max();
+    let task_managers = stream.between(1, 4) as u32;
+    // Sometimes one task manager more than are needed: a lost one need not be waited for.
+    let spare = stream.below(2) as u32;
+    let slots = widest.unwrap_or(1).div_ceil(task_managers) + spare;
+    let interval = log_between(&mut stream, 20, 1_000);
+    // Fair: several heartbeats and the tail of the latency fit in.
+    let timeout = interval * stream.between(3, 6) + 200;
+    let restart = log_between(&mut stream, 10_000, 1_000_000);
+    let deploy = log_between(&mut stream, 100, 20_000);
+    Cluster {
+        task_managers,
+        slots,
+        heartbeat_interval: ms(interval),
+        heartbeat_timeout: ms(timeout),
+        process_restart: distribution(&mut stream, restart),
+        deploy: distribution(&mut stream, deploy),
+    }
+}
+
+fn network(draws: &Draws) -> Network {
+    let mut stream = draws.of("network", "");
+    let latency = log_between(&mut stream, 10, 5_000);
+    let control = log_between(&mut stream, 50, 10_000);
+    let bandwidth = match weighted(&mut stream, &[4, 4, 2]) {
+        0 => 0,
+        1 => 100_000_000,
+        _ => log_between(&mut stream, 1_000_000, 20_000_000),
+    };
+    Network {
+        latency: distribution(&mut stream, latency),
+        bandwidth,
+        control_latency: distribution(&mut stream, control),
+    }
+}
+
+fn storage(draws: &Draws) -> Storage {
+    let mut stream = draws.of("storage", "");
+    let latency = log_between(&mut stream, 100, 100_000);
+    let bandwidth = match weighted(&mut stream, &[4, 6]) {
+        0 => 0,
+        _ => log_between(&mut stream, 10_000_000, 1_000_000_000),
+    };
+    let visibility = match weighted(&mut stream, &[7, 3]) {
+        0 => Distribution::Constant(VirtualDuration::ZERO),
+        _ => {
+            let mean = log_between(&mut stream, 100, 200_000);
+            distribution(&mut stream, mean)
+        }
+    };
+    Storage { latency: distribution(&mut stream, latency), bandwidth, visibility }
+}
+
+fn service(draws: &Draws, name: &str) -> Distribution {
+    let mut stream = draws.of("service", name);
+    let mean = log_between(&mut stream, 100, 50_000);
+    distribution(&mut stream, mean)
+}
