@@ -19,8 +19,13 @@ use scenarios::ROWS;
 const SEED: u64 = 1;
 
 fn run(scenario: &Arc<Scenario>, defects: Defects) -> Outcome {
-    if let Ok(o) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run1(scenario, defects))) { return o; }
-    println!("PANIC {:?}", defects); run1(&Arc::new(crate::world::line()), Defects::none())
+    if let Ok(o) =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run1(scenario, defects)))
+    {
+        return o;
+    }
+    println!("PANIC {:?}", defects);
+    run1(&Arc::new(crate::world::line()), Defects::none())
 }
 fn run1(scenario: &Arc<Scenario>, defects: Defects) -> Outcome {
     let simulation = Simulation::new(Arc::clone(scenario), SEED).expect("a valid job");

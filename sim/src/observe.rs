@@ -294,6 +294,8 @@ pub enum Observation {
         file: FileId,
         /// Its nominal bytes.
         bytes: u64,
+        /// The process that asked for it has died meanwhile: nobody will ever know of the file.
+        orphaned: bool,
     },
     /// A file of the object store was deleted.
     FileDeleted {
@@ -301,6 +303,12 @@ pub enum Observation {
         file: FileId,
     },
 
+    /// A process died. What it alone knew, such as files of snapshots that it had not handed over
+    /// yet, is known to nobody any more.
+    ProcessLost {
+        /// Its number: 0 is the job manager.
+        process: u32,
+    },
     /// A fault of the plan took effect.
     FaultInjected {
         /// Its index in the plan.

@@ -220,6 +220,11 @@ impl Snapshots {
         }
     }
 
+    /// Whether no snapshot is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.pending.iter().any(|pending| pending.is_cut)
+    }
+
     /// Drops what was begun.
     pub(crate) fn forget(&mut self, checkpoint: CheckpointId) {
         self.pending.retain(|pending| pending.checkpoint != checkpoint);

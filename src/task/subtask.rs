@@ -284,8 +284,9 @@ enum Phase {
     /// All inputs have ended and the operator has finished; waits for a checkpoint with an id of
     /// at least this one.
     AwaitingFinalCheckpoint(CheckpointId),
-    /// That checkpoint has completed; waits for the commits it decided.
-    AwaitingCommits,
+    /// That checkpoint has completed; waits for the commits it decided, and for snapshots under
+    /// way to be acknowledged.
+    Settling,
     Finished,
 }
 
@@ -398,10 +399,13 @@ impl Subtask {
                     self.flush_effects(None, out);
                 }
             }
-            Input::Committed(transaction) => self.on_committed(transaction, out),
+            Input::Committed(transaction) => self.on_committed(transaction),
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
             }
+        }
+        if self.phase == Phase::Settling {
+            self.finish_if_settled(out);
         }
     }
 
@@ -423,7 +427,7 @@ impl Subtask {
             Phase::Recovering
             | Phase::Running
             | Phase::AwaitingFinalCheckpoint(_)
-            | Phase::AwaitingCommits => {
+            | Phase::Settling => {
                 !self.mailbox.is_empty()
                     || if self.full_outputs == 0 {
                         self.gates.has_input() || !self.recovered.is_empty() || self.can_read(now)
@@ -471,10 +475,7 @@ impl Subtask {
 
     /// Whether the end of its input was processed: its snapshots are those of a finished operator.
     pub fn has_ended(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::AwaitingFinalCheckpoint(_) | Phase::AwaitingCommits | Phase::Finished
-        )
+        matches!(self.phase, Phase::AwaitingFinalCheckpoint(_) | Phase::Settling | Phase::Finished)
     }
 
     /// Whether its part of a checkpoint is cut, and neither acknowledged nor given up.
@@ -559,7 +560,7 @@ impl Subtask {
             Phase::Recovering
             | Phase::Running
             | Phase::AwaitingFinalCheckpoint(_)
-            | Phase::AwaitingCommits => {
+            | Phase::Settling => {
                 if let Some(mail) = self.mailbox.pop_front() {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
@@ -978,20 +979,20 @@ impl Subtask {
         if let Phase::AwaitingFinalCheckpoint(least) = self.phase
             && checkpoint >= least
         {
-            self.phase = Phase::AwaitingCommits;
-            self.finish_if_committed(out);
+            self.phase = Phase::Settling;
         }
     }
 
-    fn on_committed(&mut self, transaction: TransactionId, out: &mut Vec<Output>) {
+    fn on_committed(&mut self, transaction: TransactionId) {
         self.operator.committed(transaction);
         self.commits_out -= 1;
-        self.finish_if_committed(out);
     }
 
-    /// A sink that ended before its last commit is confirmed could not repeat it.
-    fn finish_if_committed(&mut self, out: &mut Vec<Output>) {
-        if self.phase == Phase::AwaitingCommits && self.commits_out == 0 {
+    /// A sink that ended before its last commit is confirmed could not repeat it; a snapshot that
+    /// is acknowledged by nobody would leave its files behind. Flink: `StreamTask#afterInvoke`,
+    /// `SubtaskCheckpointCoordinator#waitForPendingCheckpoints`.
+    fn finish_if_settled(&mut self, out: &mut Vec<Output>) {
+        if self.commits_out == 0 && self.snapshots.is_empty() {
             self.finish(out);
         }
     }
@@ -1043,7 +1044,7 @@ impl Subtask {
             // A checkpoint that has been cut here already does not contain the end.
             self.phase = Phase::AwaitingFinalCheckpoint(self.snapshots.next());
         } else {
-            self.finish(out);
+            self.phase = Phase::Settling;
         }
     }
 

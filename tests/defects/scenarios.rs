@@ -28,7 +28,7 @@ const fn row(defect: Defect, classes: &'static [Class], scenario: fn() -> Scenar
 pub(crate) const ROWS: &[Row] = &[
     row(D01, &[WrongCommit, Duplication], told_too_early),
     row(D02, &[Leak], late_acks),
-    row(D04, &[Leak], declined),
+    row(D04, &[Leak], hanging_upload),
     row(D06, &[UnusableCheckpoint], expires_while_finalized),
     row(D07, &[Duplication], inverted_completion),
     row(D08, &[Stuck, Policy], always_expires),
@@ -77,6 +77,12 @@ fn late_acks() -> Scenario {
 /// The sink cannot write its part of checkpoint 2; the others have.
 fn declined() -> Scenario {
     line().at(Step::B3, 2, Some(1), 0, F::FailStorage(S::WriteState, 1))
+}
+
+/// The sink's part of checkpoint 2 takes longer than the timeout; the others have acknowledged.
+fn hanging_upload() -> Scenario {
+    let slow = F::SlowStorage(S::WriteState, ms(150), ms(20));
+    line().options(|options| options.timeout = ms(80)).at(Step::B3, 2, Some(1), 0, slow)
 }
 
 /// The metadata of checkpoint 2 takes longer than the timeout.
@@ -198,9 +204,13 @@ fn diamond() -> Scenario {
         .when(90, F::FailStorage(S::WriteState, 1))
 }
 
-/// The alignment of a backpressured join takes too long, and the barriers overtake.
+/// The barriers of checkpoint 1 and records before them wait at a join for longer than the
+/// alignment may take; then they overtake.
 fn timed_out_alignment() -> Scenario {
-    two_gates().options(|options| options.aligned_timeout = ms(20))
+    two_gates()
+        .options(|options| options.aligned_timeout = ms(20))
+        .with(|scenario| scenario.job.operators[2].cost = constant(10))
+        .when(97, F::PauseTask(2, 0, ms(40)))
 }
 
 /// Checkpoint 1 is aborted before the barrier of one input has come.

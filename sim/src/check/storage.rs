@@ -2,7 +2,7 @@
 //!
 //! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
 //! checkpoint becomes durable). At quiescence the files that were written and not deleted are
-//! those referred to. What a job that ends may delete follows
+//! those referred to, and those that only a process that died had known of. What a job that ends may delete follows
 //! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
 //! `JobEnded`.
 
@@ -26,6 +26,9 @@ pub(super) struct Storage {
     /// What a retained checkpoint refers to.
     references: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    /// The job has ended in a way that discards its checkpoints, also those that become durable
+    /// only now.
+    discards: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +38,9 @@ struct File {
     references: u32,
     written: VirtualTime,
     bytes: u64,
+    /// Whoever knew of it has died: left-overs of that kind are no fault of the protocol. Flink
+    /// leaves them as well.
+    orphaned: bool,
 }
 
 impl Storage {
@@ -59,10 +65,12 @@ impl Storage {
         report: &mut Report,
     ) {
         match *observation {
-            Observation::FileWritten { file, bytes } => {
+            Observation::FileWritten { file, bytes, orphaned } => {
                 let file = self.file(file);
-                (file.exists, file.bytes, file.written) = (true, bytes, now);
+                let references = file.references;
+                *file = File { exists: true, references, written: now, bytes, orphaned };
             }
+            Observation::ProcessLost { .. } => self.on_process_lost(),
             Observation::FileDeleted { file } => self.on_deleted(now, file, report),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);
@@ -81,10 +89,11 @@ impl Storage {
         files: Vec<FileId>,
         report: &mut Report,
     ) {
+        let discarded = self.discards && !self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
-            file.references += 1;
+            file.references += u32::from(!discarded);
             if !file.exists {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
                 report.add(what, now, Subject::checkpoint(checkpoint), || {
@@ -92,7 +101,9 @@ impl Storage {
                 });
             }
         }
-        self.references.insert(checkpoint, files);
+        if !discarded {
+            self.references.insert(checkpoint, files);
+        }
     }
 
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
@@ -110,6 +121,14 @@ impl Storage {
         }
     }
 
+    /// What no retained checkpoint refers to may have been known to that process alone: a part
+    /// that was not acknowledged, or a file that it was about to delete.
+    fn on_process_lost(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.references == 0) {
+            file.orphaned = true;
+        }
+    }
+
     fn release(&mut self, checkpoint: CheckpointId) {
         for file in self.references.remove(&checkpoint).unwrap_or_default() {
             self.file(file).references -= 1;
@@ -124,6 +143,7 @@ impl Storage {
             (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
             | (JobEnd::Stopped, _) => false,
         };
+        self.discards = discards;
         if discards {
             let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
@@ -137,7 +157,7 @@ impl Storage {
         let mut leaked = Vec::new();
         for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.exists) {
             self.judged += 1;
-            if file.references == 0 {
+            if file.references == 0 && !file.orphaned {
                 leaked.push((index, *file));
             }
         }

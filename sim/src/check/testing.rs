@@ -398,7 +398,7 @@ impl World {
         let shadow = self.building.remove(&checkpoint).expect("it was triggered");
         self.store.checkpoints.insert(checkpoint, shadow);
         let file = FileId(checkpoint.0 as u32);
-        self.see(Observation::FileWritten { file, bytes: 100 });
+        self.see(Observation::FileWritten { file, bytes: 100, orphaned: false });
         self.see(Observation::Durable { checkpoint });
     }
 

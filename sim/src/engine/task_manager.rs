@@ -76,12 +76,33 @@ struct SnapshotUnderWay {
 /// What a token stands for.
 #[derive(Debug)]
 enum Waiting {
-    Deployed { subtask: SubtaskId, execution: u32 },
-    Read { subtask: SubtaskId, execution: u32, part: Part },
-    Upload { subtask: SubtaskId, execution: u32, checkpoint: CheckpointId, part: Part },
-    Flush { subtask: SubtaskId, execution: u32, checkpoint: CheckpointId },
-    Commit { subtask: SubtaskId, execution: u32, transaction: TransactionId },
-    Abort,
+    Deployed {
+        subtask: SubtaskId,
+        execution: u32,
+    },
+    Read {
+        subtask: SubtaskId,
+        execution: u32,
+        part: Part,
+    },
+    Upload {
+        subtask: SubtaskId,
+        execution: u32,
+        checkpoint: CheckpointId,
+        part: Part,
+    },
+    Flush {
+        subtask: SubtaskId,
+        execution: u32,
+        checkpoint: CheckpointId,
+    },
+    Commit {
+        subtask: SubtaskId,
+        execution: u32,
+        transaction: TransactionId,
+    },
+    /// Nobody waits for the answer.
+    Nobody,
 }
 
 impl TaskManager {
@@ -346,6 +367,8 @@ impl TaskManager {
         if !task.machine.is_finished() {
             self.observe_state(task.subtask, task.execution, state, ctx);
         }
+        let parts = task.snapshots.into_iter().flat_map(|snapshot| snapshot.parts).collect();
+        self.discard(parts, ctx);
     }
 
     fn find(&self, subtask: SubtaskId, execution: u32) -> Option<(u32, LaneId)> {
@@ -402,21 +425,14 @@ impl TaskManager {
     ) {
         match self.take(token) {
             Waiting::Deployed { .. } => unreachable!("a timer, not a request"),
-            Waiting::Abort => {}
+            Waiting::Nobody => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     self.on_read(place, &part, answer, ctx);
                 }
             }
             Waiting::Upload { subtask, execution, checkpoint, part } => {
-                let Some((place, _)) = self.find(subtask, execution) else { return };
-                let task = self.tasks[place as usize].as_mut().expect("found");
-                if let Some(snapshot) =
-                    task.snapshots.iter_mut().find(|one| one.checkpoint == checkpoint)
-                {
-                    snapshot.parts.push(part);
-                }
-                self.drive(place, Input::Uploaded { checkpoint, written: answer.is_ok() }, ctx);
+                self.on_uploaded(subtask, execution, checkpoint, part, answer.is_ok(), ctx);
             }
             Waiting::Flush { subtask, execution, checkpoint } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
@@ -434,6 +450,57 @@ impl TaskManager {
                 }
             }
         }
+    }
+
+    fn on_uploaded<O: Observer>(
+        &mut self,
+        subtask: SubtaskId,
+        execution: u32,
+        checkpoint: CheckpointId,
+        part: Part,
+        written: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let snapshot = self.find(subtask, execution).and_then(|(place, _)| {
+            let task = self.tasks[place as usize].as_mut()?;
+            let mut snapshots = task.snapshots.iter_mut();
+            let snapshot = snapshots.find(|snapshot| snapshot.checkpoint == checkpoint)?;
+            Some((place, snapshot))
+        });
+        match snapshot {
+            Some((place, snapshot)) => {
+                if written {
+                    snapshot.parts.push(part);
+                }
+                self.drive(place, Input::Uploaded { checkpoint, written }, ctx);
+            }
+            None if written => self.discard(vec![part], ctx),
+            None => {}
+        }
+    }
+
+    /// Deletes parts of a snapshot that was given up before it was acknowledged: nobody else
+    /// knows of them. Flink: `AsyncCheckpointRunnable#cleanup`.
+    fn discard<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
+        for part in parts {
+            let token = self.wait(Waiting::Nobody);
+            ctx.request(u64::from(token), Request::Delete { path: part.path });
+        }
+    }
+
+    /// Gives up the snapshots under way that `given_up` names.
+    fn give_up_snapshots<O: Observer>(
+        &mut self,
+        place: u32,
+        given_up: impl Fn(&Subtask, CheckpointId) -> bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        let (ended, kept): (Vec<SnapshotUnderWay>, _) = std::mem::take(&mut task.snapshots)
+            .into_iter()
+            .partition(|snapshot| given_up(&task.machine, snapshot.checkpoint));
+        task.snapshots = kept;
+        self.discard(ended.into_iter().flat_map(|snapshot| snapshot.parts).collect(), ctx);
     }
 
     fn on_read<O: Observer>(
@@ -674,7 +741,7 @@ impl TaskManager {
                 ctx.send(Plan::JOB_MANAGER, message);
             }
             Output::Decline { checkpoint, reason } => {
-                task.snapshots.retain(|snapshot| snapshot.checkpoint != checkpoint);
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe(step(Step::B6, checkpoint));
                 ctx.observe(Observation::Declined { subtask, checkpoint, reason });
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
@@ -682,13 +749,12 @@ impl TaskManager {
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
-                let machine = &task.machine;
-                task.snapshots.retain(|snapshot| machine.is_taking(snapshot.checkpoint));
+                self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
                 ctx.observe(step(Step::N1, checkpoint));
                 ctx.observe(Observation::NotifiedComplete { subtask, checkpoint });
             }
             Output::NotifiedAborted(checkpoint) => {
-                task.snapshots.retain(|snapshot| snapshot.checkpoint != checkpoint);
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe(Observation::NotifiedAborted { subtask, checkpoint });
             }
             Output::Running => {
@@ -767,7 +833,7 @@ impl TaskManager {
                 let checkpoint = left_overs.restored;
                 let subtask = Some(subtask);
                 ctx.observe(Observation::Step { step: Step::S6, checkpoint, subtask });
-                (Waiting::Abort, Request::AbortLeftOvers(left_overs))
+                (Waiting::Nobody, Request::AbortLeftOvers(left_overs))
             }
         };
         let token = self.wait(waiting);

@@ -292,10 +292,14 @@ impl Line {
             O::LeaderElected { session } => {
                 self.event("leader_elected").detail_of("session", session)
             }
-            O::FileWritten { file, bytes } => self
-                .event("file_written")
-                .detail_of("file", names.file(file))
-                .detail_of("bytes", bytes),
+            O::FileWritten { file, bytes, orphaned } => {
+                let line = self
+                    .event("file_written")
+                    .detail_of("file", names.file(file))
+                    .detail_of("bytes", bytes);
+                if orphaned { line.detail_of("orphaned", true) } else { line }
+            }
+            O::ProcessLost { process } => self.event("process_lost").detail_of("process", process),
             O::FileDeleted { file } => {
                 self.event("file_deleted").detail_of("file", names.file(file))
             }

@@ -228,7 +228,7 @@ impl Reader<'_> {
 
     /// What a case says twice must be the same.
     fn agree(&mut self, fields: &Fields<'_>, case: &Case) -> bool {
-        let place = |key| fields.get(key).map_or(fields.span, |json| head(json));
+        let place = |key| fields.get(key).map_or(fields.span, head);
         let mut agrees = true;
         let mut refuse = |key, message: String, expected: &str| {
             let error = Diagnostic::error("contradiction", place(key), message);

@@ -391,7 +391,11 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
         self.route(now, due, queue);
         let Core { observer, store, ha, ended, .. } = &mut self.core;
         observer.settle(now, store, ha)?;
-        if ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        // A job that has ended is over when nothing is under way any more.
+        if ended.is_some() && self.core.parcels.len() == self.core.free_parcels.len() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -468,6 +472,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         if !host.alive {
             return false;
         }
+        self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
         host.alive = false;
         host.life += 1;
         host.deferred.clear();
@@ -574,8 +579,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         };
         let operation = operation_of(&request);
         let failed = operation.is_some_and(|operation| self.faults.fails(operation));
-        let answer =
-            if failed { Err(Refusal::Failed) } else { self.apply_request(request, session, now) };
+        let answer = if failed {
+            Err(Refusal::Failed)
+        } else {
+            self.apply_request(request, session, !self.lives(from, life), now)
+        };
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
     }
@@ -584,6 +592,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         &mut self,
         request: Request,
         session: u64,
+        orphaned: bool,
         now: VirtualTime,
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
@@ -592,7 +601,8 @@ impl<P: Process, O: Observer> Core<P, O> {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
                 let file = self.store.put(path, bytes, nominal, visible);
-                self.observer.observe(now, &Observation::FileWritten { file, bytes: nominal });
+                self.observer
+                    .observe(now, &Observation::FileWritten { file, bytes: nominal, orphaned });
                 Ok(Answer::Done)
             }
             Request::Get { path } => match self.store.get(&path) {

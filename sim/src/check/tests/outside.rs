@@ -302,7 +302,7 @@ fn storage() {
         })
         .finds("storage", Class::UnusableCheckpoint),
         row("a leak", |world| {
-            world.see(Observation::FileWritten { file: FileId(77), bytes: 5 });
+            world.see(Observation::FileWritten { file: FileId(77), bytes: 5, orphaned: false });
             world.run_out(1);
             world.finish(Ending::Quiescent);
         })
