@@ -219,7 +219,10 @@ fn diamond() -> Scenario {
 fn timed_out_alignment() -> Scenario {
     two_gates()
         .options(|options| options.aligned_timeout = ms(20))
-        .with(|scenario| scenario.job.operators[2].cost = constant(10))
+        .with(|scenario| {
+            scenario.buffers.buffers_per_channel = 20;
+            scenario.job.operators[2].cost = constant(10);
+        })
         .when(103, F::PauseTask(2, 0, ms(40)))
 }
 
