@@ -10,5 +10,7 @@ pub mod observe;
 pub mod report;
 pub mod run;
 pub mod scenario;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod trace;
 pub mod world;
