@@ -214,6 +214,8 @@ pub struct CompletedStore<P> {
     leaving: BTreeMap<CheckpointId, Retained<P>>,
     /// Subsumed ones whose pointer is gone, but not yet their files.
     subsumed: Vec<Retained<P>>,
+    /// The job is over: nothing older than this is kept.
+    kept_from: Option<CheckpointId>,
     closed: bool,
     defects: Defects,
 }
@@ -229,6 +231,7 @@ impl<P> CompletedStore<P> {
             retained: VecDeque::new(),
             leaving: BTreeMap::new(),
             subsumed: Vec::new(),
+            kept_from: None,
             closed: false,
             defects,
         }
@@ -319,10 +322,11 @@ impl<P> CompletedStore<P> {
     /// What may be deleted now that older checkpoints were subsumed (step F4).
     pub fn clean(&mut self) -> Cleanup<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
-        let Some(lowest) = checkpoints.find(|c| !c.is_users()).map(|c| c.id) else {
-            return Cleanup::nothing();
-        };
-        self.let_go(lowest)
+        let lowest = checkpoints.find(|c| !c.is_users()).map(|c| c.id);
+        match lowest.or(self.kept_from) {
+            Some(lowest) => self.let_go(lowest),
+            None => Cleanup::nothing(),
+        }
     }
 
     /// The job has come to a halt. The default store's pointers to remove come first; files may
@@ -339,7 +343,10 @@ impl<P> CompletedStore<P> {
         self.closed = self.kind == StoreKind::Default;
         let mut cleanup = if over {
             let lowest = kept.iter().map(Retained::id).min();
-            self.let_go(lowest.unwrap_or(CheckpointId(u64::MAX)))
+            let lowest = lowest.unwrap_or(CheckpointId(u64::MAX));
+            // A pointer that is still being removed has files behind it.
+            self.kept_from = Some(lowest);
+            self.let_go(lowest)
         } else {
             Cleanup::nothing()
         };

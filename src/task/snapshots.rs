@@ -28,7 +28,7 @@ struct Pending {
     is_cut: bool,
     waits_for_inputs: bool,
     waits_for_outputs: u32,
-    /// Uploads and flushes under way.
+    /// Uploads under way.
     waits_for_writes: u32,
     channels: ChannelState,
     channels_uploaded: bool,
@@ -40,6 +40,9 @@ pub struct Snapshots {
     pending: Vec<Pending>,
     /// Aborted before their barriers came.
     aborted: BTreeSet<CheckpointId>,
+    /// Checkpoints for which something is being flushed outside. Later snapshots rely on it too,
+    /// even if that checkpoint was given up: an open transaction goes with all of them.
+    flushing: Vec<CheckpointId>,
     /// The newest checkpoint that was cut here, or was restored.
     last: Option<CheckpointId>,
     defects: Defects,
@@ -144,14 +147,22 @@ impl Snapshots {
         }
     }
 
-    /// The acknowledgement has to wait for one more flush.
+    /// The acknowledgement, and those of later checkpoints, have to wait for one more flush.
     pub(crate) fn await_flush(&mut self, checkpoint: CheckpointId) {
-        if let Some(pending) = self.find(checkpoint) {
-            pending.waits_for_writes += 1;
+        self.flushing.push(checkpoint);
+    }
+
+    /// A flush has ended.
+    pub(crate) fn on_flushed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        let flush = self.flushing.iter().position(|flushing| *flushing == checkpoint);
+        self.flushing.swap_remove(flush.expect("a flush ends that was begun"));
+        let waiting: Vec<_> = self.pending.iter().map(|pending| pending.checkpoint).collect();
+        for waiting in waiting.into_iter().filter(|waiting| *waiting >= checkpoint) {
+            self.acknowledge_if_done(waiting, out);
         }
     }
 
-    /// A write or flush has ended.
+    /// A write has ended.
     pub(crate) fn on_uploaded(
         &mut self,
         checkpoint: CheckpointId,
@@ -196,6 +207,10 @@ impl Snapshots {
     }
 
     fn acknowledge_if_done(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        let waits = !self.defects.has(Defect::D73);
+        if waits && self.flushing.iter().any(|flushing| *flushing <= checkpoint) {
+            return;
+        }
         let done = self
             .find(checkpoint)
             .is_some_and(|pending| pending.channels_uploaded && pending.waits_for_writes == 0);

@@ -91,13 +91,8 @@ pub enum Input {
         /// Whether it was written.
         written: bool,
     },
-    /// The external system has flushed a transaction, or has not.
-    Flushed {
-        /// The checkpoint whose snapshot waits for it.
-        checkpoint: CheckpointId,
-        /// Whether it was flushed.
-        flushed: bool,
-    },
+    /// The external system has flushed the transaction of a checkpoint's snapshot.
+    Flushed(CheckpointId),
     /// The external system has committed a transaction.
     Committed(TransactionId),
 }
@@ -391,10 +386,9 @@ impl Subtask {
             Input::Uploaded { checkpoint, written } => {
                 self.snapshots.on_uploaded(checkpoint, written, out);
             }
-            Input::Flushed { .. } if self.defects.has(Defect::D73) => {}
-            Input::Flushed { checkpoint, flushed } => {
-                self.snapshots.on_uploaded(checkpoint, flushed, out);
-                if self.defects.has(Defect::D69) && flushed {
+            Input::Flushed(checkpoint) => {
+                self.snapshots.on_flushed(checkpoint, out);
+                if self.defects.has(Defect::D69) {
                     self.operator.notify_complete(checkpoint, &mut self.effects);
                     self.flush_effects(None, out);
                 }
@@ -953,15 +947,13 @@ impl Subtask {
         self.operator.snapshot(checkpoint, &mut snapshot);
         let Snapshot { state, nominal, .. } = snapshot;
         self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
-        self.snapshots.on_uploaded(checkpoint, true, out);
+        self.snapshots.on_flushed(checkpoint, out);
     }
 
     /// Hands out effects; those that a snapshot must wait for are counted.
     fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut Vec<Output>) {
         for effect in self.effects.drain(..) {
-            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot)
-                && !self.defects.has(Defect::D73)
-            {
+            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot) {
                 self.snapshots.await_flush(checkpoint);
             }
             if let Effect::Commit { .. } = effect {

@@ -27,6 +27,8 @@ pub(super) struct Order {
     sent: Vec<Option<CheckpointId>>,
     /// The newest barrier taken from a channel.
     received: Vec<Option<CheckpointId>>,
+    /// Number of records sent ahead of that barrier.
+    held_from: Vec<u64>,
     /// The newest checkpoint that a subtask has given up.
     given_up: Vec<Option<CheckpointId>>,
 }
@@ -38,6 +40,7 @@ impl Order {
             judged: 0,
             sent: vec![None; channels],
             received: vec![None; channels],
+            held_from: vec![0; channels],
             given_up: vec![None; subtasks],
         }
     }
@@ -111,6 +114,7 @@ impl Order {
             Observation::RestoreChosen { .. } => {
                 self.sent.fill(None);
                 self.received.fill(None);
+                self.held_from.fill(0);
                 self.given_up.fill(None);
             }
             Observation::JobEnded { end: JobEnd::Finished } => {
@@ -152,6 +156,10 @@ impl Order {
         let subject = Subject::channel(channel).at(checkpoint);
         let last = self.received[channel.index()];
         self.received[channel.index()] = last.max(Some(checkpoint));
+        let line = ledger.line(checkpoint);
+        let sent = line.and_then(|line| line.crossings[channel.index()].sent);
+        // Where the barrier of an abandoned checkpoint was sent is not known any more.
+        self.held_from[channel.index()] = sent.map_or(u64::MAX, |sent| sent.count);
         let Some(line) = ledger.line(checkpoint) else {
             // An unaligned barrier may overtake one whose checkpoint was abandoned, never the
             // other way round; what is late then is ignored by the task.
@@ -288,9 +296,7 @@ impl Order {
         report: &mut Report,
     ) {
         let Flow { blocked, behind, processed, .. } = ledger.flows[channel.index()];
-        let line = self.received[channel.index()].and_then(|checkpoint| ledger.line(checkpoint));
-        let sent = line.and_then(|line| line.crossings[channel.index()].sent);
-        if !behind && sent.is_some_and(|sent| processed.count <= sent.count) {
+        if !behind && processed.count <= self.held_from[channel.index()] {
             // The alignment has timed out: the barrier has overtaken this record, which was
             // persisted as in flight. The sender is blocked, not what it sent before.
             return;

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
-use cutline::operator::{Fingerprint, Record, SplitId, Table, TableKey, mix};
+use cutline::operator::{Fingerprint, JOINED, Record, SplitId, Table, TableKey, mix};
 use cutline::time::VirtualTime;
 
 use super::liveness::Weather;
@@ -31,6 +31,10 @@ pub(super) struct Output {
     running: bool,
     /// The newest durable checkpoint of this history.
     decided: Option<CheckpointId>,
+    /// The newest checkpoint that was triggered.
+    triggered: Option<CheckpointId>,
+    /// Checkpoints up to this one, and behind the restore point, are of an abandoned history.
+    abandoned: Option<CheckpointId>,
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
 }
@@ -83,6 +87,8 @@ struct Written {
     bits: Table<Lane, Vec<u64>>,
     distinct: Fingerprint,
     writes: u64,
+    /// Joined records are among them.
+    joined: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +108,7 @@ impl Written {
     #[inline]
     fn insert(&mut self, record: &Record) {
         self.writes += 1;
+        self.joined |= record.split.source() == JOINED;
         let words = self.bits.entry(Lane { split: record.split, path: record.path });
         let (word, bit) = ((record.offset / 64) as usize, 1_u64 << (record.offset % 64));
         if word >= words.len() {
@@ -137,6 +144,8 @@ impl Output {
             sinks: vec![Sink::default(); setup.config.roles.len()],
             running: true,
             decided: None,
+            triggered: None,
+            abandoned: None,
             promises: VecDeque::new(),
         }
     }
@@ -163,8 +172,17 @@ impl Output {
     ) {
         self.judge_promises(now, weather, setup, report);
         match *observation {
+            Observation::Triggered { checkpoint, .. } => {
+                self.triggered = self.triggered.max(Some(checkpoint));
+            }
             Observation::PreCommitted { transaction, contents } => {
-                let held = Held { contents, state: TransactionState::Open };
+                let checkpoint = Some(transaction.checkpoint);
+                // A request of a cancelled task may arrive behind the restart.
+                let state = match self.decided < checkpoint && checkpoint <= self.abandoned {
+                    true => TransactionState::Void,
+                    false => TransactionState::Open,
+                };
+                let held = Held { contents, state };
                 let sink = &mut self.sinks[transaction.operator.index()];
                 sink.transactions.insert(key(transaction), held);
             }
@@ -306,6 +324,7 @@ impl Output {
     ) {
         self.running = true;
         self.decided = chosen;
+        self.abandoned = self.triggered;
         self.promises.clear();
         let mut dropped = Vec::new();
         for (operator, sink) in self.sinks.iter_mut().enumerate() {
@@ -475,11 +494,14 @@ impl Output {
                 };
                 (sink.visible, holds)
             }
-            Role::IdempotentSink => (sink.written.distinct, sink.written.distinct == total),
-            Role::AtLeastOnceSink => {
+            Role::IdempotentSink | Role::AtLeastOnceSink => {
                 // Every write adds at least nothing to the set: the set is the stronger claim.
-                debug_assert!(sink.written.writes >= sink.written.distinct.count);
-                (sink.written.distinct, sink.written.distinct == total)
+                let Written { distinct, writes, joined, .. } = sink.written;
+                debug_assert!(writes >= distinct.count);
+                // A pair of copies on both sides is joined more than once, under one identity; the
+                // sum over all of them is what the sink's state is compared with.
+                let repeats = joined && 0 < distinct.count && distinct.count < total.count;
+                (distinct, distinct == total || repeats)
             }
         };
         self.judged += 1;

@@ -32,6 +32,8 @@ pub(super) struct Policy {
     session_last: u64,
     pending: Vec<Pending>,
     completed_at: Option<VirtualTime>,
+    /// When the last decision to trigger was taken (T1); drawing the id takes a while.
+    decided_at: Option<VirtualTime>,
     /// Snapshots asked for by hand that were taken to explain an early trigger.
     manual_used: usize,
     success_last: Option<CheckpointId>,
@@ -67,9 +69,14 @@ impl Policy {
         setup: &Setup,
         report: &mut Report,
     ) {
+        if let Observation::ProcessLost { process: 0 } = *observation {
+            // Pending checkpoints are in the job manager's memory alone.
+            self.pending.clear();
+        }
         self.judge_timeouts(now, weather, setup, report);
         self.judge_exceeded(now, weather, setup, report);
         match *observation {
+            Observation::Step { step: Step::T1, .. } => self.decided_at = Some(now),
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
             }
@@ -181,8 +188,12 @@ impl Policy {
     ) {
         let min_pause = setup.config.checkpointing.min_pause;
         let Some(completed) = self.completed_at else { return };
-        // Flink's coordinator reads a clock of whole milliseconds.
-        if now.as_millis() - completed.as_millis() >= min_pause.as_millis() {
+        let decided = self.decided_at.unwrap_or(now);
+        // Flink's coordinator reads a clock of whole milliseconds. A decision taken before the
+        // completion knew nothing of it.
+        if decided < completed
+            || decided.as_millis() - completed.as_millis() >= min_pause.as_millis()
+        {
             return;
         }
         let asked = setup.config.manual.iter().filter(|at| **at <= now).count();
@@ -194,7 +205,7 @@ impl Policy {
         report.add(what, now, Subject::checkpoint(checkpoint), || {
             format!(
                 "{checkpoint} was triggered {} after a completion; min-pause is {min_pause}",
-                now.since(completed)
+                decided.since(completed)
             )
         });
     }

@@ -155,6 +155,7 @@ impl State {
         let job = setup.graph.job();
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
+        let mut unknown = vec![false; job.operators().len()];
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
             subtasks[operator.index()] += 1;
@@ -162,21 +163,27 @@ impl State {
             if shadow.ended.contains(&subtask) {
                 self.last_states.insert(subtask, states.clone());
             } else if shadow.finished.contains(&subtask) {
-                states = self.last_states.get(&subtask).cloned().unwrap_or_default();
+                match self.last_states.get(&subtask) {
+                    Some(last) => states.clone_from(last),
+                    // It did not wait for a final checkpoint: what it had is nowhere.
+                    None => unknown[operator.index()] = true,
+                }
             }
             parts[operator.index()].extend(states);
         }
         let mut restored = Reference::restored(job, &self.factory, checkpoint, &parts)?;
         for operator in setup.sinks() {
             let written = restored.fingerprint(operator);
-            output.expect(now, checkpoint, operator, Some(written), setup, report);
+            let known = !unknown[operator.index()];
+            output.expect(now, checkpoint, operator, known.then_some(written), setup, report);
         }
         for in_flight in &shadow.in_flight {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
         let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
         let Some(version) = version else { return Ok(()) };
-        for operator in (0..job.operators().len() as u32).map(OperatorId) {
+        let operators = (0..job.operators().len() as u32).map(OperatorId);
+        for operator in operators.filter(|operator| !unknown[operator.index()]) {
             self.judged += 1;
             let is = restored.fingerprint(operator);
             let should = self.versions[version].fingerprints[operator.index()];

@@ -70,7 +70,10 @@ impl Storage {
                 let references = file.references;
                 *file = File { exists: true, references, written: now, bytes, orphaned };
             }
-            Observation::ProcessLost { .. } => self.on_process_lost(),
+            // What tasks hand over to a dead leader is not known to the next one either.
+            Observation::ProcessLost { .. } | Observation::LeaderElected { .. } => {
+                self.on_process_lost();
+            }
             Observation::FileDeleted { file } => self.on_deleted(now, file, report),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);

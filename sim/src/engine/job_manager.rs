@@ -103,7 +103,7 @@ enum Waiting {
     MetadataWritten { token: Token, path: String, nominal: u64 },
     PointerWritten(Token),
     PointerRemoved(Token),
-    Deleted(Token),
+    Deleted { token: Token, path: String },
     JobResult(JobEnd),
     Heartbeat,
     CoordinatorTimeout(VirtualTime),
@@ -229,7 +229,7 @@ impl JobManager {
             | Waiting::MetadataWritten { .. }
             | Waiting::PointerWritten(_)
             | Waiting::PointerRemoved(_)
-            | Waiting::Deleted(_)
+            | Waiting::Deleted { .. }
             | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
         }
     }
@@ -255,7 +255,10 @@ impl JobManager {
                 let removed = answer.is_ok();
                 self.coordinate(io::Input::PointerRemoved { token, removed }, ctx);
             }
-            Waiting::Deleted(token) => self.on_deleted(token, ctx),
+            Waiting::Deleted { token, path } => match answer {
+                Ok(_) => self.on_deleted(token, ctx),
+                Err(_) => self.delete(token, path, ctx),
+            },
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::RetryRecovery
             | Waiting::Heartbeat

@@ -101,6 +101,8 @@ enum Waiting {
         execution: u32,
         transaction: TransactionId,
     },
+    /// A part of a snapshot that was given up is being deleted.
+    Discarded(Part),
     /// Nobody waits for the answer.
     Nobody,
 }
@@ -218,7 +220,8 @@ impl TaskManager {
             if let Mail::Trigger(barrier) = mail {
                 let checkpoint = barrier.checkpoint;
                 let reason = FailureReason::CheckpointDeclinedTaskNotReady;
-                ctx.observe(Observation::Declined { subtask, checkpoint, reason });
+                let declined = Observation::Declined { subtask, checkpoint, reason };
+                ctx.observe_task(execution, declined);
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
                 ctx.send(Plan::JOB_MANAGER, message);
             }
@@ -297,7 +300,7 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let attempt = cutline::ids::Attempt(execution);
-        ctx.observe(Observation::Task { subtask, attempt, state });
+        ctx.observe_task(execution, Observation::Task { subtask, attempt, state });
     }
 
     /// The process is up; the task connects its channels and reads its state (R4).
@@ -425,7 +428,9 @@ impl TaskManager {
     ) {
         match self.take(token) {
             Waiting::Deployed { .. } => unreachable!("a timer, not a request"),
-            Waiting::Nobody => {}
+            // Deviation: tried again until it is gone. Flink logs the failure.
+            Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
+            Waiting::Discarded(_) | Waiting::Nobody => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     self.on_read(place, &part, answer, ctx);
@@ -436,8 +441,12 @@ impl TaskManager {
             }
             Waiting::Flush { subtask, execution, checkpoint } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
-                    let flushed = answer.is_ok();
-                    self.drive(place, Input::Flushed { checkpoint, flushed }, ctx);
+                    match answer {
+                        Ok(_) => self.drive(place, Input::Flushed(checkpoint), ctx),
+                        // Flink: `preCommit` throws. The transaction would have to go with the next
+                        // checkpoint, but its contents are lost.
+                        Err(_) => self.fail(place, ctx),
+                    }
                 }
             }
             Waiting::Commit { subtask, execution, transaction } => {
@@ -483,8 +492,9 @@ impl TaskManager {
     /// knows of them. Flink: `AsyncCheckpointRunnable#cleanup`.
     fn discard<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
         for part in parts {
-            let token = self.wait(Waiting::Nobody);
-            ctx.request(u64::from(token), Request::Delete { path: part.path });
+            let path = part.path.clone();
+            let token = self.wait(Waiting::Discarded(part));
+            ctx.request(u64::from(token), Request::Delete { path });
         }
     }
 
@@ -594,26 +604,29 @@ impl TaskManager {
             match *output {
                 Output::Processed { channel, record } => {
                     let channel = graph.inputs(subtask)[channel.index()];
-                    ctx.observe(Observation::Processed { channel, record });
+                    ctx.observe_task(execution, Observation::Processed { channel, record });
                     let span = task.cost.draw(&mut task.draws) * u64::from(record.weight);
                     ctx.charge(lane, span);
                 }
                 Output::Read(record) => {
                     let Record { split, offset, .. } = record;
-                    ctx.observe(Observation::SourceEmitted { subtask, split, offset });
+                    ctx.observe_task(
+                        execution,
+                        Observation::SourceEmitted { subtask, split, offset },
+                    );
                     let span = task.cost.draw(&mut task.draws) * u64::from(record.weight);
                     ctx.charge(lane, span);
                 }
                 Output::Passed { channel, record } => {
                     let channel = graph.outputs(subtask)[channel.index()];
-                    ctx.observe(Observation::Sent { channel, record });
+                    ctx.observe_task(execution, Observation::Sent { channel, record });
                     let element = Element::Buffer(record);
                     let frame = Frame { element, priority: false, backlog: 0 };
                     ctx.transmit(channel, execution, frame, record.bytes());
                 }
                 Output::Sent { channel, record } => {
                     let channel = graph.outputs(subtask)[channel.index()];
-                    ctx.observe(Observation::Sent { channel, record });
+                    ctx.observe_task(execution, Observation::Sent { channel, record });
                 }
                 Output::Transmit { channel, frame } => {
                     let channel = graph.outputs(subtask)[channel.index()];
@@ -663,20 +676,20 @@ impl TaskManager {
         match output {
             Output::BarrierReceived { channel, barrier } => {
                 let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
-                ctx.observe(Observation::BarrierReceived { channel, checkpoint });
-                ctx.observe(step(Step::B1, checkpoint));
+                ctx.observe_task(execution, Observation::BarrierReceived { channel, checkpoint });
+                ctx.observe_task(execution, step(Step::B1, checkpoint));
             }
             Output::Blocked(channel) => {
-                ctx.observe(Observation::Blocked { channel: input_id(channel) });
+                ctx.observe_task(execution, Observation::Blocked { channel: input_id(channel) });
             }
             Output::Resumed(channel) => {
-                ctx.observe(Observation::Resumed { channel: input_id(channel) });
+                ctx.observe_task(execution, Observation::Resumed { channel: input_id(channel) });
             }
             Output::Cut { barrier, cut, nominal: _, start_delay } => {
                 let checkpoint = barrier.checkpoint;
                 let how = match cut {
                     None => {
-                        ctx.observe(step(Step::B1, checkpoint));
+                        ctx.observe_task(execution, step(Step::B1, checkpoint));
                         CutKind::Source
                     }
                     Some(Cut::Aligned) => CutKind::Aligned,
@@ -695,14 +708,14 @@ impl TaskManager {
                     ended: task.machine.has_ended(),
                 });
                 ctx.charge(lane, sync);
-                ctx.observe(step(Step::B2, checkpoint));
-                ctx.observe(step(Step::B3, checkpoint));
-                ctx.observe(Observation::Cut { subtask, checkpoint, how });
-                ctx.observe(step(Step::B4, checkpoint));
+                ctx.observe_task(execution, step(Step::B2, checkpoint));
+                ctx.observe_task(execution, step(Step::B3, checkpoint));
+                ctx.observe_task(execution, Observation::Cut { subtask, checkpoint, how });
+                ctx.observe_task(execution, step(Step::B4, checkpoint));
             }
             Output::BarrierSent { channel, checkpoint } => {
                 let channel = output_id(channel);
-                ctx.observe(Observation::BarrierSent { channel, checkpoint });
+                ctx.observe_task(execution, Observation::BarrierSent { channel, checkpoint });
             }
             Output::Aligned { checkpoint, metrics } => {
                 if let Some(snapshot) =
@@ -714,23 +727,32 @@ impl TaskManager {
             Output::PersistedInput { channel, checkpoint, record } => {
                 let channel = input_id(channel);
                 let at_sender = false;
-                ctx.observe(Observation::Persisted { channel, checkpoint, record, at_sender });
+                ctx.observe_task(
+                    execution,
+                    Observation::Persisted { channel, checkpoint, record, at_sender },
+                );
             }
             Output::PersistedOutput { channel, checkpoint, record } => {
                 let channel = output_id(channel);
                 let at_sender = true;
-                ctx.observe(Observation::Persisted { channel, checkpoint, record, at_sender });
+                ctx.observe_task(
+                    execution,
+                    Observation::Persisted { channel, checkpoint, record, at_sender },
+                );
             }
             Output::Recovered { channel, record } => {
-                ctx.observe(Observation::Recovered { channel: input_id(channel), record });
+                ctx.observe_task(
+                    execution,
+                    Observation::Recovered { channel: input_id(channel), record },
+                );
             }
             Output::Upload { checkpoint, part, bytes, nominal } => {
-                ctx.observe(step(Step::B5, checkpoint));
+                ctx.observe_task(execution, step(Step::B5, checkpoint));
                 self.upload(place, checkpoint, part, bytes, nominal, ctx);
             }
             Output::Acknowledge(checkpoint) => {
-                ctx.observe(step(Step::B6, checkpoint));
-                ctx.observe(Observation::Acknowledged { subtask, checkpoint });
+                ctx.observe_task(execution, step(Step::B6, checkpoint));
+                ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
                 let snapshot = task.take_snapshot(checkpoint, ctx.now());
                 let message = Control::Acknowledge {
                     execution,
@@ -742,26 +764,26 @@ impl TaskManager {
             }
             Output::Decline { checkpoint, reason } => {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
-                ctx.observe(step(Step::B6, checkpoint));
-                ctx.observe(Observation::Declined { subtask, checkpoint, reason });
+                ctx.observe_task(execution, step(Step::B6, checkpoint));
+                ctx.observe_task(execution, Observation::Declined { subtask, checkpoint, reason });
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
                 ctx.send(Plan::JOB_MANAGER, message);
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
                 self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
-                ctx.observe(step(Step::N1, checkpoint));
-                ctx.observe(Observation::NotifiedComplete { subtask, checkpoint });
+                ctx.observe_task(execution, step(Step::N1, checkpoint));
+                ctx.observe_task(execution, Observation::NotifiedComplete { subtask, checkpoint });
             }
             Output::NotifiedAborted(checkpoint) => {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
-                ctx.observe(Observation::NotifiedAborted { subtask, checkpoint });
+                ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
             }
             Output::Running => {
                 let checkpoint = task.deployment.restored;
                 let step = Observation::Step { step: Step::R6, checkpoint, subtask: Some(subtask) };
-                ctx.observe(step);
-                ctx.observe(Observation::TaskRestored { subtask, checkpoint });
+                ctx.observe_task(execution, step);
+                ctx.observe_task(execution, Observation::TaskRestored { subtask, checkpoint });
                 self.observe_state(subtask, execution, TaskState::Running, ctx);
                 self.report(execution, subtask, Report::Running, ctx);
             }
@@ -822,10 +844,8 @@ impl TaskManager {
                 Request::PreCommit { transaction, checkpoint, contents },
             ),
             Effect::Commit { transaction, .. } => {
-                let checkpoint = None;
-                let subtask = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S5, checkpoint, subtask });
-                let subtask = subtask.expect("just set");
+                let place = Some(subtask);
+                ctx.observe(Observation::Step { step: Step::S5, checkpoint: None, subtask: place });
                 let waiting = Waiting::Commit { subtask, execution, transaction };
                 (waiting, Request::Commit { transaction })
             }

@@ -135,6 +135,8 @@ pub struct Core<P: Process, O> {
     pub ha: HaStore,
     /// The external transaction system.
     pub external: ExternalSystem,
+    /// The execution that makes the job's history.
+    execution: u32,
     config: WorldConfig,
     streams: Streams,
     hosts: Vec<Host>,
@@ -218,6 +220,7 @@ impl<P: Process, O: Observer> World<P, O> {
             store: ObjectStore::default(),
             ha: HaStore::default(),
             external: ExternalSystem::default(),
+            execution: 0,
             config,
             streams,
             hosts,
@@ -733,6 +736,21 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             self.strike_at(step, checkpoint, subtask);
         }
         self.core.observer.observe(self.now, &observation);
+    }
+
+    /// Reports an observation of a task. A task whose execution was replaced while nobody could tell
+    /// it may still run: what it does is no part of the job's history. (What reaches the outside
+    /// is, and is reported by [`observe`](Self::observe).)
+    #[inline(always)]
+    pub fn observe_task(&mut self, execution: u32, observation: Observation) {
+        if execution >= self.core.execution {
+            self.observe(observation);
+        }
+    }
+
+    /// From here on only tasks of this execution, or of later ones, make the job's history.
+    pub fn begin_execution(&mut self, execution: u32) {
+        self.core.execution = self.core.execution.max(execution);
     }
 
     #[cold]

@@ -23,7 +23,7 @@ use cutline::task::subtask::Mail;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::decider::RequestId;
 
-use super::{JobManager, SnapshotPayload, Waiting};
+use super::{JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
 use crate::engine::{Engine, Part, SubtaskSnapshot};
 use crate::observe::Observation;
@@ -124,7 +124,7 @@ impl JobManager {
                 ctx.observe(Observation::Completed { checkpoint });
             }
             Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
-                if let Some(checkpoint) = subsumed {
+                if let (Some(checkpoint), Phase::Ending(_)) = (subsumed, self.phase) {
                     ctx.observe(Observation::Subsumed { checkpoint });
                 }
                 ctx.observe(step(Step::F5, checkpoint));
@@ -151,6 +151,12 @@ impl JobManager {
                 self.on_restore_chosen(checkpoint.as_ref(), ctx);
             }
             Output::RemovePointer { token, checkpoint } => {
+                // While the job runs only subsumed checkpoints go; a leader may have found more of
+                // them than it retains, and `NotifyComplete` names the newest alone. At the end
+                // others go, too.
+                if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
+                    ctx.observe(Observation::Subsumed { checkpoint });
+                }
                 let request = Request::RemovePointer { checkpoint };
                 self.request(Waiting::PointerRemoved(token), request, ctx);
             }
@@ -293,9 +299,19 @@ impl JobManager {
         }
         self.discards.insert(token, files.len());
         for file in files {
-            let request = Request::Delete { path: file.path.to_string() };
-            self.request(Waiting::Deleted(token), request, ctx);
+            self.delete(token, file.path.to_string(), ctx);
         }
+    }
+
+    /// Deviation: a deletion that fails is tried again. Flink logs the failure and leaves the file.
+    pub(super) fn delete<O: Observer>(
+        &mut self,
+        token: Token,
+        path: String,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let waiting = Waiting::Deleted { token, path: path.clone() };
+        self.request(waiting, Request::Delete { path }, ctx);
     }
 
     pub(super) fn on_deleted<O: Observer>(

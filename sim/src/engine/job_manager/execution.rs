@@ -89,6 +89,7 @@ impl JobManager {
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
         ctx.observe(step(Step::R2));
+        ctx.begin_execution(self.execution.number);
         ctx.observe(Observation::RestoreChosen { checkpoint });
         ctx.observe(step(Step::R3));
         self.assign_slots();
