@@ -10,13 +10,17 @@ use std::collections::BTreeMap;
 
 use cutline::config::Retention;
 use cutline::ids::CheckpointId;
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::Setup;
+use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
 use crate::observe::{FileId, JobEnd, Observation};
 
 pub(super) const NAME: &str = "storage";
+
+/// How long nothing has disturbed a job that leaves no file behind.
+const CALM: VirtualDuration = VirtualDuration::from_millis(500);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Storage {
@@ -26,6 +30,7 @@ pub(super) struct Storage {
     /// What a retained checkpoint refers to.
     references: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    ended: Option<VirtualTime>,
     /// The job has ended in a way that discards its checkpoints, also those that become durable
     /// only now.
     discards: bool,
@@ -79,7 +84,7 @@ impl Storage {
                 self.savepoints.push(checkpoint);
             }
             Observation::Subsumed { checkpoint } => self.release(checkpoint),
-            Observation::JobEnded { end } => self.on_ended(end, setup),
+            Observation::JobEnded { end } => self.on_ended(now, end, setup),
             _ => {}
         }
     }
@@ -140,13 +145,14 @@ impl Storage {
 
     /// Flink: `CheckpointProperties`. A finished job discards its checkpoints in every mode, a
     /// failed one only if nothing is externalized.
-    fn on_ended(&mut self, end: JobEnd, setup: &Setup) {
+    fn on_ended(&mut self, now: VirtualTime, end: JobEnd, setup: &Setup) {
         let discards = match (end, setup.config.checkpointing.retention) {
             (JobEnd::Finished, _) | (JobEnd::Failed, Retention::NoExternalized) => true,
             (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
             | (JobEnd::Stopped, _) => false,
         };
         self.discards = discards;
+        self.ended = Some(now);
         if discards {
             let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
@@ -155,8 +161,12 @@ impl Storage {
         }
     }
 
-    /// Nothing is under way any more.
-    pub(super) fn judge_leaks(&mut self, now: VirtualTime, report: &mut Report) {
+    /// Nothing is under way any more. A process that was paused or cut off when the job ended, or
+    /// shortly before, may not know that the files it has written are of no use.
+    pub(super) fn judge_leaks(&mut self, now: VirtualTime, weather: &Weather, report: &mut Report) {
+        if !weather.was_calm(self.ended.unwrap_or(now), CALM) {
+            return;
+        }
         let mut leaked = Vec::new();
         for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.exists) {
             self.judged += 1;
