@@ -22,8 +22,6 @@ use crate::time::VirtualDuration;
 pub struct CheckpointingOptions {
     /// `execution.checkpointing.interval`; `None`: no periodic checkpoints.
     pub interval: Option<VirtualDuration>,
-    /// `execution.checkpointing.interval-during-backlog`; `None`: as `interval`.
-    pub interval_during_backlog: Option<VirtualDuration>,
     /// Delay of the first periodic checkpoint; `None`: drawn at random between the minimum pause
     /// and the interval, as Flink does. No Flink key: Flink always draws it.
     pub initial_delay: Option<VirtualDuration>,
@@ -108,26 +106,21 @@ pub struct HeartbeatOptions {
     pub timeout: VirtualDuration,
 }
 
-/// `taskmanager.network.*` and `taskmanager.memory.segment-size`.
+/// `taskmanager.network.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
-    /// `taskmanager.memory.segment-size`: bytes of one buffer.
-    pub segment_size: u64,
     /// `taskmanager.network.memory.buffers-per-channel`: exclusive buffers of an input channel.
     pub buffers_per_channel: u32,
     /// `taskmanager.network.memory.floating-buffers-per-gate`.
     pub floating_per_gate: u32,
     /// `taskmanager.network.memory.max-buffers-per-channel`: queued in one subpartition.
     pub max_per_subpartition: u32,
-    /// `taskmanager.network.memory.max-overdraft-buffers-per-gate`.
-    pub overdraft_per_gate: u32,
 }
 
 impl Default for CheckpointingOptions {
     fn default() -> Self {
         Self {
             interval: None,
-            interval_during_backlog: None,
             initial_delay: None,
             timeout: VirtualDuration::from_secs(600),
             min_pause: VirtualDuration::ZERO,
@@ -158,13 +151,7 @@ impl Default for RestartStrategy {
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self {
-            segment_size: 32 * 1024,
-            buffers_per_channel: 2,
-            floating_per_gate: 8,
-            max_per_subpartition: 10,
-            overdraft_per_gate: 5,
-        }
+        Self { buffers_per_channel: 2, floating_per_gate: 8, max_per_subpartition: 10 }
     }
 }
 

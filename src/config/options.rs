@@ -37,8 +37,6 @@ pub struct OptionSpec {
 pub enum OptionKind {
     /// A span of time. Flink keeps whole milliseconds.
     Duration,
-    /// Bytes.
-    Size,
     /// A whole number of 32 bits.
     Integer,
     /// True or false.
@@ -54,8 +52,6 @@ pub enum OptionKind {
 pub enum OptionValue {
     /// A span of time.
     Duration(VirtualDuration),
-    /// Bytes.
-    Size(u64),
     /// A whole number.
     Integer(i64),
     /// True or false.
@@ -114,7 +110,7 @@ macro_rules! options {
     (@optional $value:literal) => { Some($value) };
 }
 
-use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size};
+use OptionKind::{Boolean, Choice, Decimal, Duration, Integer};
 
 const MODES: OptionKind =
     Choice(&[("exactly_once", &["EXACTLY_ONCE"]), ("at_least_once", &["AT_LEAST_ONCE"])]);
@@ -134,10 +130,6 @@ options! {
     Interval { "execution.checkpointing.interval"; "checkpointing"."interval"; Duration;
         "Time between two periodic checkpoints; absent: no periodic checkpoints.";
         ["500 ms", "900 ms"] }
-    IntervalDuringBacklog { "execution.checkpointing.interval-during-backlog";
-        "checkpointing"."interval_during_backlog"; Duration;
-        "The interval while a source reports a backlog; 0: no checkpoints meanwhile; absent: as \
-         `interval`."; ["2 s", "3 s"] }
     Timeout { "execution.checkpointing.timeout"; "checkpointing"."timeout";
         Duration, default "10 min"; "A checkpoint that takes longer is aborted.";
         ["50 ms", "20 s"] }
@@ -174,7 +166,7 @@ options! {
     Retention { "execution.checkpointing.externalized-checkpoint-retention";
         "checkpointing"."retention"; RETENTIONS, default "NO_EXTERNALIZED_CHECKPOINTS";
         "What becomes of the retained checkpoints when the job ends.";
-        ["DELETE_ON_CANCELLATION", "RETAIN_ON_CANCELLATION"] }
+        ["DELETE_ON_CANCELLATION", "NO_EXTERNALIZED_CHECKPOINTS"] }
 
     Strategy { "restart-strategy.type", was ["restart-strategy"]; "restart"."type"; STRATEGIES;
         "The restart strategy; absent: exponential_delay with checkpoints, disabled without.";
@@ -212,8 +204,6 @@ options! {
         "How many restarts are made before the job fails for good; absent: no limit.";
         ["3", "4"] }
 
-    SegmentSize { "taskmanager.memory.segment-size"; "buffers"."segment_size";
-        Size, default "32 kb"; "Bytes of one network buffer, a power of two."; ["4 kb", "8 kb"] }
     BuffersPerChannel { "taskmanager.network.memory.buffers-per-channel";
         "buffers"."buffers_per_channel"; Integer, default "2";
         "Exclusive buffers of each input channel."; ["1", "3"] }
@@ -223,9 +213,6 @@ options! {
     MaxPerSubpartition { "taskmanager.network.memory.max-buffers-per-channel";
         "buffers"."max_per_subpartition"; Integer, default "10";
         "Buffers that may queue up in one output channel."; ["2", "3"] }
-    OverdraftBuffers { "taskmanager.network.memory.max-overdraft-buffers-per-gate";
-        "buffers"."overdraft_per_gate"; Integer, default "5";
-        "Buffers a subtask may take beyond its outputs' share to finish a record."; ["1", "2"] }
 
     HeartbeatInterval { "heartbeat.interval"; "cluster"."heartbeat_interval";
         Duration, default "10 s"; "Time between two heartbeat requests."; ["500 ms", "1 s"] }
@@ -296,7 +283,6 @@ impl OptionSpec {
     pub fn parse(&self, text: &str) -> Result<OptionValue, BadOption> {
         Ok(match self.kind {
             Duration => OptionValue::Duration(text::parse_duration(text)?),
-            Size => OptionValue::Size(text::parse_size(text)?),
             Boolean => OptionValue::Boolean(text::parse_boolean(text)?),
             Decimal => OptionValue::Decimal(text::parse_permille(text)?),
             Integer => {
@@ -350,7 +336,6 @@ impl fmt::Display for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Duration(span) => f.write_str(&text::format_duration(*span)),
-            Self::Size(bytes) => f.write_str(&text::format_size(*bytes)),
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
             Self::Decimal(permille) => f.write_str(&text::format_permille(*permille)),

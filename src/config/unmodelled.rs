@@ -17,6 +17,7 @@ const STORE: &str = "the simulated object store has no directories; see `storage
 const FULL: &str = "checkpoints are full snapshots in this version";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
+const BUFFER: &str = "a record is one buffer, whatever its size";
 const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
 
 /// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
@@ -35,6 +36,7 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("state.storage.fs.", STORE),
     unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
     unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
+    unmodelled("execution.checkpointing.interval-during-backlog", "no source reports a backlog"),
     unmodelled("execution.checkpointing.incremental", FULL),
     unmodelled("state.backend.incremental", FULL),
     unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
@@ -61,6 +63,8 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("pipeline.max-parallelism", "give each operator its `max_parallelism`"),
     unmodelled("pipeline.", "no part of the simulated job"),
     unmodelled("jobmanager.", SCHEDULER),
+    unmodelled("taskmanager.memory.segment-size", BUFFER),
+    unmodelled("taskmanager.network.memory.max-overdraft-buffers-per-gate", BUFFER),
     unmodelled("taskmanager.network.memory.buffer-debloat.", MEMORY),
     unmodelled("taskmanager.network.memory.read-buffer.", MEMORY),
     unmodelled("taskmanager.network.", MEMORY),

@@ -14,10 +14,6 @@ use super::{CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrat
 const MINIMAL_CHECKPOINT_TIME: VirtualDuration = VirtualDuration::from_millis(10);
 /// Flink: `CheckpointCoordinator`, so that its sums do not overflow.
 const LONGEST_PAUSE: VirtualDuration = VirtualDuration::from_secs(365 * 24 * 60 * 60);
-/// Flink: `MemoryManager#MIN_PAGE_SIZE`.
-const SMALLEST_SEGMENT: u64 = 4 * 1024;
-/// A record of this version is at most a segment; Flink's own bound is the 2 GiB of an array.
-const LARGEST_SEGMENT: u64 = 1 << 30;
 
 /// Everything that Flink's options say, after validation.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,9 +91,6 @@ impl FlinkConfig {
         if let Some(interval) = c.interval {
             set(Key::Interval, OptionValue::Duration(interval));
         }
-        if let Some(interval) = c.interval_during_backlog {
-            set(Key::IntervalDuringBacklog, OptionValue::Duration(interval));
-        }
         set(Key::Timeout, OptionValue::Duration(c.timeout));
         set(Key::MinPause, OptionValue::Duration(c.min_pause));
         set(Key::MaxConcurrent, integer(c.max_concurrent));
@@ -114,11 +107,9 @@ impl FlinkConfig {
             Retention::NoExternalized => "no_externalized",
         };
         set(Key::Retention, OptionValue::Choice(retention));
-        set(Key::SegmentSize, OptionValue::Size(n.segment_size));
         set(Key::BuffersPerChannel, integer(n.buffers_per_channel));
         set(Key::FloatingBuffers, integer(n.floating_per_gate));
         set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
-        set(Key::OverdraftBuffers, integer(n.overdraft_per_gate));
         set(Key::HeartbeatInterval, OptionValue::Duration(self.heartbeat.interval));
         set(Key::HeartbeatTimeout, OptionValue::Duration(self.heartbeat.timeout));
         set(Key::Slots, integer(self.slots));
@@ -174,7 +165,6 @@ impl Reader {
         const SETTER: &str = "CheckpointConfig: refused when the job is submitted";
         let interval = self.set_duration(Key::Interval, MINIMAL_CHECKPOINT_TIME, SETTER);
         let timeout = self.duration(Key::Timeout, MINIMAL_CHECKPOINT_TIME, SETTER);
-        let backlog = self.backlog_interval(interval);
         let max_concurrent = self.at_least(Key::MaxConcurrent, 1, SETTER);
         let tolerable_failures = self.at_least(Key::TolerableFailures, 0, SETTER);
         let exactly_once = self.word(Key::Mode) == "exactly_once";
@@ -182,7 +172,6 @@ impl Reader {
         let (interval, min_pause) = self.pause(interval);
         let checkpointing = CheckpointingOptions {
             interval,
-            interval_during_backlog: backlog,
             initial_delay: None,
             timeout,
             min_pause,
@@ -203,31 +192,6 @@ impl Reader {
             self.warn_of_no_interval();
         }
         checkpointing
-    }
-
-    /// Flink: `CheckpointConfig#getCheckpointIntervalDuringBacklog`.
-    fn backlog_interval(&mut self, interval: Option<VirtualDuration>) -> Option<VirtualDuration> {
-        const KEY: Key = Key::IntervalDuringBacklog;
-        const GETTER: &str = "CheckpointConfig: refused when the job is submitted";
-        let OptionValue::Duration(backlog) = self.values.get(KEY)? else {
-            return None;
-        };
-        if backlog.is_zero() {
-            return Some(backlog);
-        }
-        if backlog < MINIMAL_CHECKPOINT_TIME {
-            self.refuse(KEY, "must be 0 or at least 10 ms".to_owned(), GETTER);
-        } else if interval.is_none_or(|interval| backlog < interval) {
-            let message = match interval {
-                Some(interval) => {
-                    format!("must not be shorter than the interval, {}", shown(interval))
-                }
-                None => "needs an interval for the time without backlog".to_owned(),
-            };
-            self.refuse(KEY, message, GETTER);
-            self.with(Key::Interval);
-        }
-        Some(backlog)
     }
 
     /// Flink: `StreamingJobGraphGenerator#preValidate` switches unaligned off in at-least-once
@@ -378,27 +342,14 @@ impl Reader {
         }
     }
 
-    /// Flink: `NettyShuffleEnvironmentConfiguration`, `ConfigurationParserUtils#getPageSize`.
+    /// Flink: `NettyShuffleEnvironmentConfiguration`.
     fn network(&mut self) -> NetworkOptions {
-        const PARSER: &str = "ConfigurationParserUtils: the task manager does not start";
         const SHUFFLE: &str =
             "NettyShuffleEnvironmentConfiguration: the task manager does not start";
-        let segment_size = match self.values.effective(Key::SegmentSize) {
-            Some(OptionValue::Size(bytes)) => bytes,
-            _ => unreachable!("the option is a size with a default"),
-        };
-        if !segment_size.is_power_of_two()
-            || !(SMALLEST_SEGMENT..=LARGEST_SEGMENT).contains(&segment_size)
-        {
-            let message = "must be a power of two from 4 kb to 1 gb".to_owned();
-            self.refuse(Key::SegmentSize, message, PARSER);
-        }
         let network = NetworkOptions {
-            segment_size,
             buffers_per_channel: self.at_least(Key::BuffersPerChannel, 0, SHUFFLE),
             floating_per_gate: self.at_least(Key::FloatingBuffers, 0, SHUFFLE),
             max_per_subpartition: self.at_least(Key::MaxPerSubpartition, 1, SHUFFLE),
-            overdraft_per_gate: self.at_least(Key::OverdraftBuffers, 0, SHUFFLE),
         };
         if network.buffers_per_channel == 0 && network.floating_per_gate == 0 {
             let message = "an input without exclusive and without floating buffers reads nothing";

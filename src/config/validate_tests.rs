@@ -52,13 +52,6 @@ fn what_flink_refuses_is_refused() {
         ("timeout", &[(Timeout, "9 ms")], Timeout, "at least 10 ms"),
         ("concurrent", &[(MaxConcurrent, "0")], MaxConcurrent, "at least 1"),
         ("tolerable", &[(TolerableFailures, "-1")], TolerableFailures, "at least 0"),
-        (
-            "backlog",
-            &[(Interval, "1 s"), (IntervalDuringBacklog, "500 ms")],
-            IntervalDuringBacklog,
-            "shorter than the interval",
-        ),
-        ("backlog alone", &[(IntervalDuringBacklog, "1 s")], IntervalDuringBacklog, "needs"),
         ("unaligned", &[(Unaligned, "true"), (MaxConcurrent, "2")], Unaligned, "concurrent"),
         ("attempts", &[(Strategy, "fixed-delay"), (FixedAttempts, "-1")], FixedAttempts, "0"),
         ("failures", &[(Strategy, "failure-rate"), (RateFailures, "0")], RateFailures, "1"),
@@ -66,7 +59,6 @@ fn what_flink_refuses_is_refused() {
         ("jitter", &[(Jitter, "1.1")], Jitter, "between 0 and 1"),
         ("backoff", &[(InitialBackoff, "2 min")], InitialBackoff, "longer than the maximum"),
         ("backoff attempts", &[(BackoffAttempts, "0")], BackoffAttempts, "at least 1"),
-        ("segment", &[(SegmentSize, "5 kb")], SegmentSize, "power of two"),
         (
             "no buffers",
             &[(BuffersPerChannel, "0"), (FloatingBuffers, "0")],

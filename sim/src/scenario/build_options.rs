@@ -160,7 +160,6 @@ impl Given<'_> {
                 let code = match (&error, spec.kind) {
                     (BadOption::UnknownWord { .. }, _) => "unknown-word",
                     (_, OptionKind::Duration) => "bad-duration",
-                    (_, OptionKind::Size) => "bad-size",
                     _ => "bad-value",
                 };
                 let mut report = Diagnostic::error(code, span, format!("`{key}`: {error}"))

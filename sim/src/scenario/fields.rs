@@ -124,13 +124,6 @@ fn operator() -> Object {
                 ["\"3 ms\"", r#"{"exponential": {"min": "1 ms", "mean": "4 ms"}}"#],
             )
             .default("\"1 ms\""),
-            Field::new(
-                "state_per_key",
-                Kind::Size { min: 0, max: 1 << 50 },
-                "Nominal bytes of state for one key; 0: as serialised.",
-                ["\"1 kb\"", "\"1 mb\""],
-            )
-            .default("\"0 b\""),
         ],
         variants: Some(Variants {
             tag: "kind",
@@ -173,8 +166,16 @@ fn operator() -> Object {
                         .default("2"),
                     ],
                 ),
-                kind("keyed_aggregate", "Counts and hashes per key.", vec![]),
-                kind("join", "Joins inputs 0 and 1 record by record.", vec![]),
+                kind(
+                    "keyed_aggregate",
+                    "Counts and hashes per key.",
+                    vec![state_per_key("Nominal bytes of state for one key; 0: as serialised.")],
+                ),
+                kind(
+                    "join",
+                    "Joins inputs 0 and 1 record by record.",
+                    vec![state_per_key("Nominal bytes of a record that waits; 0: as serialised.")],
+                ),
                 kind("idempotent_sink", "Writes by record identity.", vec![]),
                 kind(
                     "two_phase_commit_sink",
@@ -185,6 +186,11 @@ fn operator() -> Object {
             ],
         }),
     }
+}
+
+fn state_per_key(doc: &'static str) -> Field {
+    let kind = Kind::Size { min: 0, max: 1 << 50 };
+    Field::new("state_per_key", kind, doc, ["\"1 kb\"", "\"1 mb\""]).default("\"0 b\"")
 }
 
 fn source() -> Vec<Field> {

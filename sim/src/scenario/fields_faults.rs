@@ -125,7 +125,7 @@ fn step_anchor() -> Object {
                 "step",
                 Kind::Choice(Step::ALL.iter().map(|step| step.name()).collect()),
                 "The step, T1 to S6, as in the words of the design.",
-                ["\"B3\"", "\"B4\""],
+                ["\"B3\"", "\"B6\""],
             )
             .required(),
             Field::new(

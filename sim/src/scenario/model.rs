@@ -68,7 +68,8 @@ pub struct Operator {
     pub cost: Distribution,
     /// Time of the synchronous part of a snapshot, besides what it costs per byte.
     pub sync_cost: Distribution,
-    /// Nominal bytes of state for one key (real bytes are a few); 0: as serialised.
+    /// Keyed aggregates and joins: nominal bytes of state for one key (real bytes are a few), 0: as
+    /// serialised. Other operators have no keyed state: 0.
     pub state_per_key: u64,
 }
 

@@ -123,7 +123,6 @@ fn of_kind(kind: &Kind) -> Value {
 fn short_option(spec: &OptionSpec) -> Value {
     match spec.kind {
         OptionKind::Duration => json!({ "$ref": "#/$defs/duration" }),
-        OptionKind::Size => json!({ "$ref": "#/$defs/size" }),
         OptionKind::Integer => json!({ "type": "integer" }),
         OptionKind::Boolean => json!({ "type": "boolean" }),
         OptionKind::Decimal => json!({ "type": ["number", "string"] }),

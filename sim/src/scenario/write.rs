@@ -109,10 +109,9 @@ fn options(config: &FlinkConfig, section: &str) -> Vec<(&'static str, Json)> {
         let value = values.get(spec.id)?;
         let json = match value {
             OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
-            OptionValue::Duration(_)
-            | OptionValue::Size(_)
-            | OptionValue::Decimal(_)
-            | OptionValue::Choice(_) => text(&value.to_string()),
+            OptionValue::Duration(_) | OptionValue::Decimal(_) | OptionValue::Choice(_) => {
+                text(&value.to_string())
+            }
         };
         Some((spec.path.1, json))
     });
@@ -141,8 +140,8 @@ fn operator(of: &Operator) -> Json {
             ("filter", vec![("keep", text(&format!("{keep_permille}/1000")))])
         }
         OperatorKind::FlatMap { fanout } => ("flat_map", vec![("fanout", number(*fanout))]),
-        OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![]),
-        OperatorKind::Join => ("join", vec![]),
+        OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![state_per_key(of)]),
+        OperatorKind::Join => ("join", vec![state_per_key(of)]),
         OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
         OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
         OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
@@ -156,8 +155,11 @@ fn operator(of: &Operator) -> Json {
     parts.extend(own);
     parts.push(("cost", distribution(&of.cost)));
     parts.push(("sync_cost", distribution(&of.sync_cost)));
-    parts.push(("state_per_key", text(&format_size(of.state_per_key))));
     Json::Object(parts)
+}
+
+fn state_per_key(of: &Operator) -> (&'static str, Json) {
+    ("state_per_key", text(&format_size(of.state_per_key)))
 }
 
 fn source(of: &Source) -> Vec<(&'static str, Json)> {

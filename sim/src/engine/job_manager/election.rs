@@ -110,7 +110,7 @@ impl JobManager {
         let options = &self.plan.scenario.checkpointing;
         let policy = PeriodicTimer::new(
             options.interval,
-            options.interval_during_backlog,
+            None, // No source of this version reports a backlog.
             options.min_pause,
         );
         let coordinator = Coordinator::new(
