@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
+use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
@@ -99,6 +100,7 @@ impl Run {
         let subtask = |id: SubtaskId| {
             let operator = graph.operator(id);
             let mut built = plan.build(Instance {
+                defects: Defects::none(),
                 operator,
                 subtask: graph.index_in_operator(id),
                 parallelism: graph.job().operators()[operator.index()].parallelism,

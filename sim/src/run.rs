@@ -15,6 +15,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use cutline::defect::Defects;
 use cutline::ids::SubtaskId;
 use cutline::job::JobGraphError;
 use cutline::operator::Instance;
@@ -45,6 +46,7 @@ pub struct Simulation {
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
     stop_at_violation: bool,
+    defects: Defects,
 }
 
 impl fmt::Debug for Simulation {
@@ -124,7 +126,7 @@ impl Simulation {
     /// # Errors
     /// The job graph cannot run.
     pub fn new(scenario: Arc<Scenario>, seed: u64) -> Result<Self, JobGraphError> {
-        Plan::new(Arc::clone(&scenario), &BTreeMap::new())?;
+        Plan::new(Arc::clone(&scenario), &BTreeMap::new(), Defects::none())?;
         Ok(Self {
             scenario,
             seed,
@@ -133,6 +135,7 @@ impl Simulation {
             situations: Vec::new(),
             trace: false,
             stop_at_violation: true,
+            defects: Defects::none(),
         })
     }
 
@@ -171,12 +174,19 @@ impl Simulation {
         self
     }
 
+    /// Runs the protocol with a bug planted in it: part of the identity of a run, like the seed.
+    #[must_use]
+    pub fn defects(mut self, defects: Defects) -> Self {
+        self.defects = defects;
+        self
+    }
+
     /// Runs it.
     ///
     /// # Panics
     /// On an invariant of ours that does not hold.
     pub fn run(self) -> Outcome {
-        let plan = Plan::new(Arc::clone(&self.scenario), &self.operators);
+        let plan = Plan::new(Arc::clone(&self.scenario), &self.operators, self.defects);
         let plan = Arc::new(plan.expect("a plan was made of this scenario before"));
         let mut checks = checks_of(&plan);
         self.checks.into_iter().for_each(|check| checks.add(check));

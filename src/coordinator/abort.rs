@@ -40,6 +40,7 @@ impl<P> Coordinator<P> {
                 self.complete_if_acknowledged(now, id, out);
             }
             Received::Duplicate => {}
+            Received::Unknown if self.config.defects.has(Defect::D02) => {}
             Received::Unknown => {
                 if let Some(state) = rest {
                     self.discard_state(id, &state, savepoint, out);
@@ -86,6 +87,11 @@ impl<P> Coordinator<P> {
         reason: FailureReason,
         out: &mut Vec<Output<P>>,
     ) {
+        if self.config.defects.has(Defect::D09)
+            && reason == FailureReason::CheckpointDeclinedTaskNotReady
+        {
+            return; // Whom to await was decided at T1.
+        }
         if !self.shut_down {
             self.abort(id, reason, Some(task), out);
         }
@@ -141,7 +147,11 @@ impl<P> Coordinator<P> {
         task: Option<(SubtaskId, Attempt)>,
         out: &mut Vec<Output<P>>,
     ) {
-        let aborting = self.abort_finalizing(id);
+        let expired = reason == FailureReason::CheckpointExpired;
+        if self.config.defects.has(Defect::D06) && expired && self.is_finalizing(id) {
+            return self.discard_finalizing(id, out);
+        }
+        let aborting = self.abort_finalizing(id, reason);
         if aborting == Aborting::TooLate {
             return;
         }
@@ -164,7 +174,7 @@ impl<P> Coordinator<P> {
         }
         self.judge(Some(id), pending.kind, reason, task, out);
         self.notify_aborted(&pending, out);
-        if reason == FailureReason::CheckpointExpired {
+        if expired {
             self.remember(id);
         }
         self.poll_later(out);
@@ -212,6 +222,8 @@ impl<P> Coordinator<P> {
         location: Option<Arc<str>>,
         out: &mut Vec<Output<P>>,
     ) {
+        // The caller has cleared the list before the cleaner looked at it.
+        let files = if self.config.defects.has(Defect::D04) { Vec::new() } else { files };
         // Flink: without state to delete, the directory is removed on the spot.
         let after = if files.is_empty() {
             self.poll_later(out);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::defect::{Defect, Defects};
 use crate::ids::{CheckpointId, OperatorId, SubtaskId};
 use crate::message::SnapshotKind;
 use crate::storage::handle::{FileHandle, SharedFile, SubtaskState};
@@ -216,12 +217,13 @@ pub struct CompletedStore<P> {
     /// The job is over: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
     closed: bool,
+    defects: Defects,
 }
 
 impl<P> CompletedStore<P> {
     /// A store that keeps `max_retained` checkpoints (Flink:
     /// `execution.checkpointing.num-retained`, at least 1).
-    pub fn new(kind: StoreKind, max_retained: usize) -> Self {
+    pub fn new(kind: StoreKind, max_retained: usize, defects: Defects) -> Self {
         Self {
             kind,
             max_retained: max_retained.max(1),
@@ -231,6 +233,7 @@ impl<P> CompletedStore<P> {
             subsumed: Vec::new(),
             kept_from: None,
             closed: false,
+            defects,
         }
     }
 
@@ -244,6 +247,13 @@ impl<P> CompletedStore<P> {
         checkpoints: impl IntoIterator<Item = Retained<P>>,
         mode: ClaimMode,
     ) -> Result<(), RegistryError> {
+        let mut checkpoints: Vec<_> = checkpoints.into_iter().collect();
+        if self.defects.has(Defect::D18) {
+            checkpoints.sort_by_key(|retained| retained.id().0.to_string());
+        }
+        if self.defects.has(Defect::D31) {
+            checkpoints.drain(..checkpoints.len().saturating_sub(1));
+        }
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
             self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
@@ -386,7 +396,8 @@ impl<P> CompletedStore<P> {
 
     fn check(&self) {
         assert!(!self.retained.is_empty() || self.subsumed.is_empty() || self.closed);
-        debug_assert!(self.retained.iter().map(Retained::id).is_sorted());
+        let disordered = self.defects.has(Defect::D07) || self.defects.has(Defect::D18);
+        debug_assert!(disordered || self.retained.iter().map(Retained::id).is_sorted());
     }
 }
 
@@ -454,7 +465,8 @@ mod tests {
             ("nothing follows a stop", 1, &[C, Stop], &[2]),
         ];
         for (name, max_retained, kinds, expected) in rows {
-            let mut store = CompletedStore::new(StoreKind::Standalone, max_retained);
+            let mut store =
+                CompletedStore::new(StoreKind::Standalone, max_retained, Defects::none());
             for (id, kind) in (1..).zip(kinds) {
                 add(&mut store, id, *kind);
             }
@@ -468,7 +480,7 @@ mod tests {
         for (name, removed, checkpoints, shared) in
             [("removed", true, 1, 1), ("could not be removed", false, 0, 0)]
         {
-            let mut store = CompletedStore::new(StoreKind::Default, 1);
+            let mut store = CompletedStore::new(StoreKind::Default, 1, Defects::none());
             add(&mut store, 1, SnapshotKind::Checkpoint);
             let added = add(&mut store, 2, SnapshotKind::Checkpoint);
             assert_eq!(added.remove, [CheckpointId(1)], "{name}");
@@ -490,7 +502,7 @@ mod tests {
             (J::Suspended, StoreKind::Standalone, 2, 0),
             (J::Restarting, StoreKind::Standalone, 0, 0),
         ] {
-            let mut store = CompletedStore::new(kind, 2);
+            let mut store = CompletedStore::new(kind, 2, Defects::none());
             for id in [1, 2] {
                 add(&mut store, id, SnapshotKind::Checkpoint);
             }

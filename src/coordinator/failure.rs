@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::defect::{Defect, Defects};
 use crate::ids::CheckpointId;
 use crate::message::{FailureReason, SnapshotKind};
 
@@ -35,12 +36,13 @@ pub struct FailureManager {
     counter: u64,
     counted: BTreeSet<CheckpointId>,
     last_success: Option<CheckpointId>,
+    defects: Defects,
 }
 
 impl FailureManager {
     /// Bears `tolerable` failures in a row, or any number if `None`.
-    pub fn new(tolerable: Option<u64>) -> Self {
-        Self { tolerable, counter: 0, counted: BTreeSet::new(), last_success: None }
+    pub fn new(tolerable: Option<u64>, defects: Defects) -> Self {
+        Self { tolerable, counter: 0, counted: BTreeSet::new(), last_success: None, defects }
     }
 
     /// Failures counted since the last success.
@@ -78,6 +80,9 @@ impl FailureManager {
     /// Counts a failure that is news and of a kind that says something about the job's health.
     fn weigh(&mut self, checkpoint: Option<CheckpointId>, reason: FailureReason) {
         if checkpoint.is_some() && checkpoint <= self.last_success {
+            return;
+        }
+        if self.defects.has(Defect::D08) && reason == FailureReason::CheckpointExpired {
             return;
         }
         // A checkpoint declined by ten subtasks costs one tolerated failure, not ten.
@@ -149,7 +154,7 @@ mod tests {
             ("stop declined", SavepointSuspend, R::TaskFailure, Some(3), Some(None)),
         ];
         for (name, kind, reason, task, verdict) in rows {
-            let mut manager = FailureManager::new(Some(0));
+            let mut manager = FailureManager::new(Some(0), Defects::none());
             let got = manager.on_failure(failure(Some(1), kind, reason, task));
             assert_eq!(got, verdict.map(Verdict), "{name}");
             assert_eq!(manager.counter(), 0, "{name}");
@@ -158,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_costs_once_and_a_success_clears() {
-        let mut manager = FailureManager::new(Some(10));
+        let mut manager = FailureManager::new(Some(10), Defects::none());
         let expired = |id| {
             let reason = FailureReason::CheckpointExpired;
             failure(id, SnapshotKind::Checkpoint, reason, None)

@@ -78,22 +78,42 @@ impl<P> Coordinator<P> {
             let checkpoint = pending.complete(now, self.config.retention, location);
             let checkpoint = Arc::new(checkpoint);
             out.push(Output::WriteMetadata { token, checkpoint: Arc::clone(&checkpoint) });
+            if self.config.defects.has(Defect::D01) {
+                self.notify_complete(&self.pending[&id], None, out);
+            }
             let step = Step::Metadata { token, aborted: false };
             self.finalizing = Some(Finalizing { checkpoint, step });
         }
     }
 
     /// Somebody wants to abort the checkpoint.
-    pub(super) fn abort_finalizing(&mut self, id: CheckpointId) -> Aborting {
+    pub(super) fn abort_finalizing(&mut self, id: CheckpointId, reason: FailureReason) -> Aborting {
+        let stop = reason == FailureReason::CheckpointCoordinatorSuspend;
+        let goes_on = self.config.defects.has(Defect::D11) && stop;
         let current = self.finalizing.as_mut().filter(|f| f.checkpoint.id == id);
         match current.map(|finalizing| &mut finalizing.step) {
             None => Aborting::Now,
+            Some(Step::Metadata { .. }) if goes_on => Aborting::TooLate,
             Some(Step::Metadata { aborted, .. }) => {
                 *aborted = true;
                 Aborting::AfterMetadata
             }
             Some(Step::Pointer { .. }) => Aborting::TooLate,
         }
+    }
+
+    /// Whether the checkpoint is between A2 and its decision.
+    pub(super) fn is_finalizing(&self, id: CheckpointId) -> bool {
+        self.finalizing.as_ref().is_some_and(|finalizing| finalizing.checkpoint.id == id)
+    }
+
+    /// [`Defect::D06`]: X2 of a checkpoint that is being finalized, which goes on.
+    pub(super) fn discard_finalizing(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        self.cancel_expiry(id);
+        self.set_expiry(self.now, id);
+        let finalizing = self.finalizing.as_ref().filter(|it| it.checkpoint.id == id);
+        let files = finalizing.map_or(Vec::new(), |it| self.files_of(&it.checkpoint, None));
+        self.discard_aborted(id, files, None, out);
     }
 
     /// F2 has answered.
@@ -140,6 +160,11 @@ impl<P> Coordinator<P> {
             checkpoint: checkpoint.id,
             metadata: metadata.clone(),
         });
+        if self.config.defects.has(Defect::D30) {
+            let checkpoint = Arc::clone(&checkpoint);
+            let added = self.store.add(Retained { checkpoint, metadata: metadata.clone() });
+            self.remove_pointers(added.expect("not shut down yet").remove, out);
+        }
         let step = Step::Pointer { token, metadata };
         self.finalizing = Some(Finalizing { checkpoint, step });
     }
@@ -167,7 +192,10 @@ impl<P> Coordinator<P> {
             PointerOutcome::Written => {
                 out.push(Output::Stored { checkpoint: checkpoint.id });
                 let retained = Retained { checkpoint: Arc::clone(&checkpoint), metadata };
-                let added = self.store.add(retained);
+                let added = match self.config.defects.has(Defect::D30) {
+                    true => Ok(Added::default()), // It is in the store since F3 began.
+                    false => self.store.add(retained),
+                };
                 let added = added.expect("the store is shut down only after the decision");
                 self.force_full = false;
                 self.complete(now, &checkpoint, Some(added), out);
@@ -210,7 +238,9 @@ impl<P> Coordinator<P> {
             self.remove_pointers(added.remove, out);
         }
         if !checkpoint.kind.is_savepoint() || checkpoint.kind.is_synchronous() {
-            self.abort_subsumed(id, out);
+            if !self.config.defects.has(Defect::D07) {
+                self.abort_subsumed(id, out);
+            }
             let subsumed = subsumed.filter(|(_, deleted)| *deleted).map(|(id, _)| id);
             self.notify_complete(&pending, subsumed, out);
         }

@@ -42,6 +42,7 @@ use crate::coordinator::pending::PendingCheckpoint;
 use crate::coordinator::plan::{Execution, ExecutionState, Topology};
 use crate::coordinator::statistics::{CheckpointMetrics, Statistics};
 use crate::coordinator::triggering::Triggering;
+use crate::defect::{Defect, Defects};
 use crate::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use crate::message::{FailureReason, SnapshotKind};
 use crate::storage::handle::FileHandle;
@@ -93,6 +94,8 @@ pub struct CoordinatorConfig {
     pub retention: Retention,
     /// Where the list of completed checkpoints is kept.
     pub store: StoreKind,
+    /// What is planted.
+    pub defects: Defects,
 }
 
 /// What a timer is for.
@@ -186,12 +189,12 @@ impl<P> Coordinator<P> {
             max_queued: QUEUED_MAX,
         });
         let created = Execution { attempt: Attempt(0), state: ExecutionState::Created };
-        let mut store = CompletedStore::new(config.store, config.max_retained);
+        let mut store = CompletedStore::new(config.store, config.max_retained, config.defects);
         store.recover(recovered, mode)?;
         let last_id = store.retained().map(|r| r.checkpoint.id).max();
         Ok(Self {
             executions: vec![created; topology.subtasks()],
-            failures: FailureManager::new(config.tolerable_failures),
+            failures: FailureManager::new(config.tolerable_failures, config.defects),
             config,
             topology,
             statistics: Statistics::default(),

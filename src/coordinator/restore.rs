@@ -17,7 +17,7 @@ impl<P> Coordinator<P> {
         if self.shut_down {
             return;
         }
-        if self.is_deciding() {
+        if self.is_deciding() && !self.config.defects.has(Defect::D11) {
             self.restore_waiting = Some(scope);
         } else {
             self.restore(scope, out);

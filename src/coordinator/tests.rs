@@ -29,6 +29,7 @@ struct World {
 impl World {
     fn new(max_concurrent: usize, max_retained: usize) -> Self {
         let config = CoordinatorConfig {
+            defects: Defects::none(),
             max_concurrent,
             min_pause: VirtualDuration::ZERO,
             timeout: VirtualDuration::from_millis(100),

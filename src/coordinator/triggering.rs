@@ -59,7 +59,7 @@ impl<P> Coordinator<P> {
     ) -> Result<(), FailureReason> {
         assert!(self.triggering.is_none(), "the decider waits for the end of a trigger");
         self.pre_check(request)?;
-        let after_finish = self.config.after_tasks_finish;
+        let after_finish = self.config.after_tasks_finish && !self.config.defects.has(Defect::D88);
         let plan = Plan::new(&self.topology, &self.executions, after_finish)
             .map_err(|_| FailureReason::NotAllRequiredTasksRunning)?;
         let token = self.token();

@@ -1,5 +1,6 @@
 //! Who an operator instance is, and what of a state belongs to it.
 
+use crate::defect::{Defect, Defects};
 use crate::ids::{Attempt, OperatorId};
 use crate::job::key_groups::{key_group, operator_index};
 
@@ -16,12 +17,21 @@ pub struct Instance {
     pub max_parallelism: u32,
     /// Which execution of the subtask this is.
     pub attempt: Attempt,
+    /// What is planted.
+    pub defects: Defects,
 }
 
 impl Instance {
     /// The only instance of an operator, which holds all of its state.
     pub fn single(operator: OperatorId) -> Self {
-        Self { operator, subtask: 0, parallelism: 1, max_parallelism: 1, attempt: Attempt(0) }
+        Self {
+            operator,
+            subtask: 0,
+            parallelism: 1,
+            max_parallelism: 1,
+            attempt: Attempt(0),
+            defects: Defects::none(),
+        }
     }
 
     /// Whether the key's group is this subtask's.
@@ -30,6 +40,11 @@ impl Instance {
         // A single subtask owns all, whatever the number of key groups.
         self.parallelism == 1 || {
             let group = key_group(key as i32, self.max_parallelism);
+            if self.defects.has(Defect::D96) {
+                let first = |subtask| subtask * self.max_parallelism / self.parallelism;
+                return (first(self.subtask)..first(self.subtask + 1))
+                    .contains(&u32::from(group.0));
+            }
             operator_index(group, self.max_parallelism, self.parallelism) == self.subtask
         }
     }

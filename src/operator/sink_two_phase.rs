@@ -16,6 +16,7 @@ use super::record::{Fingerprint, Record};
 use super::state::{Format, read_fingerprint, write_fingerprint};
 use super::{Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::defect::Defect;
 use crate::ids::{Attempt, CheckpointId, OperatorId};
 
 const FORMAT: Format = Format { operator: "a two-phase-commit sink", magic: *b"CLs2", version: 1 };
@@ -65,7 +66,11 @@ impl TwoPhaseCommitSink {
 
     fn commit(&self, up_to: Option<CheckpointId>, effects: &mut Vec<Effect>) {
         for pending in &self.pending {
-            if up_to.is_none_or(|up_to| pending.checkpoint <= up_to) {
+            let decided = match self.instance.defects.has(Defect::D76) {
+                true => up_to.is_none_or(|exactly| pending.checkpoint == exactly),
+                false => up_to.is_none_or(|up_to| pending.checkpoint <= up_to),
+            };
+            if decided {
                 let Pending { transaction, contents, .. } = *pending;
                 effects.push(Effect::Commit { transaction, contents });
             }
@@ -89,10 +94,14 @@ impl Operator for TwoPhaseCommitSink {
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
-        if let Some((transaction, contents)) = self.open.take() {
+        // The first write has not been confirmed yet when a barrier stands right behind it.
+        let seems_empty =
+            |contents: &Fingerprint| self.instance.defects.has(Defect::D81) && contents.count == 1;
+        if let Some((transaction, contents)) = self.open.take_if(|(_, it)| !seems_empty(it)) {
             self.pending.push(Pending { transaction, checkpoint, contents });
             out.effects.push(Effect::PreCommit { transaction, checkpoint, contents });
         }
+        self.open = None;
         self.last = self.last.max(Some(checkpoint));
         let mut state = FORMAT.write(&self.instance);
         write_fingerprint(self.processed, &mut state);
@@ -115,24 +124,37 @@ impl Operator for TwoPhaseCommitSink {
             self.processed += processed;
             // Appended, not put into a map by subtask: a writer may have several (Flink: FLINK-29627).
             self.pending.extend(pending);
+            if self.instance.defects.has(Defect::D79) {
+                self.pending.drain(..self.pending.len().saturating_sub(1));
+            }
         }
         Ok(())
     }
 
     fn open(&mut self, restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
         self.last = restored;
+        let forgets = self.instance.defects.has(Defect::D78);
+        if forgets {
+            self.pending.clear();
+        }
         self.commit(None, effects);
         effects.push(Effect::AbortLeftOvers(LeftOvers {
             operator: self.instance.operator,
             subtask: self.instance.subtask,
             parallelism: self.instance.parallelism,
-            restored,
+            restored: restored.filter(|_| !forgets),
             attempt: self.instance.attempt,
         }));
     }
 
     fn notify_complete(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
         self.commit(Some(checkpoint), effects);
+    }
+
+    fn notify_aborted(&mut self, checkpoint: CheckpointId, _effects: &mut Vec<Effect>) {
+        if self.instance.defects.has(Defect::D70) {
+            self.pending.retain(|pending| pending.checkpoint != checkpoint);
+        }
     }
 
     fn committed(&mut self, transaction: TransactionId) {
@@ -185,6 +207,7 @@ impl Pending {
 mod tests {
     use super::super::testing::record;
     use super::*;
+    use crate::defect::Defects;
 
     /// One call to a sink; `Record` writes one record.
     #[derive(Clone, Copy)]
@@ -205,6 +228,7 @@ mod tests {
             parallelism,
             max_parallelism: 128,
             attempt: Attempt(attempt),
+            defects: Defects::none(),
         })
     }
 

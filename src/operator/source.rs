@@ -8,6 +8,7 @@ use super::map::below;
 use super::record::{Fingerprint, Record, SplitId, mix};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
+use crate::defect::Defect;
 use crate::ids::CheckpointId;
 use crate::time::{VirtualDuration, VirtualTime};
 
@@ -181,7 +182,8 @@ impl Operator for Source {
     }
 
     fn open(&mut self, restored: Option<CheckpointId>, _effects: &mut Vec<Effect>) {
-        if restored.is_none() {
+        let again = self.instance.defects.has(Defect::D90) && self.splits.is_empty();
+        if restored.is_none() || again {
             let finished = self.options.records == Some(0);
             let mine = (0..self.options.splits).filter(|&index| self.instance.owns_part(index));
             self.splits = mine.map(|index| Split { index, offset: 0, finished }).collect();
@@ -218,6 +220,7 @@ impl Operator for Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defect::Defects;
     use crate::ids::{Attempt, OperatorId};
 
     fn options(records: Option<u64>) -> SourceOptions {
@@ -239,6 +242,7 @@ mod tests {
             parallelism,
             max_parallelism: 128,
             attempt: Attempt(0),
+            defects: Defects::none(),
         };
         let mut source = Source::new(instance, options(records));
         source.open(None, &mut Vec::new());

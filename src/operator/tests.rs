@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::testing::{record, run, state};
 use super::*;
 use crate::codec::damage::damage;
+use crate::defect::Defects;
 use crate::ids::{Attempt, OperatorId};
 use crate::time::{VirtualDuration, VirtualTime};
 
@@ -34,7 +35,14 @@ const KINDS: [Kind; 7] = [
 
 fn instance(subtask: u32, parallelism: u32) -> Instance {
     let (operator, attempt) = (OperatorId(0), Attempt(0));
-    Instance { operator, subtask, parallelism, max_parallelism: MAX_PARALLELISM, attempt }
+    Instance {
+        operator,
+        subtask,
+        parallelism,
+        max_parallelism: MAX_PARALLELISM,
+        attempt,
+        defects: Defects::none(),
+    }
 }
 
 fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {

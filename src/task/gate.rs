@@ -114,6 +114,11 @@ impl<B: Copy> Gates<B> {
         self.channels[channel.index()].closed
     }
 
+    /// The gate of a channel.
+    pub(crate) fn gate(&self, channel: InputChannel) -> GateId {
+        self.channels[channel.index()].gate
+    }
+
     #[inline]
     pub(crate) fn is_remote(&self, channel: InputChannel) -> bool {
         self.channels[channel.index()].kind == ChannelKind::Remote

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::defect::{Defect, Defects};
 use crate::ids::{CheckpointId, InputChannel, OutputChannel};
 use crate::message::FailureReason;
 use crate::operator::Record;
@@ -44,9 +45,15 @@ pub struct Snapshots {
     flushing: Vec<CheckpointId>,
     /// The newest checkpoint that was cut here, or was restored.
     last: Option<CheckpointId>,
+    defects: Defects,
 }
 
 impl Snapshots {
+    /// Nothing is under way.
+    pub(crate) fn new(defects: Defects) -> Self {
+        Self { defects, ..Self::default() }
+    }
+
     /// The attempt starts from this checkpoint.
     pub(crate) fn on_restored(&mut self, restored: Option<CheckpointId>) {
         self.last = restored;
@@ -200,7 +207,8 @@ impl Snapshots {
     }
 
     fn acknowledge_if_done(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
-        if self.flushing.iter().any(|flushing| *flushing <= checkpoint) {
+        let waits = !self.defects.has(Defect::D73);
+        if waits && self.flushing.iter().any(|flushing| *flushing <= checkpoint) {
             return;
         }
         let done = self
@@ -214,7 +222,9 @@ impl Snapshots {
 
     /// Newer checkpoints make older ones pointless. Flink: `notifyCheckpointSubsumed`.
     pub(crate) fn on_complete(&mut self, checkpoint: CheckpointId) {
-        self.pending.retain(|pending| pending.checkpoint > checkpoint);
+        if !self.defects.has(Defect::D07) {
+            self.pending.retain(|pending| pending.checkpoint > checkpoint);
+        }
         self.aborted.retain(|aborted| *aborted > checkpoint);
     }
 
@@ -233,6 +243,11 @@ impl Snapshots {
     /// Drops what was begun.
     pub(crate) fn forget(&mut self, checkpoint: CheckpointId) {
         self.pending.retain(|pending| pending.checkpoint != checkpoint);
+    }
+
+    /// Whether something of the snapshot is still awaited.
+    pub(crate) fn is_begun(&self, checkpoint: CheckpointId) -> bool {
+        self.pending.iter().any(|pending| pending.checkpoint == checkpoint)
     }
 
     fn find(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {

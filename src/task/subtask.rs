@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 
+use crate::defect::{Defect, Defects, PutOff};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
 use crate::operator::{Effect, Emitter, Operator, Record, Snapshot, TransactionId};
@@ -47,6 +48,8 @@ pub struct SubtaskConfig {
     pub waits_for_final_checkpoint: bool,
     /// The restored checkpoint says that this subtask had finished: nothing is processed.
     pub finished_on_restore: bool,
+    /// What is planted.
+    pub defects: Defects,
 }
 
 /// What happens to a subtask.
@@ -315,6 +318,9 @@ pub struct Subtask {
     gate_outputs: Vec<barrier::Output<Record>>,
     subpartition_outputs: Vec<subpartition::Output<Record>>,
     effects: Vec<Effect>,
+    /// The snapshot whose state is serialised later.
+    late_upload: PutOff<CheckpointId>,
+    defects: Defects,
 }
 
 impl Subtask {
@@ -353,16 +359,18 @@ impl Subtask {
             full_outputs: 0,
             router,
             mailbox: VecDeque::new(),
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::new(config.defects),
             output_timeouts: Vec::new(),
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
-            finished_on_restore: config.finished_on_restore,
+            finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
             commits_out: 0,
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
             subpartition_outputs: Vec::new(),
             effects: Vec::new(),
+            late_upload: PutOff::default(),
+            defects: config.defects,
         }
     }
 
@@ -378,7 +386,13 @@ impl Subtask {
             Input::Uploaded { checkpoint, written } => {
                 self.snapshots.on_uploaded(checkpoint, written, out);
             }
-            Input::Flushed(checkpoint) => self.snapshots.on_flushed(checkpoint, out),
+            Input::Flushed(checkpoint) => {
+                self.snapshots.on_flushed(checkpoint, out);
+                if self.defects.has(Defect::D69) {
+                    self.operator.notify_complete(checkpoint, &mut self.effects);
+                    self.flush_effects(None, out);
+                }
+            }
             Input::Committed(transaction) => self.on_committed(transaction),
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
@@ -458,6 +472,11 @@ impl Subtask {
         matches!(self.phase, Phase::AwaitingFinalCheckpoint(_) | Phase::Settling | Phase::Finished)
     }
 
+    /// Whether its part of a checkpoint is cut, and neither acknowledged nor given up.
+    pub fn is_taking(&self, checkpoint: CheckpointId) -> bool {
+        self.snapshots.is_begun(checkpoint)
+    }
+
     /// Records that wait in its input channels.
     pub fn queued_inputs(&self) -> u32 {
         (0..self.gate_of.len()).map(|i| self.gates.queued_buffers(InputChannel(i as u32))).sum()
@@ -497,19 +516,24 @@ impl Subtask {
             let channel = InputChannel(index as u32);
             out.push(Output::SendBack { channel, back: Back::Connect(credit) });
         }
-        for (channel, record) in &channels.outputs {
-            self.send(*channel, *record, out);
-        }
         for (channel, record) in &channels.inputs {
             out.push(Output::Recovered { channel: *channel, record: *record });
             self.recovered.push_back((*channel, *record));
+        }
+        if self.defects.has(Defect::D21)
+            && let Some((channel, record)) = self.recovered.pop_front()
+        {
+            self.process(channel, &record, out);
+        }
+        for (channel, record) in &channels.outputs {
+            self.send(*channel, *record, out);
         }
         self.phase = Phase::Recovering;
         if self.finished_on_restore {
             self.phase = Phase::Running;
             out.push(Output::Running);
             self.end_of_data(out);
-        } else if self.recovered.is_empty() {
+        } else if self.recovered.is_empty() || self.defects.has(Defect::D22) {
             self.run(out);
         }
     }
@@ -534,7 +558,11 @@ impl Subtask {
                 if let Some(mail) = self.mailbox.pop_front() {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
+                    let late = self.late_upload.take();
                     self.work(now, out);
+                    if let Some(checkpoint) = late {
+                        self.upload_live(checkpoint, out);
+                    }
                 } else {
                     // A full output stops records, not barriers that overtake them.
                     self.poll(now, InputHandler::has_priority, out);
@@ -545,9 +573,11 @@ impl Subtask {
 
     #[inline]
     fn work(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
-        if let Some((channel, record)) = self.recovered.pop_front() {
+        if self.defects.has(Defect::D22) && self.has_priority() {
+            self.poll(now, InputHandler::has_priority, out);
+        } else if let Some((channel, record)) = self.recovered.pop_front() {
             self.process(channel, &record, out);
-            if self.recovered.is_empty() {
+            if self.recovered.is_empty() && self.phase == Phase::Recovering {
                 self.run(out);
             }
         } else if self.is_source {
@@ -690,6 +720,9 @@ impl Subtask {
                     self.snapshots.on_input_persisted(checkpoint, channel, buffer);
                 }
                 barrier::Output::Trigger { barrier, cut, start_delay, alignment } => {
+                    if self.defects.has(Defect::D53) {
+                        self.work(now, out); // The snapshot waits in the mailbox meanwhile.
+                    }
                     self.take_snapshot(now, barrier, Some(cut), start_delay, out);
                     if let Some(metrics) = alignment {
                         let checkpoint = barrier.checkpoint;
@@ -857,7 +890,7 @@ impl Subtask {
             // Aborted before its barrier came, or older than one already taken: those downstream
             // must not wait for it. Flink: `SubtaskCheckpointCoordinatorImpl#checkpointState`.
             self.snapshots.forget(checkpoint);
-            self.broadcast(Element::CancelMarker(checkpoint), out);
+            self.cancel_downstream(checkpoint, out);
             return;
         }
         let mut forwarded = barrier;
@@ -872,19 +905,49 @@ impl Subtask {
         let waits_for_inputs = cut == Some(Cut::Unaligned);
         let waits_for_outputs = if unaligned || timeout.is_some() { self.outputs.len() } else { 0 };
         self.snapshots.begin(checkpoint, waits_for_inputs, waits_for_outputs as u32);
+        let sends_first = self.defects.has(Defect::D60) && self.is_source;
+        if sends_first {
+            self.broadcast(Element::Barrier(forwarded), out);
+            self.read(now, out);
+        }
         // B3 before B4 here, in one mail as in Flink: nothing can come between them.
         let mut snapshot = Snapshot::default();
         self.operator.snapshot(checkpoint, &mut snapshot);
         let Snapshot { state, nominal, effects } = snapshot;
         out.push(Output::Cut { barrier, cut, nominal, start_delay });
-        self.broadcast(Element::Barrier(forwarded), out);
+        if self.defects.has(Defect::D61) && self.is_source {
+            self.read(now, out);
+        }
+        if !sends_first {
+            self.broadcast(Element::Barrier(forwarded), out);
+        }
         if let Some(timeout) = timeout {
             self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
         }
         self.effects.extend(effects);
         self.flush_effects(Some(checkpoint), out);
-        self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        if self.defects.has(Defect::D57) && self.has_live_state() {
+            self.snapshots.await_flush(checkpoint);
+            self.late_upload.put(checkpoint);
+        } else {
+            self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        }
         self.snapshots.on_cut(checkpoint, out);
+    }
+
+    /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has
+    /// written is a transaction, of which there is no live copy.
+    fn has_live_state(&self) -> bool {
+        self.phase == Phase::Running && !self.is_source && !self.outputs.is_empty()
+    }
+
+    /// [`Defect::D57`]: what is uploaded is the state of now.
+    fn upload_live(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        let mut snapshot = Snapshot::default();
+        self.operator.snapshot(checkpoint, &mut snapshot);
+        let Snapshot { state, nominal, .. } = snapshot;
+        self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        self.snapshots.on_flushed(checkpoint, out);
     }
 
     /// Hands out effects; those that a snapshot must wait for are counted.
@@ -939,7 +1002,14 @@ impl Subtask {
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
         out.push(Output::Decline { checkpoint, reason });
-        self.broadcast(Element::CancelMarker(checkpoint), out);
+        self.cancel_downstream(checkpoint, out);
+    }
+
+    /// Those downstream must not wait for a barrier that will not come.
+    fn cancel_downstream(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+        if !self.defects.has(Defect::D43) {
+            self.broadcast(Element::CancelMarker(checkpoint), out);
+        }
     }
 
     fn drop_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {

@@ -227,7 +227,8 @@ impl Policy {
         let max = setup.config.checkpointing.retained as usize;
         // The one of the previous completion must have been subsumed by now.
         if self.retained.len() > max + self.successions {
-            let what = (NAME, Class::Policy, "too many retained checkpoints");
+            // What is kept beyond its time is a leak of the store.
+            let what = (NAME, Class::Leak, "too many retained checkpoints");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
                 let retained = self.retained.len();
                 format!(

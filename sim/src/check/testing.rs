@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cutline::config::CheckpointingOptions;
+use cutline::defect::Defects;
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
@@ -100,7 +101,14 @@ pub(super) struct Options {
 
 fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) -> Box<dyn Operator> {
     let attempt = Attempt(0);
-    let instance = Instance { operator, subtask, parallelism, max_parallelism: 8, attempt };
+    let instance = Instance {
+        operator,
+        subtask,
+        parallelism,
+        max_parallelism: 8,
+        attempt,
+        defects: Defects::none(),
+    };
     let source = SourceOptions {
         splits: 2,
         records: Some(RECORDS),

@@ -55,7 +55,7 @@ impl Replay {
             || self.format == RunFormat::Human && !self.filter.is_empty();
         let again = command_line("replay", &self.case, &overrides);
         let scenario = Arc::new(case.scenario.clone());
-        let outcome = simulate(&scenario, case.seed, keep, &again)?;
+        let outcome = simulate(&scenario, case.seed, case.defects, keep, &again)?;
         self.filter.validate(&Names::of(&outcome))?;
         let comparison = compare(&case, &outcome, &overrides);
         self.print(&case, &outcome, &comparison, output)?;

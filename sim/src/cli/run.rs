@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use cutline::defect::Defects;
 
 use crate::check;
 use crate::report::{Names, summary_json, summary_text};
@@ -60,7 +61,7 @@ impl Run {
             || self.format == RunFormat::Human && !self.filter.is_empty();
         let again = command_line("run", &self.scenario, &overrides);
         let again = format!("{again} --seed {}", self.seed);
-        let outcome = simulate(&scenario, self.seed, keep, &again)?;
+        let outcome = simulate(&scenario, self.seed, Defects::none(), keep, &again)?;
         self.filter.validate(&Names::of(&outcome))?;
         let replay = self.write_case(&outcome)?;
         self.print(&outcome, replay.as_deref(), output)?;
@@ -129,6 +130,7 @@ pub(super) fn case_of(outcome: &Outcome) -> Case {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: (*outcome.plan.scenario).clone(),
         seed: outcome.seed,
+        defects: outcome.plan.defects,
         verdict: outcome.verdict,
         digest: outcome.digest,
         ladder: outcome.ladder.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
+use cutline::defect::Defects;
 use cutline::time::VirtualTime;
 
 use crate::report::{Line, Names, lines, read_line};
@@ -76,14 +77,14 @@ impl Show {
         match files::runnable(&self.file, overrides)? {
             Runnable::Scenario(scenario) => {
                 let seed = self.seed.unwrap_or(0);
-                simulate(&scenario, seed, true, &format!("{again} --seed {seed}"))
+                simulate(&scenario, seed, Defects::none(), true, &format!("{again} --seed {seed}"))
             }
             Runnable::Case(case) => {
                 if self.seed.is_some() {
                     let message = "`--seed` is for scenarios; a case has its own seed";
                     return Err(Failure::Usage(message.to_owned()));
                 }
-                simulate(&case.scenario.into(), case.seed, true, &again)
+                simulate(&case.scenario.into(), case.seed, case.defects, true, &again)
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cutline::defect::Defects;
+
 use crate::run::{Outcome, Simulation};
 use crate::scenario::Scenario;
 
@@ -12,11 +14,12 @@ use super::guard::guarded;
 pub(super) fn simulate(
     scenario: &Arc<Scenario>,
     seed: u64,
+    defects: Defects,
     keep_trace: bool,
     again: &str,
 ) -> Result<Outcome, Failure> {
     let refuse = |error| Failure::Input(format!("the job cannot run: {error}"));
     let simulation = Simulation::new(Arc::clone(scenario), seed).map_err(refuse)?;
     let what = format!("running \"{}\" with seed {seed}", scenario.title);
-    guarded(&what, again, || simulation.trace(keep_trace).run())
+    guarded(&what, again, || simulation.defects(defects).trace(keep_trace).run())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::operator::{
@@ -33,6 +34,8 @@ pub struct Plan {
     pub graph: ExecutionGraph,
     /// `name[index]` of each subtask.
     pub subtask_names: Vec<String>,
+    /// What is planted in the protocol.
+    pub defects: Defects,
     /// Whether order is promised at the input of each operator.
     ordered: Vec<bool>,
     custom: BTreeMap<OperatorId, OperatorFactory>,
@@ -56,6 +59,7 @@ impl Plan {
     pub fn new(
         scenario: Arc<Scenario>,
         custom: &BTreeMap<String, OperatorFactory>,
+        defects: Defects,
     ) -> Result<Self, JobGraphError> {
         let job = job_graph(&scenario)?;
         let behaviours: Vec<Behaviour> =
@@ -75,7 +79,7 @@ impl Plan {
                 Some((OperatorId(index as u32), Arc::clone(factory)))
             })
             .collect();
-        Ok(Self { scenario, graph, subtask_names, ordered, custom })
+        Ok(Self { scenario, graph, subtask_names, defects, ordered, custom })
     }
 
     /// The process of a task manager.
@@ -156,6 +160,7 @@ impl Plan {
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
             attempt: Attempt(deployment.execution),
+            defects: self.defects,
         };
         // Deviation: channels within a process are treated as remote ones with no latency. Flink
         // lets a local receiver read the sender's queue; the buffers in between are the same.
@@ -171,6 +176,7 @@ impl Plan {
                 mode,
                 checkpoints_after_finish: options.checkpoints_after_tasks_finish,
                 gates: gates.iter().map(|gate| remote(gate.channels.len() as u32)).collect(),
+                defects: self.defects,
             },
             gate_inputs: gates.iter().map(|gate| gate.input).collect(),
             exclusive_buffers: buffers.buffers_per_channel,
@@ -184,6 +190,7 @@ impl Plan {
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
             finished_on_restore: deployment.finished,
+            defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
         Subtask::new(config, self.operator(instance), router)

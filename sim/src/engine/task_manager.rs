@@ -502,14 +502,14 @@ impl TaskManager {
     fn give_up_snapshots<O: Observer>(
         &mut self,
         place: u32,
-        given_up: impl Fn(CheckpointId) -> bool,
+        given_up: impl Fn(&Subtask, CheckpointId) -> bool,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let (ended, kept) =
-            task.snapshots.drain(..).partition(|snapshot| given_up(snapshot.checkpoint));
+        let (ended, kept): (Vec<SnapshotUnderWay>, _) = std::mem::take(&mut task.snapshots)
+            .into_iter()
+            .partition(|snapshot| given_up(&task.machine, snapshot.checkpoint));
         task.snapshots = kept;
-        let ended: Vec<SnapshotUnderWay> = ended;
         self.discard(ended.into_iter().flat_map(|snapshot| snapshot.parts).collect(), ctx);
     }
 
@@ -763,7 +763,7 @@ impl TaskManager {
                 ctx.send(Plan::JOB_MANAGER, message);
             }
             Output::Decline { checkpoint, reason } => {
-                self.give_up_snapshots(place, |one| one == checkpoint, ctx);
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Declined { subtask, checkpoint, reason });
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
@@ -771,12 +771,12 @@ impl TaskManager {
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
-                self.give_up_snapshots(place, |one| one <= checkpoint, ctx);
+                self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
                 ctx.observe_task(execution, step(Step::N1, checkpoint));
                 ctx.observe_task(execution, Observation::NotifiedComplete { subtask, checkpoint });
             }
             Output::NotifiedAborted(checkpoint) => {
-                self.give_up_snapshots(place, |one| one == checkpoint, ctx);
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
             }
             Output::Running => {
@@ -844,10 +844,8 @@ impl TaskManager {
                 Request::PreCommit { transaction, checkpoint, contents },
             ),
             Effect::Commit { transaction, .. } => {
-                let checkpoint = None;
-                let subtask = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S5, checkpoint, subtask });
-                let subtask = subtask.expect("just set");
+                let place = Some(subtask);
+                ctx.observe(Observation::Step { step: Step::S5, checkpoint: None, subtask: place });
                 let waiting = Waiting::Commit { subtask, execution, transaction };
                 (waiting, Request::Commit { transaction })
             }

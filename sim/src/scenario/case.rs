@@ -2,6 +2,7 @@
 //! came of it, so that whoever replays it can tell whether it is still the same run.
 
 use cutline::config::text::{format_duration, parse_duration};
+use cutline::defect::{Defect, Defects};
 use cutline::time::{VirtualDuration, VirtualTime};
 use serde_json::json;
 
@@ -18,8 +19,8 @@ use super::write::to_json;
 /// The format of case files, with its version.
 pub const CASE_FORMAT: &str = "cutline-case/1";
 
-const KEYS: [&str; 8] =
-    ["format", "version", "seed", "verdict", "digest", "violation", "ladder", "scenario"];
+const KEYS: [&str; 9] =
+    ["format", "version", "seed", "defect", "verdict", "digest", "violation", "ladder", "scenario"];
 const LADDER_KEYS: [&str; 4] = ["events", "whole", "step", "rungs"];
 const VIOLATION_KEYS: [&str; 5] = ["check", "class", "rule", "at", "message"];
 /// A ladder never has more rungs; see `kernel::digest`.
@@ -34,6 +35,8 @@ pub struct Case {
     pub scenario: Scenario,
     /// With which seed.
     pub seed: u64,
+    /// What was planted. In the file `defect` is an id, and absent without one.
+    pub defects: Defects,
     /// The answer of all checks.
     pub verdict: Verdict,
     /// Digest of everything that was observed.
@@ -102,6 +105,9 @@ impl Case {
         let mut text = String::from("{\n");
         for (key, value) in head {
             text.push_str(&format!("  \"{key}\": {value},\n"));
+        }
+        if let Some(defect) = self.defects.planted() {
+            text.push_str(&format!("  \"defect\": \"{defect}\",\n"));
         }
         let scenario = to_json(&self.scenario);
         text.push_str(&format!(
@@ -181,6 +187,7 @@ impl Reader<'_> {
         let fields = self.object(&json, "a case", &KEYS, |reader, fields| reader.format(fields))?;
         let version = self.text(&fields, "version");
         let seed = self.number(&fields, "seed");
+        let defects = self.defects(&fields);
         let verdict = self.word(
             &fields,
             "verdict",
@@ -196,6 +203,7 @@ impl Reader<'_> {
         let case = Case {
             version: version?,
             seed: seed?,
+            defects: defects?,
             verdict: verdict?,
             digest: digest?,
             violation: violation?,
@@ -248,6 +256,21 @@ impl Reader<'_> {
             refuse("verdict", message, "`violation` null exactly if `verdict` is \"ok\"");
         }
         agrees
+    }
+
+    /// A build without defects refuses a case that plants one: it could only run another case.
+    fn defects(&mut self, fields: &Fields<'_>) -> Option<Defects> {
+        let Some(json) = fields.get("defect") else { return Some(Defects::none()) };
+        let id = self.string(json, "defect", "the id of a defect")?;
+        let message = match id.parse::<Defect>().map(Defects::plant) {
+            Ok(Ok(defects)) => return Some(defects),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let ids = Defect::ALL.iter().map(|defect| defect.id());
+        let error = Diagnostic::error("unknown-defect", json.span, message);
+        self.sink.push(error.expected("the id of a defect").nearest(id, ids));
+        None
     }
 
     fn violation(&mut self, fields: &Fields<'_>) -> Option<Option<CaseViolation>> {

@@ -7,6 +7,7 @@
 //! overtake is captured. In Flink: the `BarrierHandlerState`s: `WaitingForFirstBarrier`,
 //! `CollectingBarriers`, and their `Alternating…` forms.
 
+use crate::defect::Defect;
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Payload};
 use crate::task::barrier::capture::Overtaken;
@@ -168,7 +169,10 @@ impl ExactlyOnce {
         cx: &mut Context<'_, B>,
         barrier: &CheckpointBarrier,
     ) -> Result<(), Overtaken> {
-        cx.capture.start(barrier.checkpoint, cx.gates, cx.out)?;
+        let aligned_once = barrier.unaligned_from().is_some();
+        if !(cx.defects.has(Defect::D44) && aligned_once) {
+            cx.capture.start(barrier.checkpoint, cx.gates, cx.defects, cx.out)?;
+        }
         cx.trigger(barrier.as_unaligned(), Cut::Unaligned);
         self.phase = Phase::CollectUnaligned;
         Ok(())
@@ -182,6 +186,9 @@ impl ExactlyOnce {
     }
 
     fn block<B: Payload>(&mut self, cx: &mut Context<'_, B>, channel: InputChannel) {
+        if cx.defects.has(Defect::D48) {
+            return cx.out.push(Output::Resume(channel));
+        }
         self.blocked.insert(channel);
         cx.out.push(Output::Block(channel));
     }

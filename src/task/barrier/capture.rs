@@ -7,7 +7,8 @@
 //!
 //! Invariant, asserted by `check` whenever a capture stops: `waiting` counts the channels that wait for their barrier.
 
-use crate::ids::{CheckpointId, InputChannel};
+use crate::defect::{Defect, Defects};
+use crate::ids::{CheckpointId, GateId, InputChannel};
 use crate::task::barrier::Output;
 use crate::task::gate::{ArrivalNumber, Gates};
 
@@ -92,10 +93,14 @@ impl Capture {
         &mut self,
         checkpoint: CheckpointId,
         gates: &Gates<B>,
+        defects: Defects,
         out: &mut Vec<Output<B>>,
     ) -> Result<(), Overtaken> {
         for channel in (0..gates.count()).map(InputChannel) {
             self.start_channel(channel, checkpoint)?;
+            if defects.has(Defect::D52) && gates.gate(channel) != GateId(0) {
+                continue;
+            }
             if gates.is_remote(channel) {
                 self.persist_waiting(channel, checkpoint, gates, out);
             }

@@ -1,5 +1,6 @@
 //! The two barrier handlers behind one face, and what they work on.
 
+use crate::defect::Defects;
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::{CheckpointBarrier, Payload};
 use crate::task::barrier::at_least_once::AtLeastOnce;
@@ -17,6 +18,7 @@ pub(super) struct Context<'a, B> {
     pub(super) capture: &'a mut Capture,
     pub(super) measurement: &'a mut Measurement,
     pub(super) out: &'a mut Vec<Output<B>>,
+    pub(super) defects: Defects,
 }
 
 impl<B: Payload> Context<'_, B> {

@@ -11,6 +11,7 @@
 //!
 //! Order of outputs: the polled element first, then what it caused, in the order of cause.
 
+use crate::defect::Defects;
 use crate::ids::{CheckpointId, GateId, InputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, Payload};
 use crate::task::gate::{ArrivalNumber, Gates};
@@ -52,6 +53,8 @@ pub struct InputConfig {
     pub checkpoints_after_finish: bool,
     /// The channels of each gate; they are numbered through, gate after gate, from 0.
     pub gates: Vec<Vec<ChannelKind>>,
+    /// What is planted.
+    pub defects: Defects,
 }
 
 /// What happens to the input side of a task.
@@ -206,6 +209,7 @@ pub struct InputHandler<B> {
     capture: Capture,
     measurement: Measurement,
     handler: Handler,
+    defects: Defects,
 }
 
 impl<B: Payload> InputHandler<B> {
@@ -217,6 +221,7 @@ impl<B: Payload> InputHandler<B> {
             capture: Capture::new(gates.count()),
             measurement: Measurement::default(),
             gates,
+            defects: config.defects,
         }
     }
 
@@ -401,8 +406,8 @@ impl<B: Payload> InputHandler<B> {
         now: VirtualTime,
         out: &'a mut Vec<Output<B>>,
     ) -> (&'a mut Handler, Context<'a, B>) {
-        let Self { gates, capture, measurement, handler } = self;
-        let cx = Context { now, gates, capture, measurement, out };
+        let Self { gates, capture, measurement, handler, defects } = self;
+        let cx = Context { now, gates, capture, measurement, out, defects: *defects };
         (handler, cx)
     }
 

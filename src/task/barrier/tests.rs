@@ -82,6 +82,7 @@ impl World {
                 mode,
                 checkpoints_after_finish: true,
                 gates: vec![vec![ChannelKind::Remote; 2]; 2],
+                defects: Defects::none(),
             }),
             channels: (0..4).map(|_| channel()).collect(),
             out: Vec::new(),

@@ -85,7 +85,7 @@ fn policy() {
                 world.complete(checkpoint);
             }
         })
-        .finds("policy", Policy),
+        .finds("policy", Class::Leak),
         row("an older leader", |world| {
             world.see(Observation::LeaderElected { session: 2 });
             world.see(Observation::LeaderElected { session: 1 });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cutline::defect::Defects;
 use cutline::ids::{CheckpointId, GateId, InputChannel};
 use cutline::message::{Alignment, CheckpointBarrier, CheckpointOptions, Element, SnapshotKind};
 use cutline::task::barrier::{BarrierMode, ChannelKind, InputConfig};
@@ -98,6 +99,7 @@ impl Config {
             },
             checkpoints_after_finish: self.checkpoints_after_finish,
             gates: self.gates.iter().map(|&channels| gate(channels)).collect(),
+            defects: Defects::none(),
         }
     }
 }

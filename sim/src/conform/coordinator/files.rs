@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cutline::coordinator::completed::{
     Cleanup, CompletedCheckpoint, CompletedStore, JobStatus, Retained, Retention, StoreKind,
 };
+use cutline::defect::Defects;
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::storage::handle::{FileHandle, SharedFile, SharedHandle, SharedKey, SubtaskState};
@@ -282,7 +283,7 @@ impl Driver for StoreDriver {
             StoreName::Standalone => StoreKind::Standalone,
             StoreName::Default => StoreKind::Default,
         };
-        let mut store = CompletedStore::new(kind, config.max_retained);
+        let mut store = CompletedStore::new(kind, config.max_retained, Defects::none());
         if !config.recovered.iter().map(|stored| stored.cp).is_sorted() {
             return Err(CaseError::Range("recovered checkpoints are not in order"));
         }

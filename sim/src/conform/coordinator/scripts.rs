@@ -1,6 +1,7 @@
 //! The groups `decider` and `failure_manager`.
 
 use cutline::coordinator::failure::{Failure, FailureManager, Verdict};
+use cutline::defect::Defects;
 use cutline::ids::CheckpointId;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -180,7 +181,7 @@ impl Driver for FailureDriver {
 
     fn new(config: FailureSetup) -> Result<Self, CaseError> {
         let tolerable = (!config.unlimited).then_some(config.tolerable);
-        Ok(Self(FailureManager::new(tolerable)))
+        Ok(Self(FailureManager::new(tolerable, Defects::none())))
     }
 
     fn step(&mut self, operation: FailureOperation) -> Result<Value, String> {

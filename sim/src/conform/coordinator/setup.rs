@@ -3,6 +3,7 @@
 use cutline::coordinator::CoordinatorConfig;
 use cutline::coordinator::completed::{JobStatus, Retention, StoreKind};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
+use cutline::defect::Defects;
 use cutline::ids::{CheckpointId, OperatorId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::time::VirtualDuration;
@@ -98,6 +99,7 @@ impl Setup {
         let aligned = (self.aligned_timeout_ms > 0)
             .then(|| VirtualDuration::from_millis(self.aligned_timeout_ms));
         CoordinatorConfig {
+            defects: Defects::none(),
             max_concurrent: self.max_concurrent,
             min_pause: self.min_pause(),
             timeout: VirtualDuration::from_millis(self.timeout_ms),

@@ -9,6 +9,7 @@ use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, 
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
+use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
 use cutline::step::Step;
@@ -356,8 +357,10 @@ fn alignment(
 pub(super) fn coordinator_config(
     options: &CheckpointingOptions,
     store: StoreKind,
+    defects: Defects,
 ) -> CoordinatorConfig {
     CoordinatorConfig {
+        defects,
         max_concurrent: options.max_concurrent as usize,
         min_pause: options.min_pause,
         timeout: options.timeout,
@@ -367,12 +370,16 @@ pub(super) fn coordinator_config(
         after_tasks_finish: options.checkpoints_after_tasks_finish,
         tolerable_failures: Some(u64::from(options.tolerable_failures)),
         max_retained: options.retained as usize,
-        retention: match options.retention {
-            config::Retention::RetainOnCancellation => Retention::RetainOnCancellation,
-            config::Retention::DeleteOnCancellation => Retention::RetainOnFailure,
-            config::Retention::NoExternalized => Retention::NeverRetainAfterTermination,
-        },
+        retention: retention(options),
         store,
+    }
+}
+
+fn retention(options: &CheckpointingOptions) -> Retention {
+    match options.retention {
+        config::Retention::RetainOnCancellation => Retention::RetainOnCancellation,
+        config::Retention::DeleteOnCancellation => Retention::RetainOnFailure,
+        config::Retention::NoExternalized => Retention::NeverRetainAfterTermination,
     }
 }
 
@@ -463,7 +470,7 @@ pub(super) fn retained_from(
         kind: metadata.kind,
         timestamp: metadata.timestamp,
         acknowledged_at: VirtualTime::ZERO,
-        retention: coordinator_config(&plan.scenario.checkpointing, StoreKind::Default).retention,
+        retention: retention(&plan.scenario.checkpointing),
         unclaimed: false,
         location: layout::Directory::Checkpoint(metadata.checkpoint).to_string().into(),
         subtasks,

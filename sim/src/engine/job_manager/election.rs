@@ -114,7 +114,7 @@ impl JobManager {
             options.min_pause,
         );
         let coordinator = Coordinator::new(
-            checkpoints::coordinator_config(options, StoreKind::Default),
+            checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
             checkpoints::topology(&self.plan),
             Vec::new(),
             Box::new(policy),

@@ -24,6 +24,7 @@ fn case() -> Case {
         version: "0.1.0".to_owned(),
         scenario,
         seed: u64::MAX,
+        defects: Defects::none(),
         verdict: Verdict::Liveness,
         digest,
         ladder: Ladder { events: 9, whole: digest, step: 4, rungs: vec![Fingerprint(7); 2] },
@@ -44,7 +45,8 @@ fn errors(text: &[u8]) -> String {
 #[test]
 fn what_is_written_reads_back() {
     let passed = Case { verdict: Verdict::Ok, violation: None, seed: 0, ..case() };
-    for case in [case(), passed] {
+    let planted = Defects::plant(Defect::ALL[0]).map(|defects| Case { defects, ..case() });
+    for case in [case(), passed].into_iter().chain(planted) {
         let text = case.to_json();
         let loaded = load_case(text.as_bytes(), "case.json", &[]).expect("well-formed");
         assert_eq!(loaded.case, case);

@@ -1,0 +1,228 @@
+//! Defects: bugs of real stream processors that can be planted in the protocol, one at a time.
+//!
+//! A checker is worth what it finds. Each defect is a switch at the one place of the protocol
+//! where the bug sat (or its nearest equivalent here), off unless it is planted, and compiled in
+//! only with the cargo feature `defects`. Without the feature [`Defects`] has no size and
+//! [`Defects::has`] is `false` for the compiler, so that nothing of a site is left.
+//!
+//! A site is one legible line with the id: `if self.defects.has(Defect::D47) { … }`.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! defects {
+    ($($name:ident $title:literal),+ $(,)?) => {
+        /// A bug that can be planted. The ids are those of the design's list, which has more: the
+        /// others need a part of the protocol that is not built yet.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Defect { $(#[doc = $title] $name),+ }
+
+        impl Defect {
+            /// All of them, by id.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The id: `D47`.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// What is wrong, in one line.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),+ }
+            }
+        }
+    };
+}
+
+defects! {
+    D01 "Participants are told \"complete\" before the decision is durable",
+    D02 "State of a late ack is not discarded",
+    D04 "Asynchronous discard works on a list that has already been emptied",
+    D06 "Abort is still possible while the checkpoint is being finalized",
+    D07 "The checkpoint completed last is taken as the newest one",
+    D08 "Expired checkpoints do not count as failures",
+    D09 "Ack is awaited from a task that finished before the barrier reached it",
+    D11 "Recovery picks checkpoint n-1 while n is being finalized and committed",
+    D17 "Lost trigger message is neither repeated nor expired",
+    D18 "Stored checkpoints are ordered by name as text",
+    D21 "Operators emit before the restored output buffers have been sent",
+    D22 "A checkpoint is taken before the restored channel state has been consumed",
+    D30 "Old checkpoint is deleted before the new one is safely published",
+    D31 "Checkpoints of the previous coordinator are not in the new one's list",
+    D43 "No cancellation marker follows a declined checkpoint",
+    D44 "After the switch, components still see an aligned checkpoint",
+    D46 "Barriers are counted without looking at their id",
+    D47 "A channel that ends during alignment is still waited for",
+    D48 "Channels are not blocked during alignment although exactly-once is set",
+    D52 "In-flight data is persisted only for the channels of the first gate",
+    D53 "Records behind the barrier are processed before the snapshot runs",
+    D57 "The asynchronous upload reads the live state",
+    D59 "Elements buffered inside an operator are not part of its snapshot",
+    D60 "Input position is read after the state was flushed",
+    D61 "Source emits between capturing its position and emitting the barrier",
+    D69 "Transaction is committed at the barrier",
+    D70 "Transaction of an aborted checkpoint is rolled back while the job goes on",
+    D73 "Snapshot does not wait for outstanding asynchronous writes",
+    D76 "notify-complete commits only the transaction of exactly that id",
+    D78 "Pre-committed transactions of the restored checkpoint are not committed",
+    D79 "Second recovered commit handle of a subtask overwrites or rejects the first",
+    D81 "A non-empty transaction is stored as empty",
+    D88 "No checkpoint is taken any more once a source has finished",
+    D90 "Operators stored as finished run again after a restore",
+    D96 "Range of key groups is computed with inconsistent rounding",
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// An id that is no defect's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no defect that can be planted is called {0:?}")]
+pub struct UnknownDefect(pub String);
+
+impl FromStr for Defect {
+    type Err = UnknownDefect;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDefect> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|defect| defect.id() == text).ok_or_else(|| UnknownDefect(text.to_owned()))
+    }
+}
+
+/// This build cannot plant defects: it was made without the feature `defects`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} cannot be planted: this build was made without the feature `defects`")]
+pub struct NotCompiledIn(pub Defect);
+
+/// What is planted: nothing, or one defect. Machines carry it by value.
+#[cfg(feature = "defects")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Defects(Option<Defect>);
+
+/// What is planted: nothing, in this build.
+#[cfg(not(feature = "defects"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Defects(());
+
+#[cfg(feature = "defects")]
+impl Defects {
+    /// The protocol as it should be.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Plants a defect.
+    ///
+    /// # Errors
+    /// The build has none to plant; this one has.
+    pub const fn plant(defect: Defect) -> Result<Self, NotCompiledIn> {
+        Ok(Self(Some(defect)))
+    }
+
+    /// What is planted.
+    pub const fn planted(self) -> Option<Defect> {
+        self.0
+    }
+
+    /// Whether this defect is planted.
+    #[inline]
+    pub fn has(self, defect: Defect) -> bool {
+        self.0 == Some(defect)
+    }
+}
+
+#[cfg(not(feature = "defects"))]
+impl Defects {
+    /// The protocol as it should be.
+    pub const fn none() -> Self {
+        Self(())
+    }
+
+    /// Plants a defect.
+    ///
+    /// # Errors
+    /// Always, in this build.
+    pub const fn plant(defect: Defect) -> Result<Self, NotCompiledIn> {
+        Err(NotCompiledIn(defect))
+    }
+
+    /// What is planted.
+    pub const fn planted(self) -> Option<Defect> {
+        None
+    }
+
+    /// Whether this defect is planted.
+    #[inline(always)]
+    pub const fn has(self, _defect: Defect) -> bool {
+        false
+    }
+}
+
+/// Something that a defect puts off to a later step; no size without the feature.
+#[cfg(feature = "defects")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PutOff<T>(Option<T>);
+
+#[cfg(feature = "defects")]
+impl<T> PutOff<T> {
+    pub(crate) fn put(&mut self, later: T) {
+        self.0 = Some(later);
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+/// Something that a defect puts off to a later step; no size without the feature.
+#[cfg(not(feature = "defects"))]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PutOff<T>(std::marker::PhantomData<T>);
+
+#[cfg(not(feature = "defects"))]
+impl<T> PutOff<T> {
+    pub(crate) fn put(&mut self, _later: T) {
+        unreachable!("nothing is planted in this build");
+    }
+
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<T> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_reads_back_and_grows() {
+        for defect in Defect::ALL {
+            assert_eq!(defect.id().parse(), Ok(*defect));
+        }
+        assert!(Defect::ALL.is_sorted_by_key(|defect| defect.id()));
+        assert!("D00".parse::<Defect>().is_err());
+    }
+
+    #[test]
+    fn one_is_planted_at_a_time_and_none_by_default() {
+        assert_eq!(Defects::default(), Defects::none());
+        for &defect in Defect::ALL {
+            assert!(!Defects::none().has(defect));
+            match Defects::plant(defect) {
+                Ok(defects) => {
+                    let has: Vec<_> = Defect::ALL.iter().filter(|it| defects.has(**it)).collect();
+                    assert_eq!((has, defects.planted()), (vec![&defect], Some(defect)));
+                }
+                Err(NotCompiledIn(refused)) => {
+                    assert_eq!(refused, defect);
+                    assert_eq!(size_of::<Defects>(), 0);
+                }
+            }
+        }
+    }
+}

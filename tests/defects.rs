@@ -1,0 +1,89 @@
+//! Every defect that can be planted is found by a directed scenario, and the same run passes when
+//! it is not planted. Together the defects make every class of violation and every check fire
+//! through the real engine.
+//!
+//! `cargo test --test defects -- --nocapture` prints what was found.
+
+#[path = "defects/scenarios.rs"]
+mod scenarios;
+#[path = "defects/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cutline::defect::{Defect, Defects};
+use cutline_sim::check::Class;
+use cutline_sim::run::{Outcome, Simulation};
+use cutline_sim::scenario::model::Scenario;
+
+use scenarios::{ELSEWHERE, ROWS, Row};
+
+const SEED: u64 = 1;
+
+const CHECKS: [&str; 8] =
+    ["cut", "liveness", "order", "output", "policy", "restore", "state", "storage"];
+
+fn run(scenario: &Arc<Scenario>, defects: Defects) -> Outcome {
+    let simulation = Simulation::new(Arc::clone(scenario), SEED).expect("a valid job");
+    simulation.defects(defects).run()
+}
+
+fn planted(defect: Defect) -> Defects {
+    Defects::plant(defect).expect("tests are built with the feature")
+}
+
+/// The first violation's check and class, or what is wrong with the row.
+fn judge(row: &Row) -> Result<(&'static str, Class), String> {
+    let scenario = Arc::new((row.scenario)());
+    let clean = run(&scenario, Defects::none());
+    if let Some(violation) = clean.violations.first() {
+        return Err(format!("not planted, and yet: {violation}"));
+    }
+    if clean.faults_injected.len() < scenario.faults.len() {
+        return Err(format!("only {:?} of the faults struck", clean.faults_injected));
+    }
+    let broken = run(&scenario, planted(row.defect));
+    let Some(violation) = broken.violations.first() else {
+        return Err(format!("not found; the job ended as {:?}", broken.job_end));
+    };
+    println!("{} {}: {}", row.defect, violation.signature(), violation.message);
+    if row.classes.contains(&violation.class) {
+        Ok((violation.check, violation.class))
+    } else {
+        Err(format!("found as something else: {violation}"))
+    }
+}
+
+#[test]
+fn each_defect_is_found_and_nothing_without_it() {
+    let (mut checks, mut classes, mut wrong) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for row in ROWS.iter().chain(ELSEWHERE) {
+        match judge(row) {
+            Ok((check, class)) => {
+                checks.insert(check);
+                classes.insert(class);
+            }
+            Err(what) => wrong.push(format!("{}: {what}", row.defect)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(classes, BTreeSet::from(Class::ALL), "every class has fired");
+    assert_eq!(checks, BTreeSet::from(CHECKS), "every check has fired");
+}
+
+#[test]
+fn every_defect_has_a_scenario() {
+    let rows: Vec<_> = ROWS.iter().map(|row| row.defect).collect();
+    assert_eq!(rows, Defect::ALL);
+}
+
+/// A planted defect replays like anything else.
+#[test]
+fn a_broken_run_repeats() {
+    for row in ROWS {
+        let scenario = Arc::new((row.scenario)());
+        let digests = [(); 2].map(|()| run(&scenario, planted(row.defect)).digest);
+        assert_eq!(digests[0], digests[1], "{}", row.defect);
+    }
+}
