@@ -2,9 +2,11 @@
 //! how it is judged.
 //!
 //! The values come from the table that the loader and the schema are made of, so a new option is
-//! tested by being there.
+//! tested by being there. What an option does is seen only where it matters: a heartbeat timeout
+//! where a machine dies, the number of retained checkpoints where there are several. So each is
+//! tried in a few *scenes*, changes of the base scenario, until one shows a difference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cutline_sim::check::Verdict;
@@ -15,25 +17,123 @@ use cutline_sim::scenario::{FieldProbe, Override, base, load, probes};
 /// Text for people: the only values that no run depends on.
 const FOR_PEOPLE: [&str; 2] = ["title", "why"];
 
-/// Digest and verdict of the base scenario with these overrides.
-fn judge(path: &str, overrides: &[Override]) -> (Fingerprint, Verdict) {
-    let loaded = load(base().as_bytes(), "base", overrides);
-    let scenario = loaded.unwrap_or_else(|found| panic!("{path}: {found}")).scenario;
+/// Name and changes.
+const SCENES: [(&str, &[&str]); 13] = [
+    ("as it is", &[]),
+    ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
+    (
+        "faults strike while all tasks run",
+        &["faults[0].at.occurrence=100", "faults[1].at=3200 ms", "faults[2].at=3400 ms"],
+    ),
+    (
+        "storage is slow",
+        &["faults=[]", "storage.latency=1 s", "checkpointing.interval=200 ms", "limits.until=9 s"],
+    ),
+    (
+        "every checkpoint expires",
+        &["faults=[]", "storage.latency=1 s", "checkpointing.timeout=50 ms", "limits.until=9 s"],
+    ),
+    (
+        "a machine dies, and those that are left have few slots",
+        &[
+            r#"faults=[{"at": "1 s", "kind": "crash_task_manager", "target": 2}]"#,
+            "job.operators[count].parallelism=10",
+            "cluster.slots=4",
+            "cluster.process_restart=30 s",
+            "limits.until=60 s",
+        ],
+    ),
+    (
+        "more machines than the job needs",
+        &["faults=[]", "job.operators[count].parallelism=6", "cluster.slots=2"],
+    ),
+    (
+        "failures follow each other",
+        &[
+            r#"faults=[
+                {"at": "1 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "4 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "9 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "19 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "32 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "50 s", "kind": "crash_task", "target": "map[0]"}]"#,
+            "job.operators[source].every=50 ms",
+            "limits.until=90 s",
+        ],
+    ),
+    (
+        "two failures within a minute",
+        &[
+            r#"faults=[
+                {"at": "1 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "36 s", "kind": "crash_task", "target": "map[0]"}]"#,
+            "job.operators[source].every=50 ms",
+            "limits.until=90 s",
+        ],
+    ),
+    (
+        "a failure soon after a restart",
+        &[
+            r#"faults=[
+                {"at": "1 s", "kind": "crash_task", "target": "map[0]"},
+                {"at": "7600 ms", "kind": "crash_task", "target": "map[0]"}]"#,
+            "job.operators[source].every=50 ms",
+            "limits.until=30 s",
+        ],
+    ),
+    (
+        "a restore right after the decision",
+        &[
+            r#"faults=[{"at": {"step": "F3"}, "kind": "crash_task", "target": "map[0]"}]"#,
+            r#"restart={"type": "fixed_delay", "attempts": 3, "delay": "0 ms"}"#,
+            "cluster.deploy=1 ms",
+            "storage.latency=1 ms",
+        ],
+    ),
+    ("records go by key", &["faults=[]", r#"job.edges[0].partitioner="hash""#]),
+    (
+        "the job fails for good",
+        &[
+            r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "map[0]"}]"#,
+            r#"restart={"type": "disabled"}"#,
+        ],
+    ),
+];
+
+/// Digest and verdict of the base scenario with these changes, if it can be so.
+fn judge(scene: &[&str], probe: &FieldProbe, which: usize) -> Option<(Fingerprint, Verdict)> {
+    let mut overrides: Vec<Override> =
+        scene.iter().map(|text| Override::parse(text).expect("an override")).collect();
+    overrides.extend(probe.overrides(which));
+    let scenario = load(base().as_bytes(), "base", &overrides).ok()?.scenario;
     let simulation = Simulation::new(Arc::new(scenario), 1).expect("what is loaded can run");
     let outcome = simulation.run();
-    (outcome.digest, outcome.verdict)
+    Some((outcome.digest, outcome.verdict))
 }
 
-fn changes_nothing(probe: &FieldProbe) -> bool {
-    let [one, other] = [0, 1].map(|which| judge(&probe.path, &probe.overrides(which)));
-    one == other
+/// The first scene in which the two values of a probe differ.
+fn telling(probe: &FieldProbe) -> Option<&'static str> {
+    let differs = |scene: &&(&str, &[&str])| {
+        let [one, other] = [0, 1].map(|which| judge(scene.1, probe, which));
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    };
+    SCENES.iter().find(differs).map(|(name, _)| *name)
 }
 
 #[test]
 fn every_option_changes_a_digest_or_a_verdict() {
     let probes = probes();
     assert!(probes.len() > 100, "{}", probes.len());
-    let ignored: BTreeSet<String> =
-        probes.into_iter().filter(changes_nothing).map(|probe| probe.path).collect();
-    assert_eq!(ignored, FOR_PEOPLE.map(str::to_owned).into());
+    let mut ignored = BTreeSet::new();
+    let mut scenes: BTreeMap<&str, u32> = BTreeMap::new();
+    for probe in &probes {
+        match telling(probe) {
+            Some(scene) => *scenes.entry(scene).or_default() += 1,
+            None => drop(ignored.insert(probe.path.as_str())),
+        }
+    }
+    assert_eq!(ignored, FOR_PEOPLE.into(), "parsed and ignored");
+    for (scene, _) in SCENES {
+        assert!(scenes.contains_key(scene), "no option needs the scene: {scene}");
+    }
 }
