@@ -42,6 +42,7 @@ fn case() -> String {
         version: "0.1.0".to_owned(),
         scenario,
         seed: 3,
+        defects: cutline::defect::Defects::none(),
         verdict: outcome.verdict,
         digest: outcome.digest,
         ladder: outcome.ladder,
@@ -166,7 +167,7 @@ fn scraps() -> impl Strategy<Value = String> {
         "é",
         "𝄞",
     ];
-    prop::collection::vec((prop::sample::select(&words[..]), 1..5_usize), 0..60)
+    prop::collection::vec((prop::sample::select(words.to_vec()), 1..5_usize), 0..60)
         .prop_map(|scraps| scraps.iter().map(|(word, times)| word.repeat(*times)).collect())
 }
 
