@@ -460,3 +460,25 @@ fn schema_completions_version_and_help() {
         assert!(help.out.contains(part), "{}", help.out);
     }
 }
+
+#[test]
+fn a_campaign_is_the_same_on_any_number_of_threads() {
+    let here = directory("campaign");
+    let campaign = |threads| {
+        let arguments = ["campaign", "--seeds", "0..60", "--threads", threads, "--format", "json"];
+        cutline(&here, &arguments).expect(0)
+    };
+    let one = campaign("1");
+    assert_eq!(one.out, campaign("3").out);
+    let summary = one.json();
+    assert_eq!(summary["verdict"], "ok");
+    assert_eq!(summary["runs"], 60);
+    assert!(summary["checkpoints"]["completed"].as_u64() > Some(500), "{summary}");
+    assert!(summary["features"]["operator: join"].as_u64() > Some(0), "{summary}");
+    let text = cutline(&here, &["campaign", "--seeds", "3..5"]).expect(0);
+    assert_eq!(text.last_line(), "all checks hold");
+    cutline(&here, &["campaign", "--seeds", "5..5"]).expect(2);
+    cutline(&here, &["campaign", "--seeds", "five"]).expect(2);
+    // Two scenarios cannot have everything.
+    cutline(&here, &["campaign", "--seeds", "3..5", "--strict"]).expect(14);
+}

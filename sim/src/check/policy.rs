@@ -32,8 +32,9 @@ pub(super) struct Policy {
     session_last: u64,
     pending: Vec<Pending>,
     completed_at: Option<VirtualTime>,
-    /// When the last decision to trigger was taken (T1); drawing the id takes a while.
-    decided_at: Option<VirtualTime>,
+    /// The last decision to trigger (T1; drawing the id takes a while), and the completion that it
+    /// knew of.
+    decided: Option<(VirtualTime, Option<VirtualTime>)>,
     /// Snapshots asked for by hand that were taken to explain an early trigger.
     manual_used: usize,
     success_last: Option<CheckpointId>,
@@ -76,7 +77,9 @@ impl Policy {
         self.judge_timeouts(now, weather, setup, report);
         self.judge_exceeded(now, weather, setup, report);
         match *observation {
-            Observation::Step { step: Step::T1, .. } => self.decided_at = Some(now),
+            Observation::Step { step: Step::T1, .. } => {
+                self.decided = Some((now, self.completed_at));
+            }
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
             }
@@ -187,13 +190,10 @@ impl Policy {
         report: &mut Report,
     ) {
         let min_pause = setup.config.checkpointing.min_pause;
-        let Some(completed) = self.completed_at else { return };
-        let decided = self.decided_at.unwrap_or(now);
-        // Flink's coordinator reads a clock of whole milliseconds. A decision taken before the
-        // completion knew nothing of it.
-        if decided < completed
-            || decided.as_millis() - completed.as_millis() >= min_pause.as_millis()
-        {
+        let (decided, completed) = self.decided.unwrap_or((now, self.completed_at));
+        let Some(completed) = completed else { return };
+        // Flink's coordinator reads a clock of whole milliseconds.
+        if decided.as_millis() - completed.as_millis() >= min_pause.as_millis() {
             return;
         }
         let asked = setup.config.manual.iter().filter(|at| **at <= now).count();

@@ -244,3 +244,67 @@ impl Load {
         Self { work, checkpoint: checkpoint + requests + control + upload }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_scenario() {
+        assert_eq!(generate(7), generate(7));
+        assert_ne!(generate(7).job, generate(8).job);
+    }
+
+    /// What shrinking relies on: each part has streams of its own.
+    #[test]
+    fn parts_do_not_disturb_each_other() {
+        let seeds = Seeds::all(7);
+        let whole = generate_with(&Options::default(), seeds);
+        let world = generate_with(&Options::default(), Seeds { world: 8, ..seeds });
+        assert_eq!(whole.job, world.job);
+        assert_ne!(whole.storage, world.storage);
+        let faults = generate_with(&Options::default(), Seeds { faults: 8, ..seeds });
+        assert_eq!((&whole.job, &whole.checkpointing), (&faults.job, &faults.checkpointing));
+        assert_ne!(whole.faults, faults.faults);
+    }
+
+    #[test]
+    fn a_fault_fewer_leaves_the_others() {
+        let mut compared = 0;
+        for seed in 0..50 {
+            let many = generate(seed).faults;
+            let options = Options { faults_max: 2, ..Options::default() };
+            let few = generate_with(&options, Seeds::all(seed)).faults;
+            let both = many.len().min(few.len());
+            compared += both;
+            assert_eq!(many[..both], few[..both], "seed {seed}");
+        }
+        assert!(compared > 50);
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        let options = Options {
+            sources_max: 1,
+            layers_max: 1,
+            parallelism_max: 2,
+            faults_max: 1,
+            exactly_once_output: true,
+            ..Options::default()
+        };
+        for seed in 0..100 {
+            let scenario = generate_with(&options, Seeds::all(seed));
+            let operators = &scenario.job.operators;
+            let sources =
+                operators.iter().filter(|it| matches!(it.kind, OperatorKind::Source(_))).count();
+            assert_eq!(sources, 1, "seed {seed}");
+            assert!(operators.iter().all(|operator| operator.parallelism <= 2), "seed {seed}");
+            assert!(scenario.faults.len() <= 1, "seed {seed}");
+            assert!(is_bounded(&scenario) && scenario.checkpointing.exactly_once, "seed {seed}");
+            assert!(
+                operators.iter().all(|it| it.kind != OperatorKind::AtLeastOnceSink),
+                "seed {seed}"
+            );
+        }
+    }
+}
