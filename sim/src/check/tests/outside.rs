@@ -53,7 +53,7 @@ fn state() {
         })
         .finds("state", Duplication),
         row("state of a later time", |world| {
-            // The line is cut in time, the snapshot is taken late: D57.
+            // The line is cut in time, the snapshot is taken late.
             world.emit(0, 1);
             let first = world.begin(1);
             world.align(first);
