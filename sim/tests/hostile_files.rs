@@ -111,7 +111,7 @@ fn harm_is_named() {
                 "other-version",
             ),
             ("not UTF-8", not_utf8, "not-utf8"),
-            ("UTF-16", good.encode_utf16().flat_map(u16::to_le_bytes).collect(), "syntax"),
+            ("UTF-16", "{}".encode_utf16().flat_map(u16::to_le_bytes).collect(), "syntax"),
             ("no object", b"[]".to_vec(), "wrong-type"),
         ];
         for (harm, text, code) in rows {
