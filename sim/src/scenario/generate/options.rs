@@ -146,6 +146,5 @@ pub(super) fn buffers(draws: &Draws) -> NetworkOptions {
         buffers_per_channel: stream.between(1, 3) as u32,
         floating_per_gate: stream.between(0, 8) as u32,
         max_per_subpartition: stream.between(1, 10) as u32,
-        ..NetworkOptions::default()
     }
 }
