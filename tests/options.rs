@@ -19,6 +19,7 @@ const FOR_PEOPLE: [&str; 2] = ["title", "why"];
 
 /// What no run depends on, but whether there can be one: the path, values that contradict each
 /// other, and the answer to them.
+#[expect(clippy::type_complexity, reason = "a table: name, settings, what is refused")]
 const REFUSING: [(&str, &[(&str, &str)], &str); 2] = [
     // Nothing of a source is divided by key.
     (
