@@ -18,6 +18,7 @@
 //! | [`config`] | Flink's options: keys, grammar, defaults, validation |
 //! | [`message`] | what coordinator and tasks say to each other, and what channels carry |
 //! | [`step`] | the named steps of the protocol, T1 to S6 |
+//! | [`defect`] | bugs of real systems that can be planted, to see them found |
 //! | [`ids`], [`time`], [`codec`] | newtypes of ids and of virtual time; bytes with a checksum |
 //!
 //! # A machine at work
@@ -26,6 +27,7 @@
 //! taken when the second barrier is here, and holds exactly what was sent before the two.
 //!
 //! ```
+//! use cutline::defect::Defects;
 //! use cutline::ids::{CheckpointId, GateId, InputChannel};
 //! use cutline::message::{
 //!     Alignment, CheckpointBarrier, CheckpointOptions, Element, Payload, SnapshotKind,
@@ -48,6 +50,7 @@
 //!     mode: BarrierMode::ExactlyOnce { unaligned: false },
 //!     checkpoints_after_finish: true,
 //!     gates: vec![vec![ChannelKind::Remote; 2]],
+//!     defects: Defects::none(),
 //! });
 //! let barrier = CheckpointBarrier {
 //!     checkpoint: CheckpointId(1),
@@ -86,7 +89,7 @@
 //!     [
 //!         "buffer", "barrier", "block", // a, and the barrier behind it
 //!         "buffer", "barrier", "block", // b, and the last barrier:
-//!         "resume", "resume", "trigger", "complete",
+//!         "trigger", "resume", "resume", "complete",
 //!     ]
 //! );
 //! ```
