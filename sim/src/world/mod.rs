@@ -25,6 +25,7 @@ use cutline::time::VirtualTime;
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
+pub use self::network::LinkConfig;
 pub use self::services::{
     Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, StoredTransaction, TransactionState,
 };
