@@ -130,6 +130,11 @@ impl TaskManager {
         Self::new(Arc::clone(&self.plan), self.number)
     }
 
+    /// Whether none of its tasks goes on: one that was cut off when the job ended may.
+    pub fn is_settled(&self) -> bool {
+        self.tasks.iter().flatten().all(|task| task.machine.is_finished())
+    }
+
     /// Reacts to an event.
     #[inline]
     pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
@@ -754,6 +759,8 @@ impl TaskManager {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
                 let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let paths = snapshot.parts.iter().map(|part| part.path.as_str());
+                ctx.hand_over(Plan::JOB_MANAGER, paths);
                 let message = Control::Acknowledge {
                     execution,
                     subtask,

@@ -394,8 +394,7 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
         self.route(now, due, queue);
         let Core { observer, store, ha, ended, .. } = &mut self.core;
         observer.settle(now, store, ha)?;
-        // A job that has ended is over when nothing is under way any more.
-        if ended.is_some() && self.core.parcels.len() == self.core.free_parcels.len() {
+        if ended.is_some() && self.is_settled() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -403,6 +402,13 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
 }
 
 impl<P: Process, O: Observer> World<P, O> {
+    /// A job that has ended is over when nothing is under way any more, and everybody knows.
+    fn is_settled(&self) -> bool {
+        let mut alive = self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
+        self.core.parcels.len() == self.core.free_parcels.len()
+            && alive.all(|(process, _)| process.is_settled())
+    }
+
     #[inline]
     fn route(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
         if let Due::Lane(lane) = due {
@@ -585,7 +591,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let answer = if failed {
             Err(Refusal::Failed)
         } else {
-            self.apply_request(request, session, !self.lives(from, life), now)
+            self.apply_request(request, (from, session, !self.lives(from, life)), now)
         };
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
@@ -594,18 +600,18 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn apply_request(
         &mut self,
         request: Request,
-        session: u64,
-        orphaned: bool,
+        (from, session, orphaned): (ProcessId, u64, bool),
         now: VirtualTime,
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
+        let process = from.0;
         match request {
             Request::Put { path, bytes, nominal, purpose: _ } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
                 let file = self.store.put(path, bytes, nominal, visible);
-                self.observer
-                    .observe(now, &Observation::FileWritten { file, bytes: nominal, orphaned });
+                let written = Observation::FileWritten { file, bytes: nominal, process, orphaned };
+                self.observer.observe(now, &written);
                 Ok(Answer::Done)
             }
             Request::Get { path } => match self.store.get(&path) {
@@ -653,7 +659,10 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
-                self.ha.pointers.remove(&checkpoint);
+                if self.ha.pointers.remove(&checkpoint).is_some() {
+                    let removed = Observation::PointerRemoved { checkpoint, process, orphaned };
+                    self.observer.observe(now, &removed);
+                }
                 Ok(Answer::Done)
             }
             Request::StoreJobResult(end) => {
@@ -772,6 +781,16 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let life = self.core.hosts[to.index()].life;
         let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
         self.queue.push(at, Due::Mail(slot));
+    }
+
+    /// Reports that a message just sent tells its receiver of files that this process forgets
+    /// about. Who knows of a file must delete it when it is of no use.
+    pub fn hand_over<'f>(&mut self, to: ProcessId, paths: impl Iterator<Item = &'f str>) {
+        let (process, orphaned) = (to.0, !self.core.hosts[to.index()].alive);
+        for file in paths.filter_map(|path| self.core.store.file(path)) {
+            let handed_over = Observation::FileHandedOver { file, process, orphaned };
+            self.core.observer.observe(self.now, &handed_over);
+        }
     }
 
     /// Sets a timer. Timers cannot be cancelled; one that comes late is to be ignored.
