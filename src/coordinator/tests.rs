@@ -326,7 +326,8 @@ fn one_is_finalized_at_a_time_and_an_older_one_that_waits_is_subsumed() {
 /// has come to meanwhile.
 #[test]
 fn a_repeated_acknowledgement_deletes_nothing_that_is_in_use() {
-    let places: [(&str, fn() -> World); 5] = [
+    type Place = (&'static str, fn() -> World);
+    let places: [Place; 5] = [
         ("while others are awaited", || {
             let mut world = World::new(1, 1);
             world.trigger(SnapshotKind::Checkpoint);

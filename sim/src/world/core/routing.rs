@@ -30,8 +30,7 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
 impl<P: Process, O: Observer> World<P, O> {
     /// A job that has ended is over when nothing is under way any more, and everybody knows.
     fn is_settled(&self) -> bool {
-        let mut alive =
-            self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
+        let mut alive = self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
         self.core.parcels.len() == self.core.free_parcels.len()
             && alive.all(|(process, _)| process.is_settled())
     }
