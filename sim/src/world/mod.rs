@@ -69,6 +69,12 @@ pub trait Process: Sized {
 
     /// The process that takes the place of this one after a crash: nothing of its memory is left.
     fn reborn(&self) -> Self;
+
+    /// Whether the process has nothing left to do once the job has ended. One that has not heard
+    /// of the end yet may have: the run goes on until it has.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// What happens to a process.
