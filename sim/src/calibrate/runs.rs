@@ -497,7 +497,7 @@ mod tests {
                 "\"kind\":\"recovery\"",
                 "r:2: a recovery run needs `kill_since_last_trigger_ms` or `kill_phase_target`",
             ),
-            ("}", "", "r:2:257: not a JSON object: EOF while parsing an object"),
+            ("}", "", "r:2:259: not a JSON object: EOF while parsing an object"),
         ] {
             let text = format!("{LINE}\n{}\n", LINE.replace(from, to));
             let error = parse_runs(&text, "r").expect_err(expected);
