@@ -265,7 +265,15 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        match self.waiting.remove(&token).expect("a request is answered once") {
+        let waiting = self.waiting.remove(&token).expect("a request is answered once");
+        if answer == Err(Refusal::Fenced) {
+            // Somebody else leads, as far as the store knows: perhaps only the request of a former
+            // process, applied after it had died. Flink: a job manager whose leadership is revoked
+            // stops its job; the next one to be granted it recovers.
+            ctx.exit();
+            return;
+        }
+        match waiting {
             Waiting::Lead => self.on_lead(answer, ctx),
             Waiting::Pointers => self.on_pointers(answer, ctx),
             Waiting::Metadata { checkpoint, path } => {

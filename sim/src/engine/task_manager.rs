@@ -135,8 +135,13 @@ impl TaskManager {
     fn on_peer_lost<O: Observer>(&mut self, peer: ProcessId, ctx: &mut Context<'_, Engine, O>) {
         if peer == Plan::JOB_MANAGER {
             self.lose_job_manager(ctx);
+            return;
         }
-        // The loss of another task manager is the job manager's to see: it cancels the job.
+        for place in 0..self.tasks.len() as u32 {
+            if self.is_cut_off(place, ctx) {
+                self.fail(place, ctx);
+            }
+        }
     }
 
     /// Without a job manager nobody would ever cancel these tasks. Flink:

@@ -264,11 +264,19 @@ impl<P: Process, O: Observer> Core<P, O> {
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
         host.alive = false;
         host.life += 1;
-        host.deferred.clear();
+        let deferred = std::mem::take(&mut host.deferred);
         host.paused_until = now;
         let restart = self.config.process_restart.draw(&mut host.restart);
         queue.push(now + restart, Due::Start(process));
+        for due in deferred {
+            if let Due::Mail(slot) | Due::Answer(slot) = due {
+                self.take_parcel(slot);
+            }
+        }
         for channel in &mut self.channels {
+            if channel.from.is_some_and(|end| end.process == process) && !channel.ended {
+                channel.broken = true;
+            }
             channel.from = channel.from.filter(|end| end.process != process);
             channel.to = channel.to.filter(|end| end.process != process);
         }

@@ -83,6 +83,10 @@ pub(super) struct DataChannel<D, B> {
     pub(super) back_wanted: bool,
     /// An event for the front of `back` is pending.
     pub(super) back_scheduled: bool,
+    /// The sender has handed over the last element there will be.
+    pub(super) ended: bool,
+    /// The sender's process died before that: nothing follows what is in flight.
+    pub(super) broken: bool,
     pub(super) latency: Stream,
 }
 
@@ -98,6 +102,8 @@ impl<D, B> DataChannel<D, B> {
             last_back: VirtualTime::ZERO,
             back_wanted: false,
             back_scheduled: false,
+            ended: false,
+            broken: false,
             latency,
         }
     }
@@ -111,6 +117,8 @@ impl<D, B> DataChannel<D, B> {
         self.back.clear();
         self.back_wanted = false;
         self.back_scheduled = false;
+        self.ended = false;
+        self.broken = false;
     }
 }
 

@@ -111,6 +111,9 @@ impl TaskManager {
                 Output::Transmit { channel, frame } => {
                     let channel = graph.outputs(subtask)[channel.index()];
                     ctx.transmit(channel, execution, frame, wire_bytes(&frame));
+                    if frame.element == Element::EndOfPartition {
+                        ctx.end_channel(channel, execution);
+                    }
                 }
                 Output::SendBack { channel, back } => {
                     let channel = graph.inputs(subtask)[channel.index()];

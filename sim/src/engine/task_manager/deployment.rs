@@ -85,8 +85,8 @@ impl TaskManager {
         let current =
             graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
                 && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
-        if !current {
-            // A newer execution owns the channels: this deployment comes too late.
+        // Else a newer execution owns the channels: this deployment comes too late.
+        if !current || self.is_cut_off(place, ctx) {
             self.fail(place, ctx);
             return;
         }
@@ -100,6 +100,15 @@ impl TaskManager {
             let token = self.wait(Waiting::Read { subtask, execution, part });
             ctx.request(u64::from(token), Request::Get { path });
         }
+    }
+
+    /// Whether a task would wait for ever, since a sender's process died before all that the sender
+    /// had for it was on its way. The job manager does not miss a sender that had finished. Flink:
+    /// `CreditBasedPartitionRequestClientHandler#channelInactive`, `PartitionNotFoundException`.
+    pub(super) fn is_cut_off<O: Observer>(&self, place: u32, ctx: &Context<'_, Engine, O>) -> bool {
+        let Some(task) = &self.tasks[place as usize] else { return false };
+        let mut inputs = self.plan.graph.inputs(task.subtask).iter();
+        !task.machine.is_finished() && inputs.any(|input| ctx.is_broken(*input, task.execution))
     }
 
     pub(super) fn start<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {

@@ -66,6 +66,18 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         }
     }
 
+    /// Says that the element sent last on a channel was the last of all.
+    pub fn end_channel(&mut self, channel: ChannelId, epoch: u32) {
+        let state = &mut self.core.channels[channel.index()];
+        state.ended |= state.epoch == epoch;
+    }
+
+    /// Whether the process that sent on a channel died before it had sent the last element.
+    pub fn is_broken(&self, channel: ChannelId, epoch: u32) -> bool {
+        let state = &self.core.channels[channel.index()];
+        state.epoch == epoch && state.broken
+    }
+
     /// The next element that has arrived for a lane, in order of arrival.
     #[inline]
     pub fn arrival(&mut self, lane: LaneId) -> Option<(ChannelId, P::Data)> {
