@@ -274,6 +274,19 @@ pub enum Output {
     RestoreFailed(String),
 }
 
+/// Takes what a subtask wants done, in order: a vector, or whoever does it at once.
+pub trait Outputs {
+    /// Takes the next output.
+    fn push(&mut self, output: Output);
+}
+
+impl Outputs for Vec<Output> {
+    #[inline]
+    fn push(&mut self, output: Output) {
+        self.push(output);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waits for its state.
@@ -381,7 +394,7 @@ impl Subtask {
 
     /// Takes one input and appends what is to be done about it.
     #[inline]
-    pub fn handle(&mut self, now: VirtualTime, input: Input, out: &mut Vec<Output>) {
+    pub fn handle(&mut self, now: VirtualTime, input: Input, out: &mut impl Outputs) {
         match input {
             Input::Deliver { channel, frame } => self.on_deliver(now, channel, frame, out),
             Input::Run => self.on_run(now, out),
@@ -500,7 +513,7 @@ impl Subtask {
     // ---- the mailbox thread ------------------------------------------------------------------
 
     #[inline]
-    fn on_run(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+    fn on_run(&mut self, now: VirtualTime, out: &mut impl Outputs) {
         match self.phase {
             Phase::Initializing | Phase::Finished => {}
             Phase::Recovering
@@ -524,7 +537,7 @@ impl Subtask {
     }
 
     #[inline]
-    fn on_timeout(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+    fn on_timeout(&mut self, now: VirtualTime, out: &mut impl Outputs) {
         if self.gates.next_timeout().is_some_and(|due| due <= now) {
             self.gates.handle(now, barrier::Input::Timeout, &mut self.gate_outputs);
             self.follow_gates(now, out);

@@ -1,6 +1,6 @@
 //! The input side of a subtask: elements from the network, the gates, the records.
 
-use super::{Back, Frame, Output, Phase, Subtask};
+use super::{Back, Frame, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{GateId, InputChannel};
 use crate::message::Element;
@@ -10,7 +10,7 @@ use crate::time::VirtualTime;
 
 impl Subtask {
     #[inline]
-    pub(super) fn work(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+    pub(super) fn work(&mut self, now: VirtualTime, out: &mut impl Outputs) {
         if self.defects.has(Defect::D22) && self.has_priority() {
             self.poll(now, InputHandler::has_priority, out);
         } else if let Some((channel, record)) = self.recovered.pop_front() {
@@ -31,7 +31,7 @@ impl Subtask {
         &mut self,
         now: VirtualTime,
         has: impl Fn(&InputHandler<Record>, GateId) -> bool,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         let count = self.credits.len() as u32;
         for _ in 0..count {
@@ -46,7 +46,7 @@ impl Subtask {
     }
 
     #[inline]
-    pub(super) fn read(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+    pub(super) fn read(&mut self, now: VirtualTime, out: &mut impl Outputs) {
         if self.phase != Phase::Running {
             return;
         }
@@ -69,7 +69,7 @@ impl Subtask {
         &mut self,
         channel: InputChannel,
         record: &Record,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         out.push(Output::Processed { channel, record: *record });
         let input = self.gate_inputs[self.gate_of[channel.index()].index()];
@@ -79,7 +79,7 @@ impl Subtask {
     }
 
     #[inline]
-    pub(super) fn flush_emitter(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
         for effect in self.emitter.effects() {
             out.push(Output::Effect(*effect));
         }
@@ -95,7 +95,7 @@ impl Subtask {
         now: VirtualTime,
         channel: InputChannel,
         frame: Frame,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         let Frame { element, priority, backlog } = frame;
         if let Element::Buffer(_) = element {
@@ -113,7 +113,7 @@ impl Subtask {
 
     /// Does what the input gates ask for.
     #[inline]
-    pub(super) fn follow_gates(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+    pub(super) fn follow_gates(&mut self, now: VirtualTime, out: &mut impl Outputs) {
         let mut asked = std::mem::take(&mut self.gate_outputs);
         for output in &asked {
             match *output {
@@ -175,7 +175,7 @@ impl Subtask {
         }
     }
 
-    fn on_end_of_data(&mut self, channel: InputChannel, out: &mut Vec<Output>) {
+    fn on_end_of_data(&mut self, channel: InputChannel, out: &mut impl Outputs) {
         if std::mem::replace(&mut self.ended_inputs[channel.index()], true) {
             return;
         }

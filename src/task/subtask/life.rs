@@ -1,6 +1,6 @@
 //! Start (R4, R6) and end of a subtask.
 
-use super::{Back, Output, Phase, Subtask};
+use super::{Back, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::Element;
@@ -12,7 +12,7 @@ impl Subtask {
         restored: Option<CheckpointId>,
         state: &[Vec<u8>],
         channels: &ChannelState,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         assert_eq!(self.phase, Phase::Initializing);
         for part in state {
@@ -53,19 +53,19 @@ impl Subtask {
 
     /// The restored channel state has been consumed. Only now may a checkpoint be taken: one taken
     /// before would miss what is still waiting here.
-    pub(super) fn run(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn run(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Running;
         out.push(Output::Running);
     }
 
-    pub(super) fn end_of_input(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn end_of_input(&mut self, out: &mut impl Outputs) {
         self.emitter.clear();
         self.operator.finish(&mut self.emitter);
         self.flush_emitter(out);
         self.end_of_data(out);
     }
 
-    fn end_of_data(&mut self, out: &mut Vec<Output>) {
+    fn end_of_data(&mut self, out: &mut impl Outputs) {
         self.broadcast(Element::EndOfData, out);
         if self.waits_for_final_checkpoint && !self.finished_on_restore {
             // A checkpoint that has been cut here already does not contain the end.
@@ -78,13 +78,13 @@ impl Subtask {
     /// A sink that ended before its last commit is confirmed could not repeat it; a snapshot that
     /// is acknowledged by nobody would leave its files behind. Flink: `StreamTask#afterInvoke`,
     /// `SubtaskCheckpointCoordinator#waitForPendingCheckpoints`.
-    pub(super) fn finish_if_settled(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn finish_if_settled(&mut self, out: &mut impl Outputs) {
         if self.commits_out == 0 && self.snapshots.is_empty() {
             self.finish(out);
         }
     }
 
-    fn finish(&mut self, out: &mut Vec<Output>) {
+    fn finish(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Finished;
         self.broadcast(Element::EndOfPartition, out);
         out.push(Output::Finished);

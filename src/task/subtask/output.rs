@@ -1,6 +1,6 @@
 //! The output side of a subtask: which channel, and what may leave on it.
 
-use super::{Back, Frame, Output, Subtask};
+use super::{Back, Frame, Output, Outputs, Subtask};
 use crate::ids::OutputChannel;
 use crate::message::{Alignment, Element, FailureReason};
 use crate::operator::Record;
@@ -8,14 +8,14 @@ use crate::task::subpartition;
 
 impl Subtask {
     #[inline]
-    pub(super) fn emit(&mut self, record: Record, out: &mut Vec<Output>) {
+    pub(super) fn emit(&mut self, record: Record, out: &mut impl Outputs) {
         let mut router = std::mem::take(&mut self.router);
         router.route(&record, |channel, record| self.send(channel, record, out));
         self.router = router;
     }
 
     #[inline]
-    pub(super) fn send(&mut self, channel: OutputChannel, record: Record, out: &mut Vec<Output>) {
+    pub(super) fn send(&mut self, channel: OutputChannel, record: Record, out: &mut impl Outputs) {
         if self.connected[channel.index()] && self.outputs[channel.index()].pass() {
             out.push(Output::Passed { channel, record });
             return;
@@ -25,7 +25,7 @@ impl Subtask {
         self.drive(channel, subpartition::Input::Push { element, priority: false }, out);
     }
 
-    pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut Vec<Output>) {
+    pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut impl Outputs) {
         let priority = matches!(element, Element::Barrier(barrier)
             if barrier.options.alignment == Alignment::Unaligned);
         for index in 0..self.outputs.len() {
@@ -37,7 +37,7 @@ impl Subtask {
         }
     }
 
-    pub(super) fn on_back(&mut self, channel: OutputChannel, back: Back, out: &mut Vec<Output>) {
+    pub(super) fn on_back(&mut self, channel: OutputChannel, back: Back, out: &mut impl Outputs) {
         match back {
             Back::Connect(credit) => {
                 self.connected[channel.index()] = true;
@@ -54,7 +54,7 @@ impl Subtask {
         &mut self,
         channel: OutputChannel,
         input: subpartition::Input<Record>,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         let index = channel.index();
         let outputs = &mut self.subpartition_outputs;

@@ -1,6 +1,6 @@
 //! The snapshots of a subtask, B1 … B6, and what the coordinator tells it about checkpoints.
 
-use super::{Mail, Output, Phase, Subtask};
+use super::{Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, OutputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
@@ -11,7 +11,7 @@ use crate::task::subpartition;
 use crate::time::{VirtualDuration, VirtualTime};
 
 impl Subtask {
-    pub(super) fn on_mail(&mut self, now: VirtualTime, mail: Mail, out: &mut Vec<Output>) {
+    pub(super) fn on_mail(&mut self, now: VirtualTime, mail: Mail, out: &mut impl Outputs) {
         match mail {
             Mail::Trigger(barrier) if self.gates.open_channels() == 0 => {
                 self.trigger(now, barrier, out);
@@ -29,7 +29,7 @@ impl Subtask {
         &mut self,
         now: VirtualTime,
         barrier: CheckpointBarrier,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         if self.phase == Phase::Recovering {
             let reason = FailureReason::CheckpointDeclinedTaskNotReady;
@@ -45,7 +45,7 @@ impl Subtask {
         barrier: CheckpointBarrier,
         cut: Option<Cut>,
         start_delay: VirtualDuration,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         let checkpoint = barrier.checkpoint;
         if !self.snapshots.admits(checkpoint) {
@@ -104,7 +104,7 @@ impl Subtask {
     }
 
     /// [`Defect::D57`]: what is uploaded is the state of now.
-    pub(super) fn upload_live(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    pub(super) fn upload_live(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         let mut snapshot = Snapshot::default();
         self.operator.snapshot(checkpoint, &mut snapshot);
         let Snapshot { state, nominal, .. } = snapshot;
@@ -113,7 +113,7 @@ impl Subtask {
     }
 
     /// Hands out effects; those that a snapshot must wait for are counted.
-    pub(super) fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut Vec<Output>) {
+    pub(super) fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut impl Outputs) {
         for effect in self.effects.drain(..) {
             if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot) {
                 self.snapshots.await_flush(checkpoint);
@@ -125,7 +125,7 @@ impl Subtask {
         }
     }
 
-    fn on_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn on_complete(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         out.push(Output::NotifiedComplete(checkpoint));
         self.snapshots.on_complete(checkpoint);
         self.operator.notify_complete(checkpoint, &mut self.effects);
@@ -142,7 +142,7 @@ impl Subtask {
         self.commits_out -= 1;
     }
 
-    fn on_aborted(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn on_aborted(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         out.push(Output::NotifiedAborted(checkpoint));
         self.operator.notify_aborted(checkpoint, &mut self.effects);
         self.flush_effects(None, out);
@@ -155,7 +155,7 @@ impl Subtask {
         &mut self,
         checkpoint: CheckpointId,
         reason: FailureReason,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
@@ -164,13 +164,13 @@ impl Subtask {
     }
 
     /// Those downstream must not wait for a barrier that will not come.
-    fn cancel_downstream(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn cancel_downstream(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         if !self.defects.has(Defect::D43) {
             self.broadcast(Element::CancelMarker(checkpoint), out);
         }
     }
 
-    fn drop_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn drop_snapshot(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         self.snapshots.forget(checkpoint);
         self.output_timeouts.retain(|(_, waiting)| *waiting != checkpoint);
         for index in 0..self.outputs.len() {

@@ -1,15 +1,18 @@
 //! The data plane: what arrives is handed to the subtask, and what it asks for is done.
 
-use cutline::ids::{ChannelId, InputChannel, OutputChannel};
+use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
+use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
 use cutline::operator::Record;
 use cutline::step::Step;
 use cutline::task::barrier::Cut;
-use cutline::task::subtask::{Frame, Input, Output};
+use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
 
-use super::{SnapshotUnderWay, TaskManager};
+use super::{SnapshotUnderWay, Task, TaskManager};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Engine, Report};
+use crate::kernel::distribution::Distribution;
+use crate::kernel::stream::Stream;
 use crate::observe::{CutKind, Observation, TaskState};
 use crate::world::{Context, LaneId, Observer};
 
@@ -19,17 +22,18 @@ impl TaskManager {
         let place = self.place_of_lane[lane.index()];
         let now = ctx.now();
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
-        let mut outputs = std::mem::take(&mut self.outputs);
-        while let Some((channel, frame)) = ctx.arrival(lane) {
+        let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+        while let Some((channel, frame)) = hands.ctx.arrival(lane) {
             let channel = self.plan.graph.channels()[channel.index()].input;
-            task.machine.handle(now, Input::Deliver { channel, frame }, &mut outputs);
+            machine.handle(now, Input::Deliver { channel, frame }, &mut hands);
         }
-        if task.machine.next_timeout().is_some_and(|due| due <= now) {
-            task.machine.handle(now, Input::Timeout, &mut outputs);
+        if machine.next_timeout().is_some_and(|due| due <= now) {
+            machine.handle(now, Input::Timeout, &mut hands);
         }
-        task.machine.handle(now, Input::Run, &mut outputs);
-        self.outputs = outputs;
-        self.follow(place, ctx);
+        machine.handle(now, Input::Run, &mut hands);
+        if !self.outputs.is_empty() {
+            self.follow(place, ctx);
+        }
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
         if task.machine.is_ready(now) {
             ctx.lane_ready(lane);
@@ -67,70 +71,33 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        task.machine.handle(ctx.now(), input, &mut self.outputs);
+        let now = ctx.now();
+        let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+        machine.handle(now, input, &mut hands);
         self.follow(place, ctx);
     }
 
-    /// Does what a subtask asked for. Doing it may make the subtask ask for more.
-    #[inline]
+    /// Does what was put off. Doing it may make the subtask ask for more.
     fn follow<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut next = 0;
-        while let Some(output) = outputs.get(next) {
-            next += 1;
+        while next < outputs.len() {
             let Some(task) = self.tasks[place as usize].as_mut() else { break };
-            let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
-            let graph = &self.plan.graph;
-            match *output {
-                Output::Processed { channel, record } => {
-                    let channel = graph.inputs(subtask)[channel.index()];
-                    ctx.observe_task(execution, Observation::Processed { channel, record });
-                    let span = task.cost.draw(&mut task.draws) * u64::from(record.weight);
-                    ctx.charge(lane, span);
+            let output = std::mem::replace(&mut outputs[next], Output::Running);
+            next += 1;
+            if let Output::AwaitBack(output) = output {
+                let execution = task.execution;
+                let channel = self.plan.graph.outputs(task.subtask)[output.index()];
+                while let Some(back) = ctx.take_back(channel, execution) {
+                    let input = Input::Back { channel: output, back };
+                    task.machine.handle(ctx.now(), input, &mut outputs);
                 }
-                Output::Read(record) => {
-                    let Record { split, offset, .. } = record;
-                    ctx.observe_task(
-                        execution,
-                        Observation::SourceEmitted { subtask, split, offset },
-                    );
-                    let span = task.cost.draw(&mut task.draws) * u64::from(record.weight);
-                    ctx.charge(lane, span);
-                }
-                Output::Passed { channel, record } => {
-                    let channel = graph.outputs(subtask)[channel.index()];
-                    ctx.observe_task(execution, Observation::Sent { channel, record });
-                    let element = Element::Buffer(record);
-                    let frame = Frame { element, priority: false, backlog: 0 };
-                    ctx.transmit(channel, execution, frame, record.bytes());
-                }
-                Output::Sent { channel, record } => {
-                    let channel = graph.outputs(subtask)[channel.index()];
-                    ctx.observe_task(execution, Observation::Sent { channel, record });
-                }
-                Output::Transmit { channel, frame } => {
-                    let channel = graph.outputs(subtask)[channel.index()];
-                    ctx.transmit(channel, execution, frame, wire_bytes(&frame));
-                    if frame.element == Element::EndOfPartition {
-                        ctx.end_channel(channel, execution);
-                    }
-                }
-                Output::SendBack { channel, back } => {
-                    let channel = graph.inputs(subtask)[channel.index()];
-                    ctx.send_back(channel, execution, back);
-                }
-                Output::AwaitBack(output) => {
-                    let channel = graph.outputs(subtask)[output.index()];
-                    while let Some(back) = ctx.take_back(channel, execution) {
-                        let input = Input::Back { channel: output, back };
-                        task.machine.handle(ctx.now(), input, &mut outputs);
-                    }
-                    ctx.want_back(channel, execution, task.machine.awaits_back(output));
-                }
-                _ => {
-                    let output = std::mem::replace(&mut outputs[next - 1], Output::Running);
-                    self.on_event_output(place, output, ctx);
-                }
+                ctx.want_back(channel, execution, task.machine.awaits_back(output));
+                continue;
+            }
+            let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+            if let Some(output) = hands.act(output) {
+                self.on_event_output(place, output, ctx);
             }
         }
         outputs.clear();
@@ -285,6 +252,116 @@ impl TaskManager {
             | Output::SendBack { .. }
             | Output::AwaitBack(_) => unreachable!("handled by the caller"),
         }
+    }
+}
+
+/// Does at once what a subtask asks for with every record, and puts off the rest.
+///
+/// Nothing of it depends on the subtask, nor the subtask on it, so that it does not matter whether
+/// it is done between two inputs or behind them; the order of what is done does. Hence everything
+/// is put off as soon as something is.
+pub(super) struct Hands<'a, 'c, O> {
+    subtask: SubtaskId,
+    execution: u32,
+    lane: LaneId,
+    inputs: &'a [ChannelId],
+    outputs: &'a [ChannelId],
+    cost: Distribution,
+    draws: &'a mut Stream,
+    ctx: &'a mut Context<'c, Engine, O>,
+    put_off: &'a mut Vec<Output>,
+}
+
+impl Task {
+    /// The machine, and who does what it asks for.
+    #[inline]
+    fn hands<'a, 'c, O: Observer>(
+        &'a mut self,
+        graph: &'a ExecutionGraph,
+        ctx: &'a mut Context<'c, Engine, O>,
+        put_off: &'a mut Vec<Output>,
+    ) -> (&'a mut Subtask, Hands<'a, 'c, O>) {
+        let hands = Hands {
+            subtask: self.subtask,
+            execution: self.execution,
+            lane: self.lane,
+            inputs: graph.inputs(self.subtask),
+            outputs: graph.outputs(self.subtask),
+            cost: self.cost,
+            draws: &mut self.draws,
+            ctx,
+            put_off,
+        };
+        (&mut self.machine, hands)
+    }
+}
+
+impl<O: Observer> Outputs for Hands<'_, '_, O> {
+    #[inline(always)]
+    fn push(&mut self, output: Output) {
+        let rest = if self.put_off.is_empty() { self.act(output) } else { Some(output) };
+        if let Some(output) = rest {
+            self.put_off(output);
+        }
+    }
+}
+
+impl<O: Observer> Hands<'_, '_, O> {
+    /// Does one thing, unless it is of those that are put off.
+    #[inline(always)]
+    fn act(&mut self, output: Output) -> Option<Output> {
+        match output {
+            Output::Processed { channel, record } => {
+                let channel = self.inputs[channel.index()];
+                self.observe(Observation::Processed { channel, record });
+                self.charge(&record);
+            }
+            Output::Read(record) => {
+                let (subtask, Record { split, offset, .. }) = (self.subtask, record);
+                self.observe(Observation::SourceEmitted { subtask, split, offset });
+                self.charge(&record);
+            }
+            Output::Passed { channel, record } => {
+                let channel = self.outputs[channel.index()];
+                self.observe(Observation::Sent { channel, record });
+                let element = Element::Buffer(record);
+                let frame = Frame { element, priority: false, backlog: 0 };
+                self.ctx.transmit(channel, self.execution, frame, record.bytes());
+            }
+            Output::Sent { channel, record } => {
+                let channel = self.outputs[channel.index()];
+                self.observe(Observation::Sent { channel, record });
+            }
+            Output::Transmit { channel, frame } => {
+                let channel = self.outputs[channel.index()];
+                self.ctx.transmit(channel, self.execution, frame, wire_bytes(&frame));
+                if frame.element == Element::EndOfPartition {
+                    self.ctx.end_channel(channel, self.execution);
+                }
+            }
+            Output::SendBack { channel, back } => {
+                self.ctx.send_back(self.inputs[channel.index()], self.execution, back);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn observe(&mut self, observation: Observation) {
+        self.ctx.observe_task(self.execution, observation);
+    }
+
+    #[inline(always)]
+    fn charge(&mut self, record: &Record) {
+        let span = self.cost.draw(self.draws) * u64::from(record.weight);
+        self.ctx.charge(self.lane, span);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_off(&mut self, output: Output) {
+        self.put_off.push(output);
     }
 }
 
