@@ -278,5 +278,6 @@ pub mod run;
 pub mod scenario;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+pub mod sweep;
 pub mod trace;
 pub mod world;

@@ -21,7 +21,7 @@ use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::observe::{CutKind, Observation, TaskState};
 use crate::world::{
-    Answer, Command, Context, Event, LaneId, Observer, ProcessId, Purpose, Refusal, Request,
+    Answer, Command, Context, Event, LaneId, Note, Observer, ProcessId, Purpose, Refusal, Request,
 };
 
 /// Timer token of the heartbeat; others are places in `waiting`.
@@ -708,6 +708,7 @@ impl TaskManager {
                     ended: task.machine.has_ended(),
                 });
                 ctx.charge(lane, sync);
+                ctx.note(Note::Sync { subtask, span: sync });
                 ctx.observe_task(execution, step(Step::B2, checkpoint));
                 ctx.observe_task(execution, step(Step::B3, checkpoint));
                 ctx.observe_task(execution, Observation::Cut { subtask, checkpoint, how });

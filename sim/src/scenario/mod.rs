@@ -11,6 +11,7 @@ mod build_job;
 mod build_options;
 mod case;
 mod diagnostic;
+mod failures;
 pub mod features;
 mod fields;
 mod fields_faults;

@@ -12,7 +12,7 @@ use super::faults::{Faults, PlannedFault, PlannedFaultKind, PlannedWhen};
 use super::network::{DataChannel, End, Lane, Link};
 use super::services::{self, Answer, ExternalSystem, HaStore, Purpose, Refusal, Request};
 use super::store::ObjectStore;
-use super::{Event, LaneId, Observer, Process, ProcessId};
+use super::{Event, LaneId, Note, Observer, Process, ProcessId};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
@@ -753,6 +753,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.execution = self.core.execution.max(execution);
     }
 
+    /// Lets something be counted that is no part of the history.
+    pub fn note(&mut self, note: Note) {
+        self.core.observer.note(self.now, note);
+    }
+
     #[cold]
     #[inline(never)]
     fn strike_at(
@@ -768,6 +773,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
 
     /// Sends a control message. It is lost if the receiver dies before it arrives.
     pub fn send(&mut self, to: ProcessId, message: P::Control) {
+        self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let life = self.core.hosts[to.index()].life;
         let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
@@ -804,6 +810,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
         if let Some(operation) = operation_of(&request) {
+            self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
         }
         // The last quarter is the way of the answer.
