@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Safety = 10,
     Liveness = 11,
     Diverged = 12,
+    /// No point of a sweep keeps the goals.
+    Missed = 13,
     Vacuous = 14,
     Inconclusive = 20,
     Internal = 70,

@@ -18,6 +18,7 @@ mod run;
 mod schema;
 mod show;
 mod simulate;
+mod sweep;
 mod view;
 
 use std::process::ExitCode;
@@ -38,11 +39,13 @@ Examples:
   cutline campaign --seeds 0..1000
 
 Exit codes:
-  0  ok                      11  liveness violated
+  0  ok
   2  usage                   12  a replay diverged
-  3  bad input file          14  something was vacuous (--strict)
- 10  safety violated, or     20  inconclusive: the event budget ended the run
-     a vector differs        70  internal error";
+  3  bad input file          13  a goal was missed
+ 10  safety violated, or     14  something was vacuous (--strict)
+     a vector differs        20  inconclusive: the event budget ended the run,
+ 11  liveness violated           or there are too few failures
+                             70  internal error";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
 #[derive(Debug, Parser)]
@@ -58,6 +61,7 @@ enum Command {
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
+    Sweep(Box<sweep::Sweep>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -94,6 +98,7 @@ fn run(command: Command) -> Exit {
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
+        Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),

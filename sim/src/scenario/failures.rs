@@ -30,7 +30,7 @@ impl Failures {
         let mut at = VirtualTime::ZERO;
         let mut drawn = Vec::new();
         while drawn.len() < room {
-            at = at + self.span(&mut spans);
+            at += self.span(&mut spans);
             if at > scenario.limits.until {
                 break;
             }

@@ -30,6 +30,7 @@ mod values;
 mod write;
 
 pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case};
+pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
 pub use load::{Loaded, SIZE_MAX, load, read_file};

@@ -289,10 +289,13 @@ struct Commits {
     /// Times are kept to this grain, so that a transaction takes little memory however many records
     /// it has: a few hundredths of an interval at most.
     grain: u64,
-    open: Vec<Vec<(u64, u64)>>,
+    open: Vec<Due>,
     /// By subtask, then in the order of the cuts.
-    waiting: Vec<Vec<(CheckpointId, Vec<(u64, u64)>)>>,
+    waiting: Vec<Vec<(CheckpointId, Due)>>,
 }
+
+/// Times at which records were due, in grains, and how many.
+type Due = Vec<(u64, u64)>;
 
 impl Commits {
     fn new(subtasks: usize, interval: VirtualDuration) -> Self {
