@@ -9,6 +9,7 @@
 //! | [`run`] | one run: [`run::Simulation`] in, [`run::Outcome`] out |
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
+//! | [`calibrate`] | cost profiles from measured runs and REST dumps |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -267,6 +268,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;

@@ -30,12 +30,12 @@ use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
 use crate::observe::{JobEnd, Observation};
-use crate::scenario::model::{Endpoint, Fault, FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
 use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
 use crate::world::{
-    Command, Due, HaStore, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
-    PlannedWhen, World, WorldConfig,
+    Command, Due, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
+    PlannedWhen, ProcessId, World, WorldConfig,
 };
 
 /// A run that is yet to happen.
@@ -327,9 +327,12 @@ fn world_config(plan: &Plan) -> WorldConfig {
     WorldConfig {
         process_names: plan.process_names(),
         channels: plan.graph.channels().len(),
-        data_latency: scenario.network.latency,
-        bandwidth: scenario.network.bandwidth,
-        control_latency: scenario.network.control_latency,
+        link: LinkConfig {
+            data_latency: scenario.network.latency,
+            bandwidth: scenario.network.bandwidth,
+            control_latency: scenario.network.control_latency,
+        },
+        links: scenario.network.links.iter().map(differing).collect(),
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
@@ -337,6 +340,15 @@ fn world_config(plan: &Plan) -> WorldConfig {
         external_latency: scenario.external.latency,
         process_restart: scenario.cluster.process_restart,
     }
+}
+
+fn differing(link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
+    let config = LinkConfig {
+        data_latency: link.latency,
+        bandwidth: link.bandwidth,
+        control_latency: link.control_latency,
+    };
+    (process(link.from), process(link.to), config)
 }
 
 fn checks_of(plan: &Arc<Plan>) -> Checks {
@@ -388,13 +400,16 @@ fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
     scenario.limits.settle
 }
 
+fn process(endpoint: Endpoint) -> ProcessId {
+    match endpoint {
+        Endpoint::JobManager => Plan::JOB_MANAGER,
+        Endpoint::TaskManager(number) => Plan::task_manager(number),
+    }
+}
+
 fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
     let subtask = |operator: usize, index: u32| -> SubtaskId {
         plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
-    };
-    let end = |endpoint: Endpoint| match endpoint {
-        Endpoint::JobManager => Plan::JOB_MANAGER,
-        Endpoint::TaskManager(number) => Plan::task_manager(number),
     };
     let when = match &fault.at {
         When::Time(at) => PlannedWhen::Time(*at),
@@ -420,9 +435,9 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
         }
         FaultKind::PauseJobManager(span) => PlannedFaultKind::Pause(Plan::JOB_MANAGER, span),
         FaultKind::SlowLink(a, b, factor, span) => {
-            PlannedFaultKind::SlowLink(end(a), end(b), u64::from(factor), span)
+            PlannedFaultKind::SlowLink(process(a), process(b), u64::from(factor), span)
         }
-        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(end(a), end(b), span),
+        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(process(a), process(b), span),
         FaultKind::SlowStorage(operation, by, span) => {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
@@ -507,6 +522,7 @@ mod tests {
                 latency: uniform(100, 500),
                 bandwidth: 100_000_000,
                 control_latency: uniform(200, 2_000),
+                links: Vec::new(),
             },
             storage: Storage {
                 latency: uniform(2_000, 20_000),

@@ -56,7 +56,12 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
             process_restart: constant(20_000),
             deploy: constant(1_000),
         },
-        network: Network { latency: constant(200), bandwidth: 0, control_latency: constant(1_000) },
+        network: Network {
+            latency: constant(200),
+            bandwidth: 0,
+            control_latency: constant(1_000),
+            links: Vec::new(),
+        },
         storage: Storage {
             latency: constant(5_000),
             bandwidth: 1_000_000_000,

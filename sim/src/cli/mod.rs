@@ -4,6 +4,7 @@
 //! what is wrong, warnings and hints go to standard error.
 
 mod arguments;
+mod calibrate;
 mod campaign;
 mod check;
 mod completions;
@@ -37,6 +38,7 @@ Examples:
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
   cutline campaign --seeds 0..1000
+  cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
   0  ok
@@ -44,7 +46,7 @@ Exit codes:
   3  bad input file          13  a goal was missed
  10  safety violated, or     14  something was vacuous (--strict)
      a vector differs        20  inconclusive: the event budget ended the run,
- 11  liveness violated           or there are too few failures
+ 11  liveness violated           or too little is known for what was asked
                              70  internal error";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
@@ -61,6 +63,7 @@ enum Command {
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
+    Calibrate(calibrate::Calibrate),
     Sweep(Box<sweep::Sweep>),
     Check(check::Check),
     Conform(conform::Conform),
@@ -98,6 +101,7 @@ fn run(command: Command) -> Exit {
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
+        Command::Calibrate(command) => command.execute(&mut output),
         Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),

@@ -445,7 +445,7 @@ fn exit(analysis: &Analysis, results: &[Row]) -> Exit {
     match analysis.answer {
         _ if results.iter().any(|row| row.end == "budget") => Exit::Inconclusive,
         Answer::Best(_) => Exit::Ok,
-        Answer::Missed => Exit::Missed,
+        Answer::Missed => Exit::GoalMissed,
         Answer::TooFew { .. } | Answer::Unmeasured => Exit::Inconclusive,
     }
 }

@@ -96,6 +96,11 @@ impl TaskManager {
         Self::new(Arc::clone(&self.plan), self.number)
     }
 
+    /// Whether none of its tasks goes on: one that was cut off when the job ended may.
+    pub fn is_settled(&self) -> bool {
+        self.tasks.iter().flatten().all(|task| task.machine.is_finished())
+    }
+
     /// Reacts to an event.
     #[inline]
     pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {

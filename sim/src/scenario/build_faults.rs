@@ -4,6 +4,7 @@ use cutline::config::text::format_duration;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
+use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
     Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind, OperatorKind, Scenario,
@@ -251,39 +252,16 @@ impl Builder<'_> {
 
     fn task_manager(&mut self, node: &Node) -> Option<u32> {
         let index = node.u32("target")?;
-        self.check_task_manager(node, "target", index).then_some(index)
+        task_manager(node, "target", index, self.task_managers(), self.sink).then_some(index)
     }
 
     fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
-        let [from, to] = ["from", "to"].map(|field| self.end(node, field));
-        let ends = (from?, to?);
-        if ends.0 == ends.1 {
-            let message = "a process has no link to itself";
-            let error = Diagnostic::error("bad-link", node.place("to"), message);
-            self.sink.push(error.expected("another process").also(node.place("from"), "the same"));
-            return None;
-        }
-        Some(ends)
+        ends(node, self.task_managers(), self.sink)
     }
 
-    fn end(&mut self, node: &Node, field: &str) -> Option<Endpoint> {
-        let end = node.endpoint(field)?;
-        let known = match end {
-            Endpoint::TaskManager(index) => self.check_task_manager(node, field, index),
-            Endpoint::JobManager => true,
-        };
-        known.then_some(end)
-    }
-
-    fn check_task_manager(&mut self, node: &Node, field: &str, index: u32) -> bool {
-        let count = self.scenario.cluster.task_managers;
-        let known = index < count || !self.known.graph;
-        if !known {
-            let message = format!("there are {count} task managers, counted from 0");
-            let error = Diagnostic::error("unknown-task-manager", node.place(field), message);
-            self.sink.push(error.expected(format!("0 to {}", count - 1)));
-        }
-        known
+    /// How many there are, if that is known.
+    fn task_managers(&self) -> Option<u32> {
+        self.known.graph.then_some(self.scenario.cluster.task_managers)
     }
 }
 

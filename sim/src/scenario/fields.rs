@@ -401,6 +401,38 @@ fn network() -> Object {
                 ["\"1 ms\"", "\"2 ms\""],
             )
             .default(r#"{"uniform": ["300 µs", "1500 µs"]}"#),
+            Field::part("links", Kind::List(link(), LISTED_MAX), "Links that differ."),
+        ],
+    }
+}
+
+fn link() -> Object {
+    let end = |name, doc, examples| Field::new(name, Kind::Endpoint, doc, examples).required();
+    Object {
+        name: "a link",
+        doc: "The link between two processes, both ways; what is not given is as for all links.",
+        variants: None,
+        fields: vec![
+            end("from", "One end.", ["\"task_manager[1]\"", "\"task_manager[2]\""]),
+            end("to", "The other end.", ["\"task_manager[0]\"", "\"job_manager\""]),
+            Field::new(
+                "latency",
+                Kind::Distribution,
+                "One-way latency of data channels.",
+                ["\"20 ms\"", "\"30 ms\""],
+            ),
+            Field::new(
+                "bandwidth",
+                Kind::Bandwidth,
+                "Bytes a second each way.",
+                ["\"100 kb/s\"", "\"50 kb/s\""],
+            ),
+            Field::new(
+                "control_latency",
+                Kind::Distribution,
+                "One-way latency of control messages.",
+                ["\"20 ms\"", "\"30 ms\""],
+            ),
         ],
     }
 }

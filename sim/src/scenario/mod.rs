@@ -8,6 +8,7 @@
 mod build;
 mod build_faults;
 mod build_job;
+mod build_network;
 mod build_options;
 mod case;
 mod diagnostic;

@@ -154,7 +154,8 @@ pub struct Cluster {
     pub deploy: Distribution,
 }
 
-/// Links between hosts. All pairs have the same distribution, each its own stream and state.
+/// Links between hosts. Each has a random stream and a state of its own; all have these values,
+/// unless `links` says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// One-way latency of data channels between hosts.
@@ -164,6 +165,44 @@ pub struct Network {
     /// One-way latency of control messages between processes; messages of one pair keep their
     /// order, messages of different pairs may overtake each other.
     pub control_latency: Distribution,
+    /// Links that differ; no two between the same processes.
+    pub links: Vec<Link>,
+}
+
+impl Network {
+    /// The latencies of data channels that occur.
+    pub fn latencies(&self) -> impl Iterator<Item = Distribution> {
+        let of_links = self.links.iter().map(|link| link.latency);
+        std::iter::once(self.latency).chain(of_links)
+    }
+
+    /// The latencies of control messages that occur.
+    pub fn control_latencies(&self) -> impl Iterator<Item = Distribution> {
+        let of_links = self.links.iter().map(|link| link.control_latency);
+        std::iter::once(self.control_latency).chain(of_links)
+    }
+}
+
+/// The link between two processes, both ways: another rack, another region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// One end.
+    pub from: Endpoint,
+    /// The other end.
+    pub to: Endpoint,
+    /// One-way latency of data channels.
+    pub latency: Distribution,
+    /// Bytes a second each way; 0: unlimited.
+    pub bandwidth: u64,
+    /// One-way latency of control messages.
+    pub control_latency: Distribution,
+}
+
+impl Link {
+    /// Whether it is the link between these two.
+    pub fn joins(&self, a: Endpoint, b: Endpoint) -> bool {
+        [(a, b), (b, a)].contains(&(self.from, self.to))
+    }
 }
 
 /// The object store.

@@ -83,6 +83,7 @@ pub fn pipeline(
             latency: constant(10),
             bandwidth: 1_000_000_000,
             control_latency: uniform(100, 300),
+            links: Vec::new(),
         },
         storage: Storage {
             latency: uniform(1_000, 3_000),

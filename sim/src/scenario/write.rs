@@ -11,7 +11,7 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, ManualTrigger, Operator,
+    Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link, ManualTrigger, Operator,
     OperatorKind, Scenario, Service, Source, StepAnchor, StorageOperation, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
@@ -32,7 +32,14 @@ pub fn to_json(scenario: &Scenario) -> String {
     cluster.push(("process_restart", distribution(&scenario.cluster.process_restart)));
     cluster.push(("deploy", distribution(&scenario.cluster.deploy)));
     let job = &scenario.job;
-    let network = &scenario.network;
+    let mut network = link_values(
+        &scenario.network.latency,
+        scenario.network.bandwidth,
+        &scenario.network.control_latency,
+    );
+    if !scenario.network.links.is_empty() {
+        network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
+    }
     let storage = &scenario.storage;
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
@@ -54,14 +61,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("restart", Json::Object(options(&config, "restart"))),
         ("buffers", Json::Object(options(&config, "buffers"))),
         ("cluster", Json::Object(cluster)),
-        (
-            "network",
-            Json::Object(vec![
-                ("latency", distribution(&network.latency)),
-                ("bandwidth", text(&format_bandwidth(network.bandwidth))),
-                ("control_latency", distribution(&network.control_latency)),
-            ]),
-        ),
+        ("network", Json::Object(network)),
         (
             "storage",
             Json::Object(vec![
@@ -89,6 +89,25 @@ pub fn to_json(scenario: &Scenario) -> String {
     Json::Object(root).write(0, 0, &mut out);
     out.push('\n');
     out
+}
+
+fn link(of: &Link) -> Json {
+    let end = |end| text(&format_endpoint(end));
+    let mut parts = vec![("from", end(of.from)), ("to", end(of.to))];
+    parts.extend(link_values(&of.latency, of.bandwidth, &of.control_latency));
+    Json::Object(parts)
+}
+
+fn link_values(
+    latency: &Distribution,
+    bandwidth: u64,
+    control_latency: &Distribution,
+) -> Vec<(&'static str, Json)> {
+    vec![
+        ("latency", distribution(latency)),
+        ("bandwidth", text(&format_bandwidth(bandwidth))),
+        ("control_latency", distribution(control_latency)),
+    ]
 }
 
 fn config_of(scenario: &Scenario) -> FlinkConfig {

@@ -14,7 +14,7 @@ use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{Faults, PlannedFault, PlannedWhen};
-use super::network::{DataChannel, Lane, Link};
+use super::network::{DataChannel, Lane, Link, LinkConfig};
 use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
@@ -30,12 +30,10 @@ pub struct WorldConfig {
     pub process_names: Vec<String>,
     /// Number of data channels.
     pub channels: usize,
-    /// One-way latency of data between hosts (none within a host).
-    pub data_latency: Distribution,
-    /// Bytes a second of one link; 0: unlimited.
-    pub bandwidth: u64,
-    /// One-way latency of control messages.
-    pub control_latency: Distribution,
+    /// What links are like, unless `links` says otherwise.
+    pub link: LinkConfig,
+    /// Links that differ, both ways.
+    pub links: Vec<(ProcessId, ProcessId, LinkConfig)>,
     /// Time of an object-store request without its bytes.
     pub storage_latency: Distribution,
     /// Nominal bytes a second of one object-store request; 0: unlimited.
@@ -198,8 +196,11 @@ impl<P: Process, O: Observer> World<P, O> {
         let links = names
             .iter()
             .flat_map(|from| names.iter().map(move |to| (from, to)))
-            .map(|(from, to)| Link::new(streams.stream("control", &format!("{from}->{to}"))))
+            .map(|(from, to)| {
+                Link::new(config.link, streams.stream("control", &format!("{from}->{to}")))
+            })
             .collect();
+        let links = with_differing_links(links, names.len(), &config.links);
         let channels = (0..config.channels)
             .map(|index| {
                 let name = channel_names(ChannelId(index as u32));
@@ -287,9 +288,8 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     fn control_arrival(&mut self, from: ProcessId, to: ProcessId, now: VirtualTime) -> VirtualTime {
-        let latency = self.config.control_latency;
         let link = self.link(from, to);
-        let latency = latency.draw(&mut link.control);
+        let latency = link.config.control_latency.draw(&mut link.control);
         let at = link.arrival(now, latency).max(link.last_control);
         link.last_control = at;
         at
@@ -359,6 +359,19 @@ impl<P: Process, O: Observer> Core<P, O> {
             queue.push((*at).max(queue.now()), Due::Back(channel));
         }
     }
+}
+
+fn with_differing_links(
+    mut links: Vec<Link>,
+    hosts: usize,
+    differing: &[(ProcessId, ProcessId, LinkConfig)],
+) -> Vec<Link> {
+    for (a, b, config) in differing {
+        for (from, to) in [(a, b), (b, a)] {
+            links[from.index() * hosts + to.index()].config = *config;
+        }
+    }
+    links
 }
 
 /// Time that so many bytes take; bandwidth 0 is unlimited.

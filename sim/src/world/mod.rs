@@ -25,6 +25,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
+pub use self::network::LinkConfig;
 pub use self::services::{
     Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, StoredTransaction, TransactionState,
 };
@@ -69,6 +70,12 @@ pub trait Process: Sized {
 
     /// The process that takes the place of this one after a crash: nothing of its memory is left.
     fn reborn(&self) -> Self;
+
+    /// Whether the process has nothing left to do once the job has ended. One that has not heard
+    /// of the end yet may have: the run goes on until it has.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// What happens to a process.

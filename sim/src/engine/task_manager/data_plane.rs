@@ -235,6 +235,8 @@ impl TaskManager {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
                 let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let paths = snapshot.parts.iter().map(|part| part.path.as_str());
+                ctx.hand_over(Plan::JOB_MANAGER, paths);
                 let message = Control::Acknowledge {
                     execution,
                     subtask,

@@ -50,11 +50,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         if to.process != self.me {
             let hosts = core.hosts.len();
             let link = &mut core.links[self.me.index() * hosts + to.process.index()];
-            if core.config.bandwidth > 0 {
-                link.free_at = link.free_at.max(at) + transfer(bytes, core.config.bandwidth);
+            if link.config.bandwidth > 0 {
+                link.free_at = link.free_at.max(at) + transfer(bytes, link.config.bandwidth);
                 at = link.free_at;
             }
-            at = link.arrival(at, core.config.data_latency.draw(&mut state.latency));
+            at = link.arrival(at, link.config.data_latency.draw(&mut state.latency));
         }
         at = at.max(state.last_arrival);
         state.last_arrival = at;
@@ -106,7 +106,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let from = state.from.map(|end| end.process);
         if from != Some(self.me) {
             // The way back has the same latency as the way there, as the draw of the channel.
-            at += core.config.data_latency.draw(&mut state.latency);
+            let config = match from {
+                Some(from) => core.links[self.me.index() * core.hosts.len() + from.index()].config,
+                None => core.config.link,
+            };
+            at += config.data_latency.draw(&mut state.latency);
         }
         at = at.max(state.last_back);
         state.last_back = at;

@@ -80,6 +80,16 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.queue.push(at, Due::Mail(slot));
     }
 
+    /// Reports that a message just sent tells its receiver of files that this process forgets
+    /// about. Who knows of a file must delete it when it is of no use.
+    pub fn hand_over<'f>(&mut self, to: ProcessId, paths: impl Iterator<Item = &'f str>) {
+        let (process, orphaned) = (to.0, !self.core.hosts[to.index()].alive);
+        for file in paths.filter_map(|path| self.core.store.file(path)) {
+            let handed_over = Observation::FileHandedOver { file, process, orphaned };
+            self.core.observer.observe(self.now, &handed_over);
+        }
+    }
+
     /// Sets a timer. Timers cannot be cancelled; one that comes late is to be ignored.
     pub fn timer(&mut self, at: VirtualTime, token: u32) {
         let life = self.core.hosts[self.me.index()].life;

@@ -8,7 +8,7 @@ use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::StorageOperation;
 use crate::world::services::{self, Answer, Purpose, Refusal, Request};
-use crate::world::{Note, Observer, Process};
+use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
     /// Sends a request to a store or service; the answer comes back with the token.
@@ -58,7 +58,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let answer = if failed {
             Err(Refusal::Failed)
         } else {
-            self.apply_request(request, session, !self.lives(from, life), now)
+            self.apply_request(request, (from, session, !self.lives(from, life)), now)
         };
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
@@ -67,18 +67,19 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn apply_request(
         &mut self,
         request: Request,
-        session: u64,
-        orphaned: bool,
+        (from, session, orphaned): (ProcessId, u64, bool),
         now: VirtualTime,
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
+        let process = from.0;
         match request {
             Request::Put { path, bytes, nominal, purpose: _ } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
                 let file = self.store.put(path, bytes, nominal, visible);
-                self.observer
-                    .observe(now, &Observation::FileWritten { file, bytes: nominal, orphaned });
+                let bytes = nominal;
+                let written = Observation::FileWritten { file, bytes, process, orphaned };
+                self.observer.observe(now, &written);
                 Ok(Answer::Done)
             }
             Request::Get { path } => match self.store.get(&path) {
@@ -126,7 +127,10 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
-                self.ha.pointers.remove(&checkpoint);
+                if self.ha.pointers.remove(&checkpoint).is_some() {
+                    let removed = Observation::PointerRemoved { checkpoint, process, orphaned };
+                    self.observer.observe(now, &removed);
+                }
                 Ok(Answer::Done)
             }
             Request::StoreJobResult(end) => {

@@ -20,8 +20,7 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
         self.route(now, due, queue);
         let Core { observer, store, ha, ended, .. } = &mut self.core;
         observer.settle(now, store, ha)?;
-        // A job that has ended is over when nothing is under way any more.
-        if ended.is_some() && self.core.parcels.len() == self.core.free_parcels.len() {
+        if ended.is_some() && self.is_settled() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -29,6 +28,13 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
 }
 
 impl<P: Process, O: Observer> World<P, O> {
+    /// A job that has ended is over when nothing is under way any more, and everybody knows.
+    fn is_settled(&self) -> bool {
+        let mut alive = self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
+        self.core.parcels.len() == self.core.free_parcels.len()
+            && alive.all(|(process, _)| process.is_settled())
+    }
+
     #[inline]
     fn route(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
         if let Due::Lane(lane) = due {
