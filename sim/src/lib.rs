@@ -16,6 +16,7 @@
 //! | [`world`] | processes, network, object store, HA store, external transactions, faults |
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
+//! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -280,5 +281,6 @@ pub mod run;
 pub mod scenario;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+pub mod sweep;
 pub mod trace;
 pub mod world;

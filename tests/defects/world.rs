@@ -71,6 +71,7 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
         external: Service { latency: constant(2_000) },
         manual: Vec::new(),
         faults: Vec::new(),
+        failures: None,
         limits: Limits {
             until: VirtualTime::from_millis(60_000),
             events: 1_000_000,

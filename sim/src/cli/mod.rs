@@ -19,6 +19,7 @@ mod run;
 mod schema;
 mod show;
 mod simulate;
+mod sweep;
 mod view;
 
 use std::process::ExitCode;
@@ -40,12 +41,12 @@ Examples:
   cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
-  0  ok                      11  liveness violated
+  0  ok
   2  usage                   12  a replay diverged
   3  bad input file          13  a goal was missed
  10  safety violated, or     14  something was vacuous (--strict)
      a vector differs        20  inconclusive: the event budget ended the run,
-                                 or too little is known for what was asked
+ 11  liveness violated           or too little is known for what was asked
                              70  internal error";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
@@ -63,6 +64,7 @@ enum Command {
     Show(show::Show),
     Campaign(campaign::Campaign),
     Calibrate(calibrate::Calibrate),
+    Sweep(Box<sweep::Sweep>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -100,6 +102,7 @@ fn run(command: Command) -> Exit {
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
         Command::Calibrate(command) => command.execute(&mut output),
+        Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),

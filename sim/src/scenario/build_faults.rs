@@ -7,7 +7,8 @@ use cutline::time::VirtualTime;
 use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+    Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind, OperatorKind, Scenario,
+    StepAnchor, StorageOperation, When,
 };
 use super::read::{Datum, Node};
 
@@ -29,6 +30,42 @@ pub(super) fn faults(
 ) -> Vec<Fault> {
     let mut builder = Builder { scenario, known, sink };
     nodes.iter().filter_map(|node| builder.fault(node)).collect()
+}
+
+/// The law of random failures.
+pub(super) fn failures(node: &Node) -> Option<Failures> {
+    let law = match node.variant {
+        "weibull" => FailureLaw::Weibull { shape_permille: node.permille("shape")? },
+        "exponential" => FailureLaw::Exponential,
+        // A law that was refused.
+        _ => return None,
+    };
+    let target = match node.word("target")? {
+        "task" => FailureTarget::Task,
+        _ => FailureTarget::TaskManager,
+    };
+    Some(Failures { law, mtbf: node.duration("mtbf")?, target })
+}
+
+/// Refuses a law by which a run would be nothing but failures.
+pub(super) fn check_failures(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    /// With twice as many, a case still lists those of a bad draw.
+    const EXPECTED_MAX: u64 = 10_000;
+    let (Some(failures), Some(node)) = (&scenario.failures, root.object("failures")) else {
+        return;
+    };
+    let until = scenario.limits.until.as_nanos();
+    if until / failures.mtbf.as_nanos().max(1) > EXPECTED_MAX {
+        let message = format!(
+            "more than {EXPECTED_MAX} failures are expected before {}",
+            format_time(scenario.limits.until)
+        );
+        let least = VirtualTime(until / EXPECTED_MAX);
+        sink.push(
+            Diagnostic::error("too-many-failures", node.place("mtbf"), message)
+                .expected(format!("at least {}, or a shorter run", format_time(least))),
+        );
+    }
 }
 
 struct Builder<'a> {

@@ -3,7 +3,7 @@
 use cutline::config::OPTIONS;
 use cutline::time::VirtualDuration;
 
-use super::fields_faults::fault;
+use super::fields_faults::{failures, fault};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 /// The format that this version reads and writes.
@@ -14,6 +14,8 @@ pub(super) const PARALLELISM_MAX: u64 = 32_768;
 const OPERATORS_MAX: usize = 500;
 const EDGES_MAX: usize = 2_000;
 const LISTED_MAX: usize = 2_000;
+/// A case lists the failures that were drawn for it.
+pub(super) const FAULTS_MAX: usize = 20_000;
 pub(super) const U32: u64 = u32::MAX as u64;
 const NANOSECOND: VirtualDuration = VirtualDuration::from_nanos(1);
 pub(super) const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
@@ -58,7 +60,8 @@ pub(super) fn root() -> Object {
                 "Flink's own keys: the options of `checkpointing`, `restart`, `buffers` and \
                  `cluster` under their long names.",
             ),
-            Field::part("faults", Kind::List(fault(), LISTED_MAX), "Scripted faults."),
+            Field::part("faults", Kind::List(fault(), FAULTS_MAX), "Scripted faults."),
+            section("failures", failures()),
             section("limits", limits()),
         ],
     }

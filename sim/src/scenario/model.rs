@@ -39,6 +39,8 @@ pub struct Scenario {
     pub manual: Vec<ManualTrigger>,
     /// Scripted faults.
     pub faults: Vec<Fault>,
+    /// Random failures, besides the scripted faults.
+    pub failures: Option<Failures>,
     /// When a run ends.
     pub limits: Limits,
 }
@@ -239,6 +241,39 @@ pub struct Limits {
     pub events: u64,
     /// Virtual time the job has, after the last fault and the last record, to finish.
     pub settle: VirtualDuration,
+}
+
+/// A law by which something fails again and again, whatever the job is doing: the clock of failures
+/// is that of the machines, so a failure may strike during the recovery from another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failures {
+    /// How the spans between failures are distributed.
+    pub law: FailureLaw,
+    /// Mean time between two failures of anything in the job (`M` of the cost models).
+    pub mtbf: VirtualDuration,
+    /// What fails; which of them is drawn, each equally likely.
+    pub target: FailureTarget,
+}
+
+/// How the spans between failures are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureLaw {
+    /// Failures know nothing of each other.
+    Exponential,
+    /// Weibull; a shape below 1: a failure is often soon followed by the next one, above 1: rarely.
+    Weibull {
+        /// The shape, in thousandths.
+        shape_permille: u32,
+    },
+}
+
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureTarget {
+    /// A task-manager process dies.
+    TaskManager,
+    /// A subtask throws.
+    Task,
 }
 
 /// A scripted fault.

@@ -94,6 +94,7 @@ pub fn pipeline(
         external: Service { latency: uniform(500, 1_000) },
         manual: Vec::new(),
         faults: Vec::new(),
+        failures: None,
         limits: Limits {
             until: VirtualTime::ZERO + every * records + VirtualDuration::from_secs(60),
             events: u64::MAX,

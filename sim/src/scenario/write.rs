@@ -11,8 +11,8 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Edge, Fault, FaultKind, Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, Source,
-    StepAnchor, StorageOperation, When,
+    Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link, ManualTrigger, Operator,
+    OperatorKind, Scenario, Service, Source, StepAnchor, StorageOperation, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -43,7 +43,7 @@ pub fn to_json(scenario: &Scenario) -> String {
     let storage = &scenario.storage;
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
-    let root = Json::Object(vec![
+    let mut root = vec![
         ("format", text(FORMAT)),
         ("title", text(&scenario.title)),
         ("why", text(&scenario.why)),
@@ -73,17 +73,20 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("ha", service(&scenario.ha)),
         ("external", service(&scenario.external)),
         ("faults", Json::List(faults)),
-        (
-            "limits",
-            Json::Object(vec![
-                ("until", time(limits.until)),
-                ("events", Json::Plain(limits.events.to_string())),
-                ("settle", span(limits.settle)),
-            ]),
-        ),
-    ]);
+    ];
+    if let Some(of) = &scenario.failures {
+        root.push(("failures", failures(of)));
+    }
+    root.push((
+        "limits",
+        Json::Object(vec![
+            ("until", time(limits.until)),
+            ("events", Json::Plain(limits.events.to_string())),
+            ("settle", span(limits.settle)),
+        ]),
+    ));
     let mut out = String::new();
-    root.write(0, 0, &mut out);
+    Json::Object(root).write(0, 0, &mut out);
     out.push('\n');
     out
 }
@@ -257,6 +260,22 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
+    parts.extend(own);
+    Json::Object(parts)
+}
+
+fn failures(of: &Failures) -> Json {
+    let (law, own) = match of.law {
+        FailureLaw::Exponential => ("exponential", vec![]),
+        FailureLaw::Weibull { shape_permille } => {
+            ("weibull", vec![("shape", text(&format_permille(shape_permille)))])
+        }
+    };
+    let target = match of.target {
+        FailureTarget::TaskManager => "task_manager",
+        FailureTarget::Task => "task",
+    };
+    let mut parts = vec![("law", text(law)), ("mtbf", span(of.mtbf)), ("target", text(target))];
     parts.extend(own);
     Json::Object(parts)
 }

@@ -20,8 +20,8 @@ mod store;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use cutline::ids::ChannelId;
-use cutline::time::VirtualTime;
+use cutline::ids::{ChannelId, SubtaskId};
+use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
@@ -32,6 +32,7 @@ pub use self::services::{
 pub use self::store::{ObjectStore, StoredObject};
 
 use crate::observe::Observation;
+use crate::scenario::model::StorageOperation;
 
 /// A process, numbered from 0; each runs on a host of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +90,7 @@ pub enum Event<P: Process> {
         /// What it says.
         message: P::Control,
     },
-    /// The connection to another process broke: that process died.
+    /// The connection to another process broke: that process died, or it gave up a channel.
     PeerLost {
         /// Which.
         peer: ProcessId,
@@ -114,10 +115,38 @@ pub enum Event<P: Process> {
     Command(Command),
 }
 
+/// What is counted of a run but is no part of its history: neither the digest nor a trace has it,
+/// and no check may rest on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A control message was sent.
+    Message {
+        /// Who sent it.
+        from: ProcessId,
+        /// Who will get it.
+        to: ProcessId,
+    },
+    /// A request was made of the object store.
+    Request(StorageOperation),
+    /// The synchronous part of a snapshot keeps a subtask from its records for so long.
+    Sync {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// How long.
+        span: VirtualDuration,
+    },
+}
+
 /// Where observations go: checks, statistics, digest, trace.
 pub trait Observer {
     /// Takes one observation.
     fn observe(&mut self, now: VirtualTime, observation: &Observation);
+
+    /// Takes one note. Most observers need none.
+    #[inline]
+    fn note(&mut self, now: VirtualTime, note: Note) {
+        let _ = (now, note);
+    }
 
     /// Called after each kernel event, before anything else changes: the observer may look at the
     /// stores to judge what it has seen. Says whether the run should end here.

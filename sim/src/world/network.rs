@@ -85,7 +85,7 @@ pub(super) struct DataChannel<D, B> {
     pub(super) back_scheduled: bool,
     /// The sender has handed over the last element there will be.
     pub(super) ended: bool,
-    /// The sender's process died before that: nothing follows what is in flight.
+    /// The sender has gone before that: nothing follows what is in flight.
     pub(super) broken: bool,
     pub(super) latency: Stream,
 }

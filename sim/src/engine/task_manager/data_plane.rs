@@ -14,7 +14,7 @@ use crate::engine::{Control, Engine, Report};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::observe::{CutKind, Observation, TaskState};
-use crate::world::{Context, LaneId, Observer};
+use crate::world::{Context, LaneId, Note, Observer};
 
 impl TaskManager {
     #[inline]
@@ -158,6 +158,7 @@ impl TaskManager {
                     ended: task.machine.has_ended(),
                 });
                 ctx.charge(lane, sync);
+                ctx.note(Note::Sync { subtask, span: sync });
                 ctx.observe_task(execution, step(Step::B2, checkpoint));
                 ctx.observe_task(execution, step(Step::B3, checkpoint));
                 ctx.observe_task(execution, Observation::Cut { subtask, checkpoint, how });

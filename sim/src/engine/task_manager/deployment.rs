@@ -102,8 +102,8 @@ impl TaskManager {
         }
     }
 
-    /// Whether a task would wait for ever, since a sender's process died before all that the sender
-    /// had for it was on its way. The job manager does not miss a sender that had finished. Flink:
+    /// Whether a task would wait for ever, since a sender has gone before all that it had for the
+    /// task was on its way. The job manager does not miss a sender that had finished. Flink:
     /// `CreditBasedPartitionRequestClientHandler#channelInactive`, `PartitionNotFoundException`.
     pub(super) fn is_cut_off<O: Observer>(&self, place: u32, ctx: &Context<'_, Engine, O>) -> bool {
         let Some(task) = &self.tasks[place as usize] else { return false };
@@ -148,6 +148,13 @@ impl TaskManager {
         let Some(task) = self.tasks[place as usize].take() else { return };
         self.place_of[task.subtask.index()] = None;
         let graph = &self.plan.graph;
+        if task.machine.is_finished() {
+            // Nobody misses a finished task but those who wait for what it still had for them.
+            // Flink: `ResultPartition#release`; the consumers' requests are answered by an error.
+            for output in graph.outputs(task.subtask) {
+                ctx.break_channel(*output, task.execution);
+            }
+        }
         let channels = graph.inputs(task.subtask).iter().chain(graph.outputs(task.subtask));
         ctx.close_lane(task.lane, channels.copied());
         if !task.machine.is_finished() {

@@ -99,6 +99,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         external: world.external,
         manual,
         faults: Vec::new(),
+        failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
     scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));

@@ -5,7 +5,7 @@ use std::collections::binary_heap::PeekMut;
 
 use cutline::ids::ChannelId;
 
-use super::{Context, transfer};
+use super::{Context, Due, transfer};
 use crate::world::network::{DataChannel, End};
 use crate::world::{LaneId, Observer, Process};
 
@@ -72,7 +72,22 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         state.ended |= state.epoch == epoch;
     }
 
-    /// Whether the process that sent on a channel died before it had sent the last element.
+    /// Gives up a channel as its sender, before the last element was sent. The receiver learns of
+    /// it as of a broken connection.
+    pub fn break_channel(&mut self, channel: ChannelId, epoch: u32) {
+        let state = &mut self.core.channels[channel.index()];
+        if state.epoch != epoch || state.ended {
+            return;
+        }
+        state.broken = true;
+        let to = state.to.map(|end| end.process);
+        if let Some(process) = to.filter(|process| *process != self.me) {
+            let at = self.core.control_arrival(self.me, process, self.now);
+            self.queue.push(at, Due::Lost { process, peer: self.me });
+        }
+    }
+
+    /// Whether a channel was broken off before the last element had been sent.
     pub fn is_broken(&self, channel: ChannelId, epoch: u32) -> bool {
         let state = &self.core.channels[channel.index()];
         state.epoch == epoch && state.broken

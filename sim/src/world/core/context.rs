@@ -8,7 +8,7 @@ use super::{Context, Due, Parcel};
 use crate::kernel::stream::Streams;
 use crate::observe::{JobEnd, Observation};
 use crate::world::network::Lane;
-use crate::world::{LaneId, Observer, Process, ProcessId};
+use crate::world::{LaneId, Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
     /// The present.
@@ -53,6 +53,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.execution = self.core.execution.max(execution);
     }
 
+    /// Lets something be counted that is no part of the history.
+    pub fn note(&mut self, note: Note) {
+        self.core.observer.note(self.now, note);
+    }
+
     #[cold]
     #[inline(never)]
     fn strike_at(
@@ -68,6 +73,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
 
     /// Sends a control message. It is lost if the receiver dies before it arrives.
     pub fn send(&mut self, to: ProcessId, message: P::Control) {
+        self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let life = self.core.hosts[to.index()].life;
         let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });

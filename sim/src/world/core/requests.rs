@@ -8,7 +8,7 @@ use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::StorageOperation;
 use crate::world::services::{self, Answer, Purpose, Refusal, Request};
-use crate::world::{Observer, Process, ProcessId};
+use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
     /// Sends a request to a store or service; the answer comes back with the token.
@@ -35,6 +35,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
         if let Some(operation) = operation_of(&request) {
+            self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
         }
         // The last quarter is the way of the answer.
