@@ -59,7 +59,11 @@ pub fn profile_text(profile: &Profile) -> String {
             format!("{} ms", number(line.at_zero_ms)),
             format!("{} ms", number(line.per_mb_ms)),
             format!("{} to {}", number(line.smallest_mb), number(line.largest_mb)),
-            format!("{:.0} %", line.residual * 100.0),
+            // A line through two sizes or less meets them by its making.
+            match line.sizes {
+                0..=2 => "-".to_owned(),
+                _ => format!("{:.0} %", line.residual * 100.0),
+            },
         ]);
     }
     text.push_str(&finish(lines));
