@@ -12,11 +12,13 @@ mod exit;
 mod files;
 mod filter;
 mod guard;
+mod merge;
 mod output;
 mod replay;
 mod run;
 mod schema;
 mod show;
+mod shrink;
 mod simulate;
 mod view;
 
@@ -38,11 +40,12 @@ Examples:
   cutline campaign --seeds 0..1000
 
 Exit codes:
-  0  ok                      11  liveness violated
-  2  usage                   12  a replay diverged
-  3  bad input file          14  something was vacuous (--strict)
- 10  safety violated, or     20  inconclusive: the event budget ended the run
-     a vector differs        70  internal error";
+  0  ok                      12  a replay diverged
+  2  usage                   14  something was vacuous (--strict)
+  3  bad input file          20  inconclusive: a budget ended it, or a part is missing
+ 10  safety violated, or     70  internal error
+     a vector differs       130  interrupted, finished results saved
+ 11  liveness violated";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
 #[derive(Debug, Parser)]
@@ -58,6 +61,8 @@ enum Command {
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
+    Merge(merge::Merge),
+    Shrink(shrink::Shrink),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -94,6 +99,8 @@ fn run(command: Command) -> Exit {
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
+        Command::Merge(command) => command.execute(&mut output),
+        Command::Shrink(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),
