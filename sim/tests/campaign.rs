@@ -145,9 +145,9 @@ fn an_interrupted_campaign_saves_what_it_has() {
         assert!(started.elapsed() < Duration::from_secs(60), "no results");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let kill = std::process::Command::new("kill").args(["-INT", &campaign.id().to_string()]);
-    let mut kill = kill;
-    assert!(kill.status().expect("there is a `kill`").success());
+    let mut kill = std::process::Command::new("kill");
+    let killed = kill.args(["-INT", &campaign.id().to_string()]).status();
+    assert!(killed.expect("there is a `kill`").success());
     let output = campaign.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
     let text = String::from_utf8(output.stdout).expect("texts are UTF-8");

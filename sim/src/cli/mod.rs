@@ -4,6 +4,7 @@
 //! what is wrong, warnings and hints go to standard error.
 
 mod arguments;
+mod calibrate;
 mod campaign;
 mod check;
 mod completions;
@@ -20,6 +21,7 @@ mod schema;
 mod show;
 mod shrink;
 mod simulate;
+mod sweep;
 mod view;
 
 use std::process::ExitCode;
@@ -38,14 +40,17 @@ Examples:
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
   cutline campaign --seeds 0..1000
+  cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
-  0  ok                      12  a replay diverged
-  2  usage                   14  something was vacuous (--strict)
-  3  bad input file          20  inconclusive: a budget ended it, or a part is missing
- 10  safety violated, or     70  internal error
-     a vector differs       130  interrupted, finished results saved
- 11  liveness violated";
+  0  ok
+  2  usage                   12  a replay diverged
+  3  bad input file          13  a goal was missed
+ 10  safety violated, or     14  something was vacuous (--strict)
+     a vector differs        20  inconclusive: a budget ended it, a part is missing,
+ 11  liveness violated           or too little is known for what was asked
+                             70  internal error
+                            130  interrupted, finished results saved";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
 #[derive(Debug, Parser)]
@@ -63,6 +68,8 @@ enum Command {
     Campaign(campaign::Campaign),
     Merge(merge::Merge),
     Shrink(shrink::Shrink),
+    Calibrate(calibrate::Calibrate),
+    Sweep(Box<sweep::Sweep>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -101,6 +108,8 @@ fn run(command: Command) -> Exit {
         Command::Campaign(command) => command.execute(&mut output),
         Command::Merge(command) => command.execute(&mut output),
         Command::Shrink(command) => command.execute(&mut output),
+        Command::Calibrate(command) => command.execute(&mut output),
+        Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),

@@ -60,6 +60,8 @@ pub struct JobManager {
     /// Files of a discard that are still to be deleted.
     discards: BTreeMap<Token, usize>,
     inbox: checkpoints::Inbox,
+    /// Acknowledgements that came before there was a coordinator.
+    early: Vec<io::Input<SnapshotPayload>>,
     /// The coordinator is being served: what comes meanwhile waits in the inbox.
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
@@ -86,6 +88,8 @@ enum Phase {
     Running,
     /// The execution has failed: waiting for its tasks to end and for the restart delay.
     Restarting { delay_over: bool },
+    /// The execution has failed for good: waiting for its tasks to end.
+    Failing,
     /// The job is over: waiting for the last requests.
     Ending(JobEnd),
     /// Nothing more to do.
@@ -97,18 +101,37 @@ enum Phase {
 enum Waiting {
     Lead,
     Pointers,
-    Metadata { checkpoint: CheckpointId, path: String },
+    Metadata {
+        checkpoint: CheckpointId,
+        path: String,
+    },
     RetryRecovery,
     IdDrawn(Token),
-    MetadataWritten { token: Token, path: String, nominal: u64 },
+    MetadataWritten {
+        token: Token,
+        path: String,
+        nominal: u64,
+    },
     PointerWritten(Token),
-    PointerRemoved { token: Token, checkpoint: CheckpointId },
-    Deleted { token: Token, path: String },
+    PointerRemoved {
+        token: Token,
+        checkpoint: CheckpointId,
+    },
+    Deleted {
+        token: Token,
+        path: String,
+    },
+    /// A file that came too late is being deleted.
+    LateDeleted {
+        path: String,
+    },
     JobResult(JobEnd),
     Heartbeat,
     CoordinatorTimeout(VirtualTime),
     CoordinatorPoll,
-    RestartDelay { execution: u32 },
+    RestartDelay {
+        execution: u32,
+    },
     Manual(usize),
 }
 
@@ -130,6 +153,7 @@ impl JobManager {
             coordinator_timer: None,
             discards: BTreeMap::new(),
             inbox: checkpoints::Inbox::new(),
+            early: Vec::new(),
             coordinating: false,
             outputs: Vec::new(),
             draws: None,
@@ -230,6 +254,7 @@ impl JobManager {
             | Waiting::PointerWritten(_)
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
+            | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
         }
     }
@@ -240,7 +265,15 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        match self.waiting.remove(&token).expect("a request is answered once") {
+        let waiting = self.waiting.remove(&token).expect("a request is answered once");
+        if answer == Err(Refusal::Fenced) {
+            // Somebody else leads, as far as the store knows: perhaps only the request of a former
+            // process, applied after it had died. Flink: a job manager whose leadership is revoked
+            // stops its job; the next one to be granted it recovers.
+            ctx.exit();
+            return;
+        }
+        match waiting {
             Waiting::Lead => self.on_lead(answer, ctx),
             Waiting::Pointers => self.on_pointers(answer, ctx),
             Waiting::Metadata { checkpoint, path } => {
@@ -265,6 +298,8 @@ impl JobManager {
                 Ok(_) => self.on_deleted(token, ctx),
                 Err(_) => self.delete(token, path, ctx),
             },
+            Waiting::LateDeleted { path } if answer.is_err() => self.delete_late(path, ctx),
+            Waiting::LateDeleted { .. } => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::RetryRecovery
             | Waiting::Heartbeat

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -139,8 +140,7 @@ impl Campaign {
 
     /// One of the runs.
     pub fn item(&self, item: u64) -> Item {
-        let scenarios = self.given.len() as u64;
-        if scenarios > 0 {
+        if let Some(scenarios) = NonZeroU64::new(self.given.len() as u64) {
             let (seed, scenario) = (self.seeds.start + item / scenarios, item % scenarios);
             return Item { item, seed, scenario: Some(scenario as usize), method: Method::Given };
         }
@@ -227,7 +227,7 @@ impl Campaign {
         while next < self.len() {
             let item = self.item(next);
             let number = if self.has_rounds() { item.seed / ROUND } else { 0 };
-            if size >= CHUNK && last != Some(number) || size >= CHUNK && !self.has_rounds() {
+            if size >= CHUNK && !(self.has_rounds() && last == Some(number)) {
                 break;
             }
             next += 1;

@@ -44,6 +44,9 @@ pub struct Head {
     partition: [u64; 2],
 }
 
+/// What a campaign says of one of its properties.
+type Says<'f> = &'f dyn Fn(&Head) -> String;
+
 /// A scenario that was given, with every value explicit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,7 +220,7 @@ impl Head {
         let strategy = |head: &Self| head.strategy.to_string();
         let part = |head: &Self| head.partition().to_string();
         let all = |head: &Self| format!("{} scenarios", head.scenarios.len());
-        let rows: [(&'static str, &dyn Fn(&Self) -> String, bool); 7] = [
+        let rows: [(&'static str, Says<'_>, bool); 7] = [
             ("version", &|head| head.version.clone(), self.version == other.version),
             ("range of seeds", &seeds, self.seeds == other.seeds),
             ("strategy", &strategy, self.strategy == other.strategy),

@@ -67,6 +67,18 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
             probes
                 .extend(specs.map(|spec| option_probe(spec, &format!("restart.{}", spec.path.1))));
         }
+        // Random failures in the base would hide what the other fields do.
+        (Kind::Object(table), _) if path == "failures" => {
+            const WITH: &str =
+                r#"failures={"law": "weibull", "mtbf": "800 ms", "shape": 1, "target": "task"}"#;
+            let fields = table.fields_of(Some("weibull"));
+            probes.extend(fields.filter_map(|field| {
+                let [a, b] = field.examples[..] else { return None };
+                let path = format!("{path}.{}", field.name);
+                let values = [a, b].map(str::to_owned);
+                Some(FieldProbe { path, with: vec![WITH.to_owned()], values })
+            }));
+        }
         (Kind::Object(table), Some(json)) => walk_object(table, json, &format!("{path}."), probes),
         (Kind::List(table, _), Some(json)) => walk_list(table, json, path, probes),
         (Kind::When(table), Some(json @ Json { value: Value::Object(_), .. })) => {

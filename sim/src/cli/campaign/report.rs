@@ -2,6 +2,7 @@
 //! both print the same.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,8 +94,11 @@ impl Report<'_> {
         files::write_path(Path::new(path), &text)
     }
 
-    /// How fast it was; what a clock says goes to standard error.
+    /// How fast it was; what a clock says is for those who watch.
     pub(in crate::cli) fn tell_speed(&self, elapsed: Duration) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
         let seconds = elapsed.as_secs_f64();
         let runs = self.summary.runs;
         anstream::eprintln!("{runs} runs in {seconds:.1} s, {:.0} a second", runs as f64 / seconds);

@@ -69,13 +69,17 @@ impl Execution {
 impl JobManager {
     /// Deploys the job if it waits for slots and there are enough.
     pub(super) fn begin_if_ready<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let needed =
-            self.plan.graph.job().operators().iter().map(|operator| operator.parallelism).max();
-        let slots = self.task_managers.len() as u32 * self.plan.scenario.cluster.slots;
-        if self.phase == Phase::Waiting && needed.is_some_and(|needed| slots >= needed) {
+        if self.phase == Phase::Waiting && self.has_slots() {
             self.phase = Phase::Choosing;
             self.coordinate(io::Input::Restore { scope: RestoreScope::Global }, ctx);
         }
+    }
+
+    fn has_slots(&self) -> bool {
+        let needed =
+            self.plan.graph.job().operators().iter().map(|operator| operator.parallelism).max();
+        let slots = self.task_managers.len() as u32 * self.plan.scenario.cluster.slots;
+        needed.is_some_and(|needed| slots >= needed)
     }
 
     /// R2 is done: the coordinator has chosen. R4: deploys every subtask.
@@ -85,6 +89,11 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         assert_eq!(self.phase, Phase::Choosing);
+        if !self.has_slots() {
+            // The choice had to wait for a pointer write, and a task manager was lost meanwhile.
+            self.phase = Phase::Waiting;
+            return;
+        }
         let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
@@ -201,6 +210,7 @@ impl JobManager {
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
+            Phase::Failing => self.end_if_canceled(ctx),
             Phase::Choosing
             | Phase::Running
             | Phase::Recovering
@@ -220,7 +230,10 @@ impl JobManager {
         ctx.observe(Observation::ExecutionEnded);
         let word = self.draws.as_mut().expect("made at the start").word();
         let decision = self.backoff.on_failure(ctx.now(), word);
-        self.phase = Phase::Restarting { delay_over: false };
+        self.phase = match decision {
+            Decision::Restart { .. } => Phase::Restarting { delay_over: false },
+            Decision::Fail => Phase::Failing,
+        };
         self.coordinate(io::Input::Stop, ctx);
         let execution = self.execution.number;
         for (number, registered) in &mut self.task_managers {
@@ -232,8 +245,20 @@ impl JobManager {
                 let at = ctx.now() + after;
                 self.set_timer(at, Waiting::RestartDelay { execution }, ctx);
             }
-            Decision::Fail => self.end(JobEnd::Failed, ctx),
+            Decision::Fail => self.end_if_canceled(ctx),
         }
+    }
+
+    /// A job has failed when its last task has ended. What the tasks have acknowledged before has
+    /// arrived by then.
+    fn end_if_canceled<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase == Phase::Failing && !self.is_canceling() {
+            self.end(JobEnd::Failed, ctx);
+        }
+    }
+
+    fn is_canceling(&self) -> bool {
+        self.task_managers.values().any(|registered| registered.canceling)
     }
 
     pub(super) fn on_canceled<O: Observer>(
@@ -249,6 +274,7 @@ impl JobManager {
             registered.canceling = false;
         }
         self.restart_if_ready(ctx);
+        self.end_if_canceled(ctx);
     }
 
     pub(super) fn on_restart_delay<O: Observer>(
@@ -263,8 +289,7 @@ impl JobManager {
     }
 
     fn restart_if_ready<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let canceling = self.task_managers.values().any(|registered| registered.canceling);
-        if self.phase == (Phase::Restarting { delay_over: true }) && !canceling {
+        if self.phase == (Phase::Restarting { delay_over: true }) && !self.is_canceling() {
             self.phase = Phase::Waiting;
             self.begin_if_ready(ctx);
         }

@@ -95,9 +95,9 @@ pub(super) fn subtasks(scenario: &Scenario) -> Vec<Edit> {
             edits.push(Edit::new(format!("with {bound} subtasks of each operator"), edited));
         }
     }
-    for index in 0..operators.len() {
+    for (index, operator) in operators.iter().enumerate() {
         edits.extend(narrowed(scenario, index, 1));
-        edits.extend(narrowed(scenario, index, operators[index].parallelism.saturating_sub(1)));
+        edits.extend(narrowed(scenario, index, operator.parallelism.saturating_sub(1)));
     }
     edits
 }
