@@ -9,6 +9,8 @@ mod campaign;
 mod check;
 mod completions;
 mod conform;
+mod corpus;
+mod defects;
 mod exit;
 mod files;
 mod filter;
@@ -40,6 +42,8 @@ Examples:
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
   cutline campaign --seeds 0..1000
+  cutline shrink case.json
+  cutline corpus run
   cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
@@ -68,6 +72,8 @@ enum Command {
     Campaign(campaign::Campaign),
     Merge(merge::Merge),
     Shrink(shrink::Shrink),
+    Corpus(corpus::Corpus),
+    Defects(defects::Defects),
     Calibrate(calibrate::Calibrate),
     Sweep(Box<sweep::Sweep>),
     Check(check::Check),
@@ -108,6 +114,8 @@ fn run(command: Command) -> Exit {
         Command::Campaign(command) => command.execute(&mut output),
         Command::Merge(command) => command.execute(&mut output),
         Command::Shrink(command) => command.execute(&mut output),
+        Command::Corpus(command) => command.execute(&mut output),
+        Command::Defects(command) => command.execute(&mut output),
         Command::Calibrate(command) => command.execute(&mut output),
         Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),

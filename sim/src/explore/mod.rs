@@ -3,6 +3,7 @@
 
 pub mod campaign;
 mod caught;
+pub mod corpus;
 pub mod journal;
 mod junit;
 mod row;
