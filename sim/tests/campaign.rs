@@ -214,3 +214,32 @@ fn strategies_are_told_apart() {
     assert_eq!(digests.len(), 5);
     cutline(&here, "campaign --seeds 0..32 --strategy swram").expect(2).complains("expected mix");
 }
+
+/// The job array of the README, with the environment that Slurm gives to each of its jobs.
+#[cfg(unix)]
+#[test]
+fn the_job_array_of_the_readme_makes_the_whole() {
+    let here = directory("array");
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).expect("part of the repository");
+    let (_, script) = readme.split_once("```sh\n#!/bin/sh\n").expect("the script is there");
+    let (script, _) = script.split_once("```").expect("it ends");
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_cutline")).parent().expect("a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let job = |number: u64| {
+        let mut job = std::process::Command::new("sh");
+        job.args(["-c", script]).current_dir(&here).env("PATH", &path).env("SEEDS", "0..96");
+        job.env("SLURM_ARRAY_TASK_ID", number.to_string()).env("SLURM_ARRAY_TASK_COUNT", "3");
+        let output = job.output().expect("there is a shell");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    (1..=3).for_each(job);
+    // One was requeued after it had lost half of a line.
+    let text = read(&here, "part-2/results.jsonl");
+    fs::write(here.join("part-2/results.jsonl"), &text[..text.len() / 2]).expect("it is ours");
+    job(2);
+    let whole = cutline(&here, "campaign --seeds 0..96 --out whole").expect(0);
+    let merged = cutline(&here, "merge part-1 part-2 part-3 --out merged").expect(0);
+    assert_eq!(merged.out, whole.out);
+    assert_eq!(read(&here, "merged/results.jsonl"), read(&here, "whole/results.jsonl"));
+}
