@@ -35,6 +35,7 @@ fn what_broke_once_holds() {
             let outcome = simulation.run();
             if outcome.verdict != Verdict::Ok {
                 broken.push(format!("{name}, seed {seed}: {:?}", outcome.violations));
+                continue;
             }
             // A scenario whose faults never strike guards nothing.
             let struck = outcome.faults_injected.len();

@@ -51,8 +51,6 @@ situations! {
     RestoredFromCheckpoint = "restore from a checkpoint",
     /// A new execution begins without one.
     RestoredFromScratch = "restore from scratch",
-    /// A new execution begins from another than the newest durable checkpoint.
-    RestoredOlder = "restore from an older checkpoint",
     /// A task takes an aligned-with-timeout checkpoint with in-flight data.
     SwitchedToUnaligned = "switch to unaligned",
     /// An in-flight record becomes part of a snapshot.
@@ -111,7 +109,6 @@ pub trait Watch {
 pub(super) struct Situations {
     counts: [u64; Situation::ALL.len()],
     pending: Vec<Pending>,
-    durable_newest: Option<CheckpointId>,
     /// Durable, and not every task was told yet.
     untold: Vec<(CheckpointId, usize)>,
     failed: Vec<CheckpointId>,
@@ -137,7 +134,6 @@ impl Situations {
         Self {
             counts: [0; Situation::ALL.len()],
             pending: Vec::new(),
-            durable_newest: None,
             untold: Vec::new(),
             failed: Vec::new(),
             chosen: None,
@@ -247,7 +243,6 @@ impl Situations {
     }
 
     fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger) {
-        self.durable_newest = self.durable_newest.max(Some(checkpoint));
         self.untold.push((checkpoint, 0));
         let finished =
             ledger.line(checkpoint).is_some_and(|line| line.parts.contains(&Part::Finished));
@@ -310,7 +305,6 @@ impl Situations {
             };
             self.saw(situation);
         }
-        self.saw_if(chosen < self.durable_newest, Situation::RestoredOlder);
         self.chosen = chosen;
         self.untold.clear();
         self.recovering = true;
