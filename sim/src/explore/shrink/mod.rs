@@ -373,7 +373,7 @@ fn run(subject: &Subject, events_max: Option<u64>) -> Ran {
     };
     match catch(|| simulation.defects(subject.defects).run()) {
         Ok(outcome) => judged(scenario, &outcome),
-        Err(panic) => match Plan::new(bounded, &BTreeMap::new(), subject.defects) {
+        Err(panic) => match Plan::new(bounded) {
             Ok(plan) => Ran::Failed {
                 signature: panic.signature(),
                 size: Size::of_scenario(scenario, &plan),
