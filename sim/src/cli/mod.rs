@@ -13,6 +13,7 @@ mod exit;
 mod files;
 mod filter;
 mod guard;
+mod model;
 mod output;
 mod replay;
 mod run;
@@ -65,6 +66,7 @@ enum Command {
     Campaign(campaign::Campaign),
     Calibrate(calibrate::Calibrate),
     Sweep(Box<sweep::Sweep>),
+    Model(Box<model::Model>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -103,6 +105,7 @@ fn run(command: Command) -> Exit {
         Command::Campaign(command) => command.execute(&mut output),
         Command::Calibrate(command) => command.execute(&mut output),
         Command::Sweep(command) => command.execute(&mut output),
+        Command::Model(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),
