@@ -158,6 +158,21 @@ impl Situations {
         self.counts[situation as usize] += u64::from(holds);
     }
 
+    pub(super) fn on_barrier_sent(&mut self, channel: ChannelId) {
+        let under_way = &mut self.barriers[channel.index()];
+        *under_way += 1;
+        let queued = *under_way > 1;
+        self.saw_if(queued, Situation::BarriersQueued);
+    }
+
+    pub(super) fn on_barrier_received(&mut self, channel: ChannelId, checkpoint: CheckpointId) {
+        let under_way = &mut self.barriers[channel.index()];
+        *under_way = under_way.saturating_sub(1);
+        let late = self.pending_mut(checkpoint).is_none();
+        self.saw_if(late, Situation::BarrierLate);
+    }
+
+    /// All but data, barriers and what they block.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
             Observation::Step { step, checkpoint: Some(checkpoint), .. } => {
@@ -167,19 +182,6 @@ impl Situations {
                     pending.reached = pending.reached.max(Some(step));
                 }
             }
-            Observation::BarrierSent { channel, .. } => {
-                let under_way = &mut self.barriers[channel.index()];
-                *under_way += 1;
-                let queued = *under_way > 1;
-                self.saw_if(queued, Situation::BarriersQueued);
-            }
-            Observation::BarrierReceived { channel, checkpoint } => {
-                let under_way = &mut self.barriers[channel.index()];
-                *under_way = under_way.saturating_sub(1);
-                let late = self.pending_mut(checkpoint).is_none();
-                self.saw_if(late, Situation::BarrierLate);
-            }
-            Observation::Blocked { channel } => self.on_blocked(channel, ledger, setup),
             Observation::Cut { checkpoint, how, .. } => {
                 let timed = ledger.line(checkpoint).is_some_and(|line| {
                     matches!(line.alignment, Alignment::AlignedWithTimeout(timeout)
@@ -233,7 +235,7 @@ impl Situations {
         self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
     }
 
-    fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
+    pub(super) fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
         let receiver = setup.graph.channels()[channel.index()].to;
         let backlog = setup.graph.inputs(receiver).iter().any(|&input| {
             let flow = &ledger.flows[input.index()];

@@ -14,7 +14,7 @@ use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{Faults, PlannedFault, PlannedWhen};
-use super::network::{DataChannel, Lane, Link, LinkConfig};
+use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
@@ -145,6 +145,7 @@ pub struct Core<P: Process, O> {
     lanes: Vec<Lane>,
     free_lanes: Vec<LaneId>,
     channels: Vec<DataChannel<P::Data, P::Back>>,
+    channel_streams: ChannelStreams,
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
@@ -175,7 +176,7 @@ impl<P: Process, O: Observer> World<P, O> {
         config: WorldConfig,
         seed: u64,
         processes: Vec<P>,
-        channel_names: impl Fn(ChannelId) -> String,
+        channel_names: impl Fn(ChannelId) -> String + 'static,
         plan: Vec<PlannedFault>,
         observer: O,
         queue: &mut Queue<Due>,
@@ -201,12 +202,7 @@ impl<P: Process, O: Observer> World<P, O> {
             })
             .collect();
         let links = with_differing_links(links, names.len(), &config.links);
-        let channels = (0..config.channels)
-            .map(|index| {
-                let name = channel_names(ChannelId(index as u32));
-                DataChannel::new(streams.stream("latency", &name))
-            })
-            .collect();
+        let channels = (0..config.channels).map(|_| DataChannel::new()).collect();
         let mut faults = Faults { plan, ..Faults::default() };
         for (index, fault) in faults.plan.iter().enumerate() {
             match fault.when {
@@ -232,6 +228,7 @@ impl<P: Process, O: Observer> World<P, O> {
             lanes: Vec::new(),
             free_lanes: Vec::new(),
             channels,
+            channel_streams: ChannelStreams::new(streams, Box::new(channel_names)),
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
