@@ -383,6 +383,15 @@ fn the_tightest_budget_binds() {
 }
 
 #[test]
+fn dalys_error_keeps_its_digits_where_a_difference_would_not() {
+    // With 50 digits. Subtracting the two periods in double precision gives -1.047406...e-11.
+    for (ratio, expected) in [(1e-6, -1.047_411_225_680_013e-11), (1e-3, -3.297_086_038_855e-7)] {
+        let found = Wear::new(s(ratio), s(1.0)).expect("positive").daly_error();
+        assert!(near(found, expected, 1e-7), "{ratio}: {found:e}, not {expected:e}");
+    }
+}
+
+#[test]
 fn heavy_tails_are_summed_whole() {
     // The mean of a lognormal law is what its survival adds up to.
     let law = UpTimes::lognormal(8.0, 2.5).expect("valid");

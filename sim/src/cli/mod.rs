@@ -16,6 +16,7 @@ mod files;
 mod filter;
 mod guard;
 mod merge;
+mod model;
 mod output;
 mod replay;
 mod run;
@@ -76,6 +77,7 @@ enum Command {
     Defects(defects::Defects),
     Calibrate(calibrate::Calibrate),
     Sweep(Box<sweep::Sweep>),
+    Model(Box<model::Model>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -118,6 +120,7 @@ fn run(command: Command) -> Exit {
         Command::Defects(command) => command.execute(&mut output),
         Command::Calibrate(command) => command.execute(&mut output),
         Command::Sweep(command) => command.execute(&mut output),
+        Command::Model(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),
