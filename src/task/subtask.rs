@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use crate::defect::{Defect, Defects, PutOff};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
-use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, SnapshotKind};
 use crate::operator::{Effect, Emitter, Operator, Record, Snapshot, TransactionId};
 use crate::storage::channel_state::ChannelState;
 use crate::task::barrier::{self, AlignmentMetrics, Cut, InputConfig, InputHandler};
@@ -267,6 +267,9 @@ pub enum Output {
     Finished,
     /// The state could not be read: the attempt fails.
     RestoreFailed(String),
+    /// The savepoint with which the subtask was to stop was aborted: the attempt fails, because it
+    /// has stopped reading already.
+    StopFailed(CheckpointId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +279,8 @@ enum Phase {
     /// Consumes the restored channel state.
     Recovering,
     Running,
+    /// The savepoint with which the job stops is cut; waits for it to complete.
+    Stopping,
     /// All inputs have ended and the operator has finished; waits for a checkpoint with an id of
     /// at least this one.
     AwaitingFinalCheckpoint(CheckpointId),
@@ -312,6 +317,8 @@ pub struct Subtask {
     held_trigger: Option<CheckpointBarrier>,
     waits_for_final_checkpoint: bool,
     finished_on_restore: bool,
+    /// The savepoint with which the job stops. Flink: `StreamTask#syncSavepoint`.
+    stops_with: Option<CheckpointId>,
     /// Commits that the external system has not confirmed yet.
     commits_out: u32,
     emitter: Emitter,
@@ -364,6 +371,7 @@ impl Subtask {
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
+            stops_with: None,
             commits_out: 0,
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
@@ -420,6 +428,7 @@ impl Subtask {
             Phase::Initializing | Phase::Finished => false,
             Phase::Recovering
             | Phase::Running
+            | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
                 !self.mailbox.is_empty()
@@ -553,6 +562,7 @@ impl Subtask {
             Phase::Initializing | Phase::Finished => {}
             Phase::Recovering
             | Phase::Running
+            | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
                 if let Some(mail) = self.mailbox.pop_front() {
@@ -754,7 +764,8 @@ impl Subtask {
             return;
         }
         self.open_inputs -= 1;
-        if self.open_inputs == 0 && !self.has_ended() {
+        // Behind the savepoint with which the job stops there is nothing to finish.
+        if self.open_inputs == 0 && !self.has_ended() && self.stops_with.is_none() {
             self.end_of_input(out);
         }
     }
@@ -910,6 +921,9 @@ impl Subtask {
             self.broadcast(Element::Barrier(forwarded), out);
             self.read(now, out);
         }
+        if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
+            self.finish_operator(out);
+        }
         // B3 before B4 here, in one mail as in Flink: nothing can come between them.
         let mut snapshot = Snapshot::default();
         self.operator.snapshot(checkpoint, &mut snapshot);
@@ -933,6 +947,9 @@ impl Subtask {
             self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
         }
         self.snapshots.on_cut(checkpoint, out);
+        if barrier.options.kind.is_synchronous() {
+            self.stop_with(checkpoint);
+        }
     }
 
     /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has
@@ -968,10 +985,21 @@ impl Subtask {
         self.snapshots.on_complete(checkpoint);
         self.operator.notify_complete(checkpoint, &mut self.effects);
         self.flush_effects(None, out);
-        if let Phase::AwaitingFinalCheckpoint(least) = self.phase
-            && checkpoint >= least
-        {
-            self.phase = Phase::Settling;
+        match self.phase {
+            Phase::AwaitingFinalCheckpoint(least) if checkpoint >= least => {
+                self.phase = Phase::Settling;
+            }
+            Phase::Stopping if self.stops_with == Some(checkpoint) => {
+                self.broadcast(Element::EndOfData, out);
+                self.phase = Phase::Settling;
+            }
+            Phase::Initializing
+            | Phase::Recovering
+            | Phase::Running
+            | Phase::Stopping
+            | Phase::AwaitingFinalCheckpoint(_)
+            | Phase::Settling
+            | Phase::Finished => {}
         }
     }
 
@@ -995,6 +1023,10 @@ impl Subtask {
         self.flush_effects(None, out);
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
+        // Flink: `StreamTask#notifyCheckpointAborted` throws "Stop-with-savepoint failed".
+        if self.stops_with == Some(checkpoint) && self.phase != Phase::Finished {
+            out.push(Output::StopFailed(checkpoint));
+        }
     }
 
     /// The barriers of a checkpoint will not all come, or not in time.
@@ -1024,10 +1056,26 @@ impl Subtask {
     // ---- end ---------------------------------------------------------------------------------
 
     fn end_of_input(&mut self, out: &mut Vec<Output>) {
+        self.finish_operator(out);
+        self.end_of_data(out);
+    }
+
+    fn finish_operator(&mut self, out: &mut Vec<Output>) {
         self.emitter.clear();
         self.operator.finish(&mut self.emitter);
         self.flush_emitter(out);
-        self.end_of_data(out);
+    }
+
+    /// Nothing is read or processed from here on.
+    ///
+    /// Deviation: Flink sends the end of data ahead of the barrier, and says in it whether
+    /// operators are to finish. Here the barrier says it. Nothing comes between the two, so the cut
+    /// is the same.
+    fn stop_with(&mut self, savepoint: CheckpointId) {
+        self.stops_with = Some(savepoint);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+        }
     }
 
     fn end_of_data(&mut self, out: &mut Vec<Output>) {

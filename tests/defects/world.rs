@@ -65,6 +65,7 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
         ha: Service { latency: constant(2_000) },
         external: Service { latency: constant(2_000) },
         manual: Vec::new(),
+        actions: Vec::new(),
         faults: Vec::new(),
         limits: Limits {
             until: VirtualTime::from_millis(60_000),

@@ -5,6 +5,9 @@
 //! those referred to, and those that only a process that died had known of. What a job that ends may delete follows
 //! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
 //! `JobEnded`.
+//!
+//! A savepoint is its user's: it is never deleted, and shares no file with any other snapshot. So is
+//! a snapshot that a new job was started from without claiming it.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +33,8 @@ pub(super) struct Storage {
     /// What a retained checkpoint refers to.
     references: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    /// Snapshots that the user owns: savepoints, and what was retained of a job that has ended.
+    users: Vec<CheckpointId>,
     ended: Option<VirtualTime>,
     /// The job has ended in a way that discards its checkpoints, also those that become durable
     /// only now.
@@ -41,6 +46,8 @@ struct File {
     exists: bool,
     /// Retained checkpoints that refer to it.
     references: u32,
+    /// A savepoint holds it: alone.
+    exclusive: bool,
     written: VirtualTime,
     bytes: u64,
     /// Whoever knew of it has died: left-overs of that kind are no fault of the protocol. Flink
@@ -72,8 +79,8 @@ impl Storage {
         match *observation {
             Observation::FileWritten { file, bytes, orphaned } => {
                 let file = self.file(file);
-                let references = file.references;
-                *file = File { exists: true, references, written: now, bytes, orphaned };
+                let File { references, exclusive, .. } = *file;
+                *file = File { exists: true, references, exclusive, written: now, bytes, orphaned };
             }
             // What tasks hand over to a dead leader is not known to the next one either.
             Observation::ProcessLost { .. } | Observation::LeaderElected { .. } => {
@@ -82,8 +89,12 @@ impl Storage {
             Observation::FileDeleted { file } => self.on_deleted(now, file, report),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);
+                self.users.push(checkpoint);
             }
-            Observation::Subsumed { checkpoint } => self.release(checkpoint),
+            Observation::Subsumed { checkpoint } if !self.users.contains(&checkpoint) => {
+                self.release(checkpoint);
+            }
+            Observation::Adopted { checkpoint, claimed } => self.on_adopted(checkpoint, claimed),
             Observation::JobEnded { end } => self.on_ended(now, end, setup),
             _ => {}
         }
@@ -97,15 +108,28 @@ impl Storage {
         files: Vec<FileId>,
         report: &mut Report,
     ) {
-        let discarded = self.discards && !self.savepoints.contains(&checkpoint);
+        let discarded = self.discards && !self.users.contains(&checkpoint);
+        let exclusive = self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
+            let shares = file.exclusive || exclusive && file.references > 0;
             file.references += u32::from(!discarded);
+            file.exclusive |= exclusive;
             if !file.exists {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
                 report.add(what, now, Subject::checkpoint(checkpoint), || {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)
+                });
+            }
+            if shares {
+                let what = (NAME, Class::UnusableCheckpoint, "a savepoint shares a file");
+                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                    format!(
+                        "{checkpoint} and another snapshot, one of them a savepoint, both refer \
+                             to file {}",
+                        id.0
+                    )
                 });
             }
         }
@@ -143,18 +167,25 @@ impl Storage {
         }
     }
 
-    /// Flink: `CheckpointProperties`. A finished job discards its checkpoints in every mode, a
-    /// failed one only if nothing is externalized.
+    /// A new job begins. What the last one retained is the user's from now on, but for what the
+    /// new one claims.
+    fn on_adopted(&mut self, checkpoint: CheckpointId, claimed: bool) {
+        self.users = self.references.keys().copied().collect();
+        if claimed {
+            self.users.retain(|id| *id != checkpoint);
+            self.savepoints.retain(|id| *id != checkpoint);
+            for file in self.references.get(&checkpoint).cloned().unwrap_or_default() {
+                self.file(file).exclusive = false;
+            }
+        }
+        (self.ended, self.discards) = (None, false);
+    }
+
     fn on_ended(&mut self, now: VirtualTime, end: JobEnd, setup: &Setup) {
-        let discards = match (end, setup.config.checkpointing.retention) {
-            (JobEnd::Finished, _) | (JobEnd::Failed, Retention::NoExternalized) => true,
-            (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
-            | (JobEnd::Stopped, _) => false,
-        };
-        self.discards = discards;
+        self.discards = discards(end, setup);
         self.ended = Some(now);
-        if discards {
-            let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
+        if self.discards {
+            let owned = self.references.keys().filter(|id| !self.users.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
                 self.release(checkpoint);
             }
@@ -186,5 +217,18 @@ impl Storage {
                 )
             });
         }
+    }
+}
+
+/// Whether a job that ends so discards its checkpoints. Flink: `CheckpointProperties`. A finished
+/// job does in every mode, a failed one only if nothing is externalized.
+pub(super) fn discards(end: JobEnd, setup: &Setup) -> bool {
+    match (end, setup.config.checkpointing.retention) {
+        (JobEnd::Finished | JobEnd::StoppedWithSavepoint, _)
+        | (JobEnd::Failed, Retention::NoExternalized)
+        | (JobEnd::Canceled, Retention::NoExternalized | Retention::DeleteOnCancellation) => true,
+        (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
+        | (JobEnd::Canceled, Retention::RetainOnCancellation)
+        | (JobEnd::Stopped, _) => false,
     }
 }

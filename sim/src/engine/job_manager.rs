@@ -4,6 +4,7 @@
 //! checkpoints is decided by the core's [`Coordinator`]; what happens here is around it: who runs
 //! where, and when everything starts again.
 
+mod actions;
 mod checkpoints;
 mod election;
 mod execution;
@@ -15,7 +16,7 @@ use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::message::FailureReason;
+use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::VirtualTime;
 
@@ -24,7 +25,7 @@ use super::plan::Plan;
 use super::{Control, Engine, Part};
 use crate::kernel::stream::Stream;
 use crate::observe::JobEnd;
-use crate::world::{Answer, Context, Event, Observer, ProcessId, Refusal, Request};
+use crate::world::{Answer, Context, Event, Observer, Pointer, ProcessId, Refusal, Request};
 
 /// What the engine keeps for a subtask in a completed checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +51,12 @@ pub struct JobManager {
     execution: Execution,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
     recovered: BTreeMap<CheckpointId, Retained<SnapshotPayload>>,
-    /// How the job has ended under a former leader.
+    /// How the job has ended, under a former leader or under this one.
     ended: Option<JobEnd>,
+    /// What each pending snapshot is for.
+    pending: BTreeMap<CheckpointId, SnapshotKind>,
+    stop: Option<actions::Stop>,
+    resuming: Option<actions::Resuming>,
     /// Requests and timers under way, by token.
     waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
@@ -86,6 +91,8 @@ enum Phase {
     Running,
     /// The execution has failed: waiting for its tasks to end and for the restart delay.
     Restarting { delay_over: bool },
+    /// The user wants the job to end: waiting for its tasks to do so.
+    Canceling { action: u32 },
     /// The job is over: waiting for the last requests.
     Ending(JobEnd),
     /// Nothing more to do.
@@ -97,18 +104,36 @@ enum Phase {
 enum Waiting {
     Lead,
     Pointers,
-    Metadata { checkpoint: CheckpointId, path: String },
+    Metadata {
+        checkpoint: CheckpointId,
+        pointer: Pointer,
+    },
     RetryRecovery,
     IdDrawn(Token),
-    MetadataWritten { token: Token, path: String, nominal: u64 },
+    MetadataWritten {
+        token: Token,
+        path: String,
+        nominal: u64,
+    },
     PointerWritten(Token),
-    PointerRemoved { token: Token, checkpoint: CheckpointId },
-    Deleted { token: Token, path: String },
+    PointerRemoved {
+        token: Token,
+        checkpoint: CheckpointId,
+    },
+    Deleted {
+        token: Token,
+        path: String,
+    },
     JobResult(JobEnd),
+    /// The metadata of the snapshot a new job is to start from.
+    Snapshot,
+    Adopted,
     Heartbeat,
     CoordinatorTimeout(VirtualTime),
     CoordinatorPoll,
-    RestartDelay { execution: u32 },
+    RestartDelay {
+        execution: u32,
+    },
     Manual(usize),
 }
 
@@ -125,6 +150,9 @@ impl JobManager {
             coordinator: None,
             recovered: BTreeMap::new(),
             ended: None,
+            pending: BTreeMap::new(),
+            stop: None,
+            resuming: None,
             waiting: BTreeMap::new(),
             tokens: 0,
             coordinator_timer: None,
@@ -157,6 +185,7 @@ impl JobManager {
             }
             Event::Timer(token) => self.on_timer(token, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
+            Event::Asked => self.on_asked(ctx),
             // Faults inside tasks are the task managers'.
             Event::Command(_) => {}
             Event::Lane(_) | Event::Back { .. } => unreachable!("a job manager has no lanes"),
@@ -230,7 +259,9 @@ impl JobManager {
             | Waiting::PointerWritten(_)
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
-            | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
+            | Waiting::JobResult(_)
+            | Waiting::Snapshot
+            | Waiting::Adopted => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -243,8 +274,8 @@ impl JobManager {
         match self.waiting.remove(&token).expect("a request is answered once") {
             Waiting::Lead => self.on_lead(answer, ctx),
             Waiting::Pointers => self.on_pointers(answer, ctx),
-            Waiting::Metadata { checkpoint, path } => {
-                self.on_metadata_read(checkpoint, path, answer, ctx);
+            Waiting::Metadata { checkpoint, pointer } => {
+                self.on_metadata_read(checkpoint, pointer, answer, ctx);
             }
             Waiting::IdDrawn(token) => self.on_id_drawn(token, answer, ctx),
             Waiting::MetadataWritten { token, path, nominal } => {
@@ -266,6 +297,8 @@ impl JobManager {
                 Err(_) => self.delete(token, path, ctx),
             },
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
+            Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
+            Waiting::Adopted => self.on_adopted(&answer, ctx),
             Waiting::RetryRecovery
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)

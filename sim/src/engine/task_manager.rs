@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use cutline::ids::{ChannelId, CheckpointId, InputChannel, OutputChannel, SubtaskId};
-use cutline::message::{Element, FailureReason, Payload};
+use cutline::message::{Element, FailureReason, Payload, SnapshotKind};
 use cutline::operator::{Effect, Record, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
@@ -65,6 +65,7 @@ struct Task {
 #[derive(Debug)]
 struct SnapshotUnderWay {
     checkpoint: CheckpointId,
+    kind: SnapshotKind,
     parts: Vec<Part>,
     cut_at: VirtualTime,
     sync: VirtualDuration,
@@ -143,6 +144,7 @@ impl TaskManager {
             Event::Started => self.on_heartbeat_timer(ctx),
             Event::PeerLost { peer } => self.on_peer_lost(peer, ctx),
             Event::Command(command) => self.on_command(command, ctx),
+            Event::Asked => unreachable!("people outside talk to the job manager"),
         }
     }
 
@@ -700,6 +702,7 @@ impl TaskManager {
                 let ready_at = ctx.busy_until(lane).max(ctx.now());
                 task.snapshots.push(SnapshotUnderWay {
                     checkpoint,
+                    kind: barrier.options.kind,
                     parts: Vec::new(),
                     cut_at: ready_at + sync,
                     sync,
@@ -791,7 +794,7 @@ impl TaskManager {
                 self.observe_state(subtask, execution, TaskState::Finished, ctx);
                 self.report(execution, subtask, Report::Finished, ctx);
             }
-            Output::RestoreFailed(_) => self.fail(place, ctx),
+            Output::RestoreFailed(_) | Output::StopFailed(_) => self.fail(place, ctx),
             Output::Processed { .. }
             | Output::Read(_)
             | Output::Passed { .. }
@@ -813,7 +816,9 @@ impl TaskManager {
     ) {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
-        let part = self.plan.part(checkpoint, subtask, execution, kind, &bytes, nominal);
+        let snapshot = task.snapshots.iter().find(|snapshot| snapshot.checkpoint == checkpoint);
+        let of = snapshot.expect("what is uploaded was cut").kind;
+        let part = self.plan.part((checkpoint, of), subtask, execution, kind, &bytes, nominal);
         let path = part.path.clone();
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::State };

@@ -263,7 +263,7 @@ impl Summary {
         let end = match ran.job_end {
             Some(JobEnd::Finished) => 0,
             Some(JobEnd::Failed) => 1,
-            Some(JobEnd::Stopped) => 2,
+            Some(JobEnd::Stopped | JobEnd::StoppedWithSavepoint | JobEnd::Canceled) => 2,
             None => 3,
         };
         self.ends[end] += 1;

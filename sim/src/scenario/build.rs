@@ -10,7 +10,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::kernel::distribution::Distribution;
 
-use super::build_faults::{Known, faults};
+use super::build_faults::{Known, actions, faults};
 use super::build_job::job;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
@@ -54,11 +54,13 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         ha: Service { latency: span(section("ha"), "latency") },
         external: Service { latency: span(section("external"), "latency") },
         manual,
+        actions: Vec::new(),
         faults: Vec::new(),
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
     let known = Known { graph: graph_is_known, rest: all_was_read };
+    scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);
     if all_was_read {
         warn_of_weak_sinks(root, &scenario, sink);

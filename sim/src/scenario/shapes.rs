@@ -92,6 +92,7 @@ pub fn pipeline(
         ha: Service { latency: uniform(500, 1_000) },
         external: Service { latency: uniform(500, 1_000) },
         manual: Vec::new(),
+        actions: Vec::new(),
         faults: Vec::new(),
         limits: Limits {
             until: VirtualTime::ZERO + every * records + VirtualDuration::from_secs(60),

@@ -82,6 +82,8 @@ pub(super) enum Kind {
     Rate,
     /// A share as a fraction of whole numbers, exact in thousandths: `1/2`.
     Ratio,
+    /// True or false.
+    Boolean,
     /// One of several words.
     Choice(Vec<&'static str>),
     /// How long something takes.

@@ -10,7 +10,10 @@ use std::ops::ControlFlow;
 
 use super::faults::{Faults, PlannedFault, PlannedFaultKind, PlannedWhen};
 use super::network::{DataChannel, End, Lane, Link};
-use super::services::{self, Answer, ExternalSystem, HaStore, Purpose, Refusal, Request};
+use super::outside::{KnownSnapshot, Outside};
+use super::services::{
+    self, Answer, ExternalSystem, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
+};
 use super::store::ObjectStore;
 use super::{Event, LaneId, Observer, Process, ProcessId};
 use crate::kernel::distribution::Distribution;
@@ -84,6 +87,8 @@ pub enum Due {
     Fault(u32),
     /// Its effect ends.
     Healed(u32),
+    /// Somebody outside asks for something, by its index in the plan.
+    Ask(u32),
 }
 
 #[derive(Debug)]
@@ -147,6 +152,9 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    outside: Outside,
+    /// The process that people outside talk to: the one that led last.
+    leader: ProcessId,
     ended: Option<JobEnd>,
 }
 
@@ -175,7 +183,7 @@ impl<P: Process, O: Observer> World<P, O> {
         seed: u64,
         processes: Vec<P>,
         channel_names: impl Fn(ChannelId) -> String,
-        plan: Vec<PlannedFault>,
+        (faults, asked): (Vec<PlannedFault>, Vec<PlannedWhen>),
         observer: O,
         queue: &mut Queue<Due>,
     ) -> Self {
@@ -203,13 +211,15 @@ impl<P: Process, O: Observer> World<P, O> {
                 DataChannel::new(streams.stream("latency", &name))
             })
             .collect();
-        let mut faults = Faults { plan, ..Faults::default() };
-        for (index, fault) in faults.plan.iter().enumerate() {
-            match fault.when {
-                PlannedWhen::Time(at) => queue.push(at, Due::Fault(index as u32)),
-                PlannedWhen::Step { occurrence, .. } => {
-                    faults.armed.push((index as u32, occurrence));
-                }
+        let (faults, outside) = (Faults::new(faults), Outside::new(asked));
+        for (index, fault) in (0..).zip(&faults.plan) {
+            if let PlannedWhen::Time(at) = fault.when {
+                queue.push(at, Due::Fault(index));
+            }
+        }
+        for (index, when) in (0..).zip(outside.plan()) {
+            if let PlannedWhen::Time(at) = *when {
+                queue.push(at, Due::Ask(index));
             }
         }
         for index in 0..processes.len() {
@@ -231,6 +241,8 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            outside,
+            leader: ProcessId(0),
             ended: None,
         };
         Self { processes, core }
@@ -437,6 +449,13 @@ impl<P: Process, O: Observer> World<P, O> {
             Due::Healed(fault) => {
                 self.core.observer.observe(now, &Observation::FaultHealed { fault });
             }
+            Due::Ask(index) => {
+                self.core.outside.ask(index);
+                let leader = self.core.leader;
+                if self.core.hosts[leader.index()].alive {
+                    self.deliver(leader, Event::Asked, now, queue);
+                }
+            }
         }
     }
 }
@@ -447,6 +466,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn addressee(&self, due: Due) -> Option<ProcessId> {
         match due {
             Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
+            Due::Ask(_) => Some(self.leader),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
                 Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
                 Parcel::Request { .. } | Parcel::Empty => None,
@@ -585,7 +605,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let answer = if failed {
             Err(Refusal::Failed)
         } else {
-            self.apply_request(request, session, !self.lives(from, life), now)
+            self.apply_request(request, (from, session), !self.lives(from, life), now)
         };
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
@@ -594,7 +614,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn apply_request(
         &mut self,
         request: Request,
-        session: u64,
+        (from, session): (ProcessId, u64),
         orphaned: bool,
         now: VirtualTime,
     ) -> Result<Answer, Refusal> {
@@ -627,6 +647,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
             Request::Lead => {
                 self.ha.session += 1;
+                self.leader = from;
                 let session = self.ha.session;
                 self.observer.observe(now, &Observation::LeaderElected { session });
                 Ok(Answer::Session(session))
@@ -637,6 +658,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             }),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
+            | Request::Adopt(_)
             | Request::RemovePointer { .. }
             | Request::StoreJobResult(_)
                 if fenced =>
@@ -648,8 +670,21 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::CheckpointId(CheckpointId(self.ha.counter)))
             }
             Request::AddPointer { checkpoint, metadata } => {
-                self.ha.pointers.insert(checkpoint, metadata);
+                let pointer = Pointer { metadata, ownership: Ownership::Taker };
+                self.ha.pointers.insert(checkpoint, pointer);
                 self.observer.observe(now, &Observation::Durable { checkpoint });
+                Ok(Answer::Done)
+            }
+            Request::Adopt(adoption) => {
+                let services::Adoption { action, checkpoint, pointer } = adoption;
+                let claimed = pointer.ownership == Ownership::Claimed;
+                // Another job: what the last one has left here is none of its business.
+                self.ha.ended = None;
+                self.ha.pointers.clear();
+                self.ha.pointers.insert(checkpoint, pointer);
+                self.outside.take(action);
+                self.observer.observe(now, &Observation::ActionTaken { action });
+                self.observer.observe(now, &Observation::Adopted { checkpoint, claimed });
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
@@ -697,7 +732,7 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         Request::Put { purpose: Purpose::Metadata, .. } => Some(StorageOperation::WriteMetadata),
         Request::Get { .. } | Request::List { .. } => Some(StorageOperation::Read),
         Request::Delete { .. } => Some(StorageOperation::Delete),
-        Request::AddPointer { .. } | Request::RemovePointer { .. } => {
+        Request::AddPointer { .. } | Request::Adopt(_) | Request::RemovePointer { .. } => {
             Some(StorageOperation::WritePointer)
         }
         Request::NextCheckpointId
@@ -731,7 +766,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     #[inline(always)]
     pub fn observe(&mut self, observation: Observation) {
         if let Observation::Step { step, checkpoint, subtask } = observation
-            && !self.core.faults.armed.is_empty()
+            && (!self.core.faults.armed.is_empty() || self.core.outside.is_armed())
         {
             self.strike_at(step, checkpoint, subtask);
         }
@@ -749,8 +784,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     /// From here on only tasks of this execution, or of later ones, make the job's history.
-    pub fn begin_execution(&mut self, execution: u32) {
+    pub fn begin_execution(&mut self, execution: u32, from: Option<CheckpointId>) {
         self.core.execution = self.core.execution.max(execution);
+        self.core.outside.go_back(from);
     }
 
     #[cold]
@@ -764,6 +800,35 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
             self.queue.push(self.now + delay, Due::Fault(fault));
         }
+        for (index, delay) in self.core.outside.reached(step, checkpoint, subtask) {
+            self.queue.push(self.now + delay, Due::Ask(index));
+        }
+    }
+
+    /// What people outside have asked for and nobody has taken up, by index in the plan.
+    pub fn asked(&self) -> Vec<u32> {
+        self.core.outside.open()
+    }
+
+    /// What nobody has taken up, whether it was asked for already or not.
+    pub fn outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        self.core.outside.outstanding()
+    }
+
+    /// Takes something up that was asked for.
+    pub fn take_up(&mut self, action: u32) {
+        self.core.outside.take(action);
+        self.core.observer.observe(self.now, &Observation::ActionTaken { action });
+    }
+
+    /// Tells people outside of a complete snapshot.
+    pub fn tell(&mut self, snapshot: KnownSnapshot) {
+        self.core.outside.tell(snapshot);
+    }
+
+    /// The snapshots that people outside know of, in the order in which they were told.
+    pub fn told(&self) -> &[KnownSnapshot] {
+        self.core.outside.told()
     }
 
     /// Sends a control message. It is lost if the receiver dies before it arrives.
@@ -793,6 +858,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             Request::Delete { .. } | Request::List { .. } => (config.storage_latency, 0),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
+            | Request::Adopt(_)
             | Request::RemovePointer { .. }
             | Request::ReadPointers
             | Request::Lead

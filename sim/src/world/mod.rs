@@ -14,6 +14,7 @@
 mod core;
 mod faults;
 mod network;
+mod outside;
 mod services;
 mod store;
 
@@ -25,8 +26,10 @@ use cutline::time::VirtualTime;
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
+pub use self::outside::KnownSnapshot;
 pub use self::services::{
-    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, StoredTransaction, TransactionState,
+    Adoption, Answer, ExternalSystem, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
+    StoredTransaction, TransactionState,
 };
 pub use self::store::{ObjectStore, StoredObject};
 
@@ -105,6 +108,8 @@ pub enum Event<P: Process> {
     },
     /// A fault inside the process, such as an exception in a subtask.
     Command(Command),
+    /// Somebody outside has asked for something: see [`Context::asked`].
+    Asked,
 }
 
 /// Where observations go: checks, statistics, digest, trace.

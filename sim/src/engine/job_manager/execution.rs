@@ -4,7 +4,7 @@ use cutline::coordinator::completed::{JobStatus, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
 use cutline::ids::{Attempt, OperatorId, SubtaskId};
-use cutline::restart::Decision;
+use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 
 use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
@@ -84,12 +84,14 @@ impl JobManager {
         chosen: Option<&Retained<SnapshotPayload>>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        assert_eq!(self.phase, Phase::Choosing);
+        if self.phase != Phase::Choosing {
+            return; // The job was cancelled meanwhile.
+        }
         let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
         ctx.observe(step(Step::R2));
-        ctx.begin_execution(self.execution.number);
+        ctx.begin_execution(self.execution.number, checkpoint);
         ctx.observe(Observation::RestoreChosen { checkpoint });
         ctx.observe(step(Step::R3));
         self.assign_slots();
@@ -102,6 +104,10 @@ impl JobManager {
             let process = self.task_manager_of(subtask).expect("slots are on known processes");
             ctx.send(process, Control::Deploy(Box::new(deployment)));
         }
+        self.start_checkpoints(ctx);
+    }
+
+    pub(super) fn start_checkpoints<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         if self.plan.is_checkpointed() {
             let delay = self.initial_delay();
             self.coordinate(io::Input::Start { delay }, ctx);
@@ -183,7 +189,8 @@ impl JobManager {
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
                 if self.execution.is_finished() {
-                    self.end(JobEnd::Finished, ctx);
+                    let end = self.finished_how(ctx);
+                    self.end(end, ctx);
                 }
             }
         }
@@ -201,6 +208,7 @@ impl JobManager {
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
+            Phase::Canceling { .. } => self.end_if_canceled(ctx),
             Phase::Choosing
             | Phase::Running
             | Phase::Recovering
@@ -217,22 +225,32 @@ impl JobManager {
             return;
         }
         ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
-        ctx.observe(Observation::ExecutionEnded);
         let word = self.draws.as_mut().expect("made at the start").word();
         let decision = self.backoff.on_failure(ctx.now(), word);
         self.phase = Phase::Restarting { delay_over: false };
-        self.coordinate(io::Input::Stop, ctx);
+        self.end_execution(ctx);
+        self.cancel_tasks(ctx);
         let execution = self.execution.number;
-        for (number, registered) in &mut self.task_managers {
-            registered.canceling = true;
-            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
-        }
         match decision {
             Decision::Restart { after } => {
                 let at = ctx.now() + after;
                 self.set_timer(at, Waiting::RestartDelay { execution }, ctx);
             }
             Decision::Fail => self.end(JobEnd::Failed, ctx),
+        }
+    }
+
+    pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        ctx.observe(Observation::ExecutionEnded);
+        self.fail_stop(ctx);
+        self.coordinate(io::Input::Stop, ctx);
+    }
+
+    pub(super) fn cancel_tasks<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let execution = self.execution.number;
+        for (number, registered) in &mut self.task_managers {
+            registered.canceling = true;
+            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
         }
     }
 
@@ -249,6 +267,7 @@ impl JobManager {
             registered.canceling = false;
         }
         self.restart_if_ready(ctx);
+        self.end_if_canceled(ctx);
     }
 
     pub(super) fn on_restart_delay<O: Observer>(
@@ -263,16 +282,20 @@ impl JobManager {
     }
 
     fn restart_if_ready<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let canceling = self.task_managers.values().any(|registered| registered.canceling);
-        if self.phase == (Phase::Restarting { delay_over: true }) && !canceling {
+        if self.phase == (Phase::Restarting { delay_over: true }) && !self.is_canceling() {
             self.phase = Phase::Waiting;
             self.begin_if_ready(ctx);
         }
     }
 
+    /// Whether tasks of an ended execution may still run somewhere.
+    pub(super) fn is_canceling(&self) -> bool {
+        self.task_managers.values().any(|registered| registered.canceling)
+    }
+
     /// The job is over. The result is stored first: from then on nobody runs the job again, and
     /// its checkpoints may go.
-    fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
         self.request(Waiting::JobResult(end), Request::StoreJobResult(end), ctx);
     }
@@ -293,14 +316,15 @@ impl JobManager {
     pub(super) fn clean_up<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
         let status = match end {
-            JobEnd::Finished => JobStatus::Finished,
+            JobEnd::Finished | JobEnd::StoppedWithSavepoint => JobStatus::Finished,
             JobEnd::Failed => JobStatus::Failed,
+            JobEnd::Canceled => JobStatus::Canceled,
             JobEnd::Stopped => JobStatus::Suspended,
         };
         self.coordinate(io::Input::Shutdown { status: Some(status) }, ctx);
     }
 
-    /// Ends the run once nothing is under way any more.
+    /// Ends the job once nothing is under way any more.
     pub(super) fn end_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let Phase::Ending(end) = self.phase else { return };
         let busy = self.waiting.values().any(|waiting| {
@@ -314,7 +338,28 @@ impl JobManager {
         });
         if !busy {
             self.phase = Phase::Ended;
-            ctx.end_job(end);
+            self.ended = Some(end);
+            self.leave(ctx);
         }
+    }
+
+    /// The job is over, and with it the run, unless a new one is to take its place.
+    pub(super) fn leave<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.is_to_resume(ctx) {
+            self.on_asked(ctx);
+        } else {
+            ctx.end_job(self.ended.expect("only a job that has ended is left"));
+        }
+    }
+
+    /// Nothing of the job that has ended concerns the next one.
+    pub(super) fn forget_job(&mut self) {
+        assert!(self.discards.is_empty(), "an ended job has cleaned up");
+        self.phase = Phase::Recovering;
+        self.coordinator = None;
+        self.backoff = RestartBackoff::new(self.plan.scenario.restart.clone());
+        self.ended = None;
+        self.pending.clear();
+        self.stop = None;
     }
 }

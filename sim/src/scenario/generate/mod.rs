@@ -98,6 +98,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         ha: world.ha,
         external: world.external,
         manual,
+        actions: Vec::new(),
         faults: Vec::new(),
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
