@@ -16,6 +16,7 @@
 //! | [`restart`] | when to restart a failed job |
 //! | [`job`] | job graph, execution graph, key groups, rescaling |
 //! | [`config`] | Flink's options: keys, grammar, defaults, validation |
+//! | [`model`] | closed-form cost models: what an interval costs and what it buys |
 //! | [`message`] | what coordinator and tasks say to each other, and what channels carry |
 //! | [`step`] | the named steps of the protocol, T1 to S6 |
 //! | [`defect`] | bugs of real systems that can be planted, to see them found |
@@ -111,6 +112,7 @@ pub mod defect;
 pub mod ids;
 pub mod job;
 pub mod message;
+pub mod model;
 pub mod operator;
 pub mod restart;
 pub mod step;

@@ -36,7 +36,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 2] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 12] = [
+const SCENES: [(&str, &[&str]); 13] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -102,6 +102,16 @@ const SCENES: [(&str, &[&str]); 12] = [
         &[
             r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "map[0]"}]"#,
             r#"restart={"type": "disabled"}"#,
+        ],
+    ),
+    // All task managers are needed: otherwise the job starts on those that are near.
+    (
+        "the job manager is far away",
+        &[
+            "faults=[]",
+            "network.links[0].to=job_manager",
+            "cluster.slots=1",
+            "cluster.task_managers=2",
         ],
     ),
     (

@@ -9,12 +9,14 @@
 //! | [`run`] | one run: [`run::Simulation`] in, [`run::Outcome`] out |
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
+//! | [`calibrate`] | cost profiles from measured runs and REST dumps |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
 //! | [`world`] | processes, network, object store, HA store, external transactions, faults |
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
+//! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -266,6 +268,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;
@@ -278,5 +281,6 @@ pub mod run;
 pub mod scenario;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+pub mod sweep;
 pub mod trace;
 pub mod world;

@@ -189,6 +189,16 @@ pub enum Observation {
         /// The checkpoint.
         checkpoint: CheckpointId,
     },
+    /// F4: the pointer is gone from the HA store; no recovery will find the checkpoint any more.
+    /// Reported when the store applied the removal.
+    PointerRemoved {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The process that asked for it: it answers for the files from now on.
+        process: u32,
+        /// That process has died meanwhile: nobody will ever know of the files.
+        orphaned: bool,
+    },
     /// The coordinator regards the checkpoint as completed.
     Completed {
         /// The checkpoint.
@@ -301,7 +311,19 @@ pub enum Observation {
         file: FileId,
         /// Its nominal bytes.
         bytes: u64,
-        /// The process that asked for it has died meanwhile: nobody will ever know of the file.
+        /// The process that asked for it: it answers for the file from now on.
+        process: u32,
+        /// That process has died meanwhile: nobody will ever know of the file.
+        orphaned: bool,
+    },
+    /// A process has told another one of a file and forgets about it: the other one answers for
+    /// it from now on.
+    FileHandedOver {
+        /// The file.
+        file: FileId,
+        /// The number of the other process.
+        process: u32,
+        /// That process is dead: the message is lost, and with it all knowledge of the file.
         orphaned: bool,
     },
     /// A file of the object store was deleted.

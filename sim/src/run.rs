@@ -30,11 +30,12 @@ use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
 use crate::observe::{JobEnd, Observation};
-use crate::scenario::model::{Endpoint, Fault, FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
+use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
 use crate::world::{
-    Command, Due, HaStore, ObjectStore, Observer, PlannedFault, PlannedFaultKind, PlannedWhen,
-    World, WorldConfig,
+    Command, Due, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
+    PlannedWhen, ProcessId, World, WorldConfig,
 };
 
 /// A run that is yet to happen.
@@ -45,6 +46,7 @@ pub struct Simulation {
     checks: Vec<Box<dyn Check>>,
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
+    meter: bool,
     stop_at_violation: bool,
     defects: Defects,
 }
@@ -87,6 +89,8 @@ pub struct Outcome {
     pub situations: Vec<(&'static str, u64)>,
     /// Numbers of the run.
     pub statistics: Statistics,
+    /// What was measured, if it was to be.
+    pub measures: Option<Measures>,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
     /// What each sink operator shows in the end.
@@ -121,11 +125,16 @@ impl Outcome {
 }
 
 impl Simulation {
-    /// A run of a scenario with a seed, with all built-in checks.
+    /// A run of a scenario with a seed, with all built-in checks. Random failures of the scenario
+    /// are drawn here and are scripted faults from now on.
     ///
     /// # Errors
     /// The job graph cannot run.
     pub fn new(scenario: Arc<Scenario>, seed: u64) -> Result<Self, JobGraphError> {
+        let scenario = match scenario.failures {
+            Some(_) => Arc::new(Arc::unwrap_or_clone(scenario).with_failures_of(seed)),
+            None => scenario,
+        };
         Plan::new(Arc::clone(&scenario), &BTreeMap::new(), Defects::none())?;
         Ok(Self {
             scenario,
@@ -134,6 +143,7 @@ impl Simulation {
             checks: Vec::new(),
             situations: Vec::new(),
             trace: false,
+            meter: false,
             stop_at_violation: true,
             defects: Defects::none(),
         })
@@ -167,6 +177,13 @@ impl Simulation {
         self
     }
 
+    /// Measures the run as a sweep does. The digest is the same with and without.
+    #[must_use]
+    pub fn meter(mut self, on: bool) -> Self {
+        self.meter = on;
+        self
+    }
+
     /// Whether the run ends at the first violation (it does unless told otherwise).
     #[must_use]
     pub fn stop_at_violation(mut self, stop: bool) -> Self {
@@ -195,6 +212,7 @@ impl Simulation {
             plan: Arc::clone(&plan),
             checks,
             recorder: Recorder::new(self.trace),
+            meter: self.meter.then(|| Box::new(Meter::new(&plan))),
             stop_at_violation: self.stop_at_violation,
             faults_injected: Vec::new(),
         };
@@ -234,7 +252,7 @@ impl Simulation {
             core.observer.checks.finish(ran.now, ending, &mut storage);
         }
         let files = core.store.paths().to_vec();
-        let Hub { checks, recorder, faults_injected, .. } = world.core.observer;
+        let Hub { checks, recorder, meter, faults_injected, .. } = world.core.observer;
         Outcome {
             seed: self.seed,
             verdict: checks.verdict(),
@@ -249,6 +267,7 @@ impl Simulation {
             findings: checks.findings(),
             situations: checks.situations(),
             statistics: checks.statistics().clone(),
+            measures: meter.map(|meter| meter.finish(ran.now)),
             faults_injected,
             shown: checks.shown(),
             trace: recorder.into_kept(),
@@ -263,6 +282,7 @@ struct Hub {
     plan: Arc<Plan>,
     checks: Checks,
     recorder: Recorder,
+    meter: Option<Box<Meter>>,
     stop_at_violation: bool,
     faults_injected: Vec<u32>,
 }
@@ -272,8 +292,18 @@ impl Observer for Hub {
     fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.recorder.observe(now, observation);
         self.checks.observe(now, observation);
+        if let Some(meter) = &mut self.meter {
+            meter.observe(now, observation, &self.plan);
+        }
         if let Observation::FaultInjected { fault } = observation {
             self.faults_injected.push(*fault);
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, _now: VirtualTime, note: Note) {
+        if let Some(meter) = &mut self.meter {
+            meter.note(note);
         }
     }
 
@@ -304,9 +334,12 @@ fn world_config(plan: &Plan) -> WorldConfig {
     WorldConfig {
         process_names: plan.process_names(),
         channels: plan.graph.channels().len(),
-        data_latency: scenario.network.latency,
-        bandwidth: scenario.network.bandwidth,
-        control_latency: scenario.network.control_latency,
+        link: LinkConfig {
+            data_latency: scenario.network.latency,
+            bandwidth: scenario.network.bandwidth,
+            control_latency: scenario.network.control_latency,
+        },
+        links: scenario.network.links.iter().map(differing).collect(),
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
@@ -314,6 +347,15 @@ fn world_config(plan: &Plan) -> WorldConfig {
         external_latency: scenario.external.latency,
         process_restart: scenario.cluster.process_restart,
     }
+}
+
+fn differing(link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
+    let config = LinkConfig {
+        data_latency: link.latency,
+        bandwidth: link.bandwidth,
+        control_latency: link.control_latency,
+    };
+    (process(link.from), process(link.to), config)
 }
 
 fn checks_of(plan: &Arc<Plan>) -> Checks {
@@ -365,6 +407,13 @@ fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
     scenario.limits.settle
 }
 
+fn process(endpoint: Endpoint) -> ProcessId {
+    match endpoint {
+        Endpoint::JobManager => Plan::JOB_MANAGER,
+        Endpoint::TaskManager(number) => Plan::task_manager(number),
+    }
+}
+
 fn planned_when(plan: &Plan, when: &When) -> PlannedWhen {
     match when {
         When::Time(at) => PlannedWhen::Time(*at),
@@ -384,10 +433,6 @@ fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
 
 fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
     let subtask = |operator, index| subtask(plan, operator, index);
-    let end = |endpoint: Endpoint| match endpoint {
-        Endpoint::JobManager => Plan::JOB_MANAGER,
-        Endpoint::TaskManager(number) => Plan::task_manager(number),
-    };
     let when = planned_when(plan, &fault.at);
     let kind = match fault.what {
         FaultKind::CrashTask(operator, index) => {
@@ -403,9 +448,9 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
         }
         FaultKind::PauseJobManager(span) => PlannedFaultKind::Pause(Plan::JOB_MANAGER, span),
         FaultKind::SlowLink(a, b, factor, span) => {
-            PlannedFaultKind::SlowLink(end(a), end(b), u64::from(factor), span)
+            PlannedFaultKind::SlowLink(process(a), process(b), u64::from(factor), span)
         }
-        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(end(a), end(b), span),
+        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(process(a), process(b), span),
         FaultKind::SlowStorage(operation, by, span) => {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
@@ -490,6 +535,7 @@ mod tests {
                 latency: uniform(100, 500),
                 bandwidth: 100_000_000,
                 control_latency: uniform(200, 2_000),
+                links: Vec::new(),
             },
             storage: Storage {
                 latency: uniform(2_000, 20_000),
@@ -510,6 +556,7 @@ mod tests {
                     what: FaultKind::CrashTaskManager(1),
                 },
             ],
+            failures: None,
             limits: crate::scenario::model::Limits {
                 until: VirtualTime::from_millis(60_000),
                 events: 10_000_000,

@@ -91,7 +91,8 @@ fn commands_print_what_the_readme_says() {
 fn every_scenario_is_in_the_readme() {
     let readme = fs::read_to_string(root().join("README.md")).expect("part of the repository");
     let entries = fs::read_dir(root().join("scenarios")).expect("part of the repository");
-    for file in entries.map(|entry| entry.expect("readable").path()) {
+    let files = entries.map(|entry| entry.expect("readable").path());
+    for file in files.filter(|file| file.is_file()) {
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
         let text = fs::read(&file).expect("readable");
         let scenario = load(&text, &name, &[]).unwrap_or_else(|e| panic!("{e}")).scenario;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use cutline::time::VirtualTime;
 use cutline_sim::scenario::{
     FieldProbe, Loaded, Override, SIZE_MAX, Scenario, Severity, base, load, probes, read_file,
     schema, to_json,
@@ -48,15 +49,18 @@ fn the_repositorys_scenarios_load_and_come_back() {
         assert_eq!(again.scenario, loaded.scenario, "{}", name(&file));
         assert!(again.warnings.is_empty(), "{}: {}", name(&file), again.warnings);
         assert_eq!(to_json(&again.scenario), written, "{}", name(&file));
-        let records: u64 = loaded.scenario.job.operators.iter().map(records).sum();
-        assert!((1..=100_000).contains(&records), "{}: {records} records", name(&file));
+        let until = loaded.scenario.limits.until;
+        let records: u64 = loaded.scenario.job.operators.iter().map(|it| records(it, until)).sum();
+        assert!((1..=1_000_000).contains(&records), "{}: {records} records", name(&file));
     }
 }
 
-fn records(operator: &cutline_sim::scenario::model::Operator) -> u64 {
+/// Records of a source; of one that does not end by itself, until the run does.
+fn records(operator: &cutline_sim::scenario::model::Operator, until: VirtualTime) -> u64 {
     match &operator.kind {
         cutline_sim::scenario::model::OperatorKind::Source(source) => {
-            source.records.expect("scenarios end") * u64::from(source.splits)
+            let due = until.as_nanos() / source.every.as_nanos();
+            source.records.unwrap_or(due) * u64::from(source.splits)
         }
         _ => 0,
     }
@@ -152,9 +156,31 @@ fn mistakes_are_placed() {
             "0 to 2",
         ),
         (
+            "a link to itself",
+            r#""to": "task_manager[0]", "latency""#,
+            r#""to": "task_manager[1]", "latency""#,
+            "\"task_manager[1]\", \"latency",
+            "another process",
+        ),
+        (
+            "a link to nobody",
+            r#""to": "task_manager[0]", "latency""#,
+            r#""to": "task_manager[3]", "latency""#,
+            "\"task_manager[3]",
+            "0 to 2",
+        ),
+        (
+            "a link twice",
+            r#"[{ "from": "task_manager[1]", "#,
+            r#"[{ "from": "task_manager[0]", "to": "task_manager[1]" },
+                { "from": "task_manager[1]", "#,
+            "\"task_manager[1]\", \"to\": \"task_manager[0]",
+            "each pair once",
+        ),
+        (
             "bad distribution",
             r#""network": {"#,
-            r#""network": { "latency": {"uniform": ["2 s"]}"#,
+            r#""network": { "latency": {"uniform": ["2 s"]},"#,
             "{\"uniform",
             "exponential",
         ),

@@ -237,6 +237,9 @@ impl<P> Coordinator<P> {
     }
 
     /// Deletes what came with an acknowledgement nobody waits for.
+    ///
+    /// Deviation: not what a checkpoint refers to. Flink deletes the files of an acknowledgement
+    /// that comes a second time, after its checkpoint was completed.
     pub(super) fn discard_state(
         &mut self,
         id: CheckpointId,
@@ -246,6 +249,7 @@ impl<P> Coordinator<P> {
     ) {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
+        files.retain(|file| !self.refers_to(file));
         if !files.is_empty() {
             self.discard(DiscardKind::Late, Some(id), files, None, After::Nothing, out);
         }

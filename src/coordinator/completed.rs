@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::defect::{Defect, Defects};
 use crate::ids::{CheckpointId, OperatorId, SubtaskId};
 use crate::message::SnapshotKind;
-use crate::storage::handle::{FileHandle, SharedFile, SubtaskState};
+use crate::storage::handle::{FileHandle, SharedFile, SharedHandle, SubtaskState};
 use crate::storage::registry::{ClaimMode, RegistryError, SharedStateRegistry};
 use crate::time::VirtualTime;
 
@@ -106,6 +106,18 @@ impl<P> CompletedCheckpoint<P> {
         self.states().flat_map(|state| &state.shared)
     }
 
+    /// Whether a file is part of it.
+    pub fn refers_to(&self, file: &FileHandle) -> bool {
+        let is_shared = |shared: &SharedFile| match &shared.handle {
+            SharedHandle::File(one) => one.path == file.path,
+            SharedHandle::Placeholder => false,
+        };
+        self.states().any(|state| {
+            state.private.iter().any(|one| one.path == file.path)
+                || state.shared.iter().any(is_shared)
+        })
+    }
+
     /// The snapshot an operator coordinator is restored from. Flink drops that of an operator
     /// that has finished for good.
     pub fn coordinator(&self, operator: OperatorId) -> Option<&SubtaskState<P>> {
@@ -156,6 +168,10 @@ impl<P> Clone for Retained<P> {
 impl<P> Retained<P> {
     fn id(&self) -> CheckpointId {
         self.checkpoint.id
+    }
+
+    fn refers_to(&self, file: &FileHandle) -> bool {
+        self.metadata.path == file.path || self.checkpoint.refers_to(file)
     }
 }
 
@@ -214,6 +230,8 @@ pub struct CompletedStore<P> {
     leaving: BTreeMap<CheckpointId, Retained<P>>,
     /// Subsumed ones whose pointer is gone, but not yet their files.
     subsumed: Vec<Retained<P>>,
+    /// The job is over, and these outlive it.
+    kept: Vec<Retained<P>>,
     /// The job is over: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
     closed: bool,
@@ -231,6 +249,7 @@ impl<P> CompletedStore<P> {
             retained: VecDeque::new(),
             leaving: BTreeMap::new(),
             subsumed: Vec::new(),
+            kept: Vec::new(),
             kept_from: None,
             closed: false,
             defects,
@@ -356,7 +375,14 @@ impl<P> CompletedStore<P> {
             StoreKind::Default | StoreKind::Standalone => Vec::new(),
         };
         cleanup.checkpoints.extend(gone);
+        self.kept = kept;
         (removed, cleanup)
+    }
+
+    /// Whether a checkpoint that is retained, on its way out or outlives the job has the file.
+    pub fn refers_to(&self, file: &FileHandle) -> bool {
+        let leaving = self.leaving.values().chain(&self.subsumed);
+        self.retained.iter().chain(leaving).chain(&self.kept).any(|it| it.refers_to(file))
     }
 
     /// Lets go of what no checkpoint from `lowest` on uses.

@@ -1,7 +1,7 @@
 //! From the last acknowledgement to the commit messages (steps A2 and F2 to F5).
 
 use super::*;
-use crate::coordinator::completed::{Added, Cleanup, CompletedCheckpoint};
+use crate::coordinator::completed::{Added, Cleanup};
 use crate::coordinator::io::{PointerOutcome, WorkError};
 use crate::coordinator::pending::add_files;
 use crate::coordinator::schedule::fail_request;
@@ -22,6 +22,10 @@ enum Step {
 }
 
 impl<P> Finalizing<P> {
+    pub(super) fn checkpoint(&self) -> &Arc<CompletedCheckpoint<P>> {
+        &self.checkpoint
+    }
+
     /// The checkpoint whose pointer write is issued.
     pub(super) fn decides(&self) -> Option<CheckpointId> {
         match self.step {
@@ -142,6 +146,7 @@ impl<P> Coordinator<P> {
             Err(_) => self.discard_unfinished(&checkpoint, None, out),
             Ok(_) if !self.is_stored(checkpoint.kind) => {
                 self.complete(now, &checkpoint, None, out);
+                self.savepoints.push(checkpoint);
             }
             Ok(metadata) => return self.write_pointer(checkpoint, metadata, out),
         }

@@ -34,7 +34,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::coordinator::completed::{CompletedStore, JobStatus, Retained, Retention, StoreKind};
+use crate::coordinator::completed::{
+    CompletedCheckpoint, CompletedStore, JobStatus, Retained, Retention, StoreKind,
+};
 use crate::coordinator::failure::{Failure, FailureManager, Verdict};
 use crate::coordinator::finalize::Finalizing;
 use crate::coordinator::io::{DiscardKind, Input, Output, RestoreScope, Token};
@@ -154,6 +156,8 @@ pub struct Coordinator<P> {
     pending: BTreeMap<CheckpointId, PendingCheckpoint<P>>,
     triggering: Option<Triggering>,
     finalizing: Option<Finalizing<P>>,
+    /// Savepoints that were completed. They are the user's, who asks for few.
+    savepoints: Vec<Arc<CompletedCheckpoint<P>>>,
     /// Fully acknowledged, waiting for their turn.
     acknowledged: VecDeque<CheckpointId>,
     /// The last that expired, to tell a late message from a stray one.
@@ -215,6 +219,7 @@ impl<P> Coordinator<P> {
             pending: BTreeMap::new(),
             triggering: None,
             finalizing: None,
+            savepoints: Vec::new(),
             acknowledged: VecDeque::new(),
             expired: VecDeque::with_capacity(RECENT_MAX),
             timers: BTreeMap::new(),
@@ -267,6 +272,20 @@ impl<P> Coordinator<P> {
     pub fn knows(&self, checkpoint: CheckpointId) -> bool {
         !self.shut_down
             && (self.pending.contains_key(&checkpoint) || self.expired.contains(&checkpoint))
+    }
+
+    /// Whether it has been shut down: it looks at no acknowledgement any more.
+    pub fn is_shut_down(&self) -> bool {
+        self.shut_down
+    }
+
+    /// Whether a file is part of a checkpoint that is pending, completed or outlives the job. One
+    /// that is not, and that comes with an acknowledgement, is of no use to anybody.
+    pub fn refers_to(&self, file: &FileHandle) -> bool {
+        let finalizing = self.finalizing.iter().map(Finalizing::checkpoint);
+        self.pending.values().any(|pending| pending.refers_to(file))
+            || finalizing.chain(&self.savepoints).any(|checkpoint| checkpoint.refers_to(file))
+            || self.store.refers_to(file)
     }
 
     /// Takes one input in and appends what follows from it to `out`.

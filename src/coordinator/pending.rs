@@ -86,13 +86,15 @@ impl<P> PendingCheckpoint<P> {
         let Ok(index) = self.plan.wait.binary_search(&(subtask, attempt)) else {
             return (Received::Unknown, state);
         };
-        let part = &mut self.parts[index];
-        if matches!(part, Part::Delivered(_)) {
-            return (Received::Duplicate, state);
+        match self.parts.get_mut(index) {
+            Some(part @ Part::Awaited) => {
+                *part = Part::Delivered(state);
+                self.missing -= 1;
+                (Received::Success, None)
+            }
+            // While the checkpoint is being stored its parts are taken out: all had delivered.
+            Some(Part::Delivered(_)) | None => (Received::Duplicate, state),
         }
-        *part = Part::Delivered(state);
-        self.missing -= 1;
-        (Received::Success, None)
     }
 
     /// Takes the snapshot of an operator coordinator in (step T4).
@@ -111,7 +113,6 @@ impl<P> PendingCheckpoint<P> {
 
     /// Whether the execution has delivered, or need not.
     pub(super) fn has_delivered(&self, subtask: SubtaskId, attempt: Attempt) -> bool {
-        // While the checkpoint is being stored its parts are taken out: all had delivered.
         let awaited = |index: usize| matches!(self.parts.get(index), Some(Part::Awaited));
         !self.plan.wait.binary_search(&(subtask, attempt)).is_ok_and(awaited)
     }
@@ -134,6 +135,11 @@ impl<P> PendingCheckpoint<P> {
             add_files(state, self.kind.is_savepoint(), &mut files);
         }
         files
+    }
+
+    /// Whether a file was delivered for it.
+    pub(super) fn refers_to(&self, file: &FileHandle) -> bool {
+        self.files().iter().any(|one| one.path == file.path)
     }
 
     /// The checkpoint as it will be stored. Its own parts are taken out.

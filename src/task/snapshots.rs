@@ -10,7 +10,7 @@ use crate::ids::{CheckpointId, InputChannel, OutputChannel};
 use crate::message::FailureReason;
 use crate::operator::Record;
 use crate::storage::channel_state::ChannelState;
-use crate::task::subtask::Output;
+use crate::task::subtask::{Output, Outputs};
 
 /// The parts of a subtask's snapshot, each a file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +107,7 @@ impl Snapshots {
     }
 
     /// No further buffer of the inputs belongs to the snapshot.
-    pub(crate) fn on_inputs_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    pub(crate) fn on_inputs_complete(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         if let Some(pending) = self.find(checkpoint) {
             pending.waits_for_inputs = false;
             self.captured(checkpoint, out);
@@ -115,7 +115,7 @@ impl Snapshots {
     }
 
     /// No further buffer of one output belongs to the snapshot.
-    pub(crate) fn on_output_captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    pub(crate) fn on_output_captured(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         if let Some(pending) = self.find(checkpoint).filter(|pending| pending.waits_for_outputs > 0)
         {
             pending.waits_for_outputs -= 1;
@@ -130,7 +130,7 @@ impl Snapshots {
         part: PartKind,
         bytes: Vec<u8>,
         nominal: u64,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         if let Some(pending) = self.find(checkpoint).filter(|_| !bytes.is_empty()) {
             pending.waits_for_writes += 1;
@@ -140,7 +140,7 @@ impl Snapshots {
 
     /// The synchronous part is over. An output may be captured while its barrier is being sent: had
     /// that counted before, a snapshot would be acknowledged without the operator's state.
-    pub(crate) fn on_cut(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    pub(crate) fn on_cut(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         if let Some(pending) = self.find(checkpoint) {
             pending.is_cut = true;
             self.captured(checkpoint, out);
@@ -153,7 +153,7 @@ impl Snapshots {
     }
 
     /// A flush has ended.
-    pub(crate) fn on_flushed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    pub(crate) fn on_flushed(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         let flush = self.flushing.iter().position(|flushing| *flushing == checkpoint);
         self.flushing.swap_remove(flush.expect("a flush ends that was begun"));
         let waiting: Vec<_> = self.pending.iter().map(|pending| pending.checkpoint).collect();
@@ -167,7 +167,7 @@ impl Snapshots {
         &mut self,
         checkpoint: CheckpointId,
         written: bool,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         if !written {
             self.fail(checkpoint, FailureReason::CheckpointAsyncException, out);
@@ -182,7 +182,7 @@ impl Snapshots {
         &mut self,
         checkpoint: CheckpointId,
         reason: FailureReason,
-        out: &mut Vec<Output>,
+        out: &mut impl Outputs,
     ) {
         if self.find(checkpoint).is_some() {
             self.forget(checkpoint);
@@ -191,7 +191,7 @@ impl Snapshots {
     }
 
     /// Uploads the channel state once all of it is there.
-    fn captured(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn captured(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         let Some(pending) = self.find(checkpoint) else { return };
         let captured =
             pending.is_cut && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
@@ -206,7 +206,7 @@ impl Snapshots {
         }
     }
 
-    fn acknowledge_if_done(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
+    fn acknowledge_if_done(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         let waits = !self.defects.has(Defect::D73);
         if waits && self.flushing.iter().any(|flushing| *flushing <= checkpoint) {
             return;

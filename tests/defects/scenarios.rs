@@ -73,15 +73,10 @@ fn told_too_early() -> Scenario {
     line().at(Step::N1, 2, Some(2), 0, F::CrashJobManager)
 }
 
-/// What is left over is judged only if the weather was calm before the end.
-fn long_line() -> Scenario {
-    line().with(|scenario| scenario.job.operators[0].kind = source(3_000, 2))
-}
-
 /// The acknowledgements of checkpoint 2 come after it has expired.
 fn late_acks() -> Scenario {
     let cut = F::CutLink(Endpoint::JobManager, Endpoint::TaskManager(0), ms(150));
-    long_line().options(|options| options.timeout = ms(80)).at(Step::B5, 2, Some(2), 0, cut)
+    line().options(|options| options.timeout = ms(80)).at(Step::B5, 2, Some(2), 0, cut)
 }
 
 /// The sink cannot write its part of checkpoint 2; the others have.
@@ -92,7 +87,7 @@ fn declined() -> Scenario {
 /// The sink's part of checkpoint 2 takes longer than the timeout; the others have acknowledged.
 fn hanging_upload() -> Scenario {
     let slow = F::SlowStorage(S::WriteState, ms(150), ms(20));
-    long_line().options(|options| options.timeout = ms(80)).at(Step::B3, 2, Some(1), 0, slow)
+    line().options(|options| options.timeout = ms(80)).at(Step::B3, 2, Some(1), 0, slow)
 }
 
 /// The metadata of checkpoint 2 takes longer than the timeout.

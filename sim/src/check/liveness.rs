@@ -48,12 +48,6 @@ impl Weather {
         }
     }
 
-    /// Whether nothing has disturbed for `bound` before `at`, or ever, and nothing has since.
-    pub(super) fn was_calm(&self, at: VirtualTime, bound: VirtualDuration) -> bool {
-        let never = self.changed == VirtualTime::ZERO;
-        self.active.is_empty() && (never || at > self.changed + bound)
-    }
-
     /// Whether what began at `since` has had more than `bound` of calm time.
     #[inline]
     pub(super) fn is_overdue(

@@ -324,7 +324,7 @@ impl Checks {
         self.policy.finish(now, weather, setup, report);
         self.liveness.finish(now, ending, (ledger, weather), setup, report);
         if ending == Ending::Quiescent && end.is_some() && self.answered.0 {
-            self.storage.judge_leaks(now, &self.weather, report);
+            self.storage.judge_leaks(now, report);
         }
         for check in &mut self.added {
             check.finish(now, report);

@@ -441,6 +441,11 @@ impl Output {
         if !self.is_transactional(operator, setup) {
             return;
         }
+        // A plain savepoint decides nothing until somebody starts from it: if the job goes back
+        // behind it instead, its transactions are aborted.
+        if self.plain_savepoints.contains(&checkpoint) && Some(checkpoint) > self.decided {
+            return;
+        }
         let sink = &mut self.sinks[operator.index()];
         if sink.settled >= Some(checkpoint) {
             return;

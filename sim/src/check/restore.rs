@@ -32,6 +32,9 @@ pub(super) struct Restore {
     /// An older checkpoint was chosen; is it a fallback?
     doubted: bool,
     ended: bool,
+    /// The job has ended in a way that discards its checkpoints, also those that become durable
+    /// only now.
+    discards: bool,
 }
 
 /// Whose a snapshot is, and what that means for it.
@@ -103,7 +106,8 @@ impl Restore {
             Observation::Adopted { checkpoint, claimed } => self.on_adopted(checkpoint, claimed),
             Observation::JobEnded { end } => {
                 self.ended = true;
-                if discards(end, setup) {
+                self.discards = discards(end, setup);
+                if self.discards {
                     self.durable.retain(|(_, owner)| *owner != Owner::System);
                 }
             }
@@ -121,7 +125,9 @@ impl Restore {
             }
             None => (self.execution, Owner::System),
         };
-        self.durable.push((checkpoint, owner));
+        if !(self.discards && owner == Owner::System) {
+            self.durable.push((checkpoint, owner));
+        }
         self.judged += 1;
         if execution != self.execution && Some(checkpoint) > self.chosen {
             let what = (NAME, Class::Duplication, "durable behind the back of recovery");
@@ -135,7 +141,7 @@ impl Restore {
     /// A new job begins from a snapshot of the last one, all of whose others are the user's.
     fn on_adopted(&mut self, adopted: CheckpointId, claimed: bool) {
         self.judged += 1;
-        self.ended = false;
+        (self.ended, self.discards) = (false, false);
         self.triggered.clear();
         for (checkpoint, owner) in &mut self.durable {
             *owner = match (*checkpoint == adopted, claimed) {

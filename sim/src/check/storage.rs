@@ -2,28 +2,40 @@
 //!
 //! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
 //! checkpoint becomes durable). At quiescence the files that were written and not deleted are
-//! those referred to, and those that only a process that died had known of. What a job that ends may delete follows
+//! those referred to. What a job that ends may delete follows
 //! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
 //! `JobEnded`.
 //!
 //! A savepoint is its user's: it is never deleted, and shares no file with any other snapshot. So is
 //! a snapshot that a new job was started from without claiming it.
+//!
+//! # Whose duty it is
+//!
+//! Storage is not searched for left-overs, in Flink as here: a file is deleted by somebody who
+//! knows of it. So each file has a *keeper*, and only what has lost its keeper may be left:
+//!
+//! | who keeps a file | from | it is lost when |
+//! | --- | --- | --- |
+//! | the process that asked for it | the write | that process dies; it had died before the write |
+//! | the job manager | the acknowledgement that names the file, from its sending on | the job manager dies; it was dead |
+//! | whoever leads | the pointer to a checkpoint with the file | never: a new leader reads the pointers |
+//! | the process that removes the pointer | the removal | that process dies; it had died before the removal |
+//!
+//! Flink promises less. A failed deletion is logged and not tried again, and acknowledgements to a
+//! former leader, or after the end of the job, are not looked at; the built-in engine marks these
+//! places as deviations. That a process is slow, paused, cut off or late is no excuse in either.
 
 use std::collections::BTreeMap;
 
 use cutline::config::Retention;
 use cutline::ids::CheckpointId;
-use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::time::VirtualTime;
 
 use super::Setup;
-use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
 use crate::observe::{FileId, JobEnd, Observation};
 
 pub(super) const NAME: &str = "storage";
-
-/// How long nothing has disturbed a job that leaves no file behind.
-const CALM: VirtualDuration = VirtualDuration::from_millis(500);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Storage {
@@ -32,13 +44,18 @@ pub(super) struct Storage {
     files: Vec<File>,
     /// What a retained checkpoint refers to.
     references: BTreeMap<CheckpointId, Vec<FileId>>,
+    /// What is behind the pointer of a checkpoint, retained or not.
+    pointers: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    /// Savepoints of a job that goes on: no pointer leads to them.
+    plain_savepoints: Vec<CheckpointId>,
     /// Snapshots that the user owns: savepoints, and what was retained of a job that has ended.
     users: Vec<CheckpointId>,
-    ended: Option<VirtualTime>,
     /// The job has ended in a way that discards its checkpoints, also those that become durable
     /// only now.
     discards: bool,
+    /// The job has ended: nobody will start from a pointer any more.
+    over: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,11 +65,18 @@ struct File {
     references: u32,
     /// A savepoint holds it: alone.
     exclusive: bool,
+    /// Pointers that lead to it.
+    pointers: u32,
+    /// The process that must delete it, if no pointer leads to it.
+    keeper: Option<u32>,
     written: VirtualTime,
     bytes: u64,
-    /// Whoever knew of it has died: left-overs of that kind are no fault of the protocol. Flink
-    /// leaves them as well.
-    orphaned: bool,
+}
+
+impl File {
+    fn is_leaked(&self) -> bool {
+        self.exists && self.references == 0 && (self.pointers > 0 || self.keeper.is_some())
+    }
 }
 
 impl Storage {
@@ -77,25 +101,33 @@ impl Storage {
         report: &mut Report,
     ) {
         match *observation {
-            Observation::FileWritten { file, bytes, orphaned } => {
+            Observation::FileWritten { file, bytes, process, orphaned } => {
                 let file = self.file(file);
-                let File { references, exclusive, .. } = *file;
-                *file = File { exists: true, references, exclusive, written: now, bytes, orphaned };
+                (file.exists, file.written, file.bytes) = (true, now, bytes);
+                file.keeper = (!orphaned).then_some(process);
             }
-            // What tasks hand over to a dead leader is not known to the next one either.
-            Observation::ProcessLost { .. } | Observation::LeaderElected { .. } => {
-                self.on_process_lost();
+            Observation::FileHandedOver { file, process, orphaned } => {
+                self.file(file).keeper = (!orphaned).then_some(process);
             }
             Observation::FileDeleted { file } => self.on_deleted(now, file, report),
+            Observation::PointerRemoved { checkpoint, process, orphaned } => {
+                self.on_pointer_removed(checkpoint, (!orphaned).then_some(process));
+            }
+            Observation::ProcessLost { process } => self.on_process_lost(process),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);
                 self.users.push(checkpoint);
+                if !kind.is_synchronous() {
+                    self.plain_savepoints.push(checkpoint);
+                }
             }
             Observation::Subsumed { checkpoint } if !self.users.contains(&checkpoint) => {
                 self.release(checkpoint);
             }
-            Observation::Adopted { checkpoint, claimed } => self.on_adopted(checkpoint, claimed),
-            Observation::JobEnded { end } => self.on_ended(now, end, setup),
+            Observation::Adopted { checkpoint, claimed } => {
+                self.on_adopted(now, checkpoint, claimed, report);
+            }
+            Observation::JobEnded { end } => self.on_ended(end, setup),
             _ => {}
         }
     }
@@ -133,9 +165,20 @@ impl Storage {
                 });
             }
         }
+        // Of a savepoint its user knows, and no pointer.
+        if !self.plain_savepoints.contains(&checkpoint) {
+            self.point_to(checkpoint, files.clone());
+        }
         if !discarded {
             self.references.insert(checkpoint, files);
         }
+    }
+
+    fn point_to(&mut self, checkpoint: CheckpointId, files: Vec<FileId>) {
+        for &file in &files {
+            self.file(file).pointers += 1;
+        }
+        self.pointers.insert(checkpoint, files);
     }
 
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
@@ -153,11 +196,17 @@ impl Storage {
         }
     }
 
-    /// What no retained checkpoint refers to may have been known to that process alone: a part
-    /// that was not acknowledged, or a file that it was about to delete.
-    fn on_process_lost(&mut self) {
-        for file in self.files.iter_mut().filter(|file| file.references == 0) {
-            file.orphaned = true;
+    fn on_pointer_removed(&mut self, checkpoint: CheckpointId, keeper: Option<u32>) {
+        for id in self.pointers.remove(&checkpoint).unwrap_or_default() {
+            let file = self.file(id);
+            file.pointers -= 1;
+            file.keeper = keeper;
+        }
+    }
+
+    fn on_process_lost(&mut self, process: u32) {
+        for file in self.files.iter_mut().filter(|file| file.keeper == Some(process)) {
+            file.keeper = None;
         }
     }
 
@@ -169,21 +218,31 @@ impl Storage {
 
     /// A new job begins. What the last one retained is the user's from now on, but for what the
     /// new one claims.
-    fn on_adopted(&mut self, checkpoint: CheckpointId, claimed: bool) {
+    fn on_adopted(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        claimed: bool,
+        report: &mut Report,
+    ) {
+        self.judge_pointers(now, report);
+        self.pointers.clear();
+        let files = self.references.get(&checkpoint).cloned().unwrap_or_default();
         self.users = self.references.keys().copied().collect();
         if claimed {
             self.users.retain(|id| *id != checkpoint);
             self.savepoints.retain(|id| *id != checkpoint);
-            for file in self.references.get(&checkpoint).cloned().unwrap_or_default() {
+            for &file in &files {
                 self.file(file).exclusive = false;
             }
         }
-        (self.ended, self.discards) = (None, false);
+        self.point_to(checkpoint, files);
+        (self.over, self.discards) = (false, false);
     }
 
-    fn on_ended(&mut self, now: VirtualTime, end: JobEnd, setup: &Setup) {
+    fn on_ended(&mut self, end: JobEnd, setup: &Setup) {
         self.discards = discards(end, setup);
-        self.ended = Some(now);
+        self.over = end != JobEnd::Stopped;
         if self.discards {
             let owned = self.references.keys().filter(|id| !self.users.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
@@ -192,29 +251,31 @@ impl Storage {
         }
     }
 
-    /// Nothing is under way any more. A process that was paused or cut off when the job ended, or
-    /// shortly before, may not know that the files it has written are of no use.
-    pub(super) fn judge_leaks(&mut self, now: VirtualTime, weather: &Weather, report: &mut Report) {
-        if !weather.was_calm(self.ended.unwrap_or(now), CALM) {
-            return;
-        }
-        let mut leaked = Vec::new();
-        for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.exists) {
-            self.judged += 1;
-            if file.references == 0 && !file.orphaned {
-                leaked.push((index, *file));
-            }
-        }
-        if let Some(&(first, file)) = leaked.first() {
+    /// Nothing is under way any more, and everybody knows that the job has ended.
+    pub(super) fn judge_leaks(&mut self, now: VirtualTime, report: &mut Report) {
+        self.judged += self.files.iter().filter(|file| file.exists).count() as u64;
+        let mut leaked = self.files.iter().enumerate().filter(|(_, file)| file.is_leaked());
+        if let Some((first, file)) = leaked.next() {
+            let (count, bytes) = leaked
+                .fold((1, file.bytes), |(count, bytes), (_, it)| (count + 1, bytes + it.bytes));
             let what = (NAME, Class::Leak, "files nothing refers to");
             report.add(what, now, Subject::default(), || {
-                let bytes: u64 = leaked.iter().map(|(_, file)| file.bytes).sum();
+                let written = file.written;
                 format!(
-                    "{} files ({bytes} bytes) are left that nothing refers to; the first is file \
-                     {first}, written at {}",
-                    leaked.len(),
-                    file.written
+                    "{count} files ({bytes} bytes) are left that nothing refers to; the first is \
+                     file {first}, written at {written}"
                 )
+            });
+        }
+        self.judge_pointers(now, report);
+    }
+
+    /// Nothing leads to the checkpoints of a job that is over.
+    fn judge_pointers(&self, now: VirtualTime, report: &mut Report) {
+        if let (true, Some(&checkpoint)) = (self.over, self.pointers.keys().next()) {
+            let what = (NAME, Class::Leak, "a pointer is left");
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
+                format!("the job is over, and the pointer of {checkpoint} is still there")
             });
         }
     }

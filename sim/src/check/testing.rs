@@ -398,7 +398,7 @@ impl World {
         let shadow = self.building.remove(&checkpoint).expect("it was triggered");
         self.store.checkpoints.insert(checkpoint, shadow);
         let file = FileId(checkpoint.0 as u32);
-        self.see(Observation::FileWritten { file, bytes: 100, orphaned: false });
+        self.see(Observation::FileWritten { file, bytes: 100, process: 0, orphaned: false });
         self.see(Observation::Durable { checkpoint });
     }
 
@@ -406,8 +406,13 @@ impl World {
     pub(super) fn subsume(&mut self, checkpoint: CheckpointId) {
         if let Some(last) = self.last.replace(checkpoint) {
             self.see(Observation::Subsumed { checkpoint: last });
+            self.remove_pointer(last);
             self.see(Observation::FileDeleted { file: FileId(last.0 as u32) });
         }
+    }
+
+    fn remove_pointer(&mut self, checkpoint: CheckpointId) {
+        self.see(Observation::PointerRemoved { checkpoint, process: 0, orphaned: false });
     }
 
     /// F5, N1.
@@ -477,6 +482,7 @@ impl World {
         }
         self.see(Observation::JobEnded { end: JobEnd::Finished });
         if let Some(last) = self.last {
+            self.remove_pointer(last);
             self.see(Observation::FileDeleted { file: FileId(last.0 as u32) });
         }
     }

@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Safety = 10,
     Liveness = 11,
     Diverged = 12,
+    /// A goal was missed.
+    GoalMissed = 13,
     Vacuous = 14,
     Inconclusive = 20,
     Internal = 70,
@@ -45,6 +47,9 @@ pub(super) enum Failure {
     /// Another input file that cannot be read or understood.
     #[error("{0}")]
     Input(String),
+    /// Too little is known for what was asked.
+    #[error("{0}")]
+    Inconclusive(String),
     /// A file that cannot be written.
     #[error("cannot write {path}: {error}")]
     Write { path: String, error: io::Error },
@@ -62,6 +67,7 @@ impl Failure {
         let exit = match self {
             Self::Usage(_) => Exit::Usage,
             Self::Diagnostics(_) | Self::Input(_) => Exit::BadInput,
+            Self::Inconclusive(_) => Exit::Inconclusive,
             // Whoever reads the output has read enough, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
             Self::Write { .. } | Self::Output(_) | Self::Internal(_) => Exit::Internal,
@@ -69,7 +75,11 @@ impl Failure {
         match self {
             Self::Diagnostics(found) => anstream::eprint!("{}", found.render(true)),
             Self::Internal(report) => anstream::eprint!("{report}"),
-            Self::Usage(_) | Self::Input(_) | Self::Write { .. } | Self::Output(_) => {
+            Self::Usage(_)
+            | Self::Input(_)
+            | Self::Inconclusive(_)
+            | Self::Write { .. }
+            | Self::Output(_) => {
                 let (red, reset) = (super::output::STYLE.bad, super::output::STYLE.reset);
                 anstream::eprintln!("{red}error{reset}: {self}");
             }

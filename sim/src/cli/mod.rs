@@ -4,6 +4,7 @@
 //! what is wrong, warnings and hints go to standard error.
 
 mod arguments;
+mod calibrate;
 mod campaign;
 mod check;
 mod completions;
@@ -18,6 +19,7 @@ mod run;
 mod schema;
 mod show;
 mod simulate;
+mod sweep;
 mod view;
 
 use std::process::ExitCode;
@@ -36,13 +38,16 @@ Examples:
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
   cutline campaign --seeds 0..1000
+  cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
-  0  ok                      11  liveness violated
+  0  ok
   2  usage                   12  a replay diverged
-  3  bad input file          14  something was vacuous (--strict)
- 10  safety violated, or     20  inconclusive: the event budget ended the run
-     a vector differs        70  internal error";
+  3  bad input file          13  a goal was missed
+ 10  safety violated, or     14  something was vacuous (--strict)
+     a vector differs        20  inconclusive: the event budget ended the run,
+ 11  liveness violated           or too little is known for what was asked
+                             70  internal error";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
 #[derive(Debug, Parser)]
@@ -58,6 +63,8 @@ enum Command {
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
+    Calibrate(calibrate::Calibrate),
+    Sweep(Box<sweep::Sweep>),
     Check(check::Check),
     Conform(conform::Conform),
     Schema(schema::Schema),
@@ -94,6 +101,8 @@ fn run(command: Command) -> Exit {
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
+        Command::Calibrate(command) => command.execute(&mut output),
+        Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),
         Command::Conform(command) => command.execute(&mut output),
         Command::Schema(command) => command.execute(&mut output),

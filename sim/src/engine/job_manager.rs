@@ -65,6 +65,8 @@ pub struct JobManager {
     /// Files of a discard that are still to be deleted.
     discards: BTreeMap<Token, usize>,
     inbox: checkpoints::Inbox,
+    /// Acknowledgements that came before there was a coordinator.
+    early: Vec<io::Input<SnapshotPayload>>,
     /// The coordinator is being served: what comes meanwhile waits in the inbox.
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
@@ -93,6 +95,8 @@ enum Phase {
     Restarting { delay_over: bool },
     /// The user wants the job to end: waiting for its tasks to do so.
     Canceling { action: u32 },
+    /// The execution has failed for good: waiting for its tasks to end.
+    Failing,
     /// The job is over: waiting for the last requests.
     Ending(JobEnd),
     /// Nothing more to do.
@@ -122,6 +126,10 @@ enum Waiting {
     },
     Deleted {
         token: Token,
+        path: String,
+    },
+    /// A file that came too late is being deleted.
+    LateDeleted {
         path: String,
     },
     JobResult(JobEnd),
@@ -158,6 +166,7 @@ impl JobManager {
             coordinator_timer: None,
             discards: BTreeMap::new(),
             inbox: checkpoints::Inbox::new(),
+            early: Vec::new(),
             coordinating: false,
             outputs: Vec::new(),
             draws: None,
@@ -259,6 +268,7 @@ impl JobManager {
             | Waiting::PointerWritten(_)
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
+            | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
             | Waiting::Snapshot
             | Waiting::Adopted => unreachable!("these are requests, not timers"),
@@ -271,7 +281,15 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        match self.waiting.remove(&token).expect("a request is answered once") {
+        let waiting = self.waiting.remove(&token).expect("a request is answered once");
+        if answer == Err(Refusal::Fenced) {
+            // Somebody else leads, as far as the store knows: perhaps only the request of a former
+            // process, applied after it had died. Flink: a job manager whose leadership is revoked
+            // stops its job; the next one to be granted it recovers.
+            ctx.exit();
+            return;
+        }
+        match waiting {
             Waiting::Lead => self.on_lead(answer, ctx),
             Waiting::Pointers => self.on_pointers(answer, ctx),
             Waiting::Metadata { checkpoint, pointer } => {
@@ -296,6 +314,8 @@ impl JobManager {
                 Ok(_) => self.on_deleted(token, ctx),
                 Err(_) => self.delete(token, path, ctx),
             },
+            Waiting::LateDeleted { path } if answer.is_err() => self.delete_late(path, ctx),
+            Waiting::LateDeleted { .. } => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
             Waiting::Adopted => self.on_adopted(&answer, ctx),

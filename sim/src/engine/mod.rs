@@ -50,6 +50,13 @@ impl Process for Engine {
             Self::TaskManager(task_manager) => Self::TaskManager(Box::new(task_manager.reborn())),
         }
     }
+
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::JobManager(_) => true,
+            Self::TaskManager(task_manager) => task_manager.is_settled(),
+        }
+    }
 }
 
 /// Messages between job manager and task managers.

@@ -179,6 +179,27 @@ impl Stream {
         nanos(-libm::log(self.unit()) * mean.0 as f64)
     }
 
+    /// A span with Weibull distribution, by its mean and shape; shape 1 is the exponential one, to
+    /// the nanosecond.
+    ///
+    /// `(-ln(unit))^(1/shape) * mean / gamma(1 + 1/shape)` with one word. Draws nothing if the mean
+    /// is zero.
+    ///
+    /// # Panics
+    ///
+    /// If `shape` is no positive finite number.
+    pub fn weibull(&mut self, mean: VirtualDuration, shape: f64) -> VirtualDuration {
+        assert!(shape.is_finite() && shape > 0.0, "a shape is above 0, but it is {shape}");
+        if shape == 1.0 {
+            return self.exponential(mean);
+        }
+        if mean.is_zero() {
+            return mean;
+        }
+        let scale = mean.0 as f64 / libm::tgamma(1.0 + 1.0 / shape);
+        nanos(libm::pow(-libm::log(self.unit()), 1.0 / shape) * scale)
+    }
+
     /// A number of the standard normal distribution.
     ///
     /// Box and Muller: `sqrt(-2 ln(unit)) * cos(2 pi unit)`. Two words, in this order; the sine,
@@ -304,6 +325,7 @@ mod tests {
         }
         let rows: &[(&str, [u64; 4])] = &[
             ("exponential", [9133926, 14660838, 34600, 23255761]),
+            ("weibull", [4171430, 10747008, 60, 27041521]),
             ("normal", [10487269, 10203971, 11020506, 8182006]),
             ("lognormal", [10846002, 10345797, 11854049, 7385999]),
         ];
@@ -311,6 +333,7 @@ mod tests {
             let mut stream = sample();
             let drawn = [(); 4].map(|()| match *name {
                 "exponential" => stream.exponential(mean).0,
+                "weibull" => stream.weibull(mean, 0.5).0,
                 "normal" => stream.normal(mean, deviation).0,
                 _ => stream.lognormal(mean, 0.5).0,
             });
@@ -335,6 +358,7 @@ mod tests {
         assert_eq!(stream.choice::<u8>(&[]), None);
         stream.shuffle(&mut [1]);
         assert_eq!(stream.exponential(zero), zero);
+        assert_eq!(stream.weibull(zero, 0.5), zero);
         assert_eq!(stream.normal(span, zero), span);
         assert_eq!(stream.lognormal(span, 0.0), span);
         assert_eq!(stream.lognormal(zero, 1.0), zero);
@@ -368,6 +392,7 @@ mod tests {
                 50_000,
                 80,
             ),
+            ("weibull", |s| s.weibull(VirtualDuration::from_millis(10), 2.0), 10_000, 90),
             // The mean of a log-normal is median * exp(sigma^2 / 2).
             ("lognormal", |s| s.lognormal(VirtualDuration::from_millis(10), 0.5), 11_331, 100),
             ("below", |s| VirtualDuration(s.below(20_000_001)), 10_000, 100),

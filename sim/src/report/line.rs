@@ -150,6 +150,7 @@ impl Line {
                 | "upserted"
                 | "appended"
                 | "file_written"
+                | "file_handed_over"
                 | "file_deleted"
         )
     }
@@ -292,13 +293,22 @@ impl Line {
             O::LeaderElected { session } => {
                 self.event("leader_elected").detail_of("session", session)
             }
-            O::FileWritten { file, bytes, orphaned } => {
-                let line = self
-                    .event("file_written")
-                    .detail_of("file", names.file(file))
-                    .detail_of("bytes", bytes);
-                if orphaned { line.detail_of("orphaned", true) } else { line }
-            }
+            O::FileWritten { file, bytes, process, orphaned } => self
+                .event("file_written")
+                .detail_of("file", names.file(file))
+                .detail_of("bytes", bytes)
+                .detail_of("process", process)
+                .orphaned(orphaned),
+            O::FileHandedOver { file, process, orphaned } => self
+                .event("file_handed_over")
+                .detail_of("file", names.file(file))
+                .detail_of("process", process)
+                .orphaned(orphaned),
+            O::PointerRemoved { checkpoint, process, orphaned } => self
+                .event("pointer_removed")
+                .of(checkpoint)
+                .detail_of("process", process)
+                .orphaned(orphaned),
             O::ProcessLost { process } => self.event("process_lost").detail_of("process", process),
             O::FileDeleted { file } => {
                 self.event("file_deleted").detail_of("file", names.file(file))
@@ -364,6 +374,10 @@ impl Line {
     fn detail_of(mut self, key: &'static str, value: impl Serialize) -> Self {
         self.details.push((Cow::Borrowed(key), json!(value)));
         self
+    }
+
+    fn orphaned(self, orphaned: bool) -> Self {
+        if orphaned { self.detail_of("orphaned", true) } else { self }
     }
 
     fn reason(self, reason: FailureReason) -> Self {

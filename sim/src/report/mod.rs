@@ -7,6 +7,7 @@ mod line;
 mod read_line;
 mod space_time;
 mod summary;
+pub mod sweep;
 mod words;
 
 pub use json::summary_json;

@@ -25,6 +25,11 @@ pub struct Style {
     pub reset: &'static str,
 }
 
+impl Style {
+    /// No colours: for files.
+    pub const PLAIN: Self = Self { head: "", dim: "", bad: "", good: "", reset: "" };
+}
+
 /// Draws lines, one after the other.
 #[derive(Clone, Debug)]
 pub struct SpaceTime {

@@ -10,13 +10,12 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::kernel::distribution::Distribution;
 
-use super::build_faults::{Known, actions, faults};
+use super::build_faults::{Known, actions, check_failures, failures, faults};
 use super::build_job::job;
+use super::build_network::network;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{
-    Cluster, Job, Limits, ManualTrigger, Network, OperatorKind, Scenario, Service, Storage,
-};
+use super::model::{Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage};
 use super::read::Node;
 
 /// Makes the scenario; it means nothing if the sink has errors afterwards.
@@ -30,7 +29,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     let (config, initial_delay) = flink_config(root, !checkpoints_are_known, sink);
     let (job, graph_is_known) = job(section("job"), sink);
     let cluster = cluster(section("cluster"), &job, &config, graph_is_known, sink);
-    let network = section("network");
+    let task_managers = graph_is_known.then_some(cluster.task_managers);
     let storage = section("storage");
     let limits = limits(section("limits"));
     let mut scenario = Scenario {
@@ -41,11 +40,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         restart: config.restart,
         buffers: config.network,
         cluster,
-        network: Network {
-            latency: span(network, "latency"),
-            bandwidth: network.integer("bandwidth").unwrap_or(0),
-            control_latency: span(network, "control_latency"),
-        },
+        network: network(section("network"), task_managers, sink),
         storage: Storage {
             latency: span(storage, "latency"),
             bandwidth: storage.integer("bandwidth").unwrap_or(0),
@@ -56,6 +51,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         manual,
         actions: Vec::new(),
         faults: Vec::new(),
+        failures: root.object("failures").and_then(failures),
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
@@ -63,12 +59,13 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);
     if all_was_read {
+        check_failures(root, &scenario, sink);
         warn_of_weak_sinks(root, &scenario, sink);
     }
     scenario
 }
 
-fn span(node: &Node, name: &str) -> Distribution {
+pub(super) fn span(node: &Node, name: &str) -> Distribution {
     node.distribution(name).unwrap_or(Distribution::Constant(VirtualDuration::ZERO))
 }
 

@@ -4,10 +4,11 @@ use cutline::config::text::format_duration;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
+use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Endpoint, Fault, FaultKind, OperatorKind, Scenario, SnapshotSource,
-    StepAnchor, StorageOperation, When,
+    Action, ActionKind, Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    OperatorKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
 use super::read::{Datum, Node};
 
@@ -41,7 +42,44 @@ pub(super) fn actions(
     let mut builder = Builder { scenario, known, sink };
     let actions: Vec<_> = nodes.iter().filter_map(|node| builder.action(node)).collect();
     builder.refuse_resumed_drain(nodes, &actions);
+    builder.refuse_second_resume(nodes);
     actions
+}
+
+/// The law of random failures.
+pub(super) fn failures(node: &Node) -> Option<Failures> {
+    let law = match node.variant {
+        "weibull" => FailureLaw::Weibull { shape_permille: node.permille("shape")? },
+        "exponential" => FailureLaw::Exponential,
+        // A law that was refused.
+        _ => return None,
+    };
+    let target = match node.word("target")? {
+        "task" => FailureTarget::Task,
+        _ => FailureTarget::TaskManager,
+    };
+    Some(Failures { law, mtbf: node.duration("mtbf")?, target })
+}
+
+/// Refuses a law by which a run would be nothing but failures.
+pub(super) fn check_failures(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    /// With twice as many, a case still lists those of a bad draw.
+    const EXPECTED_MAX: u64 = 10_000;
+    let (Some(failures), Some(node)) = (&scenario.failures, root.object("failures")) else {
+        return;
+    };
+    let until = scenario.limits.until.as_nanos();
+    if until / failures.mtbf.as_nanos().max(1) > EXPECTED_MAX {
+        let message = format!(
+            "more than {EXPECTED_MAX} failures are expected before {}",
+            format_time(scenario.limits.until)
+        );
+        let least = VirtualTime(until / EXPECTED_MAX);
+        sink.push(
+            Diagnostic::error("too-many-failures", node.place("mtbf"), message)
+                .expected(format!("at least {}, or a shorter run", format_time(least))),
+        );
+    }
 }
 
 struct Builder<'a> {
@@ -97,6 +135,17 @@ impl Builder<'_> {
                 Diagnostic::error("contradiction", span, message)
                     .expected("a stop without `drain`, or no resume")
                     .flink("CLI: starts the job, and advises against it"),
+            );
+        }
+    }
+
+    /// What several jobs from one history have committed would have to be told apart.
+    fn refuse_second_resume(&mut self, nodes: &[Node]) {
+        if let Some(node) = nodes.iter().filter(|node| node.variant == "resume").nth(1) {
+            let message = "a job is resumed once in this version";
+            self.sink.push(
+                Diagnostic::error("contradiction", node.span(), message)
+                    .expected("one action `resume`"),
             );
         }
     }
@@ -272,39 +321,16 @@ impl Builder<'_> {
 
     fn task_manager(&mut self, node: &Node) -> Option<u32> {
         let index = node.u32("target")?;
-        self.check_task_manager(node, "target", index).then_some(index)
+        task_manager(node, "target", index, self.task_managers(), self.sink).then_some(index)
     }
 
     fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
-        let [from, to] = ["from", "to"].map(|field| self.end(node, field));
-        let ends = (from?, to?);
-        if ends.0 == ends.1 {
-            let message = "a process has no link to itself";
-            let error = Diagnostic::error("bad-link", node.place("to"), message);
-            self.sink.push(error.expected("another process").also(node.place("from"), "the same"));
-            return None;
-        }
-        Some(ends)
+        ends(node, self.task_managers(), self.sink)
     }
 
-    fn end(&mut self, node: &Node, field: &str) -> Option<Endpoint> {
-        let end = node.endpoint(field)?;
-        let known = match end {
-            Endpoint::TaskManager(index) => self.check_task_manager(node, field, index),
-            Endpoint::JobManager => true,
-        };
-        known.then_some(end)
-    }
-
-    fn check_task_manager(&mut self, node: &Node, field: &str, index: u32) -> bool {
-        let count = self.scenario.cluster.task_managers;
-        let known = index < count || !self.known.graph;
-        if !known {
-            let message = format!("there are {count} task managers, counted from 0");
-            let error = Diagnostic::error("unknown-task-manager", node.place(field), message);
-            self.sink.push(error.expected(format!("0 to {}", count - 1)));
-        }
-        known
+    /// How many there are, if that is known.
+    fn task_managers(&self) -> Option<u32> {
+        self.known.graph.then_some(self.scenario.cluster.task_managers)
     }
 }
 

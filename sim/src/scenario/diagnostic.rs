@@ -105,7 +105,7 @@ impl Diagnostic {
 }
 
 /// The valid name that differs least from the found one, if it is near enough to be meant.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     found: &str,
     valid: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -57,11 +57,12 @@ const OPTIONS: [&str; 13] = [
     "retain on cancellation",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
-const WORLDS: [&str; 9] = [
+const WORLDS: [&str; 10] = [
     "one task manager",
     "spare slots",
     "small buffers",
     "limited bandwidth",
+    "links that differ",
     "limited storage bandwidth",
     "delayed visibility",
     "nominal state",
@@ -214,6 +215,7 @@ impl Found {
         self.add_if(widest.is_some_and(|widest| spare >= widest), "world", "spare slots");
         self.add_if(scenario.buffers.max_per_subpartition < 4, "world", "small buffers");
         self.add_if(scenario.network.bandwidth > 0, "world", "limited bandwidth");
+        self.add_if(!scenario.network.links.is_empty(), "world", "links that differ");
         self.add_if(scenario.storage.bandwidth > 0, "world", "limited storage bandwidth");
         let visible_at_once = matches!(scenario.storage.visibility,
             Distribution::Constant(span) if span.is_zero());

@@ -3,7 +3,7 @@
 use cutline::config::OPTIONS;
 use cutline::time::VirtualDuration;
 
-use super::fields_faults::{action, fault};
+use super::fields_faults::{action, failures, fault};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 /// The format that this version reads and writes.
@@ -14,6 +14,8 @@ pub(super) const PARALLELISM_MAX: u64 = 32_768;
 const OPERATORS_MAX: usize = 500;
 const EDGES_MAX: usize = 2_000;
 const LISTED_MAX: usize = 2_000;
+/// A case lists the failures that were drawn for it.
+pub(super) const FAULTS_MAX: usize = 20_000;
 pub(super) const U32: u64 = u32::MAX as u64;
 const NANOSECOND: VirtualDuration = VirtualDuration::from_nanos(1);
 pub(super) const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
@@ -59,7 +61,8 @@ pub(super) fn root() -> Object {
                  `cluster` under their long names.",
             ),
             Field::part("actions", Kind::List(action(), LISTED_MAX), "What users do."),
-            Field::part("faults", Kind::List(fault(), LISTED_MAX), "Scripted faults."),
+            Field::part("faults", Kind::List(fault(), FAULTS_MAX), "Scripted faults."),
+            section("failures", failures()),
             section("limits", limits()),
         ],
     }
@@ -399,6 +402,38 @@ fn network() -> Object {
                 ["\"1 ms\"", "\"2 ms\""],
             )
             .default(r#"{"uniform": ["300 µs", "1500 µs"]}"#),
+            Field::part("links", Kind::List(link(), LISTED_MAX), "Links that differ."),
+        ],
+    }
+}
+
+fn link() -> Object {
+    let end = |name, doc, examples| Field::new(name, Kind::Endpoint, doc, examples).required();
+    Object {
+        name: "a link",
+        doc: "The link between two processes, both ways; what is not given is as for all links.",
+        variants: None,
+        fields: vec![
+            end("from", "One end.", ["\"task_manager[1]\"", "\"task_manager[2]\""]),
+            end("to", "The other end.", ["\"task_manager[0]\"", "\"job_manager\""]),
+            Field::new(
+                "latency",
+                Kind::Distribution,
+                "One-way latency of data channels.",
+                ["\"20 ms\"", "\"30 ms\""],
+            ),
+            Field::new(
+                "bandwidth",
+                Kind::Bandwidth,
+                "Bytes a second each way.",
+                ["\"100 kb/s\"", "\"50 kb/s\""],
+            ),
+            Field::new(
+                "control_latency",
+                Kind::Distribution,
+                "One-way latency of control messages.",
+                ["\"20 ms\"", "\"30 ms\""],
+            ),
         ],
     }
 }

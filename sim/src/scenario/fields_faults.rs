@@ -1,4 +1,4 @@
-//! The part of the table that is about what is scripted: faults, and what users do.
+//! The part of the table that is about faults, random failures, and what users do.
 
 use cutline::step::Step;
 
@@ -215,5 +215,45 @@ fn step_anchor() -> Object {
             Field::new("delay", ANY_SPAN, "So long after the step.", ["\"5 ms\"", "\"9 ms\""])
                 .default("\"0 ms\""),
         ],
+    }
+}
+
+/// Random failures.
+pub(super) fn failures() -> Object {
+    let law = |name, doc, fields| Variant { name, doc, fields };
+    let shape = Field::new(
+        "shape",
+        Kind::Decimal { min: 300, max: 10_000 },
+        "Below 1: failures come in bursts; 1: exponential; above 1: they keep apart.",
+        ["\"0.7\"", "\"2.5\""],
+    );
+    Object {
+        name: "`failures`",
+        doc: "Random failures, besides the scripted faults; the same at the same instants for a \
+              seed, whatever the job does.",
+        fields: vec![
+            Field::new(
+                "mtbf",
+                SOME_SPAN,
+                "Mean time between two failures of anything in the job.",
+                ["\"700 ms\"", "\"900 ms\""],
+            )
+            .required(),
+            Field::new(
+                "target",
+                Kind::Choice(vec!["task_manager", "task"]),
+                "What fails: a task manager dies and is replaced, or a subtask throws.",
+                ["\"task_manager\"", "\"task\""],
+            )
+            .default("\"task_manager\""),
+        ],
+        variants: Some(Variants {
+            tag: "law",
+            doc: "How the spans between failures are distributed.",
+            list: vec![
+                law("exponential", "Failures know nothing of each other.", vec![]),
+                law("weibull", "Weibull, with a shape.", vec![shape.required()]),
+            ],
+        }),
     }
 }

@@ -8,9 +8,11 @@
 mod build;
 mod build_faults;
 mod build_job;
+mod build_network;
 mod build_options;
 mod case;
 mod diagnostic;
+mod failures;
 pub mod features;
 mod fields;
 mod fields_faults;
@@ -29,6 +31,7 @@ mod values;
 mod write;
 
 pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case};
+pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
 pub use load::{Loaded, SIZE_MAX, load, read_file};

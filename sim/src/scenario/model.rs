@@ -41,6 +41,8 @@ pub struct Scenario {
     pub actions: Vec<Action>,
     /// Scripted faults.
     pub faults: Vec<Fault>,
+    /// Random failures, besides the scripted faults.
+    pub failures: Option<Failures>,
     /// When a run ends.
     pub limits: Limits,
 }
@@ -154,7 +156,8 @@ pub struct Cluster {
     pub deploy: Distribution,
 }
 
-/// Links between hosts. All pairs have the same distribution, each its own stream and state.
+/// Links between hosts. Each has a random stream and a state of its own; all have these values,
+/// unless `links` says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// One-way latency of data channels between hosts.
@@ -164,6 +167,44 @@ pub struct Network {
     /// One-way latency of control messages between processes; messages of one pair keep their
     /// order, messages of different pairs may overtake each other.
     pub control_latency: Distribution,
+    /// Links that differ; no two between the same processes.
+    pub links: Vec<Link>,
+}
+
+impl Network {
+    /// The latencies of data channels that occur.
+    pub fn latencies(&self) -> impl Iterator<Item = Distribution> {
+        let of_links = self.links.iter().map(|link| link.latency);
+        std::iter::once(self.latency).chain(of_links)
+    }
+
+    /// The latencies of control messages that occur.
+    pub fn control_latencies(&self) -> impl Iterator<Item = Distribution> {
+        let of_links = self.links.iter().map(|link| link.control_latency);
+        std::iter::once(self.control_latency).chain(of_links)
+    }
+}
+
+/// The link between two processes, both ways: another rack, another region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// One end.
+    pub from: Endpoint,
+    /// The other end.
+    pub to: Endpoint,
+    /// One-way latency of data channels.
+    pub latency: Distribution,
+    /// Bytes a second each way; 0: unlimited.
+    pub bandwidth: u64,
+    /// One-way latency of control messages.
+    pub control_latency: Distribution,
+}
+
+impl Link {
+    /// Whether it is the link between these two.
+    pub fn joins(&self, a: Endpoint, b: Endpoint) -> bool {
+        [(a, b), (b, a)].contains(&(self.from, self.to))
+    }
 }
 
 /// The object store.
@@ -241,6 +282,39 @@ pub struct Limits {
     pub events: u64,
     /// Virtual time the job has, after the last fault and the last record, to finish.
     pub settle: VirtualDuration,
+}
+
+/// A law by which something fails again and again, whatever the job is doing: the clock of failures
+/// is that of the machines, so a failure may strike during the recovery from another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failures {
+    /// How the spans between failures are distributed.
+    pub law: FailureLaw,
+    /// Mean time between two failures of anything in the job (`M` of the cost models).
+    pub mtbf: VirtualDuration,
+    /// What fails; which of them is drawn, each equally likely.
+    pub target: FailureTarget,
+}
+
+/// How the spans between failures are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureLaw {
+    /// Failures know nothing of each other.
+    Exponential,
+    /// Weibull; a shape below 1: a failure is often soon followed by the next one, above 1: rarely.
+    Weibull {
+        /// The shape, in thousandths.
+        shape_permille: u32,
+    },
+}
+
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureTarget {
+    /// A task-manager process dies.
+    TaskManager,
+    /// A subtask throws.
+    Task,
 }
 
 /// A scripted fault.

@@ -1,6 +1,8 @@
 //! Single values of a scenario file, by the type the table gives them.
 
-use cutline::config::text::{format_duration as shown, parse_duration, parse_permille, parse_size};
+use cutline::config::text::{
+    format_duration as shown, format_permille, parse_duration, parse_permille, parse_size,
+};
 use cutline::config::{BadOption, OptionKind, OptionSpec, OptionValue};
 use cutline::time::VirtualDuration;
 
@@ -73,6 +75,7 @@ pub(super) fn scalar(json: &Json, kind: &Kind) -> Result<Datum, Refusal> {
             Value::Boolean(value) => Datum::Boolean(value),
             _ => return Err(Refusal::Type("true or false".to_owned())),
         },
+        Kind::Decimal { min, max } => Datum::Permille(decimal(json, *min, *max)?),
         Kind::Choice(words) => Datum::Word(word(json, words)?),
         Kind::Distribution => Datum::Distribution(distribution(json)?),
         Kind::Subtask => {
@@ -108,6 +111,19 @@ fn integer(json: &Json, min: u64, max: u64) -> Result<u64, Refusal> {
     match number.parse::<u64>() {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(refusal("out-of-range", format!("{} is out of range", short(number)), expected)),
+    }
+}
+
+fn decimal(json: &Json, min: u32, max: u32) -> Result<u32, Refusal> {
+    let expected = format!("a decimal from {} to {}", format_permille(min), format_permille(max));
+    let number = matches!(json.value, Value::Text(_) | Value::Number(_));
+    let scalar = json.scalar().filter(|_| number).ok_or(Refusal::Type(expected.clone()))?;
+    match parse_permille(&scalar) {
+        Ok(permille) if (min..=max).contains(&permille) => Ok(permille),
+        Ok(_) => {
+            Err(refusal("out-of-range", format!("{} is out of range", short(&scalar)), expected))
+        }
+        Err(error) => Err(refusal("bad-value", error, expected)),
     }
 }
 

@@ -83,6 +83,7 @@ pub fn pipeline(
             latency: constant(10),
             bandwidth: 1_000_000_000,
             control_latency: uniform(100, 300),
+            links: Vec::new(),
         },
         storage: Storage {
             latency: uniform(1_000, 3_000),
@@ -94,6 +95,7 @@ pub fn pipeline(
         manual: Vec::new(),
         actions: Vec::new(),
         faults: Vec::new(),
+        failures: None,
         limits: Limits {
             until: VirtualTime::ZERO + every * records + VirtualDuration::from_secs(60),
             events: u64::MAX,

@@ -84,6 +84,8 @@ pub(super) enum Kind {
     Ratio,
     /// True or false.
     Boolean,
+    /// A decimal number in a range of thousandths: `0.7`.
+    Decimal { min: u32, max: u32 },
     /// One of several words.
     Choice(Vec<&'static str>),
     /// How long something takes.

@@ -11,8 +11,9 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Action, ActionKind, Edge, Fault, FaultKind, ManualTrigger, Operator, OperatorKind, Scenario,
-    Service, SnapshotSource, Source, StepAnchor, StorageOperation, When,
+    Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
+    ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
+    StorageOperation, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -32,12 +33,19 @@ pub fn to_json(scenario: &Scenario) -> String {
     cluster.push(("process_restart", distribution(&scenario.cluster.process_restart)));
     cluster.push(("deploy", distribution(&scenario.cluster.deploy)));
     let job = &scenario.job;
-    let network = &scenario.network;
+    let mut network = link_values(
+        &scenario.network.latency,
+        scenario.network.bandwidth,
+        &scenario.network.control_latency,
+    );
+    if !scenario.network.links.is_empty() {
+        network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
+    }
     let storage = &scenario.storage;
     let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
-    let root = Json::Object(vec![
+    let mut root = vec![
         ("format", text(FORMAT)),
         ("title", text(&scenario.title)),
         ("why", text(&scenario.why)),
@@ -55,14 +63,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("restart", Json::Object(options(&config, "restart"))),
         ("buffers", Json::Object(options(&config, "buffers"))),
         ("cluster", Json::Object(cluster)),
-        (
-            "network",
-            Json::Object(vec![
-                ("latency", distribution(&network.latency)),
-                ("bandwidth", text(&format_bandwidth(network.bandwidth))),
-                ("control_latency", distribution(&network.control_latency)),
-            ]),
-        ),
+        ("network", Json::Object(network)),
         (
             "storage",
             Json::Object(vec![
@@ -75,19 +76,41 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("external", service(&scenario.external)),
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
-        (
-            "limits",
-            Json::Object(vec![
-                ("until", time(limits.until)),
-                ("events", Json::Plain(limits.events.to_string())),
-                ("settle", span(limits.settle)),
-            ]),
-        ),
-    ]);
+    ];
+    if let Some(of) = &scenario.failures {
+        root.push(("failures", failures(of)));
+    }
+    root.push((
+        "limits",
+        Json::Object(vec![
+            ("until", time(limits.until)),
+            ("events", Json::Plain(limits.events.to_string())),
+            ("settle", span(limits.settle)),
+        ]),
+    ));
     let mut out = String::new();
-    root.write(0, 0, &mut out);
+    Json::Object(root).write(0, 0, &mut out);
     out.push('\n');
     out
+}
+
+fn link(of: &Link) -> Json {
+    let end = |end| text(&format_endpoint(end));
+    let mut parts = vec![("from", end(of.from)), ("to", end(of.to))];
+    parts.extend(link_values(&of.latency, of.bandwidth, &of.control_latency));
+    Json::Object(parts)
+}
+
+fn link_values(
+    latency: &Distribution,
+    bandwidth: u64,
+    control_latency: &Distribution,
+) -> Vec<(&'static str, Json)> {
+    vec![
+        ("latency", distribution(latency)),
+        ("bandwidth", text(&format_bandwidth(bandwidth))),
+        ("control_latency", distribution(control_latency)),
+    ]
 }
 
 fn config_of(scenario: &Scenario) -> FlinkConfig {
@@ -267,6 +290,22 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
+    parts.extend(own);
+    Json::Object(parts)
+}
+
+fn failures(of: &Failures) -> Json {
+    let (law, own) = match of.law {
+        FailureLaw::Exponential => ("exponential", vec![]),
+        FailureLaw::Weibull { shape_permille } => {
+            ("weibull", vec![("shape", text(&format_permille(shape_permille)))])
+        }
+    };
+    let target = match of.target {
+        FailureTarget::TaskManager => "task_manager",
+        FailureTarget::Task => "task",
+    };
+    let mut parts = vec![("law", text(law)), ("mtbf", span(of.mtbf)), ("target", text(target))];
     parts.extend(own);
     Json::Object(parts)
 }

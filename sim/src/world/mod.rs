@@ -21,11 +21,12 @@ mod store;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use cutline::ids::ChannelId;
-use cutline::time::VirtualTime;
+use cutline::ids::{ChannelId, SubtaskId};
+use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
+pub use self::network::LinkConfig;
 pub use self::outside::KnownSnapshot;
 pub use self::services::{
     Adoption, Answer, ExternalSystem, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
@@ -34,6 +35,7 @@ pub use self::services::{
 pub use self::store::{ObjectStore, StoredObject};
 
 use crate::observe::Observation;
+use crate::scenario::model::StorageOperation;
 
 /// A process, numbered from 0; each runs on a host of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +73,12 @@ pub trait Process: Sized {
 
     /// The process that takes the place of this one after a crash: nothing of its memory is left.
     fn reborn(&self) -> Self;
+
+    /// Whether the process has nothing left to do once the job has ended. One that has not heard
+    /// of the end yet may have: the run goes on until it has.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// What happens to a process.
@@ -85,7 +93,7 @@ pub enum Event<P: Process> {
         /// What it says.
         message: P::Control,
     },
-    /// The connection to another process broke: that process died.
+    /// The connection to another process broke: that process died, or it gave up a channel.
     PeerLost {
         /// Which.
         peer: ProcessId,
@@ -112,10 +120,38 @@ pub enum Event<P: Process> {
     Asked,
 }
 
+/// What is counted of a run but is no part of its history: neither the digest nor a trace has it,
+/// and no check may rest on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A control message was sent.
+    Message {
+        /// Who sent it.
+        from: ProcessId,
+        /// Who will get it.
+        to: ProcessId,
+    },
+    /// A request was made of the object store.
+    Request(StorageOperation),
+    /// The synchronous part of a snapshot keeps a subtask from its records for so long.
+    Sync {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// How long.
+        span: VirtualDuration,
+    },
+}
+
 /// Where observations go: checks, statistics, digest, trace.
 pub trait Observer {
     /// Takes one observation.
     fn observe(&mut self, now: VirtualTime, observation: &Observation);
+
+    /// Takes one note. Most observers need none.
+    #[inline]
+    fn note(&mut self, now: VirtualTime, note: Note) {
+        let _ = (now, note);
+    }
 
     /// Called after each kernel event, before anything else changes: the observer may look at the
     /// stores to judge what it has seen. Says whether the run should end here.

@@ -7,7 +7,19 @@ use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{LaneId, ProcessId};
+use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
+
+/// What one link is like.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkConfig {
+    /// One-way latency of data between hosts (none within a host).
+    pub data_latency: Distribution,
+    /// Bytes a second of one link; 0: unlimited.
+    pub bandwidth: u64,
+    /// One-way latency of control messages.
+    pub control_latency: Distribution,
+}
 
 /// The one-way state of the link between two hosts. All channels between them share its bandwidth.
 #[derive(Clone, Debug)]
@@ -22,11 +34,13 @@ pub(super) struct Link {
     pub(super) slow_factor: u64,
     pub(super) slow_until: VirtualTime,
     pub(super) control: Stream,
+    pub(super) config: LinkConfig,
 }
 
 impl Link {
-    pub(super) fn new(control: Stream) -> Self {
+    pub(super) fn new(config: LinkConfig, control: Stream) -> Self {
         Self {
+            config,
             free_at: VirtualTime::ZERO,
             last_control: VirtualTime::ZERO,
             cut_until: VirtualTime::ZERO,
@@ -69,6 +83,10 @@ pub(super) struct DataChannel<D, B> {
     pub(super) back_wanted: bool,
     /// An event for the front of `back` is pending.
     pub(super) back_scheduled: bool,
+    /// The sender has handed over the last element there will be.
+    pub(super) ended: bool,
+    /// The sender has gone before that: nothing follows what is in flight.
+    pub(super) broken: bool,
     pub(super) latency: Stream,
 }
 
@@ -84,6 +102,8 @@ impl<D, B> DataChannel<D, B> {
             last_back: VirtualTime::ZERO,
             back_wanted: false,
             back_scheduled: false,
+            ended: false,
+            broken: false,
             latency,
         }
     }
@@ -97,6 +117,8 @@ impl<D, B> DataChannel<D, B> {
         self.back.clear();
         self.back_wanted = false;
         self.back_scheduled = false;
+        self.ended = false;
+        self.broken = false;
     }
 }
 

@@ -84,6 +84,11 @@ impl Outside {
         self.told.push(snapshot);
     }
 
+    /// A savepoint stays the user's.
+    pub(super) fn tell_of_subsumed(&mut self, checkpoint: CheckpointId) {
+        self.told.retain(|known| known.kind.is_savepoint() || known.checkpoint != checkpoint);
+    }
+
     /// The job goes back to a checkpoint.
     pub(super) fn go_back(&mut self, chosen: Option<CheckpointId>) {
         for known in self.told.iter_mut().filter(|known| Some(known.checkpoint) > chosen) {

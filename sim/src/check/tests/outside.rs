@@ -285,6 +285,94 @@ fn restore() {
     ]);
 }
 
+/// A file that process 1 writes and no checkpoint refers to.
+const STRAY: FileId = FileId(77);
+
+fn write_stray(world: &mut World) {
+    let (file, bytes) = (STRAY, 5);
+    world.see(Observation::FileWritten { file, bytes, process: 1, orphaned: false });
+}
+
+fn hand_stray_over(world: &mut World, orphaned: bool) {
+    world.see(Observation::FileHandedOver { file: STRAY, process: 0, orphaned });
+}
+
+fn run_to_the_end(world: &mut World) {
+    world.run_out(9);
+    world.finish(Ending::Quiescent);
+}
+
+/// A file is left over.
+#[test]
+fn only_what_has_lost_its_keeper_may_be_left() {
+    judge(vec![
+        row("another process dies", |world| {
+            write_stray(world);
+            world.see(Observation::ProcessLost { process: 2 });
+            run_to_the_end(world);
+        })
+        .finds("storage", Class::Leak),
+        row("its writer dies", |world| {
+            write_stray(world);
+            world.see(Observation::ProcessLost { process: 1 });
+            run_to_the_end(world);
+        }),
+        row("its writer had died", |world| {
+            let (file, bytes) = (STRAY, 5);
+            world.see(Observation::FileWritten { file, bytes, process: 1, orphaned: true });
+            run_to_the_end(world);
+        }),
+        row("it is handed over, then its writer dies", |world| {
+            write_stray(world);
+            hand_stray_over(world, false);
+            world.see(Observation::ProcessLost { process: 1 });
+            run_to_the_end(world);
+        })
+        .finds("storage", Class::Leak),
+        row("it is handed over to a job manager that dies", |world| {
+            write_stray(world);
+            hand_stray_over(world, false);
+            world.see(Observation::ProcessLost { process: 0 });
+            run_to_the_end(world);
+        }),
+        row("it is handed over to a dead job manager", |world| {
+            write_stray(world);
+            hand_stray_over(world, true);
+            run_to_the_end(world);
+        }),
+        row("it is handed over to the next job manager", |world| {
+            write_stray(world);
+            world.see(Observation::ProcessLost { process: 0 });
+            hand_stray_over(world, false);
+            run_to_the_end(world);
+        })
+        .finds("storage", Class::Leak),
+        row("its pointer is removed, then the job manager dies", |world| {
+            keep_files(world);
+            world.checkpoint(1);
+            world.checkpoint(2);
+            world.see(Observation::ProcessLost { process: 0 });
+            world.doctor = Box::new(|observation| vec![observation]);
+            run_to_the_end(world);
+        }),
+        row("the job manager dies, then its pointer is removed", |world| {
+            keep_files(world);
+            world.checkpoint(1);
+            world.see(Observation::ProcessLost { process: 0 });
+            world.checkpoint(2);
+            run_to_the_end(world);
+        })
+        .finds("storage", Class::Leak),
+    ]);
+}
+
+fn keep_files(world: &mut World) {
+    world.doctor = Box::new(|observation| match observation {
+        Observation::FileDeleted { .. } => vec![],
+        other => vec![other],
+    });
+}
+
 #[test]
 fn storage() {
     judge(vec![
@@ -301,10 +389,13 @@ fn storage() {
             world.checkpoint(1);
         })
         .finds("storage", Class::UnusableCheckpoint),
-        row("a leak", |world| {
-            world.see(Observation::FileWritten { file: FileId(77), bytes: 5, orphaned: false });
-            world.run_out(1);
-            world.finish(Ending::Quiescent);
+        row("a pointer is left", |world| {
+            world.doctor = Box::new(|observation| match observation {
+                Observation::PointerRemoved { .. } => vec![],
+                other => vec![other],
+            });
+            world.checkpoint(1);
+            run_to_the_end(world);
         })
         .finds("storage", Class::Leak),
         row("no leak", |world| {

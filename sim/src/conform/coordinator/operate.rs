@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::files::file;
 use super::setup::{Operation, Setup, StateName};
-use super::world::CoordinatorDriver;
+use super::world::{BROUGHT_BY, CoordinatorDriver};
 use super::{CaseError, Driver};
 
 impl CoordinatorDriver {
@@ -81,8 +81,10 @@ impl CoordinatorDriver {
     ) -> Value {
         let subtask = self.subtask(task);
         let attempt = self.attempt(subtask, attempt);
+        self.acknowledgements += 1;
+        let number = self.acknowledgements;
         let state = (state || files.is_some()).then(|| SubtaskState {
-            private: vec![file(&format!("state {task}@{}", checkpoint.0))],
+            private: vec![file(&format!("state {task}@{}{BROUGHT_BY}{number}", checkpoint.0))],
             shared: files.iter().flatten().map(|key| shared(key)).collect(),
             payload: (),
         });

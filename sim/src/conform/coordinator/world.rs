@@ -23,6 +23,10 @@ use super::CaseError;
 use super::files::file;
 use super::setup::{CoordinatorSetup, Fault, FaultError, Setup};
 
+/// Stands between the name of a private file in the vectors and the number of the acknowledgement
+/// that brought it: each brings a file of its own, as each has an object of its own in Flink's tests.
+pub(super) const BROUGHT_BY: &str = " of acknowledgement ";
+
 /// A piece of background work.
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -61,6 +65,7 @@ pub(super) struct CoordinatorDriver {
     pub(super) started: bool,
     pub(super) shut_down: bool,
     pub(super) ids: u64,
+    pub(super) acknowledgements: u64,
     pub(super) due: VecDeque<Input<()>>,
     pub(super) held: bool,
     pub(super) background: VecDeque<Piece>,
@@ -104,6 +109,7 @@ impl CoordinatorDriver {
             started: false,
             shut_down: false,
             ids: 0,
+            acknowledgements: 0,
             due: VecDeque::new(),
             held: false,
             background: VecDeque::new(),
@@ -354,7 +360,8 @@ impl CoordinatorDriver {
             Piece::Delete { token, path } => {
                 // Flink's operator coordinators keep their snapshots in memory.
                 if path != "coordinator" {
-                    self.discarded.push(path);
+                    let name = path.split(BROUGHT_BY).next().expect("a split has a first part");
+                    self.discarded.push(name.to_owned());
                 }
                 let deletion = self.deletions.get_mut(&token);
                 let deletion = deletion.expect("it is there until its last file is gone");

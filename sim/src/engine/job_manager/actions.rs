@@ -8,6 +8,7 @@
 //! savepoint, the stop has failed and the job restarts, from that savepoint (see
 //! `CoordinatorConfig::stores_stops`).
 
+use cutline::config::Retention;
 use cutline::coordinator::io;
 use cutline::ids::CheckpointId;
 use cutline::message::SnapshotKind;
@@ -126,7 +127,11 @@ impl JobManager {
             Phase::Waiting | Phase::Choosing | Phase::Restarting { .. } => {
                 self.phase = Phase::Canceling { action };
             }
-            Phase::Recovering | Phase::Canceling { .. } | Phase::Ending(_) | Phase::Ended => {
+            Phase::Recovering
+            | Phase::Failing
+            | Phase::Canceling { .. }
+            | Phase::Ending(_)
+            | Phase::Ended => {
                 self.answer(action, None, false, ctx);
                 return;
             }
@@ -134,13 +139,17 @@ impl JobManager {
         self.end_if_canceled(ctx);
     }
 
-    /// Ends the job once no task is left.
+    /// Ends the job once no task is left. What the tasks have acknowledged before has arrived by
+    /// then.
     pub(super) fn end_if_canceled<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if let Phase::Canceling { action } = self.phase
-            && !self.is_canceling()
-        {
+        if self.is_canceling() {
+            return;
+        }
+        if let Phase::Canceling { action } = self.phase {
             self.answer(action, None, true, ctx);
             self.end(JobEnd::Canceled, ctx);
+        } else if self.phase == Phase::Failing {
+            self.end(JobEnd::Failed, ctx);
         }
     }
 
@@ -213,9 +222,10 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let stopped = self.ended == Some(JobEnd::StoppedWithSavepoint);
+        let retained = self.retains_checkpoints();
         let commits = self.commits();
         let usable = |known: &&KnownSnapshot| match from {
-            SnapshotSource::Checkpoint => !known.kind.is_savepoint(),
+            SnapshotSource::Checkpoint => retained && !known.kind.is_savepoint(),
             // One of a stop that failed is not reported as the stop's result. One that the job has
             // gone back behind holds transactions that were aborted then.
             SnapshotSource::Savepoint => {
@@ -230,6 +240,16 @@ impl JobManager {
         candidates.sort_by_key(|known| known.checkpoint);
         self.resuming = Some(Resuming { action, ownership, candidates });
         self.read_snapshot(ctx);
+    }
+
+    /// Whether the job that has ended left its checkpoints to the user.
+    fn retains_checkpoints(&self) -> bool {
+        let retention = self.plan.scenario.checkpointing.retention;
+        match self.ended {
+            Some(JobEnd::Canceled) => retention == Retention::RetainOnCancellation,
+            Some(JobEnd::Failed) => retention != Retention::NoExternalized,
+            Some(JobEnd::Finished | JobEnd::Stopped | JobEnd::StoppedWithSavepoint) | None => false,
+        }
     }
 
     fn commits(&self) -> bool {

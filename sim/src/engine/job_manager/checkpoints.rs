@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cutline::config::{self, CheckpointingOptions};
-use cutline::coordinator::CoordinatorConfig;
 use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, StoreKind};
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
+use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
@@ -126,6 +126,7 @@ impl JobManager {
             Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
                 if let (Some(checkpoint), Phase::Ending(_)) = (subsumed, self.phase) {
                     ctx.observe(Observation::Subsumed { checkpoint });
+                    ctx.tell_of_subsumed(checkpoint);
                 }
                 ctx.observe(step(Step::F5, checkpoint));
                 for subtask in subtasks {
@@ -164,6 +165,7 @@ impl JobManager {
                 // others go, too.
                 if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
                     ctx.observe(Observation::Subsumed { checkpoint });
+                    ctx.tell_of_subsumed(checkpoint);
                 }
                 let request = Request::RemovePointer { checkpoint };
                 self.request(Waiting::PointerRemoved { token, checkpoint }, request, ctx);
@@ -231,6 +233,9 @@ impl JobManager {
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         });
+        if self.coordinator.as_ref().is_some_and(Coordinator::is_shut_down) {
+            return self.on_late(snapshot.parts, ctx);
+        }
         let metrics = CheckpointMetrics {
             sync: snapshot.sync,
             asynchronous: snapshot.async_part,
@@ -247,7 +252,41 @@ impl JobManager {
         let state = Some(subtask_state(snapshot.parts, snapshot.ended));
         let attempt = Attempt(execution);
         let input = Input::Acknowledge { checkpoint, subtask, attempt, state, metrics };
-        self.coordinate(input, ctx);
+        match self.coordinator {
+            Some(_) => self.coordinate(input, ctx),
+            None => self.early.push(input),
+        }
+    }
+
+    /// What was acknowledged before there was a coordinator: to a former leader.
+    ///
+    /// Deviation: Flink refuses it by its fencing token, and its files stay for ever.
+    pub(super) fn take_early<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        for input in std::mem::take(&mut self.early) {
+            self.coordinate(input, ctx);
+        }
+    }
+
+    /// What is acknowledged after the end of the job, by a task that did not hear of it in time.
+    ///
+    /// Deviation: Flink's coordinator does not look at it, and its files stay for ever.
+    fn on_late<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
+        for part in parts {
+            let handle = handle_of(&part);
+            let mut coordinator = self.coordinator.iter();
+            if !coordinator.any(|coordinator| coordinator.refers_to(&handle)) {
+                self.delete_late(part.path, ctx);
+            }
+        }
+    }
+
+    pub(super) fn delete_late<O: Observer>(
+        &mut self,
+        path: String,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let waiting = Waiting::LateDeleted { path: path.clone() };
+        self.request(waiting, Request::Delete { path }, ctx);
     }
 
     // ---- F2, F3, F4, X2 ----------------------------------------------------------------------
@@ -335,10 +374,13 @@ impl JobManager {
     }
 }
 
+fn handle_of(part: &Part) -> FileHandle {
+    FileHandle { path: part.path.as_str().into(), size: part.nominal }
+}
+
 fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload> {
-    let handle = |part: &Part| FileHandle { path: part.path.as_str().into(), size: part.nominal };
     SubtaskState {
-        private: parts.iter().map(handle).collect(),
+        private: parts.iter().map(handle_of).collect(),
         shared: Vec::new(),
         payload: SnapshotPayload { parts, ended },
     }

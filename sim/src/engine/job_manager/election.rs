@@ -94,7 +94,6 @@ impl JobManager {
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
-            None if self.ended.is_some() => self.lead_if_recovered(ctx),
             None => self.retry_recovery(ctx),
         }
     }
@@ -127,6 +126,7 @@ impl JobManager {
         );
         self.coordinator =
             Some(coordinator.expect("the checkpoints of one job agree on its files"));
+        self.take_early(ctx);
         match self.ended {
             Some(end) => self.clean_up(end, ctx),
             None => {

@@ -69,13 +69,17 @@ impl Execution {
 impl JobManager {
     /// Deploys the job if it waits for slots and there are enough.
     pub(super) fn begin_if_ready<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let needed =
-            self.plan.graph.job().operators().iter().map(|operator| operator.parallelism).max();
-        let slots = self.task_managers.len() as u32 * self.plan.scenario.cluster.slots;
-        if self.phase == Phase::Waiting && needed.is_some_and(|needed| slots >= needed) {
+        if self.phase == Phase::Waiting && self.has_slots() {
             self.phase = Phase::Choosing;
             self.coordinate(io::Input::Restore { scope: RestoreScope::Global }, ctx);
         }
+    }
+
+    fn has_slots(&self) -> bool {
+        let needed =
+            self.plan.graph.job().operators().iter().map(|operator| operator.parallelism).max();
+        let slots = self.task_managers.len() as u32 * self.plan.scenario.cluster.slots;
+        needed.is_some_and(|needed| slots >= needed)
     }
 
     /// R2 is done: the coordinator has chosen. R4: deploys every subtask.
@@ -86,6 +90,11 @@ impl JobManager {
     ) {
         if self.phase != Phase::Choosing {
             return; // The job was cancelled meanwhile.
+        }
+        if !self.has_slots() {
+            // The choice had to wait for a pointer write, and a task manager was lost meanwhile.
+            self.phase = Phase::Waiting;
+            return;
         }
         let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         self.execution.number += 1;
@@ -208,7 +217,7 @@ impl JobManager {
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
-            Phase::Canceling { .. } => self.end_if_canceled(ctx),
+            Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
             Phase::Choosing
             | Phase::Running
             | Phase::Recovering
@@ -227,7 +236,10 @@ impl JobManager {
         ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
         let word = self.draws.as_mut().expect("made at the start").word();
         let decision = self.backoff.on_failure(ctx.now(), word);
-        self.phase = Phase::Restarting { delay_over: false };
+        self.phase = match decision {
+            Decision::Restart { .. } => Phase::Restarting { delay_over: false },
+            Decision::Fail => Phase::Failing,
+        };
         self.end_execution(ctx);
         self.cancel_tasks(ctx);
         let execution = self.execution.number;
@@ -236,7 +248,7 @@ impl JobManager {
                 let at = ctx.now() + after;
                 self.set_timer(at, Waiting::RestartDelay { execution }, ctx);
             }
-            Decision::Fail => self.end(JobEnd::Failed, ctx),
+            Decision::Fail => self.end_if_canceled(ctx),
         }
     }
 

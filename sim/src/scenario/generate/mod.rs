@@ -100,6 +100,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         manual,
         actions: Vec::new(),
         faults: Vec::new(),
+        failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
     scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));
@@ -217,6 +218,10 @@ fn tail(distribution: &Distribution) -> VirtualDuration {
     }
 }
 
+fn longest(latencies: impl Iterator<Item = Distribution>) -> VirtualDuration {
+    latencies.map(|latency| tail(&latency)).max().unwrap_or_default()
+}
+
 /// How long things take when nothing disturbs, on the safe side: what fair bounds are made of.
 #[derive(Clone, Copy, Debug)]
 struct Load {
@@ -237,10 +242,10 @@ impl Load {
         let mut checkpoint = VirtualDuration::ZERO;
         for (operator, records) in operators.iter().zip(&drawn.records) {
             work += tail(&operator.cost) * (records * u64::from(drawn.weight));
-            checkpoint += tail(&operator.sync_cost) + tail(&world.network.latency);
+            checkpoint += tail(&operator.sync_cost) + longest(world.network.latencies());
         }
         let requests = tail(&world.storage.latency) * 3 + tail(&world.ha.latency) * 3;
-        let control = tail(&world.network.control_latency) * 3;
+        let control = longest(world.network.control_latencies()) * 3;
         let upload = at(drawn.state, world.storage.bandwidth) + tail(&world.storage.visibility);
         Self { work, checkpoint: checkpoint + requests + control + upload }
     }

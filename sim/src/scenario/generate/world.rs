@@ -5,7 +5,7 @@ use cutline::time::VirtualDuration;
 use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Cluster, Network, Service, Storage};
+use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -18,9 +18,10 @@ pub(super) struct World {
 }
 
 pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
+    let cluster = cluster(drawn, draws);
     World {
-        cluster: cluster(drawn, draws),
-        network: network(draws),
+        network: network(cluster.task_managers, draws),
+        cluster,
         storage: storage(draws),
         ha: Service { latency: service(draws, "ha") },
         external: Service { latency: service(draws, "external") },
@@ -50,7 +51,7 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
     }
 }
 
-fn network(draws: &Draws) -> Network {
+fn network(task_managers: u32, draws: &Draws) -> Network {
     let mut stream = draws.of("network", "");
     let latency = log_between(&mut stream, 10, 5_000);
     let control = log_between(&mut stream, 50, 10_000);
@@ -59,11 +60,33 @@ fn network(draws: &Draws) -> Network {
         1 => 100_000_000,
         _ => log_between(&mut stream, 1_000_000, 20_000_000),
     };
-    Network {
+    let mut network = Network {
         latency: distribution(&mut stream, latency),
         bandwidth,
         control_latency: distribution(&mut stream, control),
+        links: Vec::new(),
+    };
+    network.links = links(&network, task_managers, draws);
+    network
+}
+
+/// Sometimes one task manager is far away: all its links differ.
+fn links(network: &Network, task_managers: u32, draws: &Draws) -> Vec<Link> {
+    let mut stream = draws.of("links", "");
+    if weighted(&mut stream, &[8, 2]) == 0 {
+        return Vec::new();
     }
+    let far = Endpoint::TaskManager(stream.below(u64::from(task_managers)) as u32);
+    let others = (0..task_managers).map(Endpoint::TaskManager).filter(|other| *other != far);
+    let latency = log_between(&mut stream, 1_000, 20_000);
+    let mut link = |to| Link {
+        from: far,
+        to,
+        latency: distribution(&mut stream, latency),
+        bandwidth: network.bandwidth,
+        control_latency: distribution(&mut stream, latency),
+    };
+    std::iter::once(Endpoint::JobManager).chain(others).map(&mut link).collect()
 }
 
 fn storage(draws: &Draws) -> Storage {

@@ -1,5 +1,6 @@
 //! Golden digests: what every scenario of the repository comes to, committed in
-//! `data/golden.txt` and the same on every machine, with and without optimisation.
+//! `tests/data/golden.txt` and the same on every machine, with and without optimisation, and
+//! whether or not defects can be planted.
 //!
 //! A digest that changes is a change of the protocol, of the world or of the meaning of seeds. When
 //! it is meant, run with `CUTLINE_BLESS=1`, look at the difference, and say why in the commit.
@@ -17,7 +18,7 @@ use cutline_sim::scenario::{Scenario, load, read_file};
 const SEEDS: [u64; 3] = [0, 1, 2];
 
 fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(relative)
 }
 
 /// The scenarios of the repository by file name, in the order of their names.

@@ -1,0 +1,380 @@
+//! The data plane: what arrives is handed to the subtask, and what it asks for is done.
+
+use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
+use cutline::job::ExecutionGraph;
+use cutline::message::{Element, Payload};
+use cutline::operator::Record;
+use cutline::step::Step;
+use cutline::task::barrier::Cut;
+use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
+
+use super::{SnapshotUnderWay, Task, TaskManager};
+use crate::engine::plan::Plan;
+use crate::engine::{Control, Engine, Report};
+use crate::kernel::distribution::Distribution;
+use crate::kernel::stream::Stream;
+use crate::observe::{CutKind, Observation, TaskState};
+use crate::world::{Context, LaneId, Note, Observer};
+
+impl TaskManager {
+    #[inline]
+    pub(super) fn on_lane<O: Observer>(&mut self, lane: LaneId, ctx: &mut Context<'_, Engine, O>) {
+        let place = self.place_of_lane[lane.index()];
+        let now = ctx.now();
+        let Some(task) = self.tasks[place as usize].as_mut() else { return };
+        let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+        while let Some((channel, frame)) = hands.ctx.arrival(lane) {
+            let channel = self.plan.graph.channels()[channel.index()].input;
+            machine.handle(now, Input::Deliver { channel, frame }, &mut hands);
+        }
+        if machine.next_timeout().is_some_and(|due| due <= now) {
+            machine.handle(now, Input::Timeout, &mut hands);
+        }
+        machine.handle(now, Input::Run, &mut hands);
+        if !self.outputs.is_empty() {
+            self.follow(place, ctx);
+        }
+        let Some(task) = self.tasks[place as usize].as_mut() else { return };
+        if task.machine.is_ready(now) {
+            ctx.lane_ready(lane);
+        } else if let Some(due) = task.machine.next_read() {
+            ctx.wake_lane(lane, due);
+        }
+        if let Some(due) = task.machine.next_timeout() {
+            ctx.alarm_lane(lane, due);
+        }
+    }
+
+    pub(super) fn on_back<O: Observer>(
+        &mut self,
+        channel: ChannelId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let edge = self.plan.graph.channels()[channel.index()];
+        let Some(place) = self.place_of[edge.from.index()] else { return };
+        self.outputs.push(Output::AwaitBack(edge.output));
+        self.follow(place, ctx);
+        let Some(task) = self.tasks[place as usize].as_mut() else { return };
+        let lane = task.lane;
+        if task.machine.is_ready(ctx.now()) {
+            let now = ctx.now();
+            ctx.wake_lane(lane, now);
+        } else if let Some(due) = task.machine.next_read() {
+            ctx.wake_lane(lane, due);
+        }
+    }
+
+    pub(super) fn drive<O: Observer>(
+        &mut self,
+        place: u32,
+        input: Input,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        let now = ctx.now();
+        let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+        machine.handle(now, input, &mut hands);
+        self.follow(place, ctx);
+    }
+
+    /// Does what was put off. Doing it may make the subtask ask for more.
+    fn follow<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut next = 0;
+        while next < outputs.len() {
+            let Some(task) = self.tasks[place as usize].as_mut() else { break };
+            let output = std::mem::replace(&mut outputs[next], Output::Running);
+            next += 1;
+            if let Output::AwaitBack(output) = output {
+                let execution = task.execution;
+                let channel = self.plan.graph.outputs(task.subtask)[output.index()];
+                while let Some(back) = ctx.take_back(channel, execution) {
+                    let input = Input::Back { channel: output, back };
+                    task.machine.handle(ctx.now(), input, &mut outputs);
+                }
+                ctx.want_back(channel, execution, task.machine.awaits_back(output));
+                continue;
+            }
+            let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+            if let Some(output) = hands.act(output) {
+                self.on_event_output(place, output, ctx);
+            }
+        }
+        outputs.clear();
+        self.outputs = outputs;
+    }
+
+    /// What is asked for now and then: about barriers, snapshots and the task's life.
+    #[cold]
+    #[inline(never)]
+    fn on_event_output<O: Observer>(
+        &mut self,
+        place: u32,
+        output: Output,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
+        let graph = &self.plan.graph;
+        let input_id = |channel: InputChannel| graph.inputs(subtask)[channel.index()];
+        let output_id = |channel: OutputChannel| graph.outputs(subtask)[channel.index()];
+        let step = |step, checkpoint| Observation::Step {
+            step,
+            checkpoint: Some(checkpoint),
+            subtask: Some(subtask),
+        };
+        match output {
+            Output::BarrierReceived { channel, barrier } => {
+                let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
+                ctx.observe_task(execution, Observation::BarrierReceived { channel, checkpoint });
+                ctx.observe_task(execution, step(Step::B1, checkpoint));
+            }
+            Output::Blocked(channel) => {
+                ctx.observe_task(execution, Observation::Blocked { channel: input_id(channel) });
+            }
+            Output::Resumed(channel) => {
+                ctx.observe_task(execution, Observation::Resumed { channel: input_id(channel) });
+            }
+            Output::Cut { barrier, cut, nominal: _, start_delay } => {
+                let checkpoint = barrier.checkpoint;
+                let how = match cut {
+                    None => {
+                        ctx.observe_task(execution, step(Step::B1, checkpoint));
+                        CutKind::Source
+                    }
+                    Some(Cut::Aligned) => CutKind::Aligned,
+                    Some(Cut::Unaligned) => CutKind::Unaligned,
+                    Some(Cut::AtLeastOnce) => CutKind::AtLeastOnce,
+                };
+                let sync = task.sync_cost.draw(&mut task.draws);
+                let ready_at = ctx.busy_until(lane).max(ctx.now());
+                task.snapshots.push(SnapshotUnderWay {
+                    checkpoint,
+                    kind: barrier.options.kind,
+                    parts: Vec::new(),
+                    cut_at: ready_at + sync,
+                    sync,
+                    start_delay,
+                    alignment: None,
+                    ended: task.machine.has_ended(),
+                });
+                ctx.charge(lane, sync);
+                ctx.note(Note::Sync { subtask, span: sync });
+                ctx.observe_task(execution, step(Step::B2, checkpoint));
+                ctx.observe_task(execution, step(Step::B3, checkpoint));
+                ctx.observe_task(execution, Observation::Cut { subtask, checkpoint, how });
+                ctx.observe_task(execution, step(Step::B4, checkpoint));
+            }
+            Output::BarrierSent { channel, checkpoint } => {
+                let channel = output_id(channel);
+                ctx.observe_task(execution, Observation::BarrierSent { channel, checkpoint });
+            }
+            Output::Aligned { checkpoint, metrics } => {
+                if let Some(snapshot) =
+                    task.snapshots.iter_mut().find(|one| one.checkpoint == checkpoint)
+                {
+                    snapshot.alignment = Some(metrics);
+                }
+            }
+            Output::PersistedInput { channel, checkpoint, record } => {
+                let channel = input_id(channel);
+                let at_sender = false;
+                ctx.observe_task(
+                    execution,
+                    Observation::Persisted { channel, checkpoint, record, at_sender },
+                );
+            }
+            Output::PersistedOutput { channel, checkpoint, record } => {
+                let channel = output_id(channel);
+                let at_sender = true;
+                ctx.observe_task(
+                    execution,
+                    Observation::Persisted { channel, checkpoint, record, at_sender },
+                );
+            }
+            Output::Recovered { channel, record } => {
+                ctx.observe_task(
+                    execution,
+                    Observation::Recovered { channel: input_id(channel), record },
+                );
+            }
+            Output::Upload { checkpoint, part, bytes, nominal } => {
+                ctx.observe_task(execution, step(Step::B5, checkpoint));
+                self.upload(place, checkpoint, part, bytes, nominal, ctx);
+            }
+            Output::Acknowledge(checkpoint) => {
+                ctx.observe_task(execution, step(Step::B6, checkpoint));
+                ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
+                let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let paths = snapshot.parts.iter().map(|part| part.path.as_str());
+                ctx.hand_over(Plan::JOB_MANAGER, paths);
+                let message = Control::Acknowledge {
+                    execution,
+                    subtask,
+                    checkpoint,
+                    snapshot: Box::new(snapshot),
+                };
+                ctx.send(Plan::JOB_MANAGER, message);
+            }
+            Output::Decline { checkpoint, reason } => {
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
+                ctx.observe_task(execution, step(Step::B6, checkpoint));
+                ctx.observe_task(execution, Observation::Declined { subtask, checkpoint, reason });
+                let message = Control::Decline { execution, subtask, checkpoint, reason };
+                ctx.send(Plan::JOB_MANAGER, message);
+            }
+            Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
+            Output::NotifiedComplete(checkpoint) => {
+                self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
+                ctx.observe_task(execution, step(Step::N1, checkpoint));
+                ctx.observe_task(execution, Observation::NotifiedComplete { subtask, checkpoint });
+            }
+            Output::NotifiedAborted(checkpoint) => {
+                self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
+                ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
+            }
+            Output::Running => {
+                let checkpoint = task.deployment.restored;
+                let step = Observation::Step { step: Step::R6, checkpoint, subtask: Some(subtask) };
+                ctx.observe_task(execution, step);
+                ctx.observe_task(execution, Observation::TaskRestored { subtask, checkpoint });
+                self.observe_state(subtask, execution, TaskState::Running, ctx);
+                self.report(execution, subtask, Report::Running, ctx);
+            }
+            Output::Finished => {
+                self.observe_state(subtask, execution, TaskState::Finished, ctx);
+                self.report(execution, subtask, Report::Finished, ctx);
+            }
+            Output::RestoreFailed(_) | Output::StopFailed(_) => self.fail(place, ctx),
+            Output::Processed { .. }
+            | Output::Read(_)
+            | Output::Passed { .. }
+            | Output::Sent { .. }
+            | Output::Transmit { .. }
+            | Output::SendBack { .. }
+            | Output::AwaitBack(_) => unreachable!("handled by the caller"),
+        }
+    }
+}
+
+/// Does at once what a subtask asks for with every record, and puts off the rest.
+///
+/// Nothing of it depends on the subtask, nor the subtask on it, so that it does not matter whether
+/// it is done between two inputs or behind them; the order of what is done does. Hence everything
+/// is put off as soon as something is.
+pub(super) struct Hands<'a, 'c, O> {
+    subtask: SubtaskId,
+    execution: u32,
+    lane: LaneId,
+    inputs: &'a [ChannelId],
+    outputs: &'a [ChannelId],
+    cost: Distribution,
+    draws: &'a mut Stream,
+    ctx: &'a mut Context<'c, Engine, O>,
+    put_off: &'a mut Vec<Output>,
+}
+
+impl Task {
+    /// The machine, and who does what it asks for.
+    #[inline]
+    fn hands<'a, 'c, O: Observer>(
+        &'a mut self,
+        graph: &'a ExecutionGraph,
+        ctx: &'a mut Context<'c, Engine, O>,
+        put_off: &'a mut Vec<Output>,
+    ) -> (&'a mut Subtask, Hands<'a, 'c, O>) {
+        let hands = Hands {
+            subtask: self.subtask,
+            execution: self.execution,
+            lane: self.lane,
+            inputs: graph.inputs(self.subtask),
+            outputs: graph.outputs(self.subtask),
+            cost: self.cost,
+            draws: &mut self.draws,
+            ctx,
+            put_off,
+        };
+        (&mut self.machine, hands)
+    }
+}
+
+impl<O: Observer> Outputs for Hands<'_, '_, O> {
+    #[inline(always)]
+    fn push(&mut self, output: Output) {
+        let rest = if self.put_off.is_empty() { self.act(output) } else { Some(output) };
+        if let Some(output) = rest {
+            self.put_off(output);
+        }
+    }
+}
+
+impl<O: Observer> Hands<'_, '_, O> {
+    /// Does one thing, unless it is of those that are put off.
+    #[inline(always)]
+    fn act(&mut self, output: Output) -> Option<Output> {
+        match output {
+            Output::Processed { channel, record } => {
+                let channel = self.inputs[channel.index()];
+                self.observe(Observation::Processed { channel, record });
+                self.charge(&record);
+            }
+            Output::Read(record) => {
+                let (subtask, Record { split, offset, .. }) = (self.subtask, record);
+                self.observe(Observation::SourceEmitted { subtask, split, offset });
+                self.charge(&record);
+            }
+            Output::Passed { channel, record } => {
+                let channel = self.outputs[channel.index()];
+                self.observe(Observation::Sent { channel, record });
+                let element = Element::Buffer(record);
+                let frame = Frame { element, priority: false, backlog: 0 };
+                self.ctx.transmit(channel, self.execution, frame, record.bytes());
+            }
+            Output::Sent { channel, record } => {
+                let channel = self.outputs[channel.index()];
+                self.observe(Observation::Sent { channel, record });
+            }
+            Output::Transmit { channel, frame } => {
+                let channel = self.outputs[channel.index()];
+                self.ctx.transmit(channel, self.execution, frame, wire_bytes(&frame));
+                if frame.element == Element::EndOfPartition {
+                    self.ctx.end_channel(channel, self.execution);
+                }
+            }
+            Output::SendBack { channel, back } => {
+                self.ctx.send_back(self.inputs[channel.index()], self.execution, back);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn observe(&mut self, observation: Observation) {
+        self.ctx.observe_task(self.execution, observation);
+    }
+
+    #[inline(always)]
+    fn charge(&mut self, record: &Record) {
+        let span = self.cost.draw(self.draws) * u64::from(record.weight);
+        self.ctx.charge(self.lane, span);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_off(&mut self, output: Output) {
+        self.put_off.push(output);
+    }
+}
+
+/// Bytes of an element on the wire; events are small.
+#[inline]
+fn wire_bytes(frame: &Frame) -> u64 {
+    match frame.element {
+        Element::Buffer(record) => record.bytes(),
+        Element::Barrier(_)
+        | Element::CancelMarker(_)
+        | Element::EndOfData
+        | Element::EndOfPartition => 64,
+    }
+}

@@ -1,0 +1,188 @@
+//! Deployment of tasks, and their end.
+
+use cutline::ids::SubtaskId;
+use cutline::storage::channel_state::ChannelState;
+use cutline::task::subtask::Input;
+
+use super::{Task, TaskManager, Waiting};
+use crate::engine::{Deployment, Engine, Report};
+use crate::observe::{Observation, TaskState};
+use crate::world::{Command, Context, LaneId, Observer, Request};
+
+impl TaskManager {
+    pub(super) fn deploy<O: Observer>(
+        &mut self,
+        deployment: Deployment,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let (subtask, execution) = (deployment.subtask, deployment.execution);
+        if let Some(place) = self.place_of[subtask.index()] {
+            self.remove(place, TaskState::Canceled, ctx);
+        }
+        let lane = ctx.open_lane();
+        let operator = &self.plan.scenario.job.operators[self.plan.graph.operator(subtask).index()];
+        let task = Task {
+            subtask,
+            execution,
+            lane,
+            machine: self.plan.subtask_machine(&deployment),
+            reads_left: deployment.parts.len(),
+            deployment,
+            state: Vec::new(),
+            channels: ChannelState::default(),
+            snapshots: Vec::new(),
+            cost: operator.cost,
+            sync_cost: operator.sync_cost,
+            draws: ctx.streams().stream("cost", &self.plan.subtask_names[subtask.index()]),
+        };
+        let place = self.place(task);
+        self.place_of[subtask.index()] = Some(place);
+        if self.place_of_lane.len() <= lane.index() {
+            self.place_of_lane.resize(lane.index() + 1, u32::MAX);
+        }
+        self.place_of_lane[lane.index()] = place;
+        self.observe_state(subtask, execution, TaskState::Deploying, ctx);
+        let token = self.wait(Waiting::Deployed { subtask, execution });
+        let task = self.tasks[place as usize].as_mut().expect("just placed");
+        let delay = self.plan.scenario.cluster.deploy.draw(&mut task.draws);
+        let at = ctx.now() + delay;
+        ctx.timer(at, token + 1);
+    }
+
+    fn place(&mut self, task: Task) -> u32 {
+        match self.tasks.iter().position(Option::is_none) {
+            Some(free) => {
+                self.tasks[free] = Some(task);
+                free as u32
+            }
+            None => {
+                self.tasks.push(Some(task));
+                self.tasks.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(super) fn observe_state<O: Observer>(
+        &self,
+        subtask: SubtaskId,
+        execution: u32,
+        state: TaskState,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let attempt = cutline::ids::Attempt(execution);
+        ctx.observe_task(execution, Observation::Task { subtask, attempt, state });
+    }
+
+    /// The process is up; the task connects its channels and reads its state (R4).
+    pub(super) fn on_deployed<O: Observer>(
+        &mut self,
+        place: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
+        let graph = &self.plan.graph;
+        let current =
+            graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
+                && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
+        // Else a newer execution owns the channels: this deployment comes too late.
+        if !current || self.is_cut_off(place, ctx) {
+            self.fail(place, ctx);
+            return;
+        }
+        self.observe_state(subtask, execution, TaskState::Initializing, ctx);
+        let parts = task.deployment.parts.clone();
+        if parts.is_empty() {
+            self.start(place, ctx);
+        }
+        for part in parts {
+            let path = part.path.clone();
+            let token = self.wait(Waiting::Read { subtask, execution, part });
+            ctx.request(u64::from(token), Request::Get { path });
+        }
+    }
+
+    /// Whether a task would wait for ever, since a sender has gone before all that it had for the
+    /// task was on its way. The job manager does not miss a sender that had finished. Flink:
+    /// `CreditBasedPartitionRequestClientHandler#channelInactive`, `PartitionNotFoundException`.
+    pub(super) fn is_cut_off<O: Observer>(&self, place: u32, ctx: &Context<'_, Engine, O>) -> bool {
+        let Some(task) = &self.tasks[place as usize] else { return false };
+        let mut inputs = self.plan.graph.inputs(task.subtask).iter();
+        !task.machine.is_finished() && inputs.any(|input| ctx.is_broken(*input, task.execution))
+    }
+
+    pub(super) fn start<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        // Reads come back in any order; the parts are taken over in the order of the metadata.
+        task.state.sort_by_key(|(index, _)| *index);
+        let state = std::mem::take(&mut task.state).into_iter().map(|(_, bytes)| bytes).collect();
+        let channels = Box::new(std::mem::take(&mut task.channels));
+        let restored = task.deployment.restored;
+        let lane = task.lane;
+        self.drive(place, Input::Start { restored, state, channels }, ctx);
+        let now = ctx.now();
+        ctx.wake_lane(lane, now);
+    }
+
+    pub(super) fn cancel<O: Observer>(&mut self, execution: u32, ctx: &mut Context<'_, Engine, O>) {
+        for place in 0..self.tasks.len() {
+            if self.tasks[place].as_ref().is_some_and(|task| task.execution <= execution) {
+                self.remove(place as u32, TaskState::Canceled, ctx);
+            }
+        }
+    }
+
+    pub(super) fn fail<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let (subtask, execution) = (task.subtask, task.execution);
+        self.remove(place, TaskState::Failed, ctx);
+        self.report(execution, subtask, Report::Failed, ctx);
+    }
+
+    fn remove<O: Observer>(
+        &mut self,
+        place: u32,
+        state: TaskState,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(task) = self.tasks[place as usize].take() else { return };
+        self.place_of[task.subtask.index()] = None;
+        let graph = &self.plan.graph;
+        if task.machine.is_finished() {
+            // Nobody misses a finished task but those who wait for what it still had for them.
+            // Flink: `ResultPartition#release`; the consumers' requests are answered by an error.
+            for output in graph.outputs(task.subtask) {
+                ctx.break_channel(*output, task.execution);
+            }
+        }
+        let channels = graph.inputs(task.subtask).iter().chain(graph.outputs(task.subtask));
+        ctx.close_lane(task.lane, channels.copied());
+        if !task.machine.is_finished() {
+            self.observe_state(task.subtask, task.execution, state, ctx);
+        }
+        let parts = task.snapshots.into_iter().flat_map(|snapshot| snapshot.parts).collect();
+        self.discard(parts, ctx);
+    }
+
+    pub(super) fn find(&self, subtask: SubtaskId, execution: u32) -> Option<(u32, LaneId)> {
+        let place = self.place_of[subtask.index()]?;
+        let task = self.tasks[place as usize].as_ref()?;
+        (task.execution == execution).then_some((place, task.lane))
+    }
+
+    pub(super) fn on_command<O: Observer>(
+        &mut self,
+        command: Command,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let (Command::Throw(subtask) | Command::Pause(subtask, _)) = command;
+        let Some(place) = self.place_of[subtask.index()] else { return };
+        match command {
+            Command::Throw(_) => self.fail(place, ctx),
+            Command::Pause(_, span) => {
+                let lane = self.tasks[place as usize].as_ref().expect("it has a place").lane;
+                ctx.charge(lane, span);
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The points of a sweep for programs: CSV and JSON.
+
+use serde_json::{Map, Value, json};
+
+use crate::sweep::analysis::{Analysis, Answer, Point, Question};
+use crate::sweep::grid::Grid;
+use crate::sweep::metric::Metric;
+use crate::sweep::recommend::Recommendation;
+
+/// One line a point: its values, how much is behind the figures, and each figure with its interval.
+/// Units are in the names of the columns.
+pub fn csv(grid: &Grid, analysis: &Analysis) -> String {
+    let measured = |metric: &Metric| analysis.points.iter().any(|it| it.value(*metric).is_some());
+    let metrics: Vec<Metric> = Metric::all().filter(measured).collect();
+    let mut head: Vec<String> = vec!["point".to_owned()];
+    for axis in &grid.axes {
+        head.push(quoted(&axis.name));
+        if axis.is_of_time() {
+            head.push(quoted(&format!("{}_s", axis.name)));
+        }
+    }
+    let counts = ["runs", "failures", "recoveries", "recoveries_cut_off", "virtual_s", "as_good"];
+    head.extend(counts.map(str::to_owned));
+    for metric in &metrics {
+        let column = metric.column();
+        head.extend([format!("{column}_low"), format!("{column}_high")]);
+        head.insert(head.len() - 2, column);
+    }
+    let mut out = head.join(",") + "\n";
+    let region = analysis.flat_region();
+    for point in &analysis.points {
+        let mut line = vec![point.point.to_string()];
+        for ((axis, value), at) in grid.values(point.point).zip(grid.place(point.point)) {
+            line.push(quoted(value));
+            if axis.is_of_time() {
+                let seconds = axis.numbers().map(|numbers| numbers[at].to_string());
+                line.push(seconds.unwrap_or_default());
+            }
+        }
+        line.extend([
+            point.runs.to_string(),
+            point.failures.to_string(),
+            point.recoveries.to_string(),
+            point.cut_off.to_string(),
+            point.virtual_s.to_string(),
+            region.contains(&point.point).to_string(),
+        ]);
+        for metric in &metrics {
+            line.extend(figures(point, *metric));
+        }
+        out.push_str(&line.join(","));
+        out.push('\n');
+    }
+    out
+}
+
+fn figures(point: &Point, metric: Metric) -> [String; 3] {
+    let Some(estimate) = point.estimates.get(&metric) else { return Default::default() };
+    let (low, high) =
+        estimate.interval.map_or_else(Default::default, |(low, high)| (number(low), number(high)));
+    [number(estimate.value), low, high]
+}
+
+/// Nine digits, without the noise of the last ones.
+fn number(value: f64) -> String {
+    let short: f64 = format!("{value:.8e}").parse().expect("a number that was just written");
+    short.to_string()
+}
+
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+/// Everything as one object.
+pub fn json(
+    grid: &Grid,
+    analysis: &Analysis,
+    question: &Question,
+    recommendation: Option<&Recommendation>,
+) -> Value {
+    let (answer, needs) = match &analysis.answer {
+        Answer::Best(_) => ("best", Value::Null),
+        Answer::Missed => ("missed", Value::Null),
+        Answer::TooFew { needed, repeats } => {
+            ("too_few_failures", json!({ "failures": needed, "repeats": repeats }))
+        }
+        Answer::Unmeasured => ("unmeasured", Value::Null),
+    };
+    let best = match analysis.answer {
+        Answer::Best(best) => Value::from(best),
+        Answer::Missed | Answer::TooFew { .. } | Answer::Unmeasured => Value::Null,
+    };
+    let sensitivity = analysis.sensitivity.iter().map(|it| {
+        json!({
+            "failure_rate_factor": it.factor,
+            "best_point": it.point,
+            "lost_work_share": rounded(it.lost_work),
+            "lost_work_share_if_kept": rounded(it.lost_work_if_kept),
+        })
+    });
+    let rivals = analysis.rivals.iter().map(|rival| {
+        json!({
+            "point": rival.point,
+            "as_good": rival.is_as_good,
+            "worse_by": rival.difference.map(|it| json!({
+                "value": rounded(it.value),
+                "interval": it.interval.map(|(low, high)| [rounded(low), rounded(high)]),
+                "pairs": it.samples,
+            })),
+        })
+    });
+    json!({
+        "answer": answer,
+        "best": best,
+        "needs": needs,
+        "minimise": question.minimise.to_string(),
+        "goals": question.goals.iter().map(|goal| goal.text.as_str()).collect::<Vec<_>>(),
+        "flat_region": analysis.flat_region(),
+        "points": analysis.points.iter().map(|it| point(grid, it, question)).collect::<Vec<_>>(),
+        "compared": rivals.collect::<Vec<_>>(),
+        "sensitivity": sensitivity.collect::<Vec<_>>(),
+        "recommendation": recommendation,
+    })
+}
+
+fn rounded(value: f64) -> Value {
+    number(value).parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+fn point(grid: &Grid, point: &Point, question: &Question) -> Value {
+    let values: Map<String, Value> =
+        grid.values(point.point).map(|(axis, value)| (axis.name.clone(), value.into())).collect();
+    let figures: Map<String, Value> = point
+        .estimates
+        .iter()
+        .map(|(metric, estimate)| {
+            let figure = json!({
+                "value": rounded(estimate.value),
+                "interval": estimate.interval.map(|(low, high)| [rounded(low), rounded(high)]),
+                "samples": estimate.samples,
+            });
+            (metric.column(), figure)
+        })
+        .collect();
+    let goals: Map<String, Value> = question
+        .goals
+        .iter()
+        .zip(&point.keeps)
+        .map(|(goal, keeps)| (goal.text.clone(), keeps.name().into()))
+        .collect();
+    json!({
+        "point": point.point,
+        "values": values,
+        "runs": point.runs,
+        "runs_ended_by_a_check": point.lost_runs[0],
+        "runs_ended_by_the_event_budget": point.lost_runs[1],
+        "failures": point.failures,
+        "recoveries": point.recoveries,
+        "recoveries_cut_off": point.cut_off,
+        "virtual_s": point.virtual_s,
+        "goals": goals,
+        "metrics": figures,
+    })
+}

@@ -1,0 +1,78 @@
+//! The network: links that differ from the others, and the ends of links in general.
+
+use super::diagnostic::{Diagnostic, Sink};
+use super::model::{Endpoint, Link, Network};
+use super::read::Node;
+
+/// The network of a scenario. `task_managers` is how many there are, if that is known.
+pub(super) fn network(node: &Node, task_managers: Option<u32>, sink: &mut Sink) -> Network {
+    let mut network = Network {
+        latency: super::build::span(node, "latency"),
+        bandwidth: node.integer("bandwidth").unwrap_or(0),
+        control_latency: super::build::span(node, "control_latency"),
+        links: Vec::new(),
+    };
+    let mut places: Vec<(&Node, Link)> = Vec::new();
+    for node in node.list("links") {
+        let Some((from, to)) = ends(node, task_managers, sink) else { continue };
+        let link = Link {
+            from,
+            to,
+            latency: node.distribution("latency").unwrap_or(network.latency),
+            bandwidth: node.integer("bandwidth").unwrap_or(network.bandwidth),
+            control_latency: node
+                .distribution("control_latency")
+                .unwrap_or(network.control_latency),
+        };
+        if let Some((first, _)) = places.iter().find(|(_, other)| other.joins(from, to)) {
+            let message = "these two processes have one link, and it was described before";
+            let error = Diagnostic::error("duplicate-link", node.place("from"), message);
+            sink.push(error.expected("each pair once").also(first.place("from"), "the first"));
+            continue;
+        }
+        places.push((node, link));
+    }
+    network.links = places.into_iter().map(|(_, link)| link).collect();
+    network
+}
+
+/// The fields `from` and `to`: two different processes that exist.
+pub(super) fn ends(
+    node: &Node,
+    task_managers: Option<u32>,
+    sink: &mut Sink,
+) -> Option<(Endpoint, Endpoint)> {
+    let [from, to] = ["from", "to"].map(|field| end(node, field, task_managers, sink));
+    let ends = (from?, to?);
+    if ends.0 == ends.1 {
+        let message = "a process has no link to itself";
+        let error = Diagnostic::error("bad-link", node.place("to"), message);
+        sink.push(error.expected("another process").also(node.place("from"), "the same"));
+        return None;
+    }
+    Some(ends)
+}
+
+fn end(node: &Node, field: &str, task_managers: Option<u32>, sink: &mut Sink) -> Option<Endpoint> {
+    let end = node.endpoint(field)?;
+    let exists = match end {
+        Endpoint::TaskManager(index) => task_manager(node, field, index, task_managers, sink),
+        Endpoint::JobManager => true,
+    };
+    exists.then_some(end)
+}
+
+/// Whether a task manager exists, as far as it is known how many there are.
+pub(super) fn task_manager(
+    node: &Node,
+    field: &str,
+    index: u32,
+    task_managers: Option<u32>,
+    sink: &mut Sink,
+) -> bool {
+    let Some(count) = task_managers.filter(|count| index >= *count) else { return true };
+    let message = format!("there are {count} task managers, counted from 0");
+    let error = Diagnostic::error("unknown-task-manager", node.place(field), message);
+    sink.push(error.expected(format!("0 to {}", count - 1)));
+    false
+}

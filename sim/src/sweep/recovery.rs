@@ -1,0 +1,345 @@
+//! What a failure costs: downtime, replay, catching up.
+//!
+//! A recovery begins when the failure strikes and ends when each split is read as promptly as
+//! before it. It has three parts:
+//!
+//! - *downtime*: until all subtasks run again;
+//! - *replay*: until every split is read up to where it had been read before;
+//! - *catch-up*: until the records that came in meanwhile are read as well, that is, until the
+//!   next record of every split waits no longer than before the failure and two records more.
+//!
+//! A failure during a recovery prolongs it: one recovery, two failures. What the run's end cuts
+//! off is counted, not measured.
+
+use cutline::ids::SubtaskId;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::observe::TaskState;
+
+/// One recovery, measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// When the failure struck.
+    pub at: VirtualTime,
+    /// Failures that are part of it; 1 unless another one struck during the recovery.
+    pub failures: u32,
+    /// Until all subtasks ran again; summed up if there were several failures.
+    pub downtime: VirtualDuration,
+    /// Until every split was read up to where it had been before.
+    pub replay: VirtualDuration,
+    /// Until no split was behind any more.
+    pub catch_up: VirtualDuration,
+    /// Input that was read again: the mean over the splits of the time it took to come in.
+    pub replayed: VirtualDuration,
+}
+
+impl Recovery {
+    /// From the failure until the job is as it was.
+    pub fn total(&self) -> VirtualDuration {
+        self.downtime + self.replay + self.catch_up
+    }
+}
+
+/// How a split is read.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    every: VirtualDuration,
+    /// Offset of the next record in this execution.
+    next: u64,
+    /// The highest `next` of all executions.
+    front: u64,
+    /// How long a record waits in the steady state: a moving average over 64 records.
+    wait: u64,
+    /// Read for the first time since the restore.
+    fresh: bool,
+    replayed: bool,
+    caught_up: bool,
+}
+
+/// Watches for recoveries.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    splits: Vec<Split>,
+    running: Vec<bool>,
+    missing: usize,
+    /// The first failure whose effect is not seen yet.
+    struck: Option<VirtualTime>,
+    /// After it a failure had no effect.
+    patience: VirtualDuration,
+    open: Option<Open>,
+    done: Vec<Recovery>,
+    failures: u64,
+    /// Time in which not all subtasks ran, of recoveries that are over.
+    down: VirtualDuration,
+    replayed: VirtualDuration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    began: VirtualTime,
+    /// Since when not all subtasks run.
+    down_since: Option<VirtualTime>,
+    downtime: VirtualDuration,
+    failures: u32,
+    replayed: VirtualDuration,
+    replay_ended: VirtualTime,
+    behind: usize,
+    unreplayed: usize,
+}
+
+impl Watch {
+    /// Of so many subtasks, and of splits with these spans between records.
+    pub(super) fn new(
+        subtasks: usize,
+        splits: impl Iterator<Item = VirtualDuration>,
+        patience: VirtualDuration,
+    ) -> Self {
+        let split = |every| Split {
+            every,
+            next: 0,
+            front: 0,
+            wait: 0,
+            fresh: false,
+            replayed: true,
+            caught_up: true,
+        };
+        Self {
+            splits: splits.map(split).collect(),
+            running: vec![false; subtasks],
+            missing: subtasks,
+            struck: None,
+            patience,
+            open: None,
+            done: Vec::new(),
+            failures: 0,
+            down: VirtualDuration::ZERO,
+            replayed: VirtualDuration::ZERO,
+        }
+    }
+
+    /// A fault of the plan took effect.
+    pub(super) fn on_fault(&mut self, now: VirtualTime) {
+        let stale = self.struck.is_none_or(|at| now.since(at) > self.patience);
+        if stale {
+            self.struck = Some(now);
+        }
+    }
+
+    /// The execution has failed.
+    pub(super) fn on_execution_ended(&mut self, now: VirtualTime) {
+        let began = self.struck.take().filter(|at| now.since(*at) <= self.patience).unwrap_or(now);
+        self.failures += 1;
+        self.running.fill(false);
+        self.missing = self.running.len();
+        for split in &mut self.splits {
+            split.fresh = true;
+            split.replayed = false;
+            split.caught_up = false;
+        }
+        let splits = self.splits.len();
+        let open = self.open.get_or_insert(Open {
+            began,
+            down_since: None,
+            downtime: VirtualDuration::ZERO,
+            failures: 0,
+            replayed: VirtualDuration::ZERO,
+            replay_ended: now,
+            behind: splits,
+            unreplayed: splits,
+        });
+        open.failures += 1;
+        open.down_since.get_or_insert(began);
+        open.behind = splits;
+        open.unreplayed = splits;
+    }
+
+    /// A subtask entered a state.
+    pub(super) fn on_task(&mut self, now: VirtualTime, subtask: SubtaskId, state: TaskState) {
+        let runs = match state {
+            TaskState::Running | TaskState::Finished => true,
+            TaskState::Deploying
+            | TaskState::Initializing
+            | TaskState::Canceled
+            | TaskState::Failed => return,
+        };
+        let known = std::mem::replace(&mut self.running[subtask.index()], runs);
+        self.missing -= usize::from(!known);
+        if self.missing == 0
+            && let Some(open) = &mut self.open
+            && let Some(since) = open.down_since.take()
+        {
+            open.downtime += now.since(since);
+            self.down += now.since(since);
+            open.replay_ended = now;
+        }
+    }
+
+    /// A source read a record that was due at `due`.
+    #[inline]
+    pub(super) fn on_read(
+        &mut self,
+        now: VirtualTime,
+        split: usize,
+        offset: u64,
+    ) -> VirtualDuration {
+        let state = &mut self.splits[split];
+        let wait = now.since(VirtualTime::ZERO + state.every * offset);
+        if self.open.is_some() {
+            self.on_read_again(now, split, offset, wait);
+            return wait;
+        }
+        state.next = offset + 1;
+        state.front = state.next;
+        state.wait = state.wait - state.wait / 64 + wait.0 / 64;
+        wait
+    }
+
+    #[cold]
+    fn on_read_again(
+        &mut self,
+        now: VirtualTime,
+        split: usize,
+        offset: u64,
+        wait: VirtualDuration,
+    ) {
+        let splits = self.splits.len() as u64;
+        let (state, Some(open)) = (&mut self.splits[split], &mut self.open) else { return };
+        if std::mem::take(&mut state.fresh) {
+            let again = state.every * state.next.saturating_sub(offset);
+            let again = VirtualDuration(again.0 / splits);
+            open.replayed += again;
+            self.replayed += again;
+        }
+        state.next = offset + 1;
+        state.front = state.front.max(state.next);
+        if open.down_since.is_some() {
+            return;
+        }
+        if !state.replayed && state.next >= state.front {
+            state.replayed = true;
+            open.unreplayed -= 1;
+            open.replay_ended = now;
+        }
+        let usual = VirtualDuration(state.wait) + state.every * 2;
+        if state.replayed && !state.caught_up && wait <= usual {
+            state.caught_up = true;
+            open.behind -= 1;
+        }
+        if open.behind == 0 {
+            self.close(now);
+        }
+    }
+
+    fn close(&mut self, now: VirtualTime) {
+        let open = self.open.take().expect("it was open");
+        let total = now.since(open.began);
+        let replay = open.replay_ended.since(open.began).saturating_sub(open.downtime);
+        self.done.push(Recovery {
+            at: open.began,
+            failures: open.failures,
+            downtime: open.downtime,
+            replay,
+            catch_up: total.saturating_sub(open.downtime + replay),
+            replayed: open.replayed,
+        });
+    }
+
+    /// The run is over.
+    pub(super) fn finish(mut self, now: VirtualTime) -> Recoveries {
+        if let Some(since) = self.open.as_ref().and_then(|open| open.down_since) {
+            self.down += now.since(since);
+        }
+        Recoveries {
+            done: self.done,
+            cut_off: u64::from(self.open.is_some()),
+            failures: self.failures,
+            down: self.down,
+            replayed: self.replayed,
+        }
+    }
+}
+
+/// The recoveries of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recoveries {
+    /// Those that ended.
+    pub done: Vec<Recovery>,
+    /// Those that the run's end cut off: 0 or 1.
+    pub cut_off: u64,
+    /// Executions that failed.
+    pub failures: u64,
+    /// Time in which not all subtasks ran after a failure.
+    pub down: VirtualDuration,
+    /// Input that was read again, in time it took to come in; mean over the splits.
+    pub replayed: VirtualDuration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn at(ms: u64) -> VirtualTime {
+        VirtualTime::from_millis(ms)
+    }
+
+    /// One subtask, one split with a record each 10 ms, read at once, then a failure at 1005 ms.
+    fn failed(restored: u64, up: u64) -> Watch {
+        let every = VirtualDuration::from_millis(10);
+        let patience = VirtualDuration::from_secs(1);
+        let mut watch = Watch::new(1, [every].into_iter(), patience);
+        watch.on_task(at(0), SubtaskId(0), TaskState::Running);
+        for offset in 0..=100 {
+            watch.on_read(at(offset * 10), 0, offset);
+        }
+        watch.on_fault(at(1_005));
+        watch.on_execution_ended(at(1_010));
+        watch.on_task(at(up), SubtaskId(0), TaskState::Running);
+        // Twice as fast as records come in.
+        let mut now = up;
+        for offset in restored.. {
+            now = (now + 5).max(offset * 10);
+            watch.on_read(at(now), 0, offset);
+            if watch.open.is_none() {
+                break;
+            }
+        }
+        watch
+    }
+
+    #[test]
+    fn the_parts_of_a_recovery_add_up() {
+        let recoveries = failed(51, 1_205).finish(at(5_000));
+        let [recovery] = recoveries.done[..] else { panic!("{recoveries:?}") };
+        // 50 records again, 5 ms each; the fluid model: age 495 ms and downtime 200 ms at a
+        // surplus of as much as comes in, less the two records of tolerance.
+        assert_eq!(recovery.downtime, VirtualDuration(200 * MS));
+        assert_eq!(recovery.replayed, VirtualDuration(500 * MS));
+        assert_eq!(recovery.replay, VirtualDuration(250 * MS));
+        let expected = 200 + 495 + 200;
+        assert!(recovery.total().as_millis().abs_diff(expected) <= 20, "{recovery:?}");
+        assert_eq!((recoveries.failures, recoveries.cut_off), (1, 0));
+    }
+
+    #[test]
+    fn a_failure_in_a_recovery_prolongs_it() {
+        let mut watch = failed(51, 1_205);
+        watch.done.clear();
+        watch.on_fault(at(3_000));
+        watch.on_execution_ended(at(3_000));
+        watch.on_task(at(3_100), SubtaskId(0), TaskState::Running);
+        watch.on_fault(at(3_200));
+        watch.on_execution_ended(at(3_200));
+        let cut_off = watch.clone().finish(at(3_250));
+        assert_eq!((cut_off.done.len(), cut_off.cut_off), (0, 1));
+        assert_eq!(cut_off.down, VirtualDuration((200 + 100 + 50) * MS));
+        watch.on_task(at(3_300), SubtaskId(0), TaskState::Running);
+        watch.on_read(at(3_330), 0, 333);
+        let recoveries = watch.finish(at(4_000));
+        let [recovery] = recoveries.done[..] else { panic!("{recoveries:?}") };
+        assert_eq!(recovery.failures, 2);
+        assert_eq!(recovery.downtime, VirtualDuration(200 * MS));
+        assert_eq!(recovery.total(), VirtualDuration(330 * MS));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a process can do while it handles an event, the data plane apart.
+
+use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::step::Step;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::{Context, Due, Parcel};
+use crate::kernel::stream::Streams;
+use crate::observe::{JobEnd, Observation};
+use crate::world::network::Lane;
+use crate::world::outside::KnownSnapshot;
+use crate::world::{LaneId, Note, Observer, Process, ProcessId};
+
+impl<P: Process, O: Observer> Context<'_, P, O> {
+    /// The present.
+    #[inline]
+    pub fn now(&self) -> VirtualTime {
+        self.now
+    }
+
+    /// The process that is handling an event.
+    pub fn me(&self) -> ProcessId {
+        self.me
+    }
+
+    /// The random streams, for draws of the process's own (keyed by its own names).
+    pub fn streams(&self) -> &Streams {
+        &self.core.streams
+    }
+
+    /// Reports an observation.
+    #[inline(always)]
+    pub fn observe(&mut self, observation: Observation) {
+        if let Observation::Step { step, checkpoint, subtask } = observation
+            && (!self.core.faults.armed.is_empty() || self.core.outside.is_armed())
+        {
+            self.strike_at(step, checkpoint, subtask);
+        }
+        self.core.observer.observe(self.now, &observation);
+    }
+
+    /// Reports an observation of a task. A task whose execution was replaced while nobody could tell
+    /// it may still run: what it does is no part of the job's history. (What reaches the outside
+    /// is, and is reported by [`observe`](Self::observe).)
+    #[inline(always)]
+    pub fn observe_task(&mut self, execution: u32, observation: Observation) {
+        if execution >= self.core.execution {
+            self.observe(observation);
+        }
+    }
+
+    /// From here on only tasks of this execution, or of later ones, make the job's history.
+    pub fn begin_execution(&mut self, execution: u32, from: Option<CheckpointId>) {
+        self.core.execution = self.core.execution.max(execution);
+        self.core.outside.go_back(from);
+    }
+
+    /// Lets something be counted that is no part of the history.
+    pub fn note(&mut self, note: Note) {
+        self.core.observer.note(self.now, note);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn strike_at(
+        &mut self,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) {
+        for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
+            self.queue.push(self.now + delay, Due::Fault(fault));
+        }
+        for (index, delay) in self.core.outside.reached(step, checkpoint, subtask) {
+            self.queue.push(self.now + delay, Due::Ask(index));
+        }
+    }
+
+    /// What people outside have asked for and nobody has taken up, by index in the plan.
+    pub fn asked(&self) -> Vec<u32> {
+        self.core.outside.open()
+    }
+
+    /// What nobody has taken up, whether it was asked for already or not.
+    pub fn outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        self.core.outside.outstanding()
+    }
+
+    /// Takes something up that was asked for.
+    pub fn take_up(&mut self, action: u32) {
+        self.core.outside.take(action);
+        self.core.observer.observe(self.now, &Observation::ActionTaken { action });
+    }
+
+    /// Tells people outside of a complete snapshot.
+    pub fn tell(&mut self, snapshot: KnownSnapshot) {
+        self.core.outside.tell(snapshot);
+    }
+
+    /// Tells people outside that a checkpoint was made obsolete by a newer one.
+    pub fn tell_of_subsumed(&mut self, checkpoint: CheckpointId) {
+        self.core.outside.tell_of_subsumed(checkpoint);
+    }
+
+    /// The snapshots that people outside know of, in the order in which they were told.
+    pub fn told(&self) -> &[KnownSnapshot] {
+        self.core.outside.told()
+    }
+
+    /// Sends a control message. It is lost if the receiver dies before it arrives.
+    pub fn send(&mut self, to: ProcessId, message: P::Control) {
+        self.note(Note::Message { from: self.me, to });
+        let at = self.core.control_arrival(self.me, to, self.now);
+        let life = self.core.hosts[to.index()].life;
+        let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
+        self.queue.push(at, Due::Mail(slot));
+    }
+
+    /// Reports that a message just sent tells its receiver of files that this process forgets
+    /// about. Who knows of a file must delete it when it is of no use.
+    pub fn hand_over<'f>(&mut self, to: ProcessId, paths: impl Iterator<Item = &'f str>) {
+        let (process, orphaned) = (to.0, !self.core.hosts[to.index()].alive);
+        for file in paths.filter_map(|path| self.core.store.file(path)) {
+            let handed_over = Observation::FileHandedOver { file, process, orphaned };
+            self.core.observer.observe(self.now, &handed_over);
+        }
+    }
+
+    /// Sets a timer. Timers cannot be cancelled; one that comes late is to be ignored.
+    pub fn timer(&mut self, at: VirtualTime, token: u32) {
+        let life = self.core.hosts[self.me.index()].life;
+        self.queue.push(at.max(self.now), Due::Timer { process: self.me, life, token });
+    }
+
+    /// Ends the run: the job is over.
+    pub fn end_job(&mut self, end: JobEnd) {
+        self.core.ended = Some(end);
+    }
+
+    /// Dies, as if by a fault.
+    pub fn exit(&mut self) {
+        self.core.crash(self.me, self.now, self.queue);
+    }
+
+    /// Opens a lane of this process.
+    pub fn open_lane(&mut self) -> LaneId {
+        let lane = Lane::new(self.me, self.now);
+        match self.core.free_lanes.pop() {
+            Some(id) => {
+                self.core.lanes[id.index()] = lane;
+                id
+            }
+            None => {
+                self.core.lanes.push(lane);
+                LaneId(self.core.lanes.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// Closes a lane and its ends of the channels given.
+    pub fn close_lane(&mut self, lane: LaneId, channels: impl Iterator<Item = ChannelId>) {
+        for channel in channels {
+            let state = &mut self.core.channels[channel.index()];
+            state.from = state.from.filter(|end| end.lane != lane);
+            state.to = state.to.filter(|end| end.lane != lane);
+        }
+        self.core.release(lane);
+    }
+
+    /// The lane has more to do as soon as it is free.
+    #[inline]
+    pub fn lane_ready(&mut self, lane: LaneId) {
+        self.core.lanes[lane.index()].ready = true;
+    }
+
+    /// Wakes a lane of this process at a time, or later when it becomes free.
+    #[inline]
+    pub fn wake_lane(&mut self, lane: LaneId, at: VirtualTime) {
+        self.core.wake(lane, at.max(self.now), self.queue);
+    }
+
+    /// Wakes a lane of this process for a deadline. One deadline at a time: the newest counts.
+    #[inline]
+    pub fn alarm_lane(&mut self, lane: LaneId, at: VirtualTime) {
+        let state = &mut self.core.lanes[lane.index()];
+        let at = at.max(self.now);
+        if state.alarm_at != at {
+            state.alarm_at = at;
+            self.queue.push(at, Due::Lane(lane));
+        }
+    }
+
+    /// Charges processing time to a lane: it is busy for so much longer.
+    #[inline]
+    pub fn charge(&mut self, lane: LaneId, span: VirtualDuration) {
+        let state = &mut self.core.lanes[lane.index()];
+        state.busy_until = state.busy_until.max(self.now) + span;
+    }
+
+    /// Until when a lane is busy.
+    pub fn busy_until(&self, lane: LaneId) -> VirtualTime {
+        self.core.lanes[lane.index()].busy_until
+    }
+}

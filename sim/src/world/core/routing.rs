@@ -1,0 +1,247 @@
+//! How events reach processes, and faults the world.
+
+use std::ops::ControlFlow;
+
+use cutline::ids::ChannelId;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::{Context, Core, Due, Parcel, World};
+use crate::kernel::queue::Queue;
+use crate::kernel::run::Dispatch;
+use crate::observe::Observation;
+use crate::world::faults::PlannedFaultKind;
+use crate::world::{Answer, Command, Event, LaneId, Observer, Process, ProcessId};
+
+impl<P: Process, O: Observer> Dispatch for World<P, O> {
+    type Event = Due;
+
+    #[inline]
+    fn dispatch(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) -> ControlFlow<()> {
+        self.route(now, due, queue);
+        let Core { observer, store, ha, ended, .. } = &mut self.core;
+        observer.settle(now, store, ha)?;
+        if ended.is_some() && self.is_settled() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl<P: Process, O: Observer> World<P, O> {
+    /// A job that has ended is over when nothing is under way any more, and everybody knows.
+    fn is_settled(&self) -> bool {
+        let mut alive = self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
+        self.core.parcels.len() == self.core.free_parcels.len()
+            && alive.all(|(process, _)| process.is_settled())
+    }
+
+    #[inline]
+    fn route(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) {
+        if let Due::Lane(lane) = due {
+            self.on_lane(lane, now, queue);
+            return;
+        }
+        if let Some(process) = self.core.addressee(due) {
+            let host = &mut self.core.hosts[process.index()];
+            if host.paused_until > now {
+                host.deferred.push(due);
+                return;
+            }
+        }
+        match due {
+            Due::Lane(_) => unreachable!("lanes were served above"),
+            Due::Back(channel) => self.on_back(channel, now, queue),
+            Due::Mail(slot) | Due::Answer(slot) => self.on_mail(slot, now, queue),
+            Due::Apply(slot) => self.core.apply(slot, now, queue),
+            Due::Timer { process, life, token } => {
+                if self.core.lives(process, life) {
+                    self.deliver(process, Event::Timer(u64::from(token)), now, queue);
+                }
+            }
+            Due::Start(process) => self.on_start(process, now, queue),
+            Due::Unpause(process) => self.on_unpause(process, now, queue),
+            Due::Lost { process, peer } => {
+                if self.core.hosts[process.index()].alive {
+                    self.deliver(process, Event::PeerLost { peer }, now, queue);
+                }
+            }
+            Due::Fault(index) => self.on_fault(index, now, queue),
+            Due::Healed(fault) => {
+                self.core.observer.observe(now, &Observation::FaultHealed { fault });
+            }
+            Due::Ask(index) => {
+                self.core.outside.ask(index);
+                let leader = self.core.leader;
+                if self.core.hosts[leader.index()].alive {
+                    self.deliver(leader, Event::Asked, now, queue);
+                }
+            }
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        to: ProcessId,
+        event: Event<P>,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
+        let mut context = Context { core: &mut self.core, queue, now, me: to };
+        self.processes[to.index()].handle(event, &mut context);
+    }
+
+    fn on_lane(&mut self, lane: LaneId, now: VirtualTime, queue: &mut Queue<Due>) {
+        let state = &mut self.core.lanes[lane.index()];
+        if state.wake_at != now && state.alarm_at != now {
+            // Left over: the lane was woken earlier, or has ended.
+            return;
+        }
+        let Some(owner) = state.owner else { return };
+        if state.alarm_at == now {
+            state.alarm_at = VirtualTime::MAX;
+        }
+        if state.wake_at == now {
+            state.wake_at = VirtualTime::MAX;
+        }
+        let free_at = state.busy_until.max(self.core.hosts[owner.index()].paused_until);
+        if free_at > now {
+            self.core.wake(lane, free_at, queue);
+            return;
+        }
+        state.ready = false;
+        self.deliver(owner, Event::Lane(lane), now, queue);
+        self.core.rearm(lane, queue);
+    }
+
+    fn on_back(&mut self, channel: ChannelId, now: VirtualTime, queue: &mut Queue<Due>) {
+        let state = &mut self.core.channels[channel.index()];
+        state.back_scheduled = false;
+        let Some(end) = state.from.filter(|_| state.back_wanted) else { return };
+        if state.back.front().is_some_and(|(at, _)| *at <= now) {
+            self.deliver(end.process, Event::Back { channel }, now, queue);
+        }
+        self.core.schedule_back(channel, queue);
+    }
+
+    fn on_mail(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
+        match self.core.take_parcel(slot) {
+            Parcel::Mail { from, to, life, message } => {
+                if self.core.lives(to, life) {
+                    self.deliver(to, Event::Message { from, message }, now, queue);
+                }
+            }
+            Parcel::Answer { to, life, token, answer } => {
+                if self.core.lives(to, life) {
+                    if let Ok(Answer::Session(session)) = answer {
+                        self.core.hosts[to.index()].session = session;
+                    }
+                    self.deliver(to, Event::Answered { token, answer }, now, queue);
+                }
+            }
+            Parcel::Request { .. } | Parcel::Empty => unreachable!("parcels are taken once"),
+        }
+    }
+
+    fn on_start(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) {
+        let host = &mut self.core.hosts[process.index()];
+        if host.life > 0 {
+            self.processes[process.index()] = self.processes[process.index()].reborn();
+        }
+        host.alive = true;
+        self.deliver(process, Event::Started, now, queue);
+    }
+
+    fn on_unpause(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) {
+        if self.core.hosts[process.index()].paused_until > now {
+            return;
+        }
+        for due in std::mem::take(&mut self.core.hosts[process.index()].deferred) {
+            self.route(now, due, queue);
+        }
+    }
+
+    fn on_fault(&mut self, index: u32, now: VirtualTime, queue: &mut Queue<Due>) {
+        let kind = self.core.faults.plan[index as usize].kind;
+        if self.strike(kind, now, queue) {
+            self.core.observer.observe(now, &Observation::FaultInjected { fault: index });
+            let healed = match kind {
+                PlannedFaultKind::Pause(_, span)
+                | PlannedFaultKind::SlowLink(_, _, _, span)
+                | PlannedFaultKind::CutLink(_, _, span)
+                | PlannedFaultKind::SlowStorage(_, _, span)
+                | PlannedFaultKind::Command(Command::Pause(_, span)) => span,
+                PlannedFaultKind::Command(Command::Throw(_))
+                | PlannedFaultKind::Crash(_)
+                | PlannedFaultKind::FailStorage(..) => VirtualDuration::ZERO,
+            };
+            queue.push(now + healed, Due::Healed(index));
+        }
+    }
+
+    /// Lets a fault act; false if there was nothing to act on.
+    fn strike(&mut self, kind: PlannedFaultKind, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
+        match kind {
+            PlannedFaultKind::Command(command) => {
+                for index in 0..self.processes.len() {
+                    let process = ProcessId(index as u32);
+                    if self.core.hosts[index].alive {
+                        self.deliver(process, Event::Command(command), now, queue);
+                    }
+                }
+                true
+            }
+            PlannedFaultKind::Crash(process) => self.core.crash(process, now, queue),
+            PlannedFaultKind::Pause(process, span) => {
+                let host = &mut self.core.hosts[process.index()];
+                host.paused_until = host.paused_until.max(now + span);
+                queue.push(host.paused_until, Due::Unpause(process));
+                host.alive
+            }
+            PlannedFaultKind::SlowLink(a, b, factor, span) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    let link = self.core.link(from, to);
+                    link.slow_factor = factor;
+                    link.slow_until = now + span;
+                }
+                true
+            }
+            PlannedFaultKind::CutLink(a, b, span) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    let link = self.core.link(from, to);
+                    link.cut_until = link.cut_until.max(now + span);
+                }
+                true
+            }
+            PlannedFaultKind::SlowStorage(operation, by, span) => {
+                self.core.faults.slow.push((operation, by, now + span));
+                true
+            }
+            PlannedFaultKind::FailStorage(operation, count) => {
+                self.core.faults.fail.push((operation, count));
+                true
+            }
+        }
+    }
+}
+
+impl<P: Process, O: Observer> Core<P, O> {
+    /// The process that would handle an event, if it can be paused. A lane is not served by an
+    /// event of its own while its process is paused: it is woken again afterwards.
+    fn addressee(&self, due: Due) -> Option<ProcessId> {
+        match due {
+            Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
+            Due::Ask(_) => Some(self.leader),
+            Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
+                Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
+                Parcel::Request { .. } | Parcel::Empty => None,
+            },
+            Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
+            Due::Lane(_)
+            | Due::Apply(_)
+            | Due::Start(_)
+            | Due::Unpause(_)
+            | Due::Fault(_)
+            | Due::Healed(_) => None,
+        }
+    }
+}

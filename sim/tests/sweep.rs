@@ -1,0 +1,225 @@
+//! `cutline sweep`, end to end: files, exit codes, interruption, partitions, threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Fails every 20 s on average; a run takes milliseconds.
+const SMALL: &str = r#"{
+  "format": "cutline-scenario/1",
+  "title": "A small job that fails",
+  "why": "Tests of sweeps want many failures in a short time.",
+  "job": {
+    "operators": [
+      { "name": "source", "kind": "source", "splits": 1, "every": "20 ms", "keys": 10, "cost": "8 ms" },
+      { "name": "sink", "kind": "two_phase_commit_sink", "sync_cost": "20 ms" }
+    ],
+    "edges": [{ "from": "source", "to": "sink" }]
+  },
+  "checkpointing": { "interval": "1 s", "tolerable_failures": 1000 },
+  "restart": { "type": "fixed_delay", "attempts": 100000, "delay": "500 ms" },
+  "cluster": { "process_restart": "500 ms" },
+  "failures": { "law": "exponential", "mtbf": "20 s", "target": "task" },
+  "limits": { "until": "2 min" }
+}
+"#;
+
+const VARY: [&str; 4] = ["--vary", "interval=500ms..4s:log:4", "--repeat", "6"];
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A fresh directory with `small.json` in it.
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sweep").join(name);
+    if path.exists() {
+        fs::remove_dir_all(&path).expect("it is ours");
+    }
+    fs::create_dir_all(&path).expect("the target directory can be written to");
+    fs::write(path.join("small.json"), SMALL).expect("the directory is there");
+    path
+}
+
+fn sweep(directory: &Path, arguments: &[&str], code: i32) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
+        .args(["sweep", "small.json"])
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .expect("the binary is built");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    let found = output.status.code().expect("it was not killed");
+    assert_eq!(found, code, "{arguments:?}\n{out}\n{err}");
+    Said { code: found, out, err }
+}
+
+fn read(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+const FILES: [&str; 4] = ["results.jsonl", "points.csv", "summary.json", "summary.txt"];
+
+fn assert_same(directory: &Path, one: &str, other: &str) {
+    for name in FILES {
+        let [one, other] = [one, other].map(|out| read(directory, &format!("{out}/{name}")));
+        assert_eq!(one, other, "{name}");
+    }
+}
+
+#[test]
+fn a_sweep_finds_where_the_least_is_lost() {
+    let directory = directory("best");
+    let said = sweep(&directory, &[&VARY[..], &["--out", "out"]].concat(), 0);
+    for expected in [
+        "execution.checkpointing.interval: ",
+        "how sure",
+        "not modelled",
+        "with 4 times the failures",
+        "files: out/",
+    ] {
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
+    }
+    let summary: Value = serde_json::from_str(&read(&directory, "out/summary.json")).expect("JSON");
+    assert_eq!(summary["answer"], "best");
+    let points = summary["points"].as_array().expect("points");
+    assert_eq!(points.len(), 4);
+    let value = |point: &Value, name: &str| point["metrics"][name]["value"].as_f64().expect("it");
+    // More often costs more in the steady state, more rarely loses more at a failure.
+    for pair in points.windows(2) {
+        assert!(value(&pair[0], "overhead_share") > value(&pair[1], "overhead_share"));
+        assert!(value(&pair[0], "replay_mean_s") < value(&pair[1], "replay_mean_s"));
+    }
+    // Common random numbers: all points have seen the same failures.
+    let failures: Vec<&Value> = points.iter().map(|point| &point["failures"]).collect();
+    assert!(failures.iter().all(|it| *it == failures[0]), "{failures:?}");
+    let csv = read(&directory, "out/points.csv");
+    let head = csv.lines().next().expect("a head");
+    assert!(head.starts_with("point,interval,interval_s,runs,failures,"), "{head}");
+    assert!(head.contains(",recovery_p99_s,recovery_p99_s_low,recovery_p99_s_high,"), "{head}");
+    assert_eq!(csv.lines().count(), 5);
+    assert_eq!(read(&directory, "out/results.jsonl").lines().count(), 1 + 4 * 6);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let directory = directory("threads");
+    let one = sweep(&directory, &[&VARY[..], &["--threads", "1", "--out", "one"]].concat(), 0);
+    let four = sweep(&directory, &[&VARY[..], &["--threads", "4", "--out", "four"]].concat(), 0);
+    assert_eq!(one.out.replace("one/", "four/"), four.out);
+    assert_same(&directory, "one", "four");
+}
+
+#[test]
+fn an_interrupted_sweep_goes_on_where_it_was() {
+    let directory = directory("resume");
+    sweep(&directory, &[&VARY[..], &["--out", "whole"]].concat(), 0);
+    let results = read(&directory, "whole/results.jsonl");
+    // A kill in the middle of a line.
+    let cut = results.len() / 2;
+    fs::create_dir(directory.join("cut")).expect("a fresh directory");
+    fs::write(directory.join("cut/results.jsonl"), &results[..cut]).expect("it can be written");
+    let said = sweep(&directory, &[&VARY[..], &["--out", "cut"]].concat(), 2);
+    assert!(said.err.contains("--resume goes on with it"), "{}", said.err);
+    sweep(&directory, &[&VARY[..], &["--out", "cut", "--resume"]].concat(), 0);
+    assert_same(&directory, "whole", "cut");
+    let other = ["--vary", "interval=500ms..4s:log:5", "--out", "cut", "--resume"];
+    let said = sweep(&directory, &other, 3);
+    assert!(said.err.contains("of another sweep"), "{}", said.err);
+}
+
+#[test]
+fn partitions_make_the_whole() {
+    let directory = directory("partitions");
+    let precise = ["--precision", "20%", "--repeat", "30", VARY[0], VARY[1]];
+    sweep(&directory, &[&precise[..], &["--out", "whole"]].concat(), 0);
+    for part in ["2/3", "1/3", "3/3"] {
+        let out = format!("part-{}", &part[..1]);
+        sweep(&directory, &[&precise[..], &["--partition", part, "--out", &out]].concat(), 0);
+    }
+    let parts = ["part-3", "part-1", "part-2"].map(|part| format!("{part}/results.jsonl"));
+    let take: Vec<&str> = parts.iter().flat_map(|part| ["--take", part]).collect();
+    sweep(&directory, &[&precise[..], &take, &["--out", "merged"]].concat(), 0);
+    assert_same(&directory, "whole", "merged");
+    let repeats = read(&directory, "whole/results.jsonl").lines().count() - 1;
+    assert!(repeats < 4 * 30, "no point was precise enough before the last repeat");
+}
+
+#[test]
+fn goals_and_their_exit_codes() {
+    let directory = directory("goals");
+    let with = |goal: &'static str, out: &'static str, more: &[&'static str], code| {
+        let arguments = [&VARY[..], &["--goal", goal, "--out", out], more].concat();
+        sweep(&directory, &arguments, code)
+    };
+    let kept = with("recovery.mean<=1min", "kept", &[], 0);
+    assert!(kept.out.contains("recovery.mean<=1min is kept"), "{}", kept.out);
+    let missed = with("recovery.mean<=10ms", "missed", &[], 13);
+    assert!(missed.out.contains("no point keeps recovery.mean<=10ms"), "{}", missed.out);
+    let few = with("recovery.p99<=1min", "few", &[], 20);
+    assert!(few.out.contains("it takes 368 at each point"), "{}", few.out);
+    let none = with("recovery.p50<=1min", "none", &["--mtbf", "1000 d"], 20);
+    assert!(none.out.contains("nothing failed"), "{}", none.out);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let directory = directory("mistakes");
+    for (arguments, code, expected) in [
+        (&["--vary", "intervall=1s,2s"][..], 2, "did you mean `interval`?"),
+        (&["--vary", "interval=9s..1s:log:3"], 2, "there is nothing from 9s to 1s"),
+        (&["--vary", "interval=1s", "--vary", "interval=2s"], 2, "varied twice"),
+        (&["--vary", "interval=1s", "--goal", "recovery<=10gb"], 2, "a time such as"),
+        (&["--vary", "interval=1s", "--minimise", "lost_wrok"], 2, "did you mean `lost_work`?"),
+        (&["--vary", "interval=1s", "--partition", "4/3"], 2, "a part such as 2/4"),
+        (&["--vary", "checkpointing.intervall=1s,2s"], 3, "did you mean `interval`?"),
+        (&["--vary", "interval=1s,soon"], 3, "soon"),
+        (&["--vary", "interval=1s", "--mtbf", "1 ms"], 3, "failures are expected"),
+        (&["--vary", "interval=1s", "--take", "none.jsonl"], 3, "cannot read none.jsonl"),
+    ] {
+        let said = sweep(&directory, arguments, code);
+        assert_eq!(said.code, code);
+        assert!(said.err.contains(expected), "{arguments:?}: {}", said.err);
+        assert!(!directory.join("cutline-out/sweep/results.jsonl").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_run_that_breaks_a_promise_is_no_result() {
+    let directory = directory("broken");
+    let late = ["--set", "limits.settle=10 ms", "--out", "out"];
+    let said = sweep(&directory, &[&VARY[..], &late].concat(), 11);
+    assert!(said.err.contains("runs do not count"), "{}", said.err);
+    assert!(said.err.contains("replay: cutline run small.json --set "), "{}", said.err);
+}
+
+#[test]
+fn the_failures_of_a_run_are_in_its_case() {
+    let directory = directory("case");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
+            .args(arguments)
+            .current_dir(&directory)
+            .output()
+            .expect("the binary is built");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("texts are UTF-8")
+    };
+    let said = run(&["run", "small.json", "--seed", "3", "--out", "run"]);
+    let case: Value = serde_json::from_str(&read(&directory, "run/case.json")).expect("JSON");
+    let faults = case["scenario"]["faults"].as_array().expect("faults");
+    assert!(faults.len() > 2 && faults.iter().all(|it| it["kind"] == "crash_task"), "{faults:?}");
+    assert!(case["scenario"].get("failures").is_none(), "they are drawn already");
+    let again = run(&["replay", "run/case.json"]);
+    assert!(again.contains("the same run, to the byte"), "{again}");
+    let digest = |said: &str| {
+        let line = said.lines().find(|line| line.starts_with("digest")).expect("a digest");
+        line.to_owned()
+    };
+    assert_eq!(digest(&said), digest(&again));
+}

@@ -1,0 +1,188 @@
+//! The input side of a subtask: elements from the network, the gates, the records.
+
+use super::{Back, Frame, Output, Outputs, Phase, Subtask};
+use crate::defect::Defect;
+use crate::ids::{GateId, InputChannel};
+use crate::message::Element;
+use crate::operator::Record;
+use crate::task::barrier::{self, InputHandler};
+use crate::time::VirtualTime;
+
+impl Subtask {
+    #[inline]
+    pub(super) fn work(&mut self, now: VirtualTime, out: &mut impl Outputs) {
+        if self.defects.has(Defect::D22) && self.has_priority() {
+            self.poll(now, InputHandler::has_priority, out);
+        } else if let Some((channel, record)) = self.recovered.pop_front() {
+            self.process(channel, &record, out);
+            if self.recovered.is_empty() && self.phase == Phase::Recovering {
+                self.run(out);
+            }
+        } else if self.is_source {
+            self.read(now, out);
+        } else {
+            self.poll(now, |gates, gate| !gates.is_empty(gate), out);
+        }
+    }
+
+    /// Polls one element from the next gate, in turn, that has what is looked for.
+    #[inline]
+    pub(super) fn poll(
+        &mut self,
+        now: VirtualTime,
+        has: impl Fn(&InputHandler<Record>, GateId) -> bool,
+        out: &mut impl Outputs,
+    ) {
+        let count = self.credits.len() as u32;
+        for _ in 0..count {
+            let gate = GateId(self.next_gate);
+            self.next_gate = if self.next_gate + 1 == count { 0 } else { self.next_gate + 1 };
+            if has(&self.gates, gate) {
+                self.gates.handle(now, barrier::Input::Poll { gate }, &mut self.gate_outputs);
+                self.follow_gates(now, out);
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn read(&mut self, now: VirtualTime, out: &mut impl Outputs) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.emitter.clear();
+        let source = self.operator.as_source().expect("a source reads splits");
+        source.emit_due(now, &mut self.emitter);
+        let finished = source.is_finished();
+        for index in 0..self.emitter.records().len() {
+            let record = self.emitter.records()[index];
+            out.push(Output::Read(record));
+            self.emit(record, out);
+        }
+        if finished {
+            self.end_of_input(out);
+        }
+    }
+
+    #[inline]
+    pub(super) fn process(
+        &mut self,
+        channel: InputChannel,
+        record: &Record,
+        out: &mut impl Outputs,
+    ) {
+        out.push(Output::Processed { channel, record: *record });
+        let input = self.gate_inputs[self.gate_of[channel.index()].index()];
+        self.emitter.clear();
+        self.operator.process(input, record, &mut self.emitter);
+        self.flush_emitter(out);
+    }
+
+    #[inline]
+    pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
+        for effect in self.emitter.effects() {
+            out.push(Output::Effect(*effect));
+        }
+        for index in 0..self.emitter.records().len() {
+            let record = self.emitter.records()[index];
+            self.emit(record, out);
+        }
+    }
+
+    #[inline]
+    pub(super) fn on_deliver(
+        &mut self,
+        now: VirtualTime,
+        channel: InputChannel,
+        frame: Frame,
+        out: &mut impl Outputs,
+    ) {
+        let Frame { element, priority, backlog } = frame;
+        if let Element::Buffer(_) = element {
+            let gate = self.gate_of[channel.index()].index();
+            self.credits[gate].on_buffer(channel, backlog, |channel, credit| {
+                out.push(Output::SendBack { channel, back: Back::Credit(credit) });
+            });
+        }
+        let input = barrier::Input::Deliver { channel, element, priority };
+        self.gates.handle(now, input, &mut self.gate_outputs);
+        if !self.gate_outputs.is_empty() {
+            self.follow_gates(now, out);
+        }
+    }
+
+    /// Does what the input gates ask for.
+    #[inline]
+    pub(super) fn follow_gates(&mut self, now: VirtualTime, out: &mut impl Outputs) {
+        let mut asked = std::mem::take(&mut self.gate_outputs);
+        for output in &asked {
+            match *output {
+                barrier::Output::Buffer { channel, ref buffer } => {
+                    self.process(channel, buffer, out);
+                    let gate = self.gate_of[channel.index()].index();
+                    self.credits[gate].on_recycled(channel, |channel, credit| {
+                        out.push(Output::SendBack { channel, back: Back::Credit(credit) });
+                    });
+                }
+                barrier::Output::Barrier { channel, barrier } => {
+                    out.push(Output::BarrierReceived { channel, barrier });
+                }
+                barrier::Output::Announcement { .. } | barrier::Output::CancelMarker { .. } => {}
+                barrier::Output::EndOfData { channel } => self.on_end_of_data(channel, out),
+                barrier::Output::EndOfPartition { channel } => {
+                    self.on_end_of_data(channel, out);
+                    let gate = self.gate_of[channel.index()].index();
+                    self.credits[gate].on_closed(channel, |channel, credit| {
+                        out.push(Output::SendBack { channel, back: Back::Credit(credit) });
+                    });
+                }
+                barrier::Output::Block(channel) => out.push(Output::Blocked(channel)),
+                barrier::Output::Resume(channel) => {
+                    out.push(Output::Resumed(channel));
+                    out.push(Output::SendBack { channel, back: Back::Resume });
+                }
+                barrier::Output::Persist { channel, checkpoint, buffer } => {
+                    out.push(Output::PersistedInput { channel, checkpoint, record: buffer });
+                    self.snapshots.on_input_persisted(checkpoint, channel, buffer);
+                }
+                barrier::Output::Trigger { barrier, cut, start_delay, alignment } => {
+                    if self.defects.has(Defect::D53) {
+                        self.work(now, out); // The snapshot waits in the mailbox meanwhile.
+                    }
+                    self.take_snapshot(now, barrier, Some(cut), start_delay, out);
+                    if let Some(metrics) = alignment {
+                        let checkpoint = barrier.checkpoint;
+                        out.push(Output::Aligned { checkpoint, metrics });
+                    }
+                }
+                barrier::Output::Measured { checkpoint, alignment: metrics } => {
+                    out.push(Output::Aligned { checkpoint, metrics });
+                }
+                barrier::Output::Abort { checkpoint, reason } => {
+                    self.give_up(checkpoint, reason.into(), out);
+                }
+                barrier::Output::Complete(checkpoint) => {
+                    self.snapshots.on_inputs_complete(checkpoint, out);
+                }
+            }
+        }
+        asked.clear();
+        self.gate_outputs = asked;
+        if self.gates.open_channels() == 0
+            && let Some(barrier) = self.held_trigger.take()
+        {
+            self.trigger(now, barrier, out);
+        }
+    }
+
+    fn on_end_of_data(&mut self, channel: InputChannel, out: &mut impl Outputs) {
+        if std::mem::replace(&mut self.ended_inputs[channel.index()], true) {
+            return;
+        }
+        self.open_inputs -= 1;
+        // Behind the savepoint with which the job stops there is nothing to finish.
+        if self.open_inputs == 0 && !self.has_ended() && self.stops_with.is_none() {
+            self.end_of_input(out);
+        }
+    }
+}

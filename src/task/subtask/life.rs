@@ -1,0 +1,108 @@
+//! Start (R4, R6) and end of a subtask.
+
+use super::{Back, Output, Outputs, Phase, Subtask};
+use crate::defect::Defect;
+use crate::ids::{CheckpointId, InputChannel};
+use crate::message::Element;
+use crate::storage::channel_state::ChannelState;
+
+impl Subtask {
+    pub(super) fn on_start(
+        &mut self,
+        restored: Option<CheckpointId>,
+        state: &[Vec<u8>],
+        channels: &ChannelState,
+        out: &mut impl Outputs,
+    ) {
+        assert_eq!(self.phase, Phase::Initializing);
+        for part in state {
+            if let Err(error) = self.operator.restore(part) {
+                out.push(Output::RestoreFailed(error.to_string()));
+                return;
+            }
+        }
+        self.snapshots.on_restored(restored);
+        self.operator.open(restored, &mut self.effects);
+        self.flush_effects(None, out);
+        for (index, gate) in self.gate_of.iter().enumerate() {
+            let credit = self.credits[gate.index()].initial();
+            let channel = InputChannel(index as u32);
+            out.push(Output::SendBack { channel, back: Back::Connect(credit) });
+        }
+        for (channel, record) in &channels.inputs {
+            out.push(Output::Recovered { channel: *channel, record: *record });
+            self.recovered.push_back((*channel, *record));
+        }
+        if self.defects.has(Defect::D21)
+            && let Some((channel, record)) = self.recovered.pop_front()
+        {
+            self.process(channel, &record, out);
+        }
+        for (channel, record) in &channels.outputs {
+            self.send(*channel, *record, out);
+        }
+        self.phase = Phase::Recovering;
+        if self.finished_on_restore {
+            self.phase = Phase::Running;
+            out.push(Output::Running);
+            self.end_of_data(out);
+        } else if self.recovered.is_empty() || self.defects.has(Defect::D22) {
+            self.run(out);
+        }
+    }
+
+    /// The restored channel state has been consumed. Only now may a checkpoint be taken: one taken
+    /// before would miss what is still waiting here.
+    pub(super) fn run(&mut self, out: &mut impl Outputs) {
+        self.phase = Phase::Running;
+        out.push(Output::Running);
+    }
+
+    pub(super) fn end_of_input(&mut self, out: &mut impl Outputs) {
+        self.finish_operator(out);
+        self.end_of_data(out);
+    }
+
+    pub(super) fn finish_operator(&mut self, out: &mut impl Outputs) {
+        self.emitter.clear();
+        self.operator.finish(&mut self.emitter);
+        self.flush_emitter(out);
+    }
+
+    /// Nothing is read or processed from here on.
+    ///
+    /// Deviation: Flink sends the end of data ahead of the barrier, and says in it whether
+    /// operators are to finish. Here the barrier says it. Nothing comes between the two, so the cut
+    /// is the same.
+    pub(super) fn stop_with(&mut self, savepoint: CheckpointId) {
+        self.stops_with = Some(savepoint);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+        }
+    }
+
+    fn end_of_data(&mut self, out: &mut impl Outputs) {
+        self.broadcast(Element::EndOfData, out);
+        if self.waits_for_final_checkpoint && !self.finished_on_restore {
+            // A checkpoint that has been cut here already does not contain the end.
+            self.phase = Phase::AwaitingFinalCheckpoint(self.snapshots.next());
+        } else {
+            self.phase = Phase::Settling;
+        }
+    }
+
+    /// A sink that ended before its last commit is confirmed could not repeat it; a snapshot that
+    /// is acknowledged by nobody would leave its files behind. Flink: `StreamTask#afterInvoke`,
+    /// `SubtaskCheckpointCoordinator#waitForPendingCheckpoints`.
+    pub(super) fn finish_if_settled(&mut self, out: &mut impl Outputs) {
+        if self.commits_out == 0 && self.snapshots.is_empty() {
+            self.finish(out);
+        }
+    }
+
+    fn finish(&mut self, out: &mut impl Outputs) {
+        self.phase = Phase::Finished;
+        self.broadcast(Element::EndOfPartition, out);
+        out.push(Output::Finished);
+    }
+}

@@ -1,0 +1,100 @@
+//! The output side of a subtask: which channel, and what may leave on it.
+
+use super::{Back, Frame, Output, Outputs, Subtask};
+use crate::ids::OutputChannel;
+use crate::message::{Alignment, Element, FailureReason};
+use crate::operator::Record;
+use crate::task::subpartition;
+
+impl Subtask {
+    #[inline]
+    pub(super) fn emit(&mut self, record: Record, out: &mut impl Outputs) {
+        let mut router = std::mem::take(&mut self.router);
+        router.route(&record, |channel, record| self.send(channel, record, out));
+        self.router = router;
+    }
+
+    #[inline]
+    pub(super) fn send(&mut self, channel: OutputChannel, record: Record, out: &mut impl Outputs) {
+        if self.connected[channel.index()] && self.outputs[channel.index()].pass() {
+            out.push(Output::Passed { channel, record });
+            return;
+        }
+        out.push(Output::Sent { channel, record });
+        let element = Element::Buffer(record);
+        self.drive(channel, subpartition::Input::Push { element, priority: false }, out);
+    }
+
+    pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut impl Outputs) {
+        let priority = matches!(element, Element::Barrier(barrier)
+            if barrier.options.alignment == Alignment::Unaligned);
+        for index in 0..self.outputs.len() {
+            let channel = OutputChannel(index as u32);
+            if let Element::Barrier(barrier) = element {
+                out.push(Output::BarrierSent { channel, checkpoint: barrier.checkpoint });
+            }
+            self.drive(channel, subpartition::Input::Push { element, priority }, out);
+        }
+    }
+
+    pub(super) fn on_back(&mut self, channel: OutputChannel, back: Back, out: &mut impl Outputs) {
+        match back {
+            Back::Connect(credit) => {
+                self.connected[channel.index()] = true;
+                self.drive(channel, subpartition::Input::Credit(credit), out);
+            }
+            Back::Credit(credit) => self.drive(channel, subpartition::Input::Credit(credit), out),
+            Back::Resume => self.drive(channel, subpartition::Input::Resume, out),
+        }
+    }
+
+    /// Hands an input to a subpartition, and lets leave what may leave.
+    #[inline]
+    pub(super) fn drive(
+        &mut self,
+        channel: OutputChannel,
+        input: subpartition::Input<Record>,
+        out: &mut impl Outputs,
+    ) {
+        let index = channel.index();
+        let outputs = &mut self.subpartition_outputs;
+        let subpartition = &mut self.outputs[index];
+        let was_full = subpartition.is_full();
+        subpartition.handle(input, outputs);
+        if self.connected[index] {
+            while subpartition.is_available() {
+                subpartition.handle(subpartition::Input::Poll, outputs);
+            }
+        }
+        match (was_full, subpartition.is_full()) {
+            (false, true) => self.full_outputs += 1,
+            (true, false) => self.full_outputs -= 1,
+            (false, false) | (true, true) => {}
+        }
+        let waits = subpartition.queued().next().is_some();
+        for output in &self.subpartition_outputs {
+            match *output {
+                subpartition::Output::Send { element, priority, backlog } => {
+                    let frame = Frame { element, priority, backlog };
+                    out.push(Output::Transmit { channel, frame });
+                }
+                subpartition::Output::Persist { checkpoint, buffer: record } => {
+                    out.push(Output::PersistedOutput { channel, checkpoint, record });
+                    self.snapshots.on_output_persisted(checkpoint, channel, record);
+                }
+                subpartition::Output::Captured(checkpoint) => {
+                    self.snapshots.on_output_captured(checkpoint, out);
+                }
+                subpartition::Output::CaptureFailed(checkpoint) => {
+                    let reason = FailureReason::CheckpointAsyncException;
+                    self.snapshots.fail(checkpoint, reason, out);
+                }
+                subpartition::Output::Available | subpartition::Output::Writable => {}
+            }
+        }
+        self.subpartition_outputs.clear();
+        if waits {
+            out.push(Output::AwaitBack(channel));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The snapshots of a subtask, B1 … B6, and what the coordinator tells it about checkpoints.
+
+use super::{Mail, Output, Outputs, Phase, Subtask};
+use crate::defect::Defect;
+use crate::ids::{CheckpointId, OutputChannel};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, SnapshotKind};
+use crate::operator::{Effect, Snapshot, TransactionId};
+use crate::task::barrier::Cut;
+use crate::task::snapshots::PartKind;
+use crate::task::subpartition;
+use crate::time::{VirtualDuration, VirtualTime};
+
+impl Subtask {
+    pub(super) fn on_mail(&mut self, now: VirtualTime, mail: Mail, out: &mut impl Outputs) {
+        match mail {
+            Mail::Trigger(barrier) if self.gates.open_channels() == 0 => {
+                self.trigger(now, barrier, out);
+            }
+            // The senders have all finished, as far as the coordinator knows, but the ends of
+            // their partitions have not been polled yet. Flink inserts the barrier into the
+            // channels that are still open; waiting for their ends cuts at the same place.
+            Mail::Trigger(barrier) => self.held_trigger = Some(barrier),
+            Mail::NotifyComplete(checkpoint) => self.on_complete(checkpoint, out),
+            Mail::NotifyAborted(checkpoint) => self.on_aborted(checkpoint, out),
+        }
+    }
+
+    pub(super) fn trigger(
+        &mut self,
+        now: VirtualTime,
+        barrier: CheckpointBarrier,
+        out: &mut impl Outputs,
+    ) {
+        if self.phase == Phase::Recovering {
+            let reason = FailureReason::CheckpointDeclinedTaskNotReady;
+            out.push(Output::Decline { checkpoint: barrier.checkpoint, reason });
+            return;
+        }
+        self.take_snapshot(now, barrier, None, now.since(barrier.timestamp), out);
+    }
+
+    pub(super) fn take_snapshot(
+        &mut self,
+        now: VirtualTime,
+        barrier: CheckpointBarrier,
+        cut: Option<Cut>,
+        start_delay: VirtualDuration,
+        out: &mut impl Outputs,
+    ) {
+        let checkpoint = barrier.checkpoint;
+        if !self.snapshots.admits(checkpoint) {
+            // Aborted before its barrier came, or older than one already taken: those downstream
+            // must not wait for it. Flink: `SubtaskCheckpointCoordinatorImpl#checkpointState`.
+            self.snapshots.forget(checkpoint);
+            self.cancel_downstream(checkpoint, out);
+            return;
+        }
+        let mut forwarded = barrier;
+        if cut == Some(Cut::Unaligned) {
+            forwarded.options.alignment = Alignment::Unaligned;
+        }
+        let (unaligned, timeout) = match forwarded.options.alignment {
+            Alignment::Unaligned => (true, None),
+            Alignment::AlignedWithTimeout(timeout) => (false, Some(timeout)),
+            Alignment::Aligned | Alignment::AtLeastOnce => (false, None),
+        };
+        let waits_for_inputs = cut == Some(Cut::Unaligned);
+        let waits_for_outputs = if unaligned || timeout.is_some() { self.outputs.len() } else { 0 };
+        self.snapshots.begin(checkpoint, waits_for_inputs, waits_for_outputs as u32);
+        let sends_first = self.defects.has(Defect::D60) && self.is_source;
+        if sends_first {
+            self.broadcast(Element::Barrier(forwarded), out);
+            self.read(now, out);
+        }
+        if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
+            self.finish_operator(out);
+        }
+        // B3 before B4 here, in one mail as in Flink: nothing can come between them.
+        let mut snapshot = Snapshot::default();
+        self.operator.snapshot(checkpoint, &mut snapshot);
+        let Snapshot { state, nominal, effects } = snapshot;
+        out.push(Output::Cut { barrier, cut, nominal, start_delay });
+        if self.defects.has(Defect::D61) && self.is_source {
+            self.read(now, out);
+        }
+        if !sends_first {
+            self.broadcast(Element::Barrier(forwarded), out);
+        }
+        if let Some(timeout) = timeout {
+            self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
+        }
+        self.effects.extend(effects);
+        self.flush_effects(Some(checkpoint), out);
+        if self.defects.has(Defect::D57) && self.has_live_state() {
+            self.snapshots.await_flush(checkpoint);
+            self.late_upload.put(checkpoint);
+        } else {
+            self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        }
+        self.snapshots.on_cut(checkpoint, out);
+        if barrier.options.kind.is_synchronous() {
+            self.stop_with(checkpoint);
+        }
+    }
+
+    /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has
+    /// written is a transaction, of which there is no live copy.
+    fn has_live_state(&self) -> bool {
+        self.phase == Phase::Running && !self.is_source && !self.outputs.is_empty()
+    }
+
+    /// [`Defect::D57`]: what is uploaded is the state of now.
+    pub(super) fn upload_live(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
+        let mut snapshot = Snapshot::default();
+        self.operator.snapshot(checkpoint, &mut snapshot);
+        let Snapshot { state, nominal, .. } = snapshot;
+        self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        self.snapshots.on_flushed(checkpoint, out);
+    }
+
+    /// Hands out effects; those that a snapshot must wait for are counted.
+    pub(super) fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut impl Outputs) {
+        for effect in self.effects.drain(..) {
+            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot) {
+                self.snapshots.await_flush(checkpoint);
+            }
+            if let Effect::Commit { .. } = effect {
+                self.commits_out += 1;
+            }
+            out.push(Output::Effect(effect));
+        }
+    }
+
+    fn on_complete(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
+        out.push(Output::NotifiedComplete(checkpoint));
+        self.snapshots.on_complete(checkpoint);
+        self.operator.notify_complete(checkpoint, &mut self.effects);
+        self.flush_effects(None, out);
+        match self.phase {
+            Phase::AwaitingFinalCheckpoint(least) if checkpoint >= least => {
+                self.phase = Phase::Settling;
+            }
+            Phase::Stopping if self.stops_with == Some(checkpoint) => {
+                self.broadcast(Element::EndOfData, out);
+                self.phase = Phase::Settling;
+            }
+            Phase::Initializing
+            | Phase::Recovering
+            | Phase::Running
+            | Phase::Stopping
+            | Phase::AwaitingFinalCheckpoint(_)
+            | Phase::Settling
+            | Phase::Finished => {}
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, transaction: TransactionId) {
+        self.operator.committed(transaction);
+        self.commits_out -= 1;
+    }
+
+    fn on_aborted(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
+        out.push(Output::NotifiedAborted(checkpoint));
+        self.operator.notify_aborted(checkpoint, &mut self.effects);
+        self.flush_effects(None, out);
+        self.drop_snapshot(checkpoint, out);
+        self.snapshots.on_aborted(checkpoint);
+        // Flink: `StreamTask#notifyCheckpointAborted` throws "Stop-with-savepoint failed".
+        if self.stops_with == Some(checkpoint) && self.phase != Phase::Finished {
+            out.push(Output::StopFailed(checkpoint));
+        }
+    }
+
+    /// The barriers of a checkpoint will not all come, or not in time.
+    pub(super) fn give_up(
+        &mut self,
+        checkpoint: CheckpointId,
+        reason: FailureReason,
+        out: &mut impl Outputs,
+    ) {
+        self.drop_snapshot(checkpoint, out);
+        self.snapshots.on_aborted(checkpoint);
+        out.push(Output::Decline { checkpoint, reason });
+        self.cancel_downstream(checkpoint, out);
+    }
+
+    /// Those downstream must not wait for a barrier that will not come.
+    fn cancel_downstream(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
+        if !self.defects.has(Defect::D43) {
+            self.broadcast(Element::CancelMarker(checkpoint), out);
+        }
+    }
+
+    fn drop_snapshot(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
+        self.snapshots.forget(checkpoint);
+        self.output_timeouts.retain(|(_, waiting)| *waiting != checkpoint);
+        for index in 0..self.outputs.len() {
+            let input = subpartition::Input::AbortCheckpoint(checkpoint);
+            self.drive(OutputChannel(index as u32), input, out);
+        }
+    }
+}
