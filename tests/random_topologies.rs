@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cutline::operator::Fingerprint;
-use cutline_sim::explore::seeds::{SeedEnd, Summary, run_seed, run_seeds};
+use cutline_sim::explore::{Campaign, Partition, Strategy, Summary, Unwatched};
 use cutline_sim::observe::JobEnd;
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::generate::{Options, Seeds, generate, generate_with};
@@ -20,7 +20,9 @@ fn run(scenario: Scenario, seed: u64, trace: bool) -> Outcome {
 }
 
 fn campaign(threads: usize) -> Summary {
-    run_seeds(&Options::default(), 0..SEEDS, Some(threads), |_| true).expect("threads start")
+    let campaign = Campaign { strategy: Strategy::Swarm, ..Campaign::of_seeds(0..SEEDS) };
+    let results = campaign.run(Partition::ALL, Some(threads), &BTreeMap::new(), &Unwatched);
+    results.expect("threads start").summary
 }
 
 #[test]
@@ -70,10 +72,7 @@ fn a_seed_is_a_run_traced_or_not() {
         let ladder = (first.ladder.clone(), first.observations);
         assert_eq!(ladder, (traced.ladder.clone(), traced.observations), "seed {seed}, traced");
     }
-    let digest = |seed| match run_seed(&Options::default(), seed).end {
-        SeedEnd::Ran(ran) => ran.digest,
-        SeedEnd::Panicked(panic) => panic!("seed {seed}: {panic}"),
-    };
+    let digest = |seed| run(generate(seed), seed, false).digest;
     assert_ne!(digest(0), digest(1));
 }
 

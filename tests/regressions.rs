@@ -1,16 +1,13 @@
-//! What was found once stays found: each scenario under `scenarios/regressions` broke a promise,
-//! says which in its `why`, and holds with every seed tried here.
+//! What was found once stays found: each file under `scenarios/regressions` comes to what is
+//! expected of it. A scenario there broke a promise, says which in its `why`, and holds; a case
+//! says its verdict. `cutline corpus run` is the same on the command line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cutline_sim::check::Verdict;
-use cutline_sim::run::Simulation;
-use cutline_sim::scenario::{load, read_file};
-
-/// A file may need some seeds before the race that it is about happens.
-const SEEDS: u64 = 16;
+use cutline_sim::explore::corpus::Kept;
+use cutline_sim::scenario::{is_case, load, load_case, read_file};
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/regressions");
@@ -28,18 +25,15 @@ fn what_broke_once_holds() {
     for file in files {
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
         let text = read_file(&file).expect("readable");
-        let loaded = load(&text, &name, &[]).unwrap_or_else(|found| panic!("{found}"));
-        let scenario = Arc::new(loaded.scenario);
-        for seed in 0..SEEDS {
-            let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
-            let outcome = simulation.run();
-            if outcome.verdict != Verdict::Ok {
-                broken.push(format!("{name}, seed {seed}: {:?}", outcome.violations));
-                continue;
-            }
-            // A scenario whose faults never strike guards nothing.
-            let struck = outcome.faults_injected.len();
-            assert!(struck >= scenario.faults.len(), "{name}, seed {seed}: {struck} faults");
+        let kept = if is_case(&text) {
+            let loaded = load_case(&text, &name, &[]).unwrap_or_else(|found| panic!("{found}"));
+            Kept::Case(Box::new(loaded.case))
+        } else {
+            let loaded = load(&text, &name, &[]).unwrap_or_else(|found| panic!("{found}"));
+            Kept::Scenario(Arc::new(loaded.scenario))
+        };
+        if let Some(difference) = kept.difference().expect("it can run") {
+            broken.push(format!("{name}: {difference}"));
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));

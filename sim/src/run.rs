@@ -10,7 +10,6 @@
 //! # Ok::<(), cutline::job::JobGraphError>(())
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -40,21 +39,19 @@ use crate::world::{
 
 /// A run that is yet to happen.
 pub struct Simulation {
-    scenario: Arc<Scenario>,
+    plan: Plan,
     seed: u64,
-    operators: BTreeMap<String, OperatorFactory>,
     checks: Vec<Box<dyn Check>>,
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
     meter: bool,
     stop_at_violation: bool,
-    defects: Defects,
 }
 
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation")
-            .field("title", &self.scenario.title)
+            .field("plan", &self.plan)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
@@ -135,24 +132,21 @@ impl Simulation {
             Some(_) => Arc::new(Arc::unwrap_or_clone(scenario).with_failures_of(seed)),
             None => scenario,
         };
-        Plan::new(Arc::clone(&scenario), &BTreeMap::new(), Defects::none())?;
         Ok(Self {
-            scenario,
+            plan: Plan::new(scenario)?,
             seed,
-            operators: BTreeMap::new(),
             checks: Vec::new(),
             situations: Vec::new(),
             trace: false,
             meter: false,
             stop_at_violation: true,
-            defects: Defects::none(),
         })
     }
 
     /// Runs an operator of your own in the place of the one with this name.
     #[must_use]
     pub fn operator(mut self, name: &str, factory: OperatorFactory) -> Self {
-        self.operators.insert(name.to_owned(), factory);
+        self.plan.replace_operator(name, factory);
         self
     }
 
@@ -194,7 +188,7 @@ impl Simulation {
     /// Runs the protocol with a bug planted in it: part of the identity of a run, like the seed.
     #[must_use]
     pub fn defects(mut self, defects: Defects) -> Self {
-        self.defects = defects;
+        self.plan.defects = defects;
         self
     }
 
@@ -203,8 +197,7 @@ impl Simulation {
     /// # Panics
     /// On an invariant of ours that does not hold.
     pub fn run(self) -> Outcome {
-        let plan = Plan::new(Arc::clone(&self.scenario), &self.operators, self.defects);
-        let plan = Arc::new(plan.expect("a plan was made of this scenario before"));
+        let plan = Arc::new(self.plan);
         let mut checks = checks_of(&plan);
         self.checks.into_iter().for_each(|check| checks.add(check));
         self.situations.into_iter().for_each(|situation| checks.add_situation(situation));
@@ -217,11 +210,12 @@ impl Simulation {
             faults_injected: Vec::new(),
         };
         let mut queue: Queue<Due> = Queue::new();
+        let named_by = Arc::clone(&plan);
         let mut world = World::new(
             world_config(&plan),
             self.seed,
             processes(&plan),
-            |channel| plan.graph.channel_name(channel),
+            move |channel| named_by.graph.channel_name(channel),
             (
                 plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
                 plan.scenario

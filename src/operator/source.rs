@@ -59,6 +59,7 @@ pub struct SourceOptions {
 pub struct Source {
     instance: Instance,
     options: SourceOptions,
+    /// In the order of their indices.
     splits: Vec<Split>,
     /// Index of the split whose record is due first.
     next: Option<usize>,
@@ -108,7 +109,17 @@ impl Source {
         let split = &mut self.splits[at];
         split.offset += 1;
         split.finished = self.options.records == Some(split.offset);
-        self.choose_next();
+        // A split that was not next has but moved further behind the one that is.
+        if self.next == Some(at) {
+            self.choose_next();
+        }
+    }
+
+    /// The readings of a split, which are in a row: splits are in the order of their indices. One,
+    /// unless two readers held it.
+    fn readings(&self, split: SplitId) -> impl Iterator<Item = usize> {
+        let start = self.splits.partition_point(|it| it.index < split.index_in_source());
+        (start..self.splits.len()).take_while(move |&at| self.id(&self.splits[at]) == split)
     }
 }
 
@@ -128,7 +139,7 @@ impl SplitReader for Source {
     }
 
     fn emit_from(&mut self, split: SplitId, out: &mut Emitter) -> bool {
-        let at = self.splits.iter().position(|it| self.id(it) == split && !it.finished);
+        let at = self.readings(split).find(|&at| !self.splits[at].finished);
         if let Some(at) = at {
             self.emit(at, out);
         }
@@ -136,7 +147,7 @@ impl SplitReader for Source {
     }
 
     fn position(&self, split: SplitId) -> Option<u64> {
-        self.splits.iter().find(|it| self.id(it) == split).map(|it| it.offset)
+        self.readings(split).next().map(|at| self.splits[at].offset)
     }
 
     fn is_finished(&self) -> bool {

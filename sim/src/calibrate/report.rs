@@ -1,6 +1,6 @@
 //! Profiles and judgements for people and for programs.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde_json::{Map, Value, json};
 
 use super::goal::{Goal, Reached};
@@ -8,10 +8,11 @@ use super::judge::{ErrorOf, Judged, Row, errors};
 use super::profile::Profile;
 use super::robust::Estimate;
 use super::runs::{Conditions, Mode, Run, RunKind};
+use crate::report::table;
 
 /// A profile, for people.
 pub fn profile_text(profile: &Profile) -> String {
-    let mut table = plain(&["cost", "value", "range", "runs"]);
+    let mut table = table::plain(&["cost", "value", "range", "runs"]);
     let mut add = |name: &str, of: Option<Estimate>, unit: &str| {
         if let Some(of) = of {
             table.add_row([
@@ -48,7 +49,7 @@ pub fn profile_text(profile: &Profile) -> String {
     }
     let mut text = finish(table);
     text.push('\n');
-    let mut lines = plain(&["line", "at 0 MB", "each MB of a subtask", "fitted MB", "off"]);
+    let mut lines = table::plain(&["line", "at 0 MB", "each MB of a subtask", "fitted MB", "off"]);
     let snapshots = checkpoint.snapshots.iter();
     let named = snapshots
         .map(|of| (format!("asynchronous part, {}", of.snapshots.name()), &of.asynchronous));
@@ -59,7 +60,11 @@ pub fn profile_text(profile: &Profile) -> String {
             format!("{} ms", number(line.at_zero_ms)),
             format!("{} ms", number(line.per_mb_ms)),
             format!("{} to {}", number(line.smallest_mb), number(line.largest_mb)),
-            format!("{:.0} %", line.residual * 100.0),
+            // A line through two sizes or less meets them by its making.
+            match line.sizes {
+                0..=2 => "-".to_owned(),
+                _ => format!("{:.0} %", line.residual * 100.0),
+            },
         ]);
     }
     text.push_str(&finish(lines));
@@ -79,7 +84,7 @@ pub fn cannot_tell_text(sentences: &[String]) -> String {
 /// that miss and why.
 pub fn judgement_text(judged: &[Judged]) -> String {
     let mut text = errors_text(&errors(judged));
-    let mut table = plain(&["run", "what", "measure", "predicted", "measured", "error"]);
+    let mut table = table::plain(&["run", "what", "measure", "predicted", "measured", "error"]);
     for one in judged {
         for row in one.rows.iter().filter(|row| row.expected.measure.aim().is_some()) {
             let measure = row.expected.measure;
@@ -111,7 +116,7 @@ fn with_range(row: &Row) -> String {
 }
 
 fn errors_text(errors: &[ErrorOf]) -> String {
-    let mut table = plain(&["measure", "unit", "runs", "median error", "worst error"]);
+    let mut table = table::plain(&["measure", "unit", "runs", "median error", "worst error"]);
     for of in errors {
         table.add_row([
             of.measure.name().to_owned(),
@@ -284,30 +289,14 @@ fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-fn plain(head: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(head);
-    table
-}
-
-/// Columns of numbers to the right, three spaces between columns.
+/// A column of which every cell begins like a number has numbers.
 fn finish(mut table: Table) -> String {
-    let count = table.column_count();
-    let numbers: Vec<bool> = (0..count)
+    let begins = |text: String| text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c));
+    let numbers: Vec<bool> = (0..table.column_count())
         .map(|column| {
             let cells = table.row_iter().filter_map(|row| row.cell_iter().nth(column));
-            let begins =
-                |text: String| text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c));
             cells.map(comfy_table::Cell::content).all(begins)
         })
         .collect();
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index + 1 == count { 0 } else { 3 }));
-        if numbers[index] {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let rows = table.lines().map(|row| row.trim_end().to_owned() + "\n");
-    rows.collect()
+    table::text(table, |column| numbers[column])
 }

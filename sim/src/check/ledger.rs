@@ -269,18 +269,19 @@ impl Ledger {
         std::mem::replace(&mut self.positions[number], offset + 1)
     }
 
-    /// Everything but the data plane, and but `Durable`: see [`Ledger::keep`].
+    pub(super) fn on_barrier_sent(&mut self, channel: ChannelId, checkpoint: CheckpointId) {
+        let sent = self.flows[channel.index()].sent;
+        if let Some(line) = self.line_mut(checkpoint) {
+            // The first barrier of a channel is the line; order.rs reports a second one.
+            line.crossings[channel.index()].sent.get_or_insert(sent);
+        }
+    }
+
+    /// Everything but data and barriers, and but `Durable`: see [`Ledger::keep`].
     pub(super) fn observe(&mut self, observation: &Observation, graph: &ExecutionGraph) {
         match *observation {
             Observation::Triggered { checkpoint, kind, alignment } => {
                 self.open(checkpoint, kind, alignment, graph);
-            }
-            Observation::BarrierSent { channel, checkpoint } => {
-                let sent = self.flows[channel.index()].sent;
-                if let Some(line) = self.line_mut(checkpoint) {
-                    // The first barrier of a channel is the line; order.rs reports a second one.
-                    line.crossings[channel.index()].sent.get_or_insert(sent);
-                }
             }
             Observation::Persisted { channel, checkpoint, ref record, at_sender } => {
                 if let Some(line) = self.line_mut(checkpoint) {
@@ -298,11 +299,6 @@ impl Ledger {
             }
             Observation::Task { subtask, state: TaskState::Finished, .. } => {
                 self.finish(subtask, graph);
-            }
-            Observation::Blocked { channel } => self.flows[channel.index()].blocked = true,
-            Observation::Resumed { channel } => {
-                let flow = &mut self.flows[channel.index()];
-                (flow.blocked, flow.behind) = (false, false);
             }
             Observation::Failed { checkpoint, .. } => self.close(checkpoint),
             Observation::Subsumed { checkpoint } => {

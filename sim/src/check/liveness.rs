@@ -149,7 +149,7 @@ impl Liveness {
         }
     }
 
-    fn judge_time(
+    pub(super) fn judge_time(
         &self,
         now: VirtualTime,
         (ledger, weather): (&Ledger, &Weather),

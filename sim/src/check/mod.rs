@@ -41,7 +41,7 @@ mod tests;
 
 use std::fmt;
 
-use cutline::ids::{CheckpointId, OperatorId};
+use cutline::ids::{ChannelId, CheckpointId, OperatorId};
 use cutline::job::ExecutionGraph;
 use cutline::time::VirtualTime;
 
@@ -200,6 +200,14 @@ impl Checks {
                 self.output.on_written(subtask, record, setup);
                 self.counter.statistics.records.committed += 1;
             }
+            Observation::BarrierSent { channel, checkpoint } => {
+                self.on_barrier_sent(now, channel, checkpoint);
+            }
+            Observation::BarrierReceived { channel, checkpoint } => {
+                self.on_barrier_received(now, channel, checkpoint);
+            }
+            Observation::Blocked { channel } => self.on_blocked(now, channel),
+            Observation::Resumed { channel } => self.on_resumed(now, channel),
             _ => self.observe_protocol(now, observation),
         }
         if !self.added.is_empty() || !self.added_situations.is_empty() {
@@ -207,7 +215,54 @@ impl Checks {
         }
     }
 
-    /// All that is not data plane.
+    /// What comes with every barrier of every channel goes to those alone who do something about
+    /// it, in the order of [`Checks::observe_protocol`].
+    #[inline(never)]
+    fn on_barrier_sent(&mut self, now: VirtualTime, channel: ChannelId, checkpoint: CheckpointId) {
+        self.situations.on_barrier_sent(channel);
+        self.ledger.on_barrier_sent(channel, checkpoint);
+        self.order.on_barrier_sent(now, channel, checkpoint, &self.setup, &mut self.report);
+        self.judge_time(now);
+    }
+
+    #[inline(never)]
+    fn on_barrier_received(
+        &mut self,
+        now: VirtualTime,
+        channel: ChannelId,
+        checkpoint: CheckpointId,
+    ) {
+        let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
+        self.situations.on_barrier_received(channel, checkpoint);
+        self.order.on_barrier_received(now, channel, checkpoint, ledger, setup, report);
+        self.counter.on_barrier(now, setup.graph.channels()[channel.index()].to, checkpoint);
+        self.judge_time(now);
+    }
+
+    #[inline(never)]
+    fn on_blocked(&mut self, now: VirtualTime, channel: ChannelId) {
+        self.situations.on_blocked(channel, &self.ledger, &self.setup);
+        self.ledger.flows[channel.index()].blocked = true;
+        self.judge_time(now);
+    }
+
+    #[inline(never)]
+    fn on_resumed(&mut self, now: VirtualTime, channel: ChannelId) {
+        let flow = &mut self.ledger.flows[channel.index()];
+        (flow.blocked, flow.behind) = (false, false);
+        self.judge_time(now);
+    }
+
+    /// What is overdue is seen at the next observation, whatever it is.
+    #[inline]
+    fn judge_time(&mut self, now: VirtualTime) {
+        let (setup, weather, report) = (&self.setup, &self.weather, &mut self.report);
+        self.output.judge_promises(now, weather, setup, report);
+        self.policy.judge_time(now, weather, setup, report);
+        self.liveness.judge_time(now, (&self.ledger, weather), setup, report);
+    }
+
+    /// All that is neither data nor barriers.
     #[inline(never)]
     fn observe_protocol(&mut self, now: VirtualTime, observation: &Observation) {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
@@ -223,7 +278,7 @@ impl Checks {
         self.storage.observe(now, observation, setup, report);
         self.policy.observe(now, observation, weather, setup, report);
         self.liveness.observe(now, observation, (ledger, weather), setup, report);
-        self.counter.observe(now, observation, setup);
+        self.counter.observe(now, observation);
         match *observation {
             Observation::Durable { checkpoint } => {
                 self.state.on_durable(checkpoint, ledger, setup);

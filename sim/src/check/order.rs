@@ -89,6 +89,7 @@ impl Order {
         }
     }
 
+    /// All but data and barriers.
     pub(super) fn observe(
         &mut self,
         now: VirtualTime,
@@ -98,12 +99,6 @@ impl Order {
         report: &mut Report,
     ) {
         match *observation {
-            Observation::BarrierSent { channel, checkpoint } => {
-                self.on_barrier_sent(now, channel, checkpoint, setup, report);
-            }
-            Observation::BarrierReceived { channel, checkpoint } => {
-                self.on_barrier_received(now, channel, checkpoint, ledger, setup, report);
-            }
             Observation::Declined { subtask, checkpoint, .. }
             | Observation::NotifiedAborted { subtask, checkpoint } => {
                 self.give_up(subtask, checkpoint, ledger, setup);
@@ -124,7 +119,7 @@ impl Order {
         }
     }
 
-    fn on_barrier_sent(
+    pub(super) fn on_barrier_sent(
         &mut self,
         now: VirtualTime,
         channel: ChannelId,
@@ -143,7 +138,7 @@ impl Order {
         }
     }
 
-    fn on_barrier_received(
+    pub(super) fn on_barrier_received(
         &mut self,
         now: VirtualTime,
         channel: ChannelId,

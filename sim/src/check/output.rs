@@ -383,7 +383,7 @@ impl Output {
     }
 
     /// What was decided becomes visible, within a bound while nothing disturbs.
-    fn judge_promises(
+    pub(super) fn judge_promises(
         &mut self,
         now: VirtualTime,
         weather: &Weather,

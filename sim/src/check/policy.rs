@@ -74,8 +74,7 @@ impl Policy {
             // Pending checkpoints are in the job manager's memory alone.
             self.pending.clear();
         }
-        self.judge_timeouts(now, weather, setup, report);
-        self.judge_exceeded(now, weather, setup, report);
+        self.judge_time(now, weather, setup, report);
         match *observation {
             Observation::Step { step: Step::T1, .. } => {
                 self.decided = Some((now, self.completed_at));
@@ -300,6 +299,17 @@ impl Policy {
         self.counted.clear();
     }
 
+    pub(super) fn judge_time(
+        &self,
+        now: VirtualTime,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        self.judge_timeouts(now, weather, setup, report);
+        self.judge_exceeded(now, weather, setup, report);
+    }
+
     /// The timer has no slack: an observation later than the deadline is one too late, unless a
     /// fault has held up the coordinator.
     fn judge_timeouts(
@@ -354,8 +364,7 @@ impl Policy {
         setup: &Setup,
         report: &mut Report,
     ) {
-        self.judge_timeouts(now, weather, setup, report);
-        self.judge_exceeded(now, weather, setup, report);
+        self.judge_time(now, weather, setup, report);
     }
 }
 

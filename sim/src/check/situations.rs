@@ -51,8 +51,6 @@ situations! {
     RestoredFromCheckpoint = "restore from a checkpoint",
     /// A new execution begins without one.
     RestoredFromScratch = "restore from scratch",
-    /// A new execution begins from another than the newest durable checkpoint.
-    RestoredOlder = "restore from an older checkpoint",
     /// A task takes an aligned-with-timeout checkpoint with in-flight data.
     SwitchedToUnaligned = "switch to unaligned",
     /// An in-flight record becomes part of a snapshot.
@@ -111,7 +109,6 @@ pub trait Watch {
 pub(super) struct Situations {
     counts: [u64; Situation::ALL.len()],
     pending: Vec<Pending>,
-    durable_newest: Option<CheckpointId>,
     /// Durable, and not every task was told yet.
     untold: Vec<(CheckpointId, usize)>,
     failed: Vec<CheckpointId>,
@@ -137,7 +134,6 @@ impl Situations {
         Self {
             counts: [0; Situation::ALL.len()],
             pending: Vec::new(),
-            durable_newest: None,
             untold: Vec::new(),
             failed: Vec::new(),
             chosen: None,
@@ -162,6 +158,21 @@ impl Situations {
         self.counts[situation as usize] += u64::from(holds);
     }
 
+    pub(super) fn on_barrier_sent(&mut self, channel: ChannelId) {
+        let under_way = &mut self.barriers[channel.index()];
+        *under_way += 1;
+        let queued = *under_way > 1;
+        self.saw_if(queued, Situation::BarriersQueued);
+    }
+
+    pub(super) fn on_barrier_received(&mut self, channel: ChannelId, checkpoint: CheckpointId) {
+        let under_way = &mut self.barriers[channel.index()];
+        *under_way = under_way.saturating_sub(1);
+        let late = self.pending_mut(checkpoint).is_none();
+        self.saw_if(late, Situation::BarrierLate);
+    }
+
+    /// All but data, barriers and what they block.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
             Observation::Step { step, checkpoint: Some(checkpoint), .. } => {
@@ -171,19 +182,6 @@ impl Situations {
                     pending.reached = pending.reached.max(Some(step));
                 }
             }
-            Observation::BarrierSent { channel, .. } => {
-                let under_way = &mut self.barriers[channel.index()];
-                *under_way += 1;
-                let queued = *under_way > 1;
-                self.saw_if(queued, Situation::BarriersQueued);
-            }
-            Observation::BarrierReceived { channel, checkpoint } => {
-                let under_way = &mut self.barriers[channel.index()];
-                *under_way = under_way.saturating_sub(1);
-                let late = self.pending_mut(checkpoint).is_none();
-                self.saw_if(late, Situation::BarrierLate);
-            }
-            Observation::Blocked { channel } => self.on_blocked(channel, ledger, setup),
             Observation::Cut { checkpoint, how, .. } => {
                 let timed = ledger.line(checkpoint).is_some_and(|line| {
                     matches!(line.alignment, Alignment::AlignedWithTimeout(timeout)
@@ -237,7 +235,7 @@ impl Situations {
         self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
     }
 
-    fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
+    pub(super) fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
         let receiver = setup.graph.channels()[channel.index()].to;
         let backlog = setup.graph.inputs(receiver).iter().any(|&input| {
             let flow = &ledger.flows[input.index()];
@@ -247,7 +245,6 @@ impl Situations {
     }
 
     fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger) {
-        self.durable_newest = self.durable_newest.max(Some(checkpoint));
         self.untold.push((checkpoint, 0));
         let finished =
             ledger.line(checkpoint).is_some_and(|line| line.parts.contains(&Part::Finished));
@@ -310,7 +307,6 @@ impl Situations {
             };
             self.saw(situation);
         }
-        self.saw_if(chosen < self.durable_newest, Situation::RestoredOlder);
         self.chosen = chosen;
         self.untold.clear();
         self.recovering = true;

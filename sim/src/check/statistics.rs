@@ -103,16 +103,14 @@ impl Counter {
         Self { statistics, pending: Vec::new(), between_executions: false, stages }
     }
 
-    /// All but emitted, processed and written records, which [`super::Checks`] counts itself.
-    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation, setup: &Setup) {
+    /// All but barriers, and but emitted, processed and written records, which
+    /// [`super::Checks`] counts itself.
+    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         let statistics = &mut self.statistics;
         match *observation {
             Observation::Triggered { checkpoint, .. } => {
                 statistics.checkpoints.triggered += 1;
                 self.pending.push((checkpoint, now));
-            }
-            Observation::BarrierReceived { channel, checkpoint } => {
-                self.on_barrier(now, setup.graph.channels()[channel.index()].to, checkpoint);
             }
             Observation::Cut { subtask, checkpoint, .. } => {
                 if let Some(began) = self.next_stage(now, subtask, checkpoint) {
@@ -164,7 +162,13 @@ impl Counter {
         }
     }
 
-    fn on_barrier(&mut self, now: VirtualTime, subtask: SubtaskId, checkpoint: CheckpointId) {
+    /// A barrier was taken from an input channel of a subtask.
+    pub(super) fn on_barrier(
+        &mut self,
+        now: VirtualTime,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+    ) {
         let triggered = self.pending.iter().find(|pending| pending.0 == checkpoint);
         let stage = &mut self.stages[subtask.index()];
         if let Some(&(_, triggered)) = triggered

@@ -1,9 +1,14 @@
 //! Arguments that several commands share.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use cutline::config::text::parse_duration;
+use cutline::defect::{Defect, Defects};
 use cutline::time::VirtualTime;
 
+use crate::explore::{Partition, Strategy};
 use crate::scenario::Override;
 
 /// How a run is printed.
@@ -34,6 +39,27 @@ pub(super) struct Until {
     until: Option<Override>,
 }
 
+/// A bug in the protocol that is run.
+#[derive(Debug, Args)]
+pub(super) struct Plant {
+    /// Plants a defect in the protocol, such as D01; `cutline defects` lists them
+    #[arg(long = "defect", value_name = "ID", value_parser = parse_defect)]
+    planted: Option<Defects>,
+}
+
+impl Plant {
+    /// What is planted.
+    pub(super) fn defects(&self) -> Defects {
+        self.planted.unwrap_or(Defects::none())
+    }
+
+    /// The arguments that plant it again.
+    pub(super) fn again(&self) -> String {
+        let planted = self.defects().planted();
+        planted.map_or(String::new(), |defect| format!(" --defect {defect}"))
+    }
+}
+
 impl Changes {
     /// These changes and an end.
     pub(super) fn and(&self, until: &Until) -> Vec<Override> {
@@ -57,6 +83,54 @@ fn parse_override(text: &str) -> Result<Override, String> {
 fn parse_until(text: &str) -> Result<Override, String> {
     parse_time(text)?;
     parse_override(&format!("limits.until={}", serde_json::json!(text)))
+}
+
+fn parse_defect(text: &str) -> Result<Defects, String> {
+    let known = || {
+        let ids = Defect::ALL.iter().map(|defect| defect.id());
+        ids.min_by_key(|id| strsim::damerau_levenshtein(id, text)).unwrap_or_default()
+    };
+    let defect: Defect = text.parse().map_err(|error| {
+        format!("{error}; did you mean {}? `cutline defects` lists them", known())
+    })?;
+    Defects::plant(defect).map_err(|error| error.to_string())
+}
+
+/// A range of seeds such as `0..1000`.
+pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let expected = || "expected a range of seeds such as 0..1000".to_owned();
+    let (from, to) = text.split_once("..").ok_or_else(expected)?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_| expected());
+    let (from, to) = (number(from)?, number(to)?);
+    if from >= to {
+        return Err(format!("there is no seed from {from} up to {to}"));
+    }
+    Ok(from..to)
+}
+
+/// A part such as `3/16`.
+pub(super) fn parse_partition(text: &str) -> Result<Partition, String> {
+    let expected = || "expected a partition such as 3/16, from 1/16 to 16/16".to_owned();
+    let (number, of) = text.split_once('/').ok_or_else(expected)?;
+    let parse = |text: &str| text.parse::<u64>().map_err(|_| expected());
+    let partition = Partition { number: parse(number)?, of: parse(of)? };
+    match (1..=partition.of).contains(&partition.number) {
+        true => Ok(partition),
+        false => Err(expected()),
+    }
+}
+
+/// A search strategy by its name.
+pub(super) fn parse_strategy(text: &str) -> Result<Strategy, String> {
+    serde_json::from_value(serde_json::json!(text))
+        .map_err(|_| "expected mix, swarm, placement, aimed or feedback".to_owned())
+}
+
+/// A span of real time, in the grammar of durations.
+pub(super) fn parse_budget(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text)
+        .map_err(|error| format!("{error}; expected a time such as \"10 s\""))?;
+    Ok(Duration::from_nanos(span.as_nanos()))
 }
 
 /// A time such as `1500 ms`, counted from the start of the run.

@@ -1,4 +1,5 @@
-//! `cutline conform`: recorded runs of Apache Flink against the machines.
+//! `cutline conform`: recorded runs of Apache Flink against the machines, and tables of formulas
+//! against the cost models.
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -15,10 +16,10 @@ const SHOWN_MAX: usize = 20;
 /// A longer value is cut off for people; JSON has all of it.
 const VALUE_MAX: usize = 300;
 
-/// Runs vector files, which hold what Apache Flink did, and compares
+/// Runs vector files, which hold what Apache Flink did, or tables of the cost models, and compares
 #[derive(Debug, Args)]
 pub(super) struct Conform {
-    /// The vector files (JSON Lines)
+    /// The vector files (JSON Lines) and tables (JSON)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 
@@ -77,6 +78,9 @@ fn human(reports: &[(&str, Report)]) -> String {
     let mut text = String::new();
     for (path, report) in reports {
         text.push_str(&row(path, [report.cases, report.passed, report.failed]));
+        for note in &report.notes {
+            text.push_str(&format!("        {note}\n"));
+        }
     }
     if reports.len() > 1 {
         text.push_str(&row("in all", sums(reports)));
@@ -104,6 +108,7 @@ fn machine(reports: &[(&str, Report)]) -> String {
             "cases": report.cases,
             "passed": report.passed,
             "failed": report.failed,
+            "notes": report.notes,
         })
     });
     let differences = reports.iter().flat_map(|(path, report)| {

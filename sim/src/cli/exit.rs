@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::check::Verdict;
+use crate::explore::Severity;
 use crate::run::Outcome;
 use crate::scenario::Diagnostics;
 
@@ -21,9 +22,21 @@ pub(super) enum Exit {
     Vacuous = 14,
     Inconclusive = 20,
     Internal = 70,
+    Interrupted = 130,
 }
 
 impl Exit {
+    /// How the worst of many runs ends the command.
+    pub(super) fn of_severity(worst: Severity) -> Self {
+        match worst {
+            Severity::Ok => Self::Ok,
+            Severity::Inconclusive => Self::Inconclusive,
+            Severity::Liveness => Self::Liveness,
+            Severity::Safety => Self::Safety,
+            Severity::Internal => Self::Internal,
+        }
+    }
+
     /// How a run ends the command.
     pub(super) fn of(outcome: &Outcome) -> Self {
         match outcome.verdict {

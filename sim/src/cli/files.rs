@@ -62,6 +62,16 @@ pub(super) fn warn(warnings: &Diagnostics) {
     }
 }
 
+/// Writes a file, as [`write`] does.
+pub(super) fn write_path(path: &Path, text: &str) -> Result<(), Failure> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = name else {
+        return Err(Failure::Usage(format!("{} is not the name of a file", path.display())));
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    write(directory.unwrap_or(Path::new(".")), name, text)
+}
+
 /// Writes a file of a directory, which is made if need be. Nobody sees half of it: it is written
 /// beside its place and renamed.
 pub(super) fn write(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {

@@ -9,15 +9,19 @@ mod campaign;
 mod check;
 mod completions;
 mod conform;
+mod corpus;
+mod defects;
 mod exit;
 mod files;
 mod filter;
 mod guard;
+mod merge;
 mod output;
 mod replay;
 mod run;
 mod schema;
 mod show;
+mod shrink;
 mod simulate;
 mod sweep;
 mod view;
@@ -38,6 +42,8 @@ Examples:
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
   cutline campaign --seeds 0..1000
+  cutline shrink case.json
+  cutline corpus run
   cutline calibrate --from-runs runs.jsonl --cross-validate
 
 Exit codes:
@@ -45,9 +51,10 @@ Exit codes:
   2  usage                   12  a replay diverged
   3  bad input file          13  a goal was missed
  10  safety violated, or     14  something was vacuous (--strict)
-     a vector differs        20  inconclusive: the event budget ended the run,
+     a vector differs        20  inconclusive: a budget ended it, a part is missing,
  11  liveness violated           or too little is known for what was asked
-                             70  internal error";
+                             70  internal error
+                            130  interrupted, finished results saved";
 
 /// Simulates checkpointing stream jobs under faults, and checks that they stay exactly-once
 #[derive(Debug, Parser)]
@@ -63,6 +70,10 @@ enum Command {
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
+    Merge(merge::Merge),
+    Shrink(shrink::Shrink),
+    Corpus(corpus::Corpus),
+    Defects(defects::Defects),
     Calibrate(calibrate::Calibrate),
     Sweep(Box<sweep::Sweep>),
     Check(check::Check),
@@ -101,6 +112,10 @@ fn run(command: Command) -> Exit {
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
+        Command::Merge(command) => command.execute(&mut output),
+        Command::Shrink(command) => command.execute(&mut output),
+        Command::Corpus(command) => command.execute(&mut output),
+        Command::Defects(command) => command.execute(&mut output),
         Command::Calibrate(command) => command.execute(&mut output),
         Command::Sweep(command) => command.execute(&mut output),
         Command::Check(command) => command.execute(&mut output),

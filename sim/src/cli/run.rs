@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use clap::Args;
-use cutline::defect::Defects;
 
 use crate::check;
 use crate::report::{Names, summary_json, summary_text};
 use crate::run::Outcome;
 use crate::scenario::{Case, CaseViolation};
 
-use super::arguments::{Changes, RunFormat, Until, command_line, quoted};
+use super::arguments::{Changes, Plant, RunFormat, Until, command_line, quoted};
 use super::exit::{Exit, Failure};
 use super::filter::Filter;
 use super::output::{Output, STYLE};
@@ -36,6 +35,9 @@ pub(super) struct Run {
     #[command(flatten)]
     until: Until,
 
+    #[command(flatten)]
+    plant: Plant,
+
     /// How the run is printed
     #[arg(long, value_enum, default_value_t = RunFormat::Human)]
     format: RunFormat,
@@ -60,8 +62,8 @@ impl Run {
         let keep = self.format == RunFormat::Jsonl
             || self.format == RunFormat::Human && !self.filter.is_empty();
         let again = command_line("run", &self.scenario, &overrides);
-        let again = format!("{again} --seed {}", self.seed);
-        let outcome = simulate(&scenario, self.seed, Defects::none(), keep, &again)?;
+        let again = format!("{again} --seed {}{}", self.seed, self.plant.again());
+        let outcome = simulate(&scenario, self.seed, self.plant.defects(), keep, &again)?;
         self.filter.validate(&Names::of(&outcome))?;
         let replay = self.write_case(&outcome)?;
         self.print(&outcome, replay.as_deref(), output)?;

@@ -2,6 +2,8 @@
 //!
 //! A vector file is JSON Lines: every case has a script and what the real classes of Apache Flink
 //! did with it. The machines are driven through the same `handle` as in a simulated world.
+//!
+//! A table file is one JSON object: rows of the inputs and results of a cost model's formula.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +11,7 @@ use serde_json::Value;
 
 mod barrier;
 mod coordinator;
+mod table;
 
 /// How many failed cases a report describes; the others are counted.
 const DIFFERENCES_MAX: usize = 20;
@@ -24,6 +27,8 @@ pub struct Report {
     pub failed: usize,
     /// The first difference of each of the first failed cases, in the order of the file.
     pub differences: Vec<Difference>,
+    /// What is in the file and was not judged, and why.
+    pub notes: Vec<String>,
 }
 
 /// Where the outcome of a case first differs from the recorded one.
@@ -91,15 +96,26 @@ pub fn run_file(text: &str, name: &str) -> Result<Report, ConformError> {
         let file = name.to_owned();
         return Err(ConformError::Empty { file });
     };
+    if is_table(first) {
+        return table::run(text, name);
+    }
     let kind: FirstLine = first.parse()?;
     match kind.format {
         Some(format) if format == barrier::FORMAT => barrier::run(first, rest),
         Some(format) => Err(ConformError::UnknownFormat { file: name.to_owned(), format }),
         None if kind.group.is_some() => run_groups(&lines),
         None => {
-            let message = "there is neither a `format` nor a `group` in the first line";
+            let message = "there is neither a `format`, a `group` nor a `table` in the first line";
             Err(first.malformed(1, message.to_owned()))
         }
+    }
+}
+
+/// Whether a file is one object over many lines, or one with the name of a table.
+fn is_table(first: &Line<'_>) -> bool {
+    match serde_json::from_str::<Value>(first.text) {
+        Ok(value) => value.get("table").is_some(),
+        Err(error) => error.is_eof(),
     }
 }
 
@@ -242,7 +258,10 @@ mod tests {
                 "{\"format\":\"x/1\"}",
                 "f:1: unknown format `x/1`; known: `cutline-barrier-vectors/1`",
             ),
-            ("\n{}", "f:2:1: there is neither a `format` nor a `group` in the first line"),
+            (
+                "\n{}",
+                "f:2:1: there is neither a `format`, a `group` nor a `table` in the first line",
+            ),
             ("{]", "f:1:2: key must be a string"),
         ] {
             assert_eq!(

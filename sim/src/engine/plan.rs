@@ -52,16 +52,11 @@ impl Plan {
     /// The process of the job manager.
     pub const JOB_MANAGER: ProcessId = ProcessId(0);
 
-    /// Spreads the job of a scenario over its subtasks. Operators named in `custom` are made by
-    /// their factory.
+    /// Spreads the job of a scenario over its subtasks; nothing is planted in the protocol.
     ///
     /// # Errors
     /// The job graph cannot run.
-    pub fn new(
-        scenario: Arc<Scenario>,
-        custom: &BTreeMap<String, OperatorFactory>,
-        defects: Defects,
-    ) -> Result<Self, JobGraphError> {
+    pub fn new(scenario: Arc<Scenario>) -> Result<Self, JobGraphError> {
         let job = job_graph(&scenario)?;
         let behaviours: Vec<Behaviour> =
             scenario.job.operators.iter().map(|operator| behaviour(&operator.kind)).collect();
@@ -70,17 +65,16 @@ impl Plan {
         let subtask_names = (0..graph.subtasks())
             .map(|subtask| graph.subtask_name(SubtaskId(subtask as u32)))
             .collect();
-        let custom = scenario
-            .job
-            .operators
-            .iter()
-            .enumerate()
-            .filter_map(|(index, operator)| {
-                let factory = custom.get(&operator.name)?;
-                Some((OperatorId(index as u32), Arc::clone(factory)))
-            })
-            .collect();
+        let (defects, custom) = (Defects::none(), BTreeMap::new());
         Ok(Self { scenario, graph, subtask_names, defects, ordered, custom })
+    }
+
+    /// Has the operator of this name made by a factory; without such an operator nothing changes.
+    pub fn replace_operator(&mut self, name: &str, factory: OperatorFactory) {
+        let operators = (0..).map(OperatorId).zip(&self.scenario.job.operators);
+        for (id, _) in operators.filter(|(_, operator)| operator.name == name) {
+            self.custom.insert(id, Arc::clone(&factory));
+        }
     }
 
     /// The process of a task manager.

@@ -1,6 +1,19 @@
-//! Many runs: random seeds, what they found and what they covered.
+//! Many runs: random and given ones, what they found and covered, and what is left of a failing
+//! one when all that it does not need is taken away.
 
+pub mod campaign;
 mod caught;
-pub mod seeds;
+pub mod corpus;
+pub mod journal;
+mod junit;
+mod row;
+pub mod shrink;
+mod strategy;
+mod summary;
 
+pub use campaign::{Campaign, Given, Partition, Results, Unwatched, Watcher};
 pub use caught::{Panic, catch};
+pub use junit::junit;
+pub use row::{End, Item, Row, Severity};
+pub use strategy::{Method, ROUND, Strategy};
+pub use summary::{Group, Share, Summary};

@@ -8,6 +8,7 @@ mod read_line;
 mod space_time;
 mod summary;
 pub mod sweep;
+pub(crate) mod table;
 mod words;
 
 pub use json::summary_json;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use cutline::message::FailureReason;
 use cutline::time::VirtualDuration;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::scenario::to_json;
 use super::json::durations;
 use super::line::job_end;
 use super::space_time::Style;
+use super::table;
 
 /// What came of a run, section by section; the verdict is at the end, where one looks first.
 pub fn summary_text(outcome: &Outcome, style: Style) -> String {
@@ -123,7 +124,7 @@ fn inert_faults(outcome: &Outcome, inert: &[u32]) -> Vec<String> {
 }
 
 fn duration_table(outcome: &Outcome) -> String {
-    let mut table = plain_table(&["duration", "mean", "max", "count"]);
+    let mut table = table::plain(&["duration", "mean", "max", "count"]);
     for (name, of) in durations(outcome) {
         let shown = |duration: VirtualDuration| match of.count {
             0 => "-".to_owned(),
@@ -137,7 +138,7 @@ fn duration_table(outcome: &Outcome) -> String {
 }
 
 fn check_table(outcome: &Outcome) -> String {
-    let mut table = plain_table(&["check", "verdict", "judged"]);
+    let mut table = table::plain(&["check", "verdict", "judged"]);
     for finding in &outcome.findings {
         let answer = match finding.outcome {
             Answer::Passed => "passed",
@@ -176,24 +177,9 @@ fn verdict(outcome: &Outcome, style: Style) -> String {
     text + &format!("verdict      {shown}\ndigest       {}\n", outcome.digest)
 }
 
-fn plain_table(head: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(head);
-    table
-}
-
-fn finish(mut table: Table) -> String {
-    let count = table.column_count();
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index + 1 == count { 0 } else { 3 }));
-        // Names are at the left, numbers at the right; the verdict is a name.
-        if index > 0 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let rows = table.lines().map(|row| row.trim_end().to_owned() + "\n");
-    rows.collect()
+/// Names are at the left, numbers at the right; the verdict is a name.
+fn finish(table: Table) -> String {
+    table::text(table, |column| column > 0)
 }
 
 /// `1234567` as `1,234,567`.

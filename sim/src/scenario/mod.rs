@@ -25,7 +25,7 @@ mod scalar;
 mod schema;
 mod set;
 pub mod shapes;
-mod syntax;
+pub(crate) mod syntax;
 mod table;
 mod values;
 mod write;

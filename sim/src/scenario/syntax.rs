@@ -14,14 +14,14 @@ const VALUES_MAX: usize = 200_000;
 
 /// A JSON value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Json {
-    pub(super) span: Span,
-    pub(super) value: Value,
+pub(crate) struct Json {
+    pub(crate) span: Span,
+    pub(crate) value: Value,
 }
 
 /// A JSON value. Numbers keep their text: no float decides anything.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Boolean(bool),
     Number(String),
@@ -32,15 +32,15 @@ pub(super) enum Value {
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) key: String,
-    pub(super) key_span: Span,
-    pub(super) value: Json,
+pub(crate) struct Member {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) value: Json,
 }
 
 impl Json {
     /// The type, with its article, for messages.
-    pub(super) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match self.value {
             Value::Null => "null",
             Value::Boolean(_) => "a boolean",
@@ -65,7 +65,7 @@ impl Json {
 ///
 /// # Errors
 /// The first mistake: JSON offers no way to go on behind one.
-pub(super) fn parse(text: &str, source: usize) -> Result<Json, Box<Diagnostic>> {
+pub(crate) fn parse(text: &str, source: usize) -> Result<Json, Box<Diagnostic>> {
     scan(text, source)?;
     let options = ParseOptions {
         allow_comments: false,

@@ -14,7 +14,7 @@ use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{Faults, PlannedFault, PlannedWhen};
-use super::network::{DataChannel, Lane, Link, LinkConfig};
+use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
 use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
 use super::store::ObjectStore;
@@ -148,6 +148,7 @@ pub struct Core<P: Process, O> {
     lanes: Vec<Lane>,
     free_lanes: Vec<LaneId>,
     channels: Vec<DataChannel<P::Data, P::Back>>,
+    channel_streams: ChannelStreams,
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
@@ -181,7 +182,7 @@ impl<P: Process, O: Observer> World<P, O> {
         config: WorldConfig,
         seed: u64,
         processes: Vec<P>,
-        channel_names: impl Fn(ChannelId) -> String,
+        channel_names: impl Fn(ChannelId) -> String + 'static,
         (faults, asked): (Vec<PlannedFault>, Vec<PlannedWhen>),
         observer: O,
         queue: &mut Queue<Due>,
@@ -207,12 +208,7 @@ impl<P: Process, O: Observer> World<P, O> {
             })
             .collect();
         let links = with_differing_links(links, names.len(), &config.links);
-        let channels = (0..config.channels)
-            .map(|index| {
-                let name = channel_names(ChannelId(index as u32));
-                DataChannel::new(streams.stream("latency", &name))
-            })
-            .collect();
+        let channels = (0..config.channels).map(|_| DataChannel::new()).collect();
         let (faults, outside) = (Faults::new(faults), Outside::new(asked));
         for (index, fault) in (0..).zip(&faults.plan) {
             if let PlannedWhen::Time(at) = fault.when {
@@ -240,6 +236,7 @@ impl<P: Process, O: Observer> World<P, O> {
             lanes: Vec::new(),
             free_lanes: Vec::new(),
             channels,
+            channel_streams: ChannelStreams::new(streams, Box::new(channel_names)),
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,

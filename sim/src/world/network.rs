@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
 
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{LaneId, ProcessId};
 use crate::kernel::distribution::Distribution;
-use crate::kernel::stream::Stream;
+use crate::kernel::stream::{Stream, Streams};
 
 /// What one link is like.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,49 @@ impl Link {
     }
 }
 
+/// The random streams of the data channels. They are named when they are first drawn from: a large
+/// job has tens of thousands of channels, and with a constant latency none of them needs its name.
+pub(super) struct ChannelStreams {
+    streams: Streams,
+    names: Box<dyn Fn(ChannelId) -> String>,
+}
+
+impl fmt::Debug for ChannelStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelStreams").field("streams", &self.streams).finish_non_exhaustive()
+    }
+}
+
+impl ChannelStreams {
+    pub(super) fn new(streams: Streams, names: Box<dyn Fn(ChannelId) -> String>) -> Self {
+        Self { streams, names }
+    }
+
+    /// A latency of this channel, whose stream is `drawn_from`.
+    #[inline]
+    pub(super) fn latency(
+        &self,
+        latency: Distribution,
+        channel: ChannelId,
+        drawn_from: &mut Option<Box<Stream>>,
+    ) -> VirtualDuration {
+        match latency {
+            Distribution::Constant(span) => span,
+            Distribution::Uniform { .. }
+            | Distribution::Exponential { .. }
+            | Distribution::LogNormal { .. } => {
+                let stream = drawn_from.get_or_insert_with(|| self.stream(channel));
+                latency.draw(stream)
+            }
+        }
+    }
+
+    #[cold]
+    fn stream(&self, channel: ChannelId) -> Box<Stream> {
+        Box::new(self.streams.stream("latency", &(self.names)(channel)))
+    }
+}
+
 /// One end of a data channel: the lane, and the process it lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
@@ -87,11 +131,12 @@ pub(super) struct DataChannel<D, B> {
     pub(super) ended: bool,
     /// The sender has gone before that: nothing follows what is in flight.
     pub(super) broken: bool,
-    pub(super) latency: Stream,
+    /// Made when it is first drawn from, by [`ChannelStreams`].
+    pub(super) latency: Option<Box<Stream>>,
 }
 
 impl<D, B> DataChannel<D, B> {
-    pub(super) fn new(latency: Stream) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             epoch: 0,
             from: None,
@@ -104,7 +149,7 @@ impl<D, B> DataChannel<D, B> {
             back_scheduled: false,
             ended: false,
             broken: false,
-            latency,
+            latency: None,
         }
     }
 

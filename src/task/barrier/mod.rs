@@ -338,6 +338,21 @@ impl<B: Payload> InputHandler<B> {
         self.check_channel(channel);
     }
 
+    /// [`Input::Poll`] where nothing but [`Output::Buffer`] comes of it, handed over as it is;
+    /// `None` if something else is next, which nothing was done about. Almost every poll is of this
+    /// kind.
+    #[inline]
+    pub(crate) fn poll_plain(&mut self, gate: GateId) -> Option<(InputChannel, B)> {
+        if self.capture.is_active() {
+            return None;
+        }
+        let channel = self.gates.next(gate)?;
+        let buffer = self.gates.poll_buffer(channel)?;
+        self.measurement.count(buffer.bytes());
+        self.check_channel(channel);
+        Some((channel, buffer))
+    }
+
     #[inline]
     fn on_polled_buffer(&mut self, channel: InputChannel, buffer: B, out: &mut Vec<Output<B>>) {
         self.measurement.count(buffer.bytes());

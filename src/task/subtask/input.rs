@@ -38,6 +38,10 @@ impl Subtask {
             let gate = GateId(self.next_gate);
             self.next_gate = if self.next_gate + 1 == count { 0 } else { self.next_gate + 1 };
             if has(&self.gates, gate) {
+                if let Some((channel, record)) = self.gates.poll_plain(gate) {
+                    self.process_polled(channel, &record, out);
+                    return;
+                }
                 self.gates.handle(now, barrier::Input::Poll { gate }, &mut self.gate_outputs);
                 self.follow_gates(now, out);
                 return;
@@ -76,6 +80,16 @@ impl Subtask {
         self.emitter.clear();
         self.operator.process(input, record, &mut self.emitter);
         self.flush_emitter(out);
+    }
+
+    /// Processes a record out of a buffer, and frees the buffer.
+    #[inline]
+    fn process_polled(&mut self, channel: InputChannel, record: &Record, out: &mut impl Outputs) {
+        self.process(channel, record, out);
+        let gate = self.gate_of[channel.index()].index();
+        self.credits[gate].on_recycled(channel, |channel, credit| {
+            out.push(Output::SendBack { channel, back: Back::Credit(credit) });
+        });
     }
 
     #[inline]
@@ -118,11 +132,7 @@ impl Subtask {
         for output in &asked {
             match *output {
                 barrier::Output::Buffer { channel, ref buffer } => {
-                    self.process(channel, buffer, out);
-                    let gate = self.gate_of[channel.index()].index();
-                    self.credits[gate].on_recycled(channel, |channel, credit| {
-                        out.push(Output::SendBack { channel, back: Back::Credit(credit) });
-                    });
+                    self.process_polled(channel, buffer, out);
                 }
                 barrier::Output::Barrier { channel, barrier } => {
                     out.push(Output::BarrierReceived { channel, barrier });

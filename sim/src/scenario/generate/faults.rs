@@ -12,7 +12,7 @@ use crate::scenario::model::{
 
 /// Kinds of faults, as the swarm chooses among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     CrashTask,
     CrashTaskManager,
     CrashJobManager,
@@ -25,7 +25,7 @@ enum Kind {
     FailStorage,
 }
 
-const KINDS: [Kind; 10] = [
+pub(super) const KINDS: [Kind; 10] = [
     Kind::CrashTask,
     Kind::CrashTaskManager,
     Kind::CrashJobManager,
@@ -75,7 +75,7 @@ pub(super) fn draw(
         .collect()
 }
 
-fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> FaultKind {
+pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> FaultKind {
     let ms = VirtualDuration::from_millis;
     let (operator, subtask) = subtask(scenario, stream);
     let task_managers = u64::from(scenario.cluster.task_managers);
@@ -104,10 +104,21 @@ fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> FaultKind {
     }
 }
 
-fn subtask(scenario: &Scenario, stream: &mut Stream) -> (usize, u32) {
+pub(super) fn subtask(scenario: &Scenario, stream: &mut Stream) -> (usize, u32) {
     let operators = &scenario.job.operators;
     let operator = stream.below(operators.len() as u64) as usize;
     (operator, stream.below(u64::from(operators[operator].parallelism)) as u32)
+}
+
+/// One more fault, of any kind.
+pub(super) fn draw_one(scenario: &Scenario, span: VirtualDuration, stream: &mut Stream) -> Fault {
+    let kind = *stream.choice(&KINDS).expect("there are some");
+    Fault { what: what(kind, scenario, stream), at: when(scenario, &steps(scenario), span, stream) }
+}
+
+/// The subtask of an anchor at another step: S5 and S6 happen at few, and many steps at none.
+pub(super) fn with_subtask(subtask: Option<(usize, u32)>, step: Step) -> Option<(usize, u32)> {
+    subtask.filter(|_| has_subtask(step) && !matches!(step, Step::S5 | Step::S6))
 }
 
 /// Two different processes; the job manager is number 0 here.
@@ -129,7 +140,7 @@ fn when(scenario: &Scenario, steps: &[Step], span: VirtualDuration, stream: &mut
     }
 }
 
-fn anchor(scenario: &Scenario, step: Step, stream: &mut Stream) -> StepAnchor {
+pub(super) fn anchor(scenario: &Scenario, step: Step, stream: &mut Stream) -> StepAnchor {
     let ids_max = match scenario.checkpointing.interval {
         Some(_) => 8,
         None => scenario.manual.len() as u64,
@@ -170,7 +181,7 @@ fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
 }
 
 /// The steps that this scenario can reach.
-fn steps(scenario: &Scenario) -> Vec<Step> {
+pub(super) fn steps(scenario: &Scenario) -> Vec<Step> {
     let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
     let commits =
         scenario.job.operators.iter().any(|it| it.kind == OperatorKind::TwoPhaseCommitSink);

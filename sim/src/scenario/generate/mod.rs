@@ -10,10 +10,13 @@
 
 mod faults;
 mod options;
+mod search;
 mod topology;
 mod world;
 
 use cutline::time::{VirtualDuration, VirtualTime};
+
+pub use search::{Aim, aimed, changed, placed};
 
 use super::model::{Limits, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;
@@ -108,6 +111,9 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     scenario
 }
 
+/// No fault lasts longer than this, with what follows from it.
+const LONGEST: VirtualDuration = VirtualDuration::from_secs(30);
+
 /// A run of a hundred thousand events is large; one of these does not end.
 const EVENTS_MAX: u64 = 5_000_000;
 
@@ -133,8 +139,7 @@ fn settle(load: &Load, timeout: VirtualDuration, heartbeat: VirtualDuration) -> 
 fn until(scenario: &Scenario, span: VirtualDuration) -> VirtualTime {
     if is_bounded(scenario) {
         let disturbances = scenario.faults.len() as u64 + 2;
-        let longest = VirtualDuration::from_secs(30);
-        return VirtualTime::ZERO + span + (scenario.limits.settle + longest) * disturbances;
+        return VirtualTime::ZERO + span + (scenario.limits.settle + LONGEST) * disturbances;
     }
     VirtualTime::ZERO + span * 2
 }

@@ -54,7 +54,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
                 link.free_at = link.free_at.max(at) + transfer(bytes, link.config.bandwidth);
                 at = link.free_at;
             }
-            at = link.arrival(at, link.config.data_latency.draw(&mut state.latency));
+            let latency = link.config.data_latency;
+            let latency = core.channel_streams.latency(latency, channel, &mut state.latency);
+            at = link.arrival(at, latency);
         }
         at = at.max(state.last_arrival);
         state.last_arrival = at;
@@ -137,7 +139,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
                 Some(from) => core.links[self.me.index() * core.hosts.len() + from.index()].config,
                 None => core.config.link,
             };
-            at += config.data_latency.draw(&mut state.latency);
+            let latency = config.data_latency;
+            at += core.channel_streams.latency(latency, channel, &mut state.latency);
         }
         at = at.max(state.last_back);
         state.last_back = at;

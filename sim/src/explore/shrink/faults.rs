@@ -1,0 +1,74 @@
+//! Fewer and simpler faults.
+
+use super::edit::Edit;
+use crate::scenario::model::{FaultKind, Scenario, StepAnchor, When};
+
+/// Scenarios with fewer faults: none, halves, each one less.
+pub(super) fn fewer(scenario: &Scenario) -> Vec<Edit> {
+    let count = scenario.faults.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    let without = |from: usize, to: usize| {
+        let mut edited = scenario.clone();
+        edited.faults.drain(from..to);
+        edited
+    };
+    let mut edits = vec![Edit::new("without any fault", without(0, count))];
+    if count > 2 {
+        edits.push(Edit::new("without the later faults", without(count / 2, count)));
+        edits.push(Edit::new("without the earlier faults", without(0, count / 2)));
+    }
+    edits.extend(single(scenario));
+    edits
+}
+
+/// Scenarios with one fault less, the last one first.
+pub(super) fn single(scenario: &Scenario) -> Vec<Edit> {
+    let drop = |index: usize| {
+        let mut edited = scenario.clone();
+        let fault = edited.faults.remove(index);
+        Edit::new(format!("without faults[{index}] ({})", name(&fault.what)), edited)
+    };
+    (0..scenario.faults.len()).rev().map(drop).collect()
+}
+
+/// Scenarios in which a fault asks for less: no particular subtask, checkpoint or occurrence; a
+/// pause or a slow link in the place of a crash is not less.
+pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        let mut with = |what: &str, at: StepAnchor| {
+            let mut edited = scenario.clone();
+            edited.faults[index].at = When::Step(at);
+            edits.push(Edit::new(format!("with {what} of faults[{index}]"), edited));
+        };
+        let When::Step(anchor) = &fault.at else { continue };
+        if anchor.subtask.is_some() {
+            with("any subtask", StepAnchor { subtask: None, ..anchor.clone() });
+        }
+        if anchor.checkpoint.is_some() {
+            with("any checkpoint", StepAnchor { checkpoint: None, ..anchor.clone() });
+        }
+        if anchor.occurrence > 1 {
+            with("the first occurrence", StepAnchor { occurrence: 1, ..anchor.clone() });
+        }
+    }
+    edits
+}
+
+/// The kind of a fault, as scenario files name it.
+pub(super) fn name(kind: &FaultKind) -> &'static str {
+    match kind {
+        FaultKind::CrashTask(..) => "crash_task",
+        FaultKind::CrashTaskManager(_) => "crash_task_manager",
+        FaultKind::CrashJobManager => "crash_job_manager",
+        FaultKind::PauseTask(..) => "pause_task",
+        FaultKind::PauseTaskManager(..) => "pause_task_manager",
+        FaultKind::PauseJobManager(_) => "pause_job_manager",
+        FaultKind::SlowLink(..) => "slow_link",
+        FaultKind::CutLink(..) => "cut_link",
+        FaultKind::SlowStorage(..) => "slow_storage",
+        FaultKind::FailStorage(..) => "fail_storage",
+    }
+}

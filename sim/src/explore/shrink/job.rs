@@ -1,0 +1,333 @@
+//! A smaller job: fewer operators, edges and subtasks. A fault that was aimed at what is gone is
+//! aimed at what took its place, or goes with it.
+
+use cutline::job::Partitioner;
+
+use super::edit::Edit;
+use super::visit;
+use crate::scenario::model::{Edge, FaultKind, OperatorKind, Scenario, When};
+
+/// Jobs with an operator less.
+pub(super) fn operators(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    // The last first: whole branches end there.
+    for operator in (0..scenario.job.operators.len()).rev() {
+        let name = &scenario.job.operators[operator].name;
+        if let Some(edited) = without(scenario, operator) {
+            edits.push(Edit::new(format!("without {name}"), edited));
+        }
+        if let Some(edited) = bridged(scenario, operator) {
+            edits.push(Edit::new(format!("with {name} bridged"), edited));
+        }
+    }
+    edits
+}
+
+/// Jobs with an edge less, and with a simpler one.
+pub(super) fn edges(scenario: &Scenario) -> Vec<Edit> {
+    let job = &scenario.job;
+    let name = |edge: &Edge| {
+        format!("{} -> {}", job.operators[edge.from].name, job.operators[edge.to].name)
+    };
+    let mut edits = Vec::new();
+    for (index, edge) in job.edges.iter().enumerate() {
+        let mut edges = job.edges.clone();
+        edges.remove(index);
+        let keep = vec![true; job.operators.len()];
+        if let Some(edited) = pruned(scenario, keep, edges) {
+            edits.push(Edit::new(format!("without the edge {}", name(edge)), edited));
+        }
+        for partitioner in [Partitioner::Forward, Partitioner::Hash] {
+            if edge.partitioner != partitioner {
+                let mut edited = scenario.clone();
+                edited.job.edges[index].partitioner = partitioner;
+                let word = format!("{partitioner:?}").to_lowercase();
+                edits.push(Edit::new(format!("with {} as a {word} edge", name(edge)), edited));
+            }
+        }
+    }
+    edits
+}
+
+/// Jobs in which an operator does less.
+pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for (index, operator) in scenario.job.operators.iter().enumerate() {
+        let simpler: &[OperatorKind] = match operator.kind {
+            OperatorKind::Join => {
+                &[OperatorKind::Map { rekey: None }, OperatorKind::KeyedAggregate]
+            }
+            OperatorKind::Filter { .. }
+            | OperatorKind::FlatMap { .. }
+            | OperatorKind::KeyedAggregate
+            | OperatorKind::Map { rekey: Some(_) } => &[OperatorKind::Map { rekey: None }],
+            OperatorKind::Map { rekey: None }
+            | OperatorKind::Source(_)
+            | OperatorKind::IdempotentSink
+            | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::AtLeastOnceSink => &[],
+        };
+        for kind in simpler {
+            let mut edited = scenario.clone();
+            edited.job.operators[index].kind = kind.clone();
+            edited.job.operators[index].state_per_key = 0;
+            for edge in edited.job.edges.iter_mut().filter(|edge| edge.to == index) {
+                edge.input = 0;
+            }
+            edits.push(Edit::new(format!("with {} doing less", operator.name), edited));
+        }
+    }
+    edits
+}
+
+/// Jobs with fewer subtasks: one of each operator, then fewer of one operator.
+pub(super) fn subtasks(scenario: &Scenario) -> Vec<Edit> {
+    let operators = &scenario.job.operators;
+    let widest = operators.iter().map(|operator| operator.parallelism).max().unwrap_or(1);
+    let mut edits = Vec::new();
+    for bound in [1, 2] {
+        if widest > bound {
+            let mut edited = scenario.clone();
+            for operator in &mut edited.job.operators {
+                operator.parallelism = operator.parallelism.min(bound);
+            }
+            aim_within(&mut edited);
+            edits.push(Edit::new(format!("with {bound} subtasks of each operator"), edited));
+        }
+    }
+    for (index, operator) in operators.iter().enumerate() {
+        edits.extend(narrowed(scenario, index, 1));
+        edits.extend(narrowed(scenario, index, operator.parallelism.saturating_sub(1)));
+    }
+    edits
+}
+
+/// A job with so many subtasks of an operator, and of those that forward edges tie to it.
+pub(super) fn narrowed(scenario: &Scenario, operator: usize, to: u32) -> Option<Edit> {
+    let before = scenario.job.operators[operator].parallelism;
+    if to == 0 || to >= before {
+        return None;
+    }
+    let mut edited = scenario.clone();
+    let mut tied = vec![operator];
+    let mut next = 0;
+    while let Some(&at) = tied.get(next) {
+        next += 1;
+        edited.job.operators[at].parallelism = to;
+        for edge in scenario.job.edges.iter().filter(|it| it.partitioner == Partitioner::Forward) {
+            for (end, other) in [(edge.from, edge.to), (edge.to, edge.from)] {
+                if end == at && !tied.contains(&other) {
+                    tied.push(other);
+                }
+            }
+        }
+    }
+    aim_within(&mut edited);
+    let name = &scenario.job.operators[operator].name;
+    Some(Edit::new(
+        match before {
+            2 => format!("without {name}[1]"),
+            _ => format!("with {to} subtasks of {name}"),
+        },
+        edited,
+    ))
+}
+
+/// Clusters with fewer task managers.
+pub(super) fn task_managers(scenario: &Scenario) -> Vec<Edit> {
+    let widest = scenario.job.operators.iter().map(|operator| operator.parallelism).max();
+    let widest = widest.unwrap_or(1);
+    let before = scenario.cluster.task_managers;
+    let mut edits = Vec::new();
+    for (to, slots) in [
+        (1, widest),
+        (2, widest.div_ceil(2)),
+        (widest, 1),
+        (before.saturating_sub(1), widest.div_ceil(before.saturating_sub(1).max(1))),
+    ] {
+        if to > 0 && to < before {
+            let mut edited = scenario.clone();
+            (edited.cluster.task_managers, edited.cluster.slots) = (to, slots);
+            aim_within(&mut edited);
+            edits.push(Edit::new(format!("with {to} task managers"), edited));
+        }
+    }
+    edits
+}
+
+/// Takes an operator out, with all that gets no records then, or whose records go nowhere.
+fn without(scenario: &Scenario, operator: usize) -> Option<Scenario> {
+    let mut keep = vec![true; scenario.job.operators.len()];
+    keep[operator] = false;
+    pruned(scenario, keep, scenario.job.edges.clone())
+}
+
+/// Takes an operator out and connects its senders with its receivers.
+fn bridged(scenario: &Scenario, operator: usize) -> Option<Scenario> {
+    let job = &scenario.job;
+    let inputs: Vec<&Edge> = job.edges.iter().filter(|edge| edge.to == operator).collect();
+    let outputs: Vec<&Edge> = job.edges.iter().filter(|edge| edge.from == operator).collect();
+    if inputs.is_empty() || outputs.is_empty() {
+        return None;
+    }
+    let mut edges: Vec<Edge> = Vec::new();
+    for edge in &job.edges {
+        if edge.to == operator {
+            continue;
+        }
+        if edge.from != operator {
+            edges.push(edge.clone());
+            continue;
+        }
+        // A join has one edge for each input.
+        let joins = job.operators[edge.to].kind == OperatorKind::Join;
+        for input in inputs.iter().take(if joins { 1 } else { inputs.len() }) {
+            edges.push(Edge { from: input.from, ..edge.clone() });
+        }
+    }
+    let mut keep = vec![true; job.operators.len()];
+    keep[operator] = false;
+    pruned(scenario, keep, edges)
+}
+
+/// What is left with these operators and edges, and has a beginning and an end.
+fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Option<Scenario> {
+    let operators = &scenario.job.operators;
+    loop {
+        edges.retain(|edge| keep[edge.from] && keep[edge.to]);
+        let idle = (0..operators.len()).find(|&at| {
+            let fed = edges.iter().any(|edge| edge.to == at);
+            let heard = edges.iter().any(|edge| edge.from == at);
+            let source = matches!(operators[at].kind, OperatorKind::Source(_));
+            let sink = is_sink(&operators[at].kind);
+            keep[at] && ((!source && !fed) || (!sink && !heard))
+        });
+        match idle {
+            Some(idle) => keep[idle] = false,
+            None => break,
+        }
+    }
+    if !keep.contains(&true) {
+        return None;
+    }
+    let mut edited = scenario.clone();
+    let number: Vec<Option<usize>> = keep
+        .iter()
+        .scan(0, |next, &kept| {
+            let number = kept.then_some(*next);
+            *next += usize::from(kept);
+            Some(number)
+        })
+        .collect();
+    let numbered = |at: usize| number[at].expect("edges are between operators that are kept");
+    let mut kept = keep.iter();
+    edited.job.operators.retain(|_| kept.next().copied().unwrap_or(false));
+    edited.job.edges = edges
+        .into_iter()
+        .map(|edge| Edge { from: numbered(edge.from), to: numbered(edge.to), ..edge })
+        .collect();
+    mend_joins(&mut edited);
+    mend_forwards(&mut edited);
+    aim_anew(&mut edited, |operator| heir(scenario, &number, operator));
+    aim_within(&mut edited);
+    Some(edited)
+}
+
+/// A join that has lost an input counts what is left.
+fn mend_joins(scenario: &mut Scenario) {
+    let job = &mut scenario.job;
+    for (at, operator) in job.operators.iter_mut().enumerate() {
+        if operator.kind != OperatorKind::Join {
+            continue;
+        }
+        let inputs = job.edges.iter_mut().filter(|edge| edge.to == at);
+        let mut inputs: Vec<&mut Edge> = inputs.collect();
+        if inputs.len() != 2 {
+            operator.kind = OperatorKind::KeyedAggregate;
+            inputs.iter_mut().for_each(|edge| edge.input = 0);
+        }
+    }
+}
+
+/// What cannot be forwarded one to one is dealt out.
+fn mend_forwards(scenario: &mut Scenario) {
+    let parallelism: Vec<u32> =
+        scenario.job.operators.iter().map(|operator| operator.parallelism).collect();
+    for edge in &mut scenario.job.edges {
+        let even = parallelism[edge.from] == parallelism[edge.to];
+        if edge.partitioner == Partitioner::Forward && !even {
+            edge.partitioner = Partitioner::Rebalance;
+        }
+    }
+}
+
+/// Who takes the place of an operator: itself, or who got its records, or who sent them.
+fn heir(scenario: &Scenario, number: &[Option<usize>], operator: usize) -> Option<usize> {
+    let edges = || scenario.job.edges.iter();
+    let after = edges().filter(|edge| edge.from == operator).map(|edge| edge.to);
+    let before = edges().filter(|edge| edge.to == operator).map(|edge| edge.from);
+    std::iter::once(operator).chain(after).chain(before).find_map(|at| number[at])
+}
+
+/// Gives the faults the new numbers of operators; those of nobody go.
+fn aim_anew(scenario: &mut Scenario, heir: impl Fn(usize) -> Option<usize>) {
+    scenario.faults.retain_mut(|fault| {
+        if let When::Step(anchor) = &mut fault.at
+            && let Some((operator, _)) = &mut anchor.subtask
+        {
+            match heir(*operator) {
+                Some(number) => *operator = number,
+                None => return false,
+            }
+        }
+        match visit::victim(&mut fault.what) {
+            Some((operator, _)) => heir(*operator).map(|number| *operator = number).is_some(),
+            None => true,
+        }
+    });
+}
+
+/// Aims faults at subtasks and task managers that there are; a link from a place to itself goes.
+fn aim_within(scenario: &mut Scenario) {
+    let parallelism: Vec<u32> =
+        scenario.job.operators.iter().map(|operator| operator.parallelism).collect();
+    let task_managers = scenario.cluster.task_managers;
+    scenario.faults.retain_mut(|fault| {
+        if let When::Step(anchor) = &mut fault.at
+            && let Some((operator, index)) = &mut anchor.subtask
+        {
+            *index %= parallelism[*operator];
+        }
+        if let Some((operator, index)) = visit::victim(&mut fault.what) {
+            *index %= parallelism[*operator];
+        }
+        for number in visit::task_managers(&mut fault.what) {
+            *number %= task_managers;
+        }
+        match fault.what {
+            FaultKind::SlowLink(from, to, ..) | FaultKind::CutLink(from, to, ..) => from != to,
+            FaultKind::CrashTask(..)
+            | FaultKind::CrashTaskManager(_)
+            | FaultKind::CrashJobManager
+            | FaultKind::PauseTask(..)
+            | FaultKind::PauseTaskManager(..)
+            | FaultKind::PauseJobManager(_)
+            | FaultKind::SlowStorage(..)
+            | FaultKind::FailStorage(..) => true,
+        }
+    });
+}
+
+fn is_sink(kind: &OperatorKind) -> bool {
+    match kind {
+        OperatorKind::IdempotentSink
+        | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::AtLeastOnceSink => true,
+        OperatorKind::Source(_)
+        | OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join => false,
+    }
+}

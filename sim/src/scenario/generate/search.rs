@@ -1,0 +1,236 @@
+//! Scenarios drawn with a purpose: one crash at a given step, a crash within a window that is held
+//! open, and changes of a scenario that got somewhere.
+
+use cutline::step::Step;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::faults::{KINDS, Kind, anchor, draw_one, steps, subtask, what, with_subtask};
+use super::{Draws, LONGEST, Options, Seeds, generate_with, is_bounded, log_between, until};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::{
+    Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
+};
+
+/// Where a crash is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// The seed of the scenario, without its own faults.
+    pub base: u64,
+    /// Number of the round; from one to the next the steps go on by one.
+    pub round: u64,
+    /// Number within the round; the steps go on by one as well.
+    pub position: u64,
+}
+
+/// A scenario with one crash at one of its protocol steps, chosen by the aim; what crashes is drawn.
+pub fn placed(options: &Options, aim: Aim, seed: u64) -> Scenario {
+    let mut scenario = calm(options, aim.base);
+    let steps = steps(&scenario);
+    let mut stream = Draws::new(seed).of("placed fault", "");
+    let step = steps[((aim.round + aim.position) % steps.len() as u64) as usize];
+    let fault = Fault {
+        at: When::Step(StepAnchor {
+            delay: VirtualDuration::ZERO,
+            occurrence: 1,
+            ..anchor(&scenario, step, &mut stream)
+        }),
+        what: crash(&scenario, &mut stream),
+    };
+    retitle(&mut scenario, format!("one crash at {step}, by seed {seed}"), vec![fault]);
+    scenario
+}
+
+/// What holds a window open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Storage(StorageOperation),
+    Link,
+    Task,
+    TaskManager,
+}
+
+/// Where a window opens, and what keeps the next step from coming.
+const WINDOWS: [(Step, Hold); 14] = [
+    (Step::T3, Hold::Link),
+    (Step::T5, Hold::Link),
+    (Step::T5, Hold::Task),
+    (Step::B1, Hold::Task),
+    (Step::B2, Hold::Task),
+    (Step::B3, Hold::Storage(StorageOperation::WriteState)),
+    (Step::B6, Hold::Link),
+    (Step::A1, Hold::Storage(StorageOperation::WriteState)),
+    (Step::A2, Hold::Storage(StorageOperation::WriteMetadata)),
+    (Step::F2, Hold::Storage(StorageOperation::WritePointer)),
+    (Step::F3, Hold::Link),
+    (Step::F4, Hold::Storage(StorageOperation::Delete)),
+    (Step::X1, Hold::Storage(StorageOperation::Delete)),
+    (Step::R2, Hold::TaskManager),
+];
+
+/// A scenario in which a window between two steps is held open and something fails in it.
+pub fn aimed(options: &Options, seed: u64) -> Scenario {
+    let mut scenario = calm(options, seed);
+    let reachable = steps(&scenario);
+    let mut stream = Draws::new(seed).of("aimed faults", "");
+    let windows: Vec<&(Step, Hold)> =
+        WINDOWS.iter().filter(|(step, _)| reachable.contains(step)).collect();
+    let (step, hold) = **stream.choice(&windows).expect("a recovery is always reachable");
+    let opens = StepAnchor {
+        delay: VirtualDuration::ZERO,
+        occurrence: 1,
+        ..anchor(&scenario, step, &mut stream)
+    };
+    let length = VirtualDuration::from_millis(log_between(&mut stream, 20, 2_000));
+    let delay = VirtualDuration(stream.between(0, length.0));
+    let mut faults = Vec::new();
+    // Some windows open only after something has failed.
+    match step {
+        Step::X1 => faults.push(at_start(FaultKind::FailStorage(StorageOperation::WriteState, 1))),
+        Step::R2 => {
+            let at = VirtualTime(stream.between(0, span(&scenario).0));
+            faults.push(Fault { at: When::Time(at), what: crash(&scenario, &mut stream) });
+        }
+        _ => {}
+    }
+    let held = held(hold, &scenario, length, &mut stream);
+    faults.push(Fault { at: When::Step(opens.clone()), what: held });
+    let breaks = match stream.below(4) {
+        0 => {
+            let operation = *stream
+                .choice(&[
+                    StorageOperation::WriteState,
+                    StorageOperation::WriteMetadata,
+                    StorageOperation::WritePointer,
+                ])
+                .expect("there are three");
+            FaultKind::FailStorage(operation, 1)
+        }
+        _ => crash(&scenario, &mut stream),
+    };
+    faults.push(Fault { at: When::Step(StepAnchor { delay, ..opens }), what: breaks });
+    retitle(&mut scenario, format!("a window at {step} held open, by seed {seed}"), faults);
+    scenario
+}
+
+/// A scenario with one to three changes of its faults and checkpointing.
+pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
+    let mut scenario = parent.clone();
+    let mut stream = Draws::new(seed).of("changes", "");
+    let span = span(parent);
+    let mut faults = scenario.faults.clone();
+    for _ in 0..stream.between(1, 3) {
+        let index = stream.below(faults.len().max(1) as u64) as usize;
+        match (stream.below(8), faults.get_mut(index)) {
+            (0, Some(_)) => drop(faults.remove(index)),
+            (1, Some(fault)) => fault.at = moved(&fault.at, &scenario, span, &mut stream),
+            (2, Some(fault)) => {
+                let kind = *stream.choice(&KINDS).expect("there are some");
+                fault.what = what(kind, &scenario, &mut stream);
+            }
+            // Once more, later.
+            (3, Some(fault)) => {
+                let mut again = fault.clone();
+                match &mut again.at {
+                    When::Time(at) => *at = VirtualTime(stream.between(at.0, at.0 + span.0 / 4)),
+                    When::Step(anchor) => anchor.occurrence += stream.between(1, 4) as u32,
+                }
+                faults.push(again);
+            }
+            (4, _) => scenario.checkpointing.max_concurrent = stream.between(1, 3) as u32,
+            (5, _) if scenario.checkpointing.exactly_once => {
+                scenario.checkpointing.unaligned ^= true;
+                scenario.checkpointing.aligned_timeout = VirtualDuration::ZERO;
+            }
+            _ => faults.push(draw_one(&scenario, span, &mut stream)),
+        }
+    }
+    // What Flink does not allow together is not drawn together.
+    if scenario.checkpointing.unaligned || !scenario.checkpointing.min_pause.is_zero() {
+        scenario.checkpointing.max_concurrent = 1;
+    }
+    let title = format!("{}, changed by seed {seed}", parent.title);
+    retitle(&mut scenario, title, faults);
+    scenario
+}
+
+/// The scenario of a seed without its faults.
+fn calm(options: &Options, seed: u64) -> Scenario {
+    generate_with(&Options { faults_max: 0, ..*options }, Seeds::all(seed))
+}
+
+/// Puts faults in, and gives the run as much time as that many need.
+fn retitle(scenario: &mut Scenario, title: String, faults: Vec<Fault>) {
+    let span = span(scenario);
+    scenario.title = title;
+    scenario.faults = faults;
+    scenario.limits.until = until(scenario, span);
+}
+
+/// How long the records of a drawn scenario take to come, about: `until` the other way round.
+fn span(scenario: &Scenario) -> VirtualDuration {
+    let all = scenario.limits.until.since(VirtualTime::ZERO);
+    match is_bounded(scenario) {
+        true => {
+            let disturbances = scenario.faults.len() as u64 + 2;
+            let rest = (scenario.limits.settle + LONGEST) * disturbances;
+            VirtualDuration(all.0.saturating_sub(rest.0))
+        }
+        false => VirtualDuration(all.0 / 2),
+    }
+}
+
+fn at_start(what: FaultKind) -> Fault {
+    Fault { at: When::Time(VirtualTime::ZERO), what }
+}
+
+fn crash(scenario: &Scenario, stream: &mut Stream) -> FaultKind {
+    let kind = match stream.below(4) {
+        0 => Kind::CrashTaskManager,
+        1 => Kind::CrashJobManager,
+        _ => Kind::CrashTask,
+    };
+    what(kind, scenario, stream)
+}
+
+fn held(
+    hold: Hold,
+    scenario: &Scenario,
+    length: VirtualDuration,
+    stream: &mut Stream,
+) -> FaultKind {
+    let task_manager = stream.below(u64::from(scenario.cluster.task_managers)) as u32;
+    match hold {
+        Hold::Storage(operation) => FaultKind::SlowStorage(operation, length, length),
+        Hold::Link => {
+            FaultKind::CutLink(Endpoint::JobManager, Endpoint::TaskManager(task_manager), length)
+        }
+        Hold::Task => {
+            let (operator, index) = subtask(scenario, stream);
+            FaultKind::PauseTask(operator, index, length)
+        }
+        Hold::TaskManager => FaultKind::PauseTaskManager(task_manager, length),
+    }
+}
+
+/// Another place near the one that it has.
+fn moved(at: &When, scenario: &Scenario, span: VirtualDuration, stream: &mut Stream) -> When {
+    match at {
+        When::Time(_) => When::Time(VirtualTime(stream.between(0, span.0))),
+        When::Step(anchor) => {
+            let mut anchor = anchor.clone();
+            match stream.below(4) {
+                0 => anchor.occurrence = log_between(stream, 1, 16) as u32,
+                1 => anchor.delay = VirtualDuration::from_micros(log_between(stream, 1, 200_000)),
+                2 => anchor.checkpoint = anchor.checkpoint.map(|id| id + stream.below(3)),
+                _ => {
+                    let reachable = steps(scenario);
+                    let here = reachable.iter().position(|step| *step == anchor.step);
+                    let there = here.unwrap_or(0) + stream.between(0, 2) as usize;
+                    anchor.step = reachable[there.min(reachable.len() - 1)];
+                    anchor.subtask = with_subtask(anchor.subtask, anchor.step);
+                }
+            }
+            When::Step(anchor)
+        }
+    }
+}
