@@ -58,9 +58,15 @@ pub enum JobEnd {
     Failed,
     /// The run's time ended first (an unbounded job).
     Stopped,
+    /// Somebody stopped it with a savepoint, and the savepoint is complete.
+    StoppedWithSavepoint,
+    /// Somebody cancelled it.
+    Canceled,
 }
 
 /// One thing that happened. Channels, subtasks and operators are those of the execution graph.
+///
+/// New kinds are added at the end: digests hash their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub enum Observation {
     /// A protocol step was reached (fault anchors and situations look at these).
@@ -177,7 +183,8 @@ pub enum Observation {
         alignment: Alignment,
     },
     /// F3: the pointer is in the HA store; from now on a recovery may choose this checkpoint.
-    /// Reported when the store applied the write, not when the coordinator heard of it.
+    /// Reported when the store applied the write, not when the coordinator heard of it. A savepoint
+    /// that gets no pointer is durable when the coordinator has heard that its metadata is written.
     Durable {
         /// The checkpoint.
         checkpoint: CheckpointId,
@@ -340,5 +347,27 @@ pub enum Observation {
     FaultHealed {
         /// Its index in the plan.
         fault: u32,
+    },
+
+    /// Something that a user does was taken up by the job manager.
+    ActionTaken {
+        /// Its index in the scenario.
+        action: u32,
+    },
+    /// What a user asked for is done, or has failed.
+    ActionEnded {
+        /// Its index in the scenario.
+        action: u32,
+        /// The snapshot that came of it.
+        checkpoint: Option<CheckpointId>,
+        /// Whether it was done.
+        done: bool,
+    },
+    /// A new job begins, in the place of one that has ended, from a snapshot of that one.
+    Adopted {
+        /// The snapshot.
+        checkpoint: CheckpointId,
+        /// The new job owns it from now on; else the user does.
+        claimed: bool,
     },
 }

@@ -216,7 +216,14 @@ impl Simulation {
             self.seed,
             processes(&plan),
             move |channel| named_by.graph.channel_name(channel),
-            plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+            (
+                plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+                plan.scenario
+                    .actions
+                    .iter()
+                    .map(|action| planned_when(&plan, &action.at))
+                    .collect(),
+            ),
             hub,
             &mut queue,
         );
@@ -401,20 +408,26 @@ fn process(endpoint: Endpoint) -> ProcessId {
     }
 }
 
-fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
-    let subtask = |operator: usize, index: u32| -> SubtaskId {
-        plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
-    };
-    let when = match &fault.at {
+fn planned_when(plan: &Plan, when: &When) -> PlannedWhen {
+    match when {
         When::Time(at) => PlannedWhen::Time(*at),
         When::Step(anchor) => PlannedWhen::Step {
             step: anchor.step,
             checkpoint: anchor.checkpoint.map(cutline::ids::CheckpointId),
-            subtask: anchor.subtask.map(|(operator, index)| subtask(operator, index)),
+            subtask: anchor.subtask.map(|(operator, index)| subtask(plan, operator, index)),
             occurrence: anchor.occurrence,
             delay: anchor.delay,
         },
-    };
+    }
+}
+
+fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
+    plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
+}
+
+fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
+    let subtask = |operator, index| subtask(plan, operator, index);
+    let when = planned_when(plan, &fault.at);
     let kind = match fault.what {
         FaultKind::CrashTask(operator, index) => {
             PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))
@@ -526,6 +539,7 @@ mod tests {
             ha: Service { latency: uniform(1_000, 5_000) },
             external: Service { latency: uniform(1_000, 5_000) },
             manual: vec![],
+            actions: vec![],
             faults: vec![
                 Fault {
                     at: When::Time(VirtualTime::from_millis(1500)),

@@ -275,6 +275,7 @@ impl<P> CompletedStore<P> {
         }
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
+            let mode = if checkpoint.unclaimed { ClaimMode::NoClaim } else { mode };
             self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
             self.retained.push_back(retained);
         }

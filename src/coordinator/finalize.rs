@@ -144,13 +144,17 @@ impl<P> Coordinator<P> {
         match result {
             Ok(metadata) if aborted => self.discard_unfinished(&checkpoint, Some(metadata), out),
             Err(_) => self.discard_unfinished(&checkpoint, None, out),
-            Ok(_) if checkpoint.kind.is_savepoint() => {
+            Ok(_) if !self.is_stored(checkpoint.kind) => {
                 self.complete(now, &checkpoint, None, out);
                 self.savepoints.push(checkpoint);
             }
             Ok(metadata) => return self.write_pointer(checkpoint, metadata, out),
         }
         self.finalize_next(now, out);
+    }
+
+    fn is_stored(&self, kind: SnapshotKind) -> bool {
+        !kind.is_savepoint() || kind.is_synchronous() && self.config.stores_stops
     }
 
     /// F3.

@@ -19,7 +19,7 @@
 //! - If nobody can tell whether the pointer was written, the checkpoint fails here but keeps its
 //!   files, because a new leader may find the pointer.
 //! - For savepoints, which are not stored, the metadata file is the decision; an abort before its
-//!   answer wins.
+//!   answer wins. (Those a job stops with may be stored: [`CoordinatorConfig::stores_stops`].)
 //!
 //! A new leader starts from [`Coordinator::new`] with what the store holds; the old one is fenced
 //! off by the store refusing its pointer writes, which come back as failed.
@@ -96,6 +96,13 @@ pub struct CoordinatorConfig {
     pub retention: Retention,
     /// Where the list of completed checkpoints is kept.
     pub store: StoreKind,
+    /// Whether the job may go back to a savepoint it was to stop with.
+    ///
+    /// Deviation: Flink (since 1.15) stores no savepoint. If the job fails between the completion
+    /// of such a savepoint, which commits its transactions, and its end, Flink goes back to a
+    /// checkpoint before it, and what was committed is committed again. True: the savepoint gets
+    /// a pointer, like a checkpoint, and that is the decision. False, for conformance: as in Flink.
+    pub stores_stops: bool,
     /// What is planted.
     pub defects: Defects,
 }

@@ -43,6 +43,7 @@ impl World {
             max_retained,
             retention: Retention::default(),
             store: StoreKind::Default,
+            stores_stops: false,
         };
         let vertex = Vertex { operator: OperatorId(0), parallelism: SUBTASKS };
         let topology = Topology { vertices: vec![vertex], edges: Vec::new() };

@@ -16,6 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::{Attempt, CheckpointId, OperatorId};
+use crate::message::SnapshotKind;
 
 const METADATA: &str = "_metadata";
 
@@ -69,6 +70,16 @@ pub enum Path {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no path of a snapshot's file")]
 pub struct ForeignPath(pub String);
+
+impl Directory {
+    /// The directory of a snapshot's own files.
+    pub fn of(checkpoint: CheckpointId, kind: SnapshotKind) -> Self {
+        match kind.is_savepoint() {
+            true => Self::Savepoint(checkpoint),
+            false => Self::Checkpoint(checkpoint),
+        }
+    }
+}
 
 impl Path {
     /// The directory it is in.

@@ -272,6 +272,9 @@ pub enum Output {
     Finished,
     /// The state could not be read: the attempt fails.
     RestoreFailed(String),
+    /// The savepoint with which the subtask was to stop was aborted: the attempt fails, because it
+    /// has stopped reading already.
+    StopFailed(CheckpointId),
 }
 
 /// Takes what a subtask wants done, in order: a vector, or whoever does it at once.
@@ -294,6 +297,8 @@ enum Phase {
     /// Consumes the restored channel state.
     Recovering,
     Running,
+    /// The savepoint with which the job stops is cut; waits for it to complete.
+    Stopping,
     /// All inputs have ended and the operator has finished; waits for a checkpoint with an id of
     /// at least this one.
     AwaitingFinalCheckpoint(CheckpointId),
@@ -330,6 +335,8 @@ pub struct Subtask {
     held_trigger: Option<CheckpointBarrier>,
     waits_for_final_checkpoint: bool,
     finished_on_restore: bool,
+    /// The savepoint with which the job stops. Flink: `StreamTask#syncSavepoint`.
+    stops_with: Option<CheckpointId>,
     /// Commits that the external system has not confirmed yet.
     commits_out: u32,
     emitter: Emitter,
@@ -382,6 +389,7 @@ impl Subtask {
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
+            stops_with: None,
             commits_out: 0,
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
@@ -438,6 +446,7 @@ impl Subtask {
             Phase::Initializing | Phase::Finished => false,
             Phase::Recovering
             | Phase::Running
+            | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
                 !self.mailbox.is_empty()
@@ -518,6 +527,7 @@ impl Subtask {
             Phase::Initializing | Phase::Finished => {}
             Phase::Recovering
             | Phase::Running
+            | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
                 if let Some(mail) = self.mailbox.pop_front() {

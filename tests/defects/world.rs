@@ -70,6 +70,7 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
         ha: Service { latency: constant(2_000) },
         external: Service { latency: constant(2_000) },
         manual: Vec::new(),
+        actions: Vec::new(),
         faults: Vec::new(),
         failures: None,
         limits: Limits {

@@ -26,6 +26,8 @@ pub(super) const NAME: &str = "liveness";
 pub(super) struct Weather {
     active: BTreeSet<u32>,
     changed: VirtualTime,
+    /// When a user last did something: bounds begin anew, but nothing is disturbed.
+    acted: VirtualTime,
 }
 
 impl Weather {
@@ -39,6 +41,9 @@ impl Weather {
                 self.active.remove(&fault);
                 self.changed = now;
             }
+            Observation::ActionTaken { .. }
+            | Observation::ActionEnded { .. }
+            | Observation::Adopted { .. } => self.acted = now,
             _ => {}
         }
     }
@@ -51,7 +56,7 @@ impl Weather {
         bound: VirtualDuration,
         now: VirtualTime,
     ) -> bool {
-        self.active.is_empty() && now > since.max(self.changed) + bound
+        self.active.is_empty() && now > since.max(self.changed).max(self.acted) + bound
     }
 }
 
@@ -118,6 +123,12 @@ impl Liveness {
             Observation::Completed { checkpoint } | Observation::Failed { checkpoint, .. } => {
                 self.judged += 1;
                 self.pending.retain(|pending| pending.0 != checkpoint);
+            }
+            Observation::Adopted { .. } => {
+                self.judged += 1;
+                self.end = None;
+                self.pending.clear();
+                self.recovering = Some(now);
             }
             // A new leader knows nothing of them.
             Observation::LeaderElected { .. } => self.pending.clear(),

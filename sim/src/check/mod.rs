@@ -274,7 +274,7 @@ impl Checks {
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
         self.output.observe(now, observation, weather, setup, report);
-        self.restore.observe(now, observation, report);
+        self.restore.observe(now, observation, setup, report);
         self.storage.observe(now, observation, setup, report);
         self.policy.observe(now, observation, weather, setup, report);
         self.liveness.observe(now, observation, (ledger, weather), setup, report);
@@ -370,11 +370,8 @@ impl Checks {
         self.consult(now, oracle);
         let end = self.liveness.end();
         let retained: Vec<CheckpointId> = self.restore.retained().collect();
-        // A job that has ended may have discarded its checkpoints; storage.rs knows which.
-        if end.is_none() {
-            for checkpoint in retained {
-                self.judge_shadow(now, checkpoint, oracle);
-            }
+        for checkpoint in retained {
+            self.judge_shadow(now, checkpoint, oracle);
         }
         let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
         let weather = &self.weather;

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, JOINED, Record, SplitId, Table, TableKey, mix};
 use cutline::time::VirtualTime;
 
@@ -33,6 +34,8 @@ pub(super) struct Output {
     decided: Option<CheckpointId>,
     /// The newest checkpoint that was triggered.
     triggered: Option<CheckpointId>,
+    /// Savepoints of a job that goes on: being durable, they decide nothing.
+    plain_savepoints: Vec<CheckpointId>,
     /// Checkpoints up to this one, and behind the restore point, are of an abandoned history.
     abandoned: Option<CheckpointId>,
     /// Promises to commit, by deadline.
@@ -52,6 +55,11 @@ struct Sink {
     visible_settled: Fingerprint,
     /// Durable checkpoints beyond `settled`, and what must be visible with them, if known.
     expected: VecDeque<(CheckpointId, Option<Fingerprint>)>,
+    /// What was committed behind the snapshot that a new job was started from: whoever goes back
+    /// so far asks for it a second time.
+    repeated: Fingerprint,
+    /// The last of those snapshots.
+    resumed: Option<CheckpointId>,
     /// Written identities.
     written: Written,
 }
@@ -145,6 +153,7 @@ impl Output {
             running: true,
             decided: None,
             triggered: None,
+            plain_savepoints: Vec::new(),
             abandoned: None,
             promises: VecDeque::new(),
         }
@@ -172,8 +181,11 @@ impl Output {
     ) {
         self.judge_promises(now, weather, setup, report);
         match *observation {
-            Observation::Triggered { checkpoint, .. } => {
+            Observation::Triggered { checkpoint, kind, .. } => {
                 self.triggered = self.triggered.max(Some(checkpoint));
+                if kind == SnapshotKind::Savepoint {
+                    self.plain_savepoints.push(checkpoint);
+                }
             }
             Observation::PreCommitted { transaction, contents } => {
                 let checkpoint = Some(transaction.checkpoint);
@@ -192,8 +204,12 @@ impl Output {
             Observation::TransactionAborted { transaction } => {
                 self.on_aborted(now, transaction, setup, report);
             }
-            Observation::Durable { checkpoint } => {
+            Observation::Durable { checkpoint } if !self.plain_savepoints.contains(&checkpoint) => {
                 self.decided = self.decided.max(Some(checkpoint));
+            }
+            Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
+            Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
+                self.judge_stop(now, setup, report);
             }
             Observation::NotifiedComplete { subtask, checkpoint }
             | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
@@ -314,6 +330,24 @@ impl Output {
         });
     }
 
+    /// A new job begins from a snapshot of the last one.
+    fn on_adopted(&mut self, snapshot: CheckpointId) {
+        for sink in &mut self.sinks {
+            let behind = sink.transactions.range((CheckpointId(snapshot.0 + 1), 0)..);
+            let committed = behind.filter(|(_, held)| held.state == TransactionState::Committed);
+            sink.repeated =
+                committed.fold(Fingerprint::EMPTY, |sum, (_, held)| sum + held.contents);
+            sink.resumed = Some(snapshot);
+        }
+    }
+
+    /// All tasks have finished: what the savepoint holds is committed.
+    fn judge_stop(&mut self, now: VirtualTime, setup: &Setup, report: &mut Report) {
+        for promise in std::mem::take(&mut self.promises) {
+            self.judge_promise(now, promise, setup, report);
+        }
+    }
+
     /// The job goes back: what is younger than the restore point must never be seen.
     fn on_restore(
         &mut self,
@@ -407,6 +441,11 @@ impl Output {
         if !self.is_transactional(operator, setup) {
             return;
         }
+        // A plain savepoint decides nothing until somebody starts from it: if the job goes back
+        // behind it instead, its transactions are aborted.
+        if self.plain_savepoints.contains(&checkpoint) && Some(checkpoint) > self.decided {
+            return;
+        }
         let sink = &mut self.sinks[operator.index()];
         if sink.settled >= Some(checkpoint) {
             return;
@@ -438,6 +477,8 @@ impl Output {
             sink.expected.pop_front();
             (sink.settled, sink.visible_settled) = (Some(checkpoint), visible);
             let Some(expected) = expected else { continue };
+            let again = Some(checkpoint) > sink.resumed;
+            let expected = if again { expected + sink.repeated } else { expected };
             self.judged += 1;
             if visible != expected {
                 let class = Class::of_counts(visible.count, expected.count, Class::Loss);
@@ -485,6 +526,7 @@ impl Output {
         let (is, holds) = match setup.config.roles[operator.index()] {
             Role::Source { .. } | Role::Inner => return,
             Role::TransactionalSink => {
+                let total = total + sink.repeated;
                 let (shown, should) = (sink.visible.count, total.count);
                 let holds = match (exactly_once, all) {
                     (true, true) => sink.visible == total,

@@ -129,6 +129,18 @@ impl Policy {
             Observation::LeaderElected { session } => {
                 self.on_elected(now, session, report);
             }
+            // What the last job has left is none of the new one's.
+            Observation::Adopted { checkpoint, claimed } => {
+                self.judged += 1;
+                self.retained.clear();
+                if claimed {
+                    self.savepoints.retain(|savepoint| *savepoint != checkpoint);
+                    self.retained.push(checkpoint);
+                }
+                self.pending.clear();
+                self.completed_at = None;
+                self.forgive();
+            }
             _ => {}
         }
     }

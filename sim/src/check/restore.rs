@@ -8,10 +8,12 @@
 //!   judged by *state*).
 
 use cutline::ids::CheckpointId;
+use cutline::message::SnapshotKind;
 use cutline::time::VirtualTime;
 
+use super::storage::discards;
 use super::violation::{Class, Report, Subject};
-use super::{RestoreOracle, ShadowError};
+use super::{RestoreOracle, Setup, ShadowError};
 use crate::observe::Observation;
 
 pub(super) const NAME: &str = "restore";
@@ -30,13 +32,31 @@ pub(super) struct Restore {
     /// An older checkpoint was chosen; is it a fallback?
     doubted: bool,
     ended: bool,
+    /// The job has ended in a way that discards its checkpoints, also those that become durable
+    /// only now.
+    discards: bool,
 }
 
-/// Flink (since 1.15): a savepoint is its user's; recovery does not start from it.
+/// Whose a snapshot is, and what that means for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
+    /// The job's: recovery starts from the newest.
     System,
+    /// The user's, but recovery may start from it: a savepoint the job was to stop with, or one that
+    /// it was started from.
+    Lent,
+    /// The user's. Flink (since 1.15): recovery does not start from it.
     User,
+}
+
+impl Owner {
+    fn of(kind: SnapshotKind) -> Self {
+        match (kind.is_savepoint(), kind.is_synchronous()) {
+            (false, _) => Self::System,
+            (true, true) => Self::Lent,
+            (true, false) => Self::User,
+        }
+    }
 }
 
 impl Restore {
@@ -51,20 +71,20 @@ impl Restore {
     }
 
     fn newest(&self) -> Option<CheckpointId> {
-        let by_system = self.durable.iter().filter(|(_, owner)| *owner == Owner::System);
-        by_system.map(|(checkpoint, _)| *checkpoint).max()
+        let restorable = self.durable.iter().filter(|(_, owner)| *owner != Owner::User);
+        restorable.map(|(checkpoint, _)| *checkpoint).max()
     }
 
     pub(super) fn observe(
         &mut self,
         now: VirtualTime,
         observation: &Observation,
+        setup: &Setup,
         report: &mut Report,
     ) {
         match *observation {
             Observation::Triggered { checkpoint, kind, .. } => {
-                let owner = if kind.is_savepoint() { Owner::User } else { Owner::System };
-                self.triggered.push((checkpoint, self.execution, owner));
+                self.triggered.push((checkpoint, self.execution, Owner::of(kind)));
             }
             Observation::Failed { checkpoint, .. } => {
                 self.triggered.retain(|(triggered, ..)| *triggered != checkpoint);
@@ -83,7 +103,14 @@ impl Restore {
                     });
                 }
             }
-            Observation::JobEnded { .. } => self.ended = true,
+            Observation::Adopted { checkpoint, claimed } => self.on_adopted(checkpoint, claimed),
+            Observation::JobEnded { end } => {
+                self.ended = true;
+                self.discards = discards(end, setup);
+                if self.discards {
+                    self.durable.retain(|(_, owner)| *owner != Owner::System);
+                }
+            }
             _ => {}
         }
     }
@@ -98,7 +125,9 @@ impl Restore {
             }
             None => (self.execution, Owner::System),
         };
-        self.durable.push((checkpoint, owner));
+        if !(self.discards && owner == Owner::System) {
+            self.durable.push((checkpoint, owner));
+        }
         self.judged += 1;
         if execution != self.execution && Some(checkpoint) > self.chosen {
             let what = (NAME, Class::Duplication, "durable behind the back of recovery");
@@ -109,10 +138,36 @@ impl Restore {
         }
     }
 
+    /// A new job begins from a snapshot of the last one, all of whose others are the user's.
+    fn on_adopted(&mut self, adopted: CheckpointId, claimed: bool) {
+        self.judged += 1;
+        (self.ended, self.discards) = (false, false);
+        self.triggered.clear();
+        for (checkpoint, owner) in &mut self.durable {
+            *owner = match (*checkpoint == adopted, claimed) {
+                (true, true) => Owner::System,
+                (true, false) => Owner::Lent,
+                (false, _) => Owner::User,
+            };
+        }
+    }
+
     fn on_subsumed(&mut self, now: VirtualTime, checkpoint: CheckpointId, report: &mut Report) {
         self.judged += 1;
         let last = self.newest() == Some(checkpoint);
-        self.durable.retain(|(durable, _)| *durable != checkpoint);
+        let lent = |(durable, owner): &&mut (CheckpointId, Owner)| {
+            *durable == checkpoint && *owner != Owner::System
+        };
+        match self.durable.iter_mut().find(lent) {
+            Some((_, owner @ Owner::Lent)) => *owner = Owner::User,
+            Some(_) => {
+                let what = (NAME, Class::UnusableCheckpoint, "a savepoint was subsumed");
+                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                    format!("{checkpoint} is the user's, and no checkpoint takes its place")
+                });
+            }
+            None => self.durable.retain(|(durable, _)| *durable != checkpoint),
+        }
         if last && !self.ended {
             let what = (NAME, Class::UnusableCheckpoint, "the newest checkpoint was given up");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
@@ -150,7 +205,7 @@ impl Restore {
         report: &mut Report,
     ) {
         self.doubted = false;
-        let newer = self.durable.iter().filter(|(_, owner)| *owner == Owner::System);
+        let newer = self.durable.iter().filter(|(_, owner)| *owner != Owner::User);
         for (checkpoint, _) in newer.filter(|(id, _)| Some(*id) > self.chosen) {
             if matches!(oracle.shadow(*checkpoint), Some(Err(_))) {
                 continue;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Operator, Reference, SplitId, StateEntry};
 use cutline::time::VirtualTime;
 
@@ -92,10 +93,23 @@ impl State {
     /// A checkpoint became durable at these positions.
     pub(super) fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger, setup: &Setup) {
         let Some(line) = ledger.line(checkpoint) else { return };
+        let drained = line.kind == SnapshotKind::SavepointTerminate;
         let reference = self.reference_at(&line.positions, ledger, setup);
+        if drained {
+            reference.finish();
+        }
         let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
         let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
         self.versions.push(Version { checkpoint, fingerprints });
+        if drained {
+            self.begin_anew();
+        }
+    }
+
+    /// A reference that has seen the end of its input cannot be advanced any more.
+    fn begin_anew(&mut self) {
+        self.reference = None;
+        self.at.fill(0);
     }
 
     /// Subsumed checkpoints are not restored any more.
@@ -246,9 +260,7 @@ impl State {
             let total = reference.fingerprint(operator);
             output.judge_total(now, operator, total, setup, report);
         }
-        // It has seen the end of its input and cannot be advanced or compared any more.
-        self.reference = None;
-        self.at.fill(0);
+        self.begin_anew();
     }
 }
 

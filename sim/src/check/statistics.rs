@@ -9,7 +9,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use serde::Serialize;
 
 use super::Setup;
-use crate::observe::Observation;
+use crate::observe::{JobEnd, Observation};
 
 /// What happened in a run, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -90,6 +90,8 @@ impl Durations {
 pub(super) struct Counter {
     pub(super) statistics: Statistics,
     pending: Vec<(CheckpointId, VirtualTime)>,
+    /// An execution has ended, and no other has begun: one that is cancelled does not.
+    between_executions: bool,
     /// By subtask: the checkpoint it takes, and when it passed the last stage.
     stages: Vec<Option<(CheckpointId, VirtualTime)>>,
 }
@@ -97,7 +99,8 @@ pub(super) struct Counter {
 impl Counter {
     pub(super) fn new(setup: &Setup) -> Self {
         let stages = vec![None; setup.graph.subtasks()];
-        Self { statistics: Statistics::default(), pending: Vec::new(), stages }
+        let statistics = Statistics::default();
+        Self { statistics, pending: Vec::new(), between_executions: false, stages }
     }
 
     /// All but barriers, and but emitted, processed and written records, which
@@ -140,9 +143,16 @@ impl Counter {
             }
             Observation::ExecutionEnded => {
                 statistics.restarts += 1;
+                self.between_executions = true;
                 self.stages.fill(None);
             }
-            Observation::RestoreChosen { checkpoint: Some(_) } => statistics.restores += 1,
+            Observation::JobEnded { end: JobEnd::Canceled } if self.between_executions => {
+                statistics.restarts -= 1;
+            }
+            Observation::RestoreChosen { checkpoint } => {
+                self.between_executions = false;
+                statistics.restores += u64::from(checkpoint.is_some());
+            }
             Observation::LeaderElected { .. } => self.pending.clear(),
             Observation::Persisted { .. } => statistics.records.persisted += 1,
             Observation::Committed { contents, .. } => {

@@ -6,6 +6,9 @@
 //! `execution.checkpointing.externalized-checkpoint-retention`; such deletions come after
 //! `JobEnded`.
 //!
+//! A savepoint is its user's: it is never deleted, and shares no file with any other snapshot. So is
+//! a snapshot that a new job was started from without claiming it.
+//!
 //! # Whose duty it is
 //!
 //! Storage is not searched for left-overs, in Flink as here: a file is deleted by somebody who
@@ -44,6 +47,10 @@ pub(super) struct Storage {
     /// What is behind the pointer of a checkpoint, retained or not.
     pointers: BTreeMap<CheckpointId, Vec<FileId>>,
     savepoints: Vec<CheckpointId>,
+    /// Savepoints of a job that goes on: no pointer leads to them.
+    plain_savepoints: Vec<CheckpointId>,
+    /// Snapshots that the user owns: savepoints, and what was retained of a job that has ended.
+    users: Vec<CheckpointId>,
     /// The job has ended in a way that discards its checkpoints, also those that become durable
     /// only now.
     discards: bool,
@@ -56,6 +63,8 @@ struct File {
     exists: bool,
     /// Retained checkpoints that refer to it.
     references: u32,
+    /// A savepoint holds it: alone.
+    exclusive: bool,
     /// Pointers that lead to it.
     pointers: u32,
     /// The process that must delete it, if no pointer leads to it.
@@ -107,8 +116,17 @@ impl Storage {
             Observation::ProcessLost { process } => self.on_process_lost(process),
             Observation::Triggered { checkpoint, kind, .. } if kind.is_savepoint() => {
                 self.savepoints.push(checkpoint);
+                self.users.push(checkpoint);
+                if !kind.is_synchronous() {
+                    self.plain_savepoints.push(checkpoint);
+                }
             }
-            Observation::Subsumed { checkpoint } => self.release(checkpoint),
+            Observation::Subsumed { checkpoint } if !self.users.contains(&checkpoint) => {
+                self.release(checkpoint);
+            }
+            Observation::Adopted { checkpoint, claimed } => {
+                self.on_adopted(now, checkpoint, claimed, report);
+            }
             Observation::JobEnded { end } => self.on_ended(end, setup),
             _ => {}
         }
@@ -122,21 +140,43 @@ impl Storage {
         files: Vec<FileId>,
         report: &mut Report,
     ) {
-        let discarded = self.discards && !self.savepoints.contains(&checkpoint);
+        let discarded = self.discards && !self.users.contains(&checkpoint);
+        let exclusive = self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
+            let shares = file.exclusive || exclusive && file.references > 0;
             file.references += u32::from(!discarded);
-            file.pointers += 1;
+            file.exclusive |= exclusive;
             if !file.exists {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
                 report.add(what, now, Subject::checkpoint(checkpoint), || {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)
                 });
             }
+            if shares {
+                let what = (NAME, Class::UnusableCheckpoint, "a savepoint shares a file");
+                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                    format!(
+                        "{checkpoint} and another snapshot, one of them a savepoint, both refer \
+                             to file {}",
+                        id.0
+                    )
+                });
+            }
+        }
+        // Of a savepoint its user knows, and no pointer.
+        if !self.plain_savepoints.contains(&checkpoint) {
+            self.point_to(checkpoint, files.clone());
         }
         if !discarded {
-            self.references.insert(checkpoint, files.clone());
+            self.references.insert(checkpoint, files);
+        }
+    }
+
+    fn point_to(&mut self, checkpoint: CheckpointId, files: Vec<FileId>) {
+        for &file in &files {
+            self.file(file).pointers += 1;
         }
         self.pointers.insert(checkpoint, files);
     }
@@ -176,18 +216,35 @@ impl Storage {
         }
     }
 
-    /// Flink: `CheckpointProperties`. A finished job discards its checkpoints in every mode, a
-    /// failed one only if nothing is externalized.
+    /// A new job begins. What the last one retained is the user's from now on, but for what the
+    /// new one claims.
+    fn on_adopted(
+        &mut self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        claimed: bool,
+        report: &mut Report,
+    ) {
+        self.judge_pointers(now, report);
+        self.pointers.clear();
+        let files = self.references.get(&checkpoint).cloned().unwrap_or_default();
+        self.users = self.references.keys().copied().collect();
+        if claimed {
+            self.users.retain(|id| *id != checkpoint);
+            self.savepoints.retain(|id| *id != checkpoint);
+            for &file in &files {
+                self.file(file).exclusive = false;
+            }
+        }
+        self.point_to(checkpoint, files);
+        (self.over, self.discards) = (false, false);
+    }
+
     fn on_ended(&mut self, end: JobEnd, setup: &Setup) {
-        let discards = match (end, setup.config.checkpointing.retention) {
-            (JobEnd::Finished, _) | (JobEnd::Failed, Retention::NoExternalized) => true,
-            (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
-            | (JobEnd::Stopped, _) => false,
-        };
-        self.discards = discards;
+        self.discards = discards(end, setup);
         self.over = end != JobEnd::Stopped;
-        if discards {
-            let owned = self.references.keys().filter(|id| !self.savepoints.contains(id));
+        if self.discards {
+            let owned = self.references.keys().filter(|id| !self.users.contains(id));
             for checkpoint in owned.copied().collect::<Vec<_>>() {
                 self.release(checkpoint);
             }
@@ -210,11 +267,29 @@ impl Storage {
                 )
             });
         }
+        self.judge_pointers(now, report);
+    }
+
+    /// Nothing leads to the checkpoints of a job that is over.
+    fn judge_pointers(&self, now: VirtualTime, report: &mut Report) {
         if let (true, Some(&checkpoint)) = (self.over, self.pointers.keys().next()) {
             let what = (NAME, Class::Leak, "a pointer is left");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
                 format!("the job is over, and the pointer of {checkpoint} is still there")
             });
         }
+    }
+}
+
+/// Whether a job that ends so discards its checkpoints. Flink: `CheckpointProperties`. A finished
+/// job does in every mode, a failed one only if nothing is externalized.
+pub(super) fn discards(end: JobEnd, setup: &Setup) -> bool {
+    match (end, setup.config.checkpointing.retention) {
+        (JobEnd::Finished | JobEnd::StoppedWithSavepoint, _)
+        | (JobEnd::Failed, Retention::NoExternalized)
+        | (JobEnd::Canceled, Retention::NoExternalized | Retention::DeleteOnCancellation) => true,
+        (JobEnd::Failed, Retention::DeleteOnCancellation | Retention::RetainOnCancellation)
+        | (JobEnd::Canceled, Retention::RetainOnCancellation)
+        | (JobEnd::Stopped, _) => false,
     }
 }

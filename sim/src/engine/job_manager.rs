@@ -4,6 +4,7 @@
 //! checkpoints is decided by the core's [`Coordinator`]; what happens here is around it: who runs
 //! where, and when everything starts again.
 
+mod actions;
 mod checkpoints;
 mod election;
 mod execution;
@@ -15,7 +16,7 @@ use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::message::FailureReason;
+use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::VirtualTime;
 
@@ -24,7 +25,7 @@ use super::plan::Plan;
 use super::{Control, Engine, Part};
 use crate::kernel::stream::Stream;
 use crate::observe::JobEnd;
-use crate::world::{Answer, Context, Event, Observer, ProcessId, Refusal, Request};
+use crate::world::{Answer, Context, Event, Observer, Pointer, ProcessId, Refusal, Request};
 
 /// What the engine keeps for a subtask in a completed checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +51,12 @@ pub struct JobManager {
     execution: Execution,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
     recovered: BTreeMap<CheckpointId, Retained<SnapshotPayload>>,
-    /// How the job has ended under a former leader.
+    /// How the job has ended, under a former leader or under this one.
     ended: Option<JobEnd>,
+    /// What each pending snapshot is for.
+    pending: BTreeMap<CheckpointId, SnapshotKind>,
+    stop: Option<actions::Stop>,
+    resuming: Option<actions::Resuming>,
     /// Requests and timers under way, by token.
     waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
@@ -88,6 +93,8 @@ enum Phase {
     Running,
     /// The execution has failed: waiting for its tasks to end and for the restart delay.
     Restarting { delay_over: bool },
+    /// The user wants the job to end: waiting for its tasks to do so.
+    Canceling { action: u32 },
     /// The execution has failed for good: waiting for its tasks to end.
     Failing,
     /// The job is over: waiting for the last requests.
@@ -103,7 +110,7 @@ enum Waiting {
     Pointers,
     Metadata {
         checkpoint: CheckpointId,
-        path: String,
+        pointer: Pointer,
     },
     RetryRecovery,
     IdDrawn(Token),
@@ -126,6 +133,9 @@ enum Waiting {
         path: String,
     },
     JobResult(JobEnd),
+    /// The metadata of the snapshot a new job is to start from.
+    Snapshot,
+    Adopted,
     Heartbeat,
     CoordinatorTimeout(VirtualTime),
     CoordinatorPoll,
@@ -148,6 +158,9 @@ impl JobManager {
             coordinator: None,
             recovered: BTreeMap::new(),
             ended: None,
+            pending: BTreeMap::new(),
+            stop: None,
+            resuming: None,
             waiting: BTreeMap::new(),
             tokens: 0,
             coordinator_timer: None,
@@ -181,6 +194,7 @@ impl JobManager {
             }
             Event::Timer(token) => self.on_timer(token, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
+            Event::Asked => self.on_asked(ctx),
             // Faults inside tasks are the task managers'.
             Event::Command(_) => {}
             Event::Lane(_) | Event::Back { .. } => unreachable!("a job manager has no lanes"),
@@ -255,7 +269,9 @@ impl JobManager {
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
-            | Waiting::JobResult(_) => unreachable!("these are requests, not timers"),
+            | Waiting::JobResult(_)
+            | Waiting::Snapshot
+            | Waiting::Adopted => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -276,8 +292,8 @@ impl JobManager {
         match waiting {
             Waiting::Lead => self.on_lead(answer, ctx),
             Waiting::Pointers => self.on_pointers(answer, ctx),
-            Waiting::Metadata { checkpoint, path } => {
-                self.on_metadata_read(checkpoint, path, answer, ctx);
+            Waiting::Metadata { checkpoint, pointer } => {
+                self.on_metadata_read(checkpoint, pointer, answer, ctx);
             }
             Waiting::IdDrawn(token) => self.on_id_drawn(token, answer, ctx),
             Waiting::MetadataWritten { token, path, nominal } => {
@@ -301,6 +317,8 @@ impl JobManager {
             Waiting::LateDeleted { path } if answer.is_err() => self.delete_late(path, ctx),
             Waiting::LateDeleted { .. } => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
+            Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
+            Waiting::Adopted => self.on_adopted(&answer, ctx),
             Waiting::RetryRecovery
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
+use cutline::message::SnapshotKind;
 use cutline::operator::{
     Aggregate, AppendSink, Behaviour, Filter, FlatMap, IdempotentSink, Instance, Join, Map,
     Operator, Source, SourceOptions, TwoPhaseCommitSink, promises_order,
@@ -194,7 +195,7 @@ impl Plan {
     /// same file.
     pub fn part(
         &self,
-        checkpoint: CheckpointId,
+        (checkpoint, of): (CheckpointId, SnapshotKind),
         subtask: SubtaskId,
         execution: u32,
         kind: PartKind,
@@ -212,7 +213,7 @@ impl Plan {
                 PartKind::Channels => layout::Part::Channels,
             },
         };
-        let path = layout::Path::Part(layout::Directory::Checkpoint(checkpoint), name).to_string();
+        let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).to_string();
         let StateHandle { path, bytes, nominal, checksum } = StateHandle::new(path, bytes, nominal);
         Part { kind, subtask: index, path, bytes, nominal, checksum }
     }

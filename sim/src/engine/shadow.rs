@@ -3,6 +3,7 @@
 use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
 use cutline::operator::Record;
 use cutline::storage::channel_state::ChannelState;
+use cutline::storage::layout::{self, Directory};
 use cutline::storage::metadata::{Metadata, StateHandle, StateObject};
 
 use super::plan::Plan;
@@ -24,9 +25,20 @@ impl<'a> Storage<'a> {
         Self { plan, store, ha }
     }
 
+    /// Where the metadata of a checkpoint is: the pointer says it, or, of what has none (any more),
+    /// the layout.
+    fn path(&self, checkpoint: CheckpointId) -> Option<String> {
+        if let Some(pointer) = self.ha.pointers.get(&checkpoint) {
+            return Some(pointer.metadata.clone());
+        }
+        let directories = [Directory::Savepoint(checkpoint), Directory::Checkpoint(checkpoint)];
+        let paths = directories.map(|directory| layout::Path::Metadata(directory).to_string());
+        paths.into_iter().find(|path| self.store.file(path).is_some())
+    }
+
     fn metadata(&self, checkpoint: CheckpointId) -> Option<Result<Metadata, ShadowError>> {
-        let path = self.ha.pointers.get(&checkpoint)?;
-        Some(self.read(path).and_then(|bytes| {
+        let path = self.path(checkpoint)?;
+        Some(self.read(&path).and_then(|bytes| {
             Metadata::decode(bytes).map_err(|error| ShadowError::Damaged {
                 what: path.clone(),
                 error: error.to_string(),
@@ -125,8 +137,8 @@ impl<'a> Storage<'a> {
 
 impl RestoreOracle for Storage<'_> {
     fn references(&self, checkpoint: CheckpointId) -> Option<Vec<FileId>> {
-        let path = self.ha.pointers.get(&checkpoint)?;
-        let mut files: Vec<FileId> = self.store.file(path).into_iter().collect();
+        let path = self.path(checkpoint)?;
+        let mut files: Vec<FileId> = self.store.file(&path).into_iter().collect();
         if let Some(Ok(metadata)) = self.metadata(checkpoint) {
             files.extend(metadata.files().filter_map(|handle| self.store.file(&handle.path)));
         }

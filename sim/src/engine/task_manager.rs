@@ -10,7 +10,7 @@ mod requests;
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::message::FailureReason;
+use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
@@ -65,6 +65,7 @@ struct Task {
 #[derive(Debug)]
 struct SnapshotUnderWay {
     checkpoint: CheckpointId,
+    kind: SnapshotKind,
     parts: Vec<Part>,
     cut_at: VirtualTime,
     sync: VirtualDuration,
@@ -114,6 +115,7 @@ impl TaskManager {
             Event::Started => self.on_heartbeat_timer(ctx),
             Event::PeerLost { peer } => self.on_peer_lost(peer, ctx),
             Event::Command(command) => self.on_command(command, ctx),
+            Event::Asked => unreachable!("people outside talk to the job manager"),
         }
     }
 

@@ -90,7 +90,8 @@ impl From<JobEnd> for End {
         match end {
             JobEnd::Finished => Self::Finished,
             JobEnd::Failed => Self::Failed,
-            JobEnd::Stopped => Self::Stopped,
+            // By the end of the run's time, or by a user.
+            JobEnd::Stopped | JobEnd::StoppedWithSavepoint | JobEnd::Canceled => Self::Stopped,
         }
     }
 }

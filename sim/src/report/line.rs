@@ -315,6 +315,15 @@ impl Line {
             }
             O::FaultInjected { fault } => self.event("fault_injected").detail_of("fault", fault),
             O::FaultHealed { fault } => self.event("fault_healed").detail_of("fault", fault),
+            O::ActionTaken { action } => self.event("action_taken").detail_of("action", action),
+            O::ActionEnded { action, checkpoint, done } => {
+                let line = self.event("action_ended").detail_of("action", action);
+                let line = line.detail_of("done", done);
+                Self { checkpoint: checkpoint.map(|id| id.0), ..line }
+            }
+            O::Adopted { checkpoint, claimed } => {
+                self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
+            }
             O::Step { .. }
             | O::SourceEmitted { .. }
             | O::Sent { .. }
@@ -453,5 +462,7 @@ pub(super) fn job_end(end: JobEnd) -> &'static str {
         JobEnd::Finished => "finished",
         JobEnd::Failed => "failed",
         JobEnd::Stopped => "stopped",
+        JobEnd::StoppedWithSavepoint => "stopped with a savepoint",
+        JobEnd::Canceled => "cancelled",
     }
 }

@@ -33,6 +33,12 @@ pub(super) fn symbol(line: &Line) -> char {
         "committed" => '◆',
         "fault_injected" => '!',
         "fault_healed" => '~',
+        "action_taken" => '?',
+        "action_ended" => match line.detail("done").and_then(Value::as_bool) {
+            Some(true) => '√',
+            _ => 'x',
+        },
+        "adopted" => '«',
         _ => '•',
     }
 }
@@ -89,6 +95,12 @@ pub(super) fn words(line: &Line) -> String {
         "file_deleted" => format!("deletes {}", detail("file")),
         "fault_injected" => format!("fault {} strikes", detail("fault")),
         "fault_healed" => format!("fault {} is over", detail("fault")),
+        "action_taken" => format!("action {} asked for", detail("action")),
+        "action_ended" => {
+            let done = line.detail("done").and_then(Value::as_bool) == Some(true);
+            format!("action {} {}{of}", detail("action"), if done { "done" } else { "failed" })
+        }
+        "adopted" => format!("new job{from}"),
         // A trace of another version may know more.
         other => format!("{}{of}", other.replace('_', " ")),
     }

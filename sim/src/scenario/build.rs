@@ -10,7 +10,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::kernel::distribution::Distribution;
 
-use super::build_faults::{Known, check_failures, failures, faults};
+use super::build_faults::{Known, actions, check_failures, failures, faults};
 use super::build_job::job;
 use super::build_network::network;
 use super::build_options::flink_config;
@@ -49,12 +49,14 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         ha: Service { latency: span(section("ha"), "latency") },
         external: Service { latency: span(section("external"), "latency") },
         manual,
+        actions: Vec::new(),
         faults: Vec::new(),
         failures: root.object("failures").and_then(failures),
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
     let known = Known { graph: graph_is_known, rest: all_was_read };
+    scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);
     if all_was_read {
         check_failures(root, &scenario, sink);

@@ -7,8 +7,8 @@ use cutline::time::VirtualTime;
 use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind, OperatorKind, Scenario,
-    StepAnchor, StorageOperation, When,
+    Action, ActionKind, Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    OperatorKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
 use super::read::{Datum, Node};
 
@@ -30,6 +30,20 @@ pub(super) fn faults(
 ) -> Vec<Fault> {
     let mut builder = Builder { scenario, known, sink };
     nodes.iter().filter_map(|node| builder.fault(node)).collect()
+}
+
+/// What users do in a scenario that has everything but that and faults.
+pub(super) fn actions(
+    nodes: &[Node],
+    scenario: &Scenario,
+    known: Known,
+    sink: &mut Sink,
+) -> Vec<Action> {
+    let mut builder = Builder { scenario, known, sink };
+    let actions: Vec<_> = nodes.iter().filter_map(|node| builder.action(node)).collect();
+    builder.refuse_resumed_drain(nodes, &actions);
+    builder.refuse_second_resume(nodes);
+    actions
 }
 
 /// The law of random failures.
@@ -81,13 +95,68 @@ impl Builder<'_> {
         Some(Fault { at: at?, what: what? })
     }
 
+    fn action(&mut self, node: &Node) -> Option<Action> {
+        let at = self.when(node);
+        let what = match node.variant {
+            "savepoint" => ActionKind::Savepoint,
+            "stop_with_savepoint" => {
+                ActionKind::StopWithSavepoint { drain: node.boolean("drain")? }
+            }
+            "cancel" => ActionKind::Cancel,
+            "resume" => ActionKind::Resume {
+                from: match node.word("from")? {
+                    "checkpoint" => SnapshotSource::Checkpoint,
+                    _ => SnapshotSource::Savepoint,
+                },
+                claims: node.word("claim_mode")? == "claim",
+            },
+            // A kind that was refused.
+            _ => return None,
+        };
+        let at = at?;
+        if let (ActionKind::Resume { .. }, When::Step(_)) = (what, &at) {
+            let message = "a job that has ended takes no steps";
+            let error = Diagnostic::error("impossible-step", node.place("at"), message);
+            self.sink.push(error.expected("a time; the new job waits for the end of the last one"));
+        }
+        Some(Action { at, what })
+    }
+
+    /// What was finished by a drain is not begun again: Flink starts such a job, and its operators
+    /// hold what they had already given away.
+    fn refuse_resumed_drain(&mut self, nodes: &[Node], actions: &[Action]) {
+        let drains = |action: &Action| action.what == ActionKind::StopWithSavepoint { drain: true };
+        let resumes = |action: &&Action| matches!(action.what, ActionKind::Resume { .. });
+        if actions.iter().any(drains) && actions.iter().any(|action| resumes(&action)) {
+            let node = nodes.iter().find(|node| node.variant == "resume");
+            let span = node.expect("one of them resumes").span();
+            let message = "a job that was drained is not resumed in this version";
+            self.sink.push(
+                Diagnostic::error("contradiction", span, message)
+                    .expected("a stop without `drain`, or no resume")
+                    .flink("CLI: starts the job, and advises against it"),
+            );
+        }
+    }
+
+    /// What several jobs from one history have committed would have to be told apart.
+    fn refuse_second_resume(&mut self, nodes: &[Node]) {
+        if let Some(node) = nodes.iter().filter(|node| node.variant == "resume").nth(1) {
+            let message = "a job is resumed once in this version";
+            self.sink.push(
+                Diagnostic::error("contradiction", node.span(), message)
+                    .expected("one action `resume`"),
+            );
+        }
+    }
+
     fn when(&mut self, node: &Node) -> Option<When> {
         match node.datum("at")? {
             Datum::Duration(span) => {
                 let at = VirtualTime::ZERO + *span;
                 if at > self.scenario.limits.until {
                     let until = format_time(self.scenario.limits.until);
-                    let message = format!("the fault never strikes: the run ends at {until}");
+                    let message = format!("this never happens: the run ends at {until}");
                     let warning = Diagnostic::warning("never", node.place("at"), message);
                     self.sink.push(warning.expected("a time before `limits.until`"));
                 }

@@ -3,7 +3,7 @@
 use cutline::config::OPTIONS;
 use cutline::time::VirtualDuration;
 
-use super::fields_faults::{failures, fault};
+use super::fields_faults::{action, failures, fault};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 /// The format that this version reads and writes.
@@ -60,6 +60,7 @@ pub(super) fn root() -> Object {
                 "Flink's own keys: the options of `checkpointing`, `restart`, `buffers` and \
                  `cluster` under their long names.",
             ),
+            Field::part("actions", Kind::List(action(), LISTED_MAX), "What users do."),
             Field::part("faults", Kind::List(fault(), FAULTS_MAX), "Scripted faults."),
             section("failures", failures()),
             section("limits", limits()),

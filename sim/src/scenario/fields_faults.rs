@@ -1,4 +1,4 @@
-//! The part of the table that is about scripted faults and random failures.
+//! The part of the table that is about faults, random failures, and what users do.
 
 use cutline::step::Step;
 
@@ -108,6 +108,71 @@ pub(super) fn fault() -> Object {
                             ["2", "3"],
                         )
                         .default("1"),
+                    ],
+                ),
+            ],
+        }),
+    }
+}
+
+pub(super) fn action() -> Object {
+    let kind = |name, doc, fields| Variant { name, doc, fields };
+    Object {
+        name: "an action",
+        doc: "Something that a user does.",
+        fields: vec![
+            Field {
+                examples: vec!["\"1100 ms\"", "\"1200 ms\""],
+                ..Field::part(
+                    "at",
+                    Kind::When(step_anchor()),
+                    "When: at a time, or at a step of the protocol.",
+                )
+            }
+            .required(),
+        ],
+        variants: Some(Variants {
+            tag: "kind",
+            doc: "What the user does.",
+            list: vec![
+                kind("savepoint", "Takes a savepoint; the job goes on.", vec![]),
+                kind(
+                    "stop_with_savepoint",
+                    "Stops the job with a savepoint.",
+                    vec![
+                        Field::new(
+                            "drain",
+                            Kind::Boolean,
+                            "Whether operators finish first, as if their input had ended.",
+                            ["true", "false"],
+                        )
+                        .default("false"),
+                    ],
+                ),
+                kind(
+                    "cancel",
+                    "Cancels the job; `checkpointing.retention` says what is left of it.",
+                    vec![],
+                ),
+                kind(
+                    "resume",
+                    "Starts a new job from a snapshot, as soon as the one before has ended.",
+                    vec![
+                        Field::new(
+                            "from",
+                            Kind::Choice(vec!["savepoint", "checkpoint"]),
+                            "The newest savepoint, or the newest checkpoint that was retained.",
+                            ["\"savepoint\"", "\"checkpoint\""],
+                        )
+                        .default("\"savepoint\""),
+                        Field::new(
+                            "claim_mode",
+                            Kind::Choice(vec!["no_claim", "claim"]),
+                            "Whether the new job owns the snapshot (Flink: \
+                             `execution.state-recovery.claim-mode`).",
+                            ["\"no_claim\"", "\"claim\""],
+                        )
+                        .default("\"no_claim\""),
                     ],
                 ),
             ],

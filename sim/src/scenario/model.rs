@@ -37,6 +37,8 @@ pub struct Scenario {
     pub external: Service,
     /// Checkpoints and savepoints asked for by hand.
     pub manual: Vec<ManualTrigger>,
+    /// What users do, in the order of the file.
+    pub actions: Vec<Action>,
     /// Scripted faults.
     pub faults: Vec<Fault>,
     /// Random failures, besides the scripted faults.
@@ -230,6 +232,45 @@ pub struct ManualTrigger {
     pub at: VirtualTime,
     /// What: `checkpoint` or `full_checkpoint` so far.
     pub kind: SnapshotKind,
+}
+
+/// Something that a user does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// When.
+    pub at: When,
+    /// What.
+    pub what: ActionKind,
+}
+
+/// What a user does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Takes a savepoint; the job goes on.
+    Savepoint,
+    /// Stops the job with a savepoint.
+    StopWithSavepoint {
+        /// Operators finish first, as if their input had ended.
+        drain: bool,
+    },
+    /// Cancels the job.
+    Cancel,
+    /// Starts a new job from a snapshot, as soon as the one before has ended.
+    Resume {
+        /// From which snapshot.
+        from: SnapshotSource,
+        /// Whether the new job owns it. Flink: `execution.state-recovery.claim-mode`.
+        claims: bool,
+    },
+}
+
+/// Which snapshot a new job starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotSource {
+    /// The newest savepoint that was reported as taken.
+    Savepoint,
+    /// The newest checkpoint that was retained.
+    Checkpoint,
 }
 
 /// When a run ends, whatever happens.

@@ -8,6 +8,21 @@ use super::set::Override;
 use super::syntax::{self, Json, Value};
 use super::table::{Field, Kind, Object, ROOT};
 
+/// For each kind of action: where it is, its name, and what people do up to it.
+const ACTIONS: [(usize, &str, &str); 4] = [
+    (0, "savepoint", r#"actions=[{"at": "1 s", "kind": "savepoint"}]"#),
+    (0, "stop_with_savepoint", r#"actions=[{"at": "1 s", "kind": "stop_with_savepoint"}]"#),
+    (0, "cancel", r#"actions=[{"at": "1 s", "kind": "cancel"}]"#),
+    (
+        2,
+        "resume",
+        r#"actions=[
+            {"at": "500 ms", "kind": "savepoint"},
+            {"at": "700 ms", "kind": "cancel"},
+            {"at": "900 ms", "kind": "resume"}]"#,
+    ),
+];
+
 /// One value of the base scenario and two overrides of it that differ from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProbe {
@@ -78,6 +93,18 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
                 let values = [a, b].map(str::to_owned);
                 Some(FieldProbe { path, with: vec![WITH.to_owned()], values })
             }));
+        }
+        // Nor does a job end in the base before everything was tried.
+        (Kind::List(table, _), None) if path == "actions" => {
+            for (index, variant, with) in ACTIONS {
+                let fields = table.fields_of(Some(variant));
+                probes.extend(fields.filter_map(|field| {
+                    let [a, b] = field.examples[..] else { return None };
+                    let path = format!("{path}[{index}].{}", field.name);
+                    let values = [a, b].map(str::to_owned);
+                    Some(FieldProbe { path, with: vec![with.to_owned()], values })
+                }));
+            }
         }
         (Kind::Object(table), Some(json)) => walk_object(table, json, &format!("{path}."), probes),
         (Kind::List(table, _), Some(json)) => walk_list(table, json, path, probes),

@@ -38,6 +38,7 @@ pub(super) enum Datum {
     Integer(u64),
     Duration(VirtualDuration),
     Permille(u32),
+    Boolean(bool),
     Word(&'static str),
     Distribution(Distribution),
     Subtask(String, u32),
@@ -66,6 +67,7 @@ impl Node {
         integer: Integer -> u64;
         duration: Duration -> VirtualDuration;
         permille: Permille -> u32;
+        boolean: Boolean -> bool;
         word: Word -> &'static str;
         distribution: Distribution -> Distribution;
         endpoint: Endpoint -> Endpoint;

@@ -71,6 +71,10 @@ pub(super) fn scalar(json: &Json, kind: &Kind) -> Result<Datum, Refusal> {
             let share = values::parse_ratio(text(json, expected)?);
             Datum::Permille(share.map_err(|error| refusal("bad-value", error, expected))?)
         }
+        Kind::Boolean => match json.value {
+            Value::Boolean(value) => Datum::Boolean(value),
+            _ => return Err(Refusal::Type("true or false".to_owned())),
+        },
         Kind::Decimal { min, max } => Datum::Permille(decimal(json, *min, *max)?),
         Kind::Choice(words) => Datum::Word(word(json, words)?),
         Kind::Distribution => Datum::Distribution(distribution(json)?),

@@ -102,6 +102,7 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Rate => json!({ "type": "string", "pattern": r"^\s*[0-9]+\s*/\s*[A-Za-zµ]+\s*$" }),
         Kind::Ratio => json!({ "type": "string", "pattern": r"^\s*[0-9]+\s*/\s*[0-9]+\s*$" }),
+        Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Decimal { .. } => json!({ "type": ["number", "string"] }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Distribution => json!({ "$ref": "#/$defs/distribution" }),

@@ -93,6 +93,7 @@ pub fn pipeline(
         ha: Service { latency: uniform(500, 1_000) },
         external: Service { latency: uniform(500, 1_000) },
         manual: Vec::new(),
+        actions: Vec::new(),
         faults: Vec::new(),
         failures: None,
         limits: Limits {

@@ -82,6 +82,8 @@ pub(super) enum Kind {
     Rate,
     /// A share as a fraction of whole numbers, exact in thousandths: `1/2`.
     Ratio,
+    /// True or false.
+    Boolean,
     /// A decimal number in a range of thousandths: `0.7`.
     Decimal { min: u32, max: u32 },
     /// One of several words.

@@ -11,8 +11,9 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link, ManualTrigger, Operator,
-    OperatorKind, Scenario, Service, Source, StepAnchor, StorageOperation, When,
+    Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
+    ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
+    StorageOperation, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -41,6 +42,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
     }
     let storage = &scenario.storage;
+    let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
     let mut root = vec![
@@ -72,6 +74,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         ),
         ("ha", service(&scenario.ha)),
         ("external", service(&scenario.external)),
+        ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
     ];
     if let Some(of) = &scenario.failures {
@@ -215,14 +218,41 @@ fn edge(of: &Edge, operators: &[Operator]) -> Json {
     Json::Object(parts)
 }
 
-fn fault(of: &Fault, scenario: &Scenario) -> Json {
-    let subtask = |(operator, index): (usize, u32)| {
-        text(&format!("{}[{index}]", scenario.job.operators[operator].name))
+fn action(of: &Action, scenario: &Scenario) -> Json {
+    let (kind, own) = match of.what {
+        ActionKind::Savepoint => ("savepoint", vec![]),
+        ActionKind::StopWithSavepoint { drain } => {
+            ("stop_with_savepoint", vec![("drain", Json::Plain(drain.to_string()))])
+        }
+        ActionKind::Cancel => ("cancel", vec![]),
+        ActionKind::Resume { from, claims } => {
+            let from = match from {
+                SnapshotSource::Savepoint => "savepoint",
+                SnapshotSource::Checkpoint => "checkpoint",
+            };
+            let mode = if claims { "claim" } else { "no_claim" };
+            ("resume", vec![("from", text(from)), ("claim_mode", text(mode))])
+        }
     };
-    let at = match &of.at {
+    let mut parts = vec![("at", when(&of.at, scenario)), ("kind", text(kind))];
+    parts.extend(own);
+    Json::Object(parts)
+}
+
+fn subtask((operator, index): (usize, u32), scenario: &Scenario) -> Json {
+    text(&format!("{}[{index}]", scenario.job.operators[operator].name))
+}
+
+fn when(of: &When, scenario: &Scenario) -> Json {
+    match of {
         When::Time(at) => time(*at),
-        When::Step(anchor) => step(anchor, &subtask),
-    };
+        When::Step(anchor) => step(anchor, &|of| subtask(of, scenario)),
+    }
+}
+
+fn fault(of: &Fault, scenario: &Scenario) -> Json {
+    let subtask = |of| subtask(of, scenario);
+    let at = when(&of.at, scenario);
     let end = |end| text(&format_endpoint(end));
     let (kind, own) = match of.what {
         FaultKind::CrashTask(operator, index) => {

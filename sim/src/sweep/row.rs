@@ -25,7 +25,8 @@ pub struct Row {
     /// What broke, if something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violation: Option<String>,
-    /// How the run ended: `time`, `finished`, `failed`, `budget`.
+    /// How the run ended: `time`, `finished`, `failed`, `stopped` or `cancelled` by a user,
+    /// `budget`.
     pub end: String,
     /// Virtual time.
     pub virtual_s: f64,
@@ -105,6 +106,8 @@ impl Row {
         let end = match (outcome.job_end, outcome.end) {
             (Some(JobEnd::Finished), _) => "finished",
             (Some(JobEnd::Failed), _) => "failed",
+            (Some(JobEnd::StoppedWithSavepoint), _) => "stopped",
+            (Some(JobEnd::Canceled), _) => "cancelled",
             (_, End::Budget | End::Livelock) => "budget",
             (Some(JobEnd::Stopped) | None, End::Quiet | End::Until | End::Stopped) => "time",
         };

@@ -15,6 +15,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
+use super::outside::Outside;
 use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
@@ -85,6 +86,8 @@ pub enum Due {
     Fault(u32),
     /// Its effect ends.
     Healed(u32),
+    /// Somebody outside asks for something, by its index in the plan.
+    Ask(u32),
 }
 
 #[derive(Debug)]
@@ -149,6 +152,9 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    outside: Outside,
+    /// The process that people outside talk to: the one that led last.
+    leader: ProcessId,
     ended: Option<JobEnd>,
 }
 
@@ -177,7 +183,7 @@ impl<P: Process, O: Observer> World<P, O> {
         seed: u64,
         processes: Vec<P>,
         channel_names: impl Fn(ChannelId) -> String + 'static,
-        plan: Vec<PlannedFault>,
+        (faults, asked): (Vec<PlannedFault>, Vec<PlannedWhen>),
         observer: O,
         queue: &mut Queue<Due>,
     ) -> Self {
@@ -203,13 +209,15 @@ impl<P: Process, O: Observer> World<P, O> {
             .collect();
         let links = with_differing_links(links, names.len(), &config.links);
         let channels = (0..config.channels).map(|_| DataChannel::new()).collect();
-        let mut faults = Faults { plan, ..Faults::default() };
-        for (index, fault) in faults.plan.iter().enumerate() {
-            match fault.when {
-                PlannedWhen::Time(at) => queue.push(at, Due::Fault(index as u32)),
-                PlannedWhen::Step { occurrence, .. } => {
-                    faults.armed.push((index as u32, occurrence));
-                }
+        let (faults, outside) = (Faults::new(faults), Outside::new(asked));
+        for (index, fault) in (0..).zip(&faults.plan) {
+            if let PlannedWhen::Time(at) = fault.when {
+                queue.push(at, Due::Fault(index));
+            }
+        }
+        for (index, when) in (0..).zip(outside.plan()) {
+            if let PlannedWhen::Time(at) = *when {
+                queue.push(at, Due::Ask(index));
             }
         }
         for index in 0..processes.len() {
@@ -232,6 +240,8 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            outside,
+            leader: ProcessId(0),
             ended: None,
         };
         Self { processes, core }

@@ -68,27 +68,41 @@ pub struct PlannedFault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) plan: Vec<PlannedFault>,
-    /// Faults that wait for a step, with how many times it must still be reached.
-    pub(super) armed: Vec<(u32, u32)>,
+    pub(super) armed: Armed,
     pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
     pub(super) fail: Vec<(StorageOperation, u32)>,
 }
 
-impl Faults {
-    /// The faults that strike now that a step was reached, each with its delay.
+/// What waits for a step: places in a plan, with how many times the step must still be reached.
+#[derive(Debug, Default)]
+pub(super) struct Armed(Vec<(u32, u32)>);
+
+impl Armed {
+    /// What of a plan waits for a step.
+    pub(super) fn of(plan: impl Iterator<Item = PlannedWhen>) -> Self {
+        let waits = (0..).zip(plan).filter_map(|(index, when)| match when {
+            PlannedWhen::Time(_) => None,
+            PlannedWhen::Step { occurrence, .. } => Some((index, occurrence)),
+        });
+        Self(waits.collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What comes now that a step was reached, each with its delay.
     pub(super) fn reached(
         &mut self,
-        step: Step,
-        checkpoint: Option<CheckpointId>,
-        subtask: Option<SubtaskId>,
+        plan: impl Fn(u32) -> PlannedWhen,
+        (step, checkpoint, subtask): (Step, Option<CheckpointId>, Option<SubtaskId>),
     ) -> Vec<(u32, VirtualDuration)> {
         let mut strike = Vec::new();
-        let plan = &self.plan;
-        self.armed.retain_mut(|(index, left)| {
+        self.0.retain_mut(|(index, left)| {
             let PlannedWhen::Step { step: at, checkpoint: only, subtask: place, delay, .. } =
-                plan[*index as usize].when
+                plan(*index)
             else {
-                unreachable!("only faults that wait for a step are armed");
+                unreachable!("only what waits for a step is armed");
             };
             let matches = at == step
                 && (only.is_none() || only == checkpoint)
@@ -102,6 +116,24 @@ impl Faults {
             *left > 0
         });
         strike
+    }
+}
+
+impl Faults {
+    pub(super) fn new(plan: Vec<PlannedFault>) -> Self {
+        let armed = Armed::of(plan.iter().map(|fault| fault.when));
+        Self { plan, armed, ..Self::default() }
+    }
+
+    /// The faults that strike now that a step was reached, each with its delay.
+    pub(super) fn reached(
+        &mut self,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) -> Vec<(u32, VirtualDuration)> {
+        let plan = &self.plan;
+        self.armed.reached(|index| plan[index as usize].when, (step, checkpoint, subtask))
     }
 
     /// Extra time that a request takes now.

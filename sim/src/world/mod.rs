@@ -14,6 +14,7 @@
 mod core;
 mod faults;
 mod network;
+mod outside;
 mod services;
 mod store;
 
@@ -26,8 +27,10 @@ use cutline::time::{VirtualDuration, VirtualTime};
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
 pub use self::network::LinkConfig;
+pub use self::outside::KnownSnapshot;
 pub use self::services::{
-    Answer, ExternalSystem, HaStore, Purpose, Refusal, Request, StoredTransaction, TransactionState,
+    Adoption, Answer, ExternalSystem, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
+    StoredTransaction, TransactionState,
 };
 pub use self::store::{ObjectStore, StoredObject};
 
@@ -113,6 +116,8 @@ pub enum Event<P: Process> {
     },
     /// A fault inside the process, such as an exception in a subtask.
     Command(Command),
+    /// Somebody outside has asked for something: see [`Context::asked`].
+    Asked,
 }
 
 /// What is counted of a run but is no part of its history: neither the digest nor a trace has it,

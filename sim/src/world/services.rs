@@ -56,6 +56,8 @@ pub enum Request {
         /// Path of its metadata.
         metadata: String,
     },
+    /// HA store: a new job, which starts from a snapshot of the last one.
+    Adopt(Adoption),
     /// HA store: remove a pointer (no error if there is none).
     RemovePointer {
         /// The checkpoint.
@@ -102,8 +104,8 @@ pub enum Answer {
     CheckpointId(CheckpointId),
     /// The pointers, oldest checkpoint first.
     Pointers {
-        /// Checkpoint and path of its metadata.
-        pointers: Vec<(CheckpointId, String)>,
+        /// Of each checkpoint.
+        pointers: Vec<(CheckpointId, Pointer)>,
         /// How the job has ended, if it has.
         ended: Option<JobEnd>,
     },
@@ -128,13 +130,44 @@ pub enum Refusal {
     UnknownTransaction,
 }
 
+/// The start of a job from a snapshot. Flink: `CheckpointCoordinator#restoreSavepoint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// Who asked for it: index of the action.
+    pub action: u32,
+    /// The snapshot.
+    pub checkpoint: CheckpointId,
+    /// Where it is, and whose it is from now on.
+    pub pointer: Pointer,
+}
+
+/// What the HA store keeps of a completed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// Path of its metadata.
+    pub metadata: String,
+    /// Whose it is.
+    pub ownership: Ownership,
+}
+
+/// Who owns the snapshot behind a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// The job that took it, or the user if it is a savepoint.
+    Taker,
+    /// The job that was started from it. Flink: claim mode `CLAIM`.
+    Claimed,
+    /// The user, though a job was started from it. Flink: claim mode `NO_CLAIM`.
+    Unclaimed,
+}
+
 /// The high-availability store: Flink's ZooKeeper or Kubernetes config maps.
 #[derive(Debug, Default)]
 pub struct HaStore {
     /// The last checkpoint id drawn.
     pub counter: u64,
-    /// Pointer (path of the metadata) of each completed checkpoint.
-    pub pointers: BTreeMap<CheckpointId, String>,
+    /// Pointer of each completed checkpoint.
+    pub pointers: BTreeMap<CheckpointId, Pointer>,
     /// The leader session, from 1.
     pub session: u64,
     /// The job has ended; nobody may run it again.

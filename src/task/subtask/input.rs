@@ -190,7 +190,8 @@ impl Subtask {
             return;
         }
         self.open_inputs -= 1;
-        if self.open_inputs == 0 && !self.has_ended() {
+        // Behind the savepoint with which the job stops there is nothing to finish.
+        if self.open_inputs == 0 && !self.has_ended() && self.stops_with.is_none() {
             self.end_of_input(out);
         }
     }

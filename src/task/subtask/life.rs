@@ -59,10 +59,26 @@ impl Subtask {
     }
 
     pub(super) fn end_of_input(&mut self, out: &mut impl Outputs) {
+        self.finish_operator(out);
+        self.end_of_data(out);
+    }
+
+    pub(super) fn finish_operator(&mut self, out: &mut impl Outputs) {
         self.emitter.clear();
         self.operator.finish(&mut self.emitter);
         self.flush_emitter(out);
-        self.end_of_data(out);
+    }
+
+    /// Nothing is read or processed from here on.
+    ///
+    /// Deviation: Flink sends the end of data ahead of the barrier, and says in it whether
+    /// operators are to finish. Here the barrier says it. Nothing comes between the two, so the cut
+    /// is the same.
+    pub(super) fn stop_with(&mut self, savepoint: CheckpointId) {
+        self.stops_with = Some(savepoint);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+        }
     }
 
     fn end_of_data(&mut self, out: &mut impl Outputs) {

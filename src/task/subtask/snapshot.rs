@@ -3,7 +3,7 @@
 use super::{Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, OutputChannel};
-use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, SnapshotKind};
 use crate::operator::{Effect, Snapshot, TransactionId};
 use crate::task::barrier::Cut;
 use crate::task::snapshots::PartKind;
@@ -72,6 +72,9 @@ impl Subtask {
             self.broadcast(Element::Barrier(forwarded), out);
             self.read(now, out);
         }
+        if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
+            self.finish_operator(out);
+        }
         // B3 before B4 here, in one mail as in Flink: nothing can come between them.
         let mut snapshot = Snapshot::default();
         self.operator.snapshot(checkpoint, &mut snapshot);
@@ -95,6 +98,9 @@ impl Subtask {
             self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
         }
         self.snapshots.on_cut(checkpoint, out);
+        if barrier.options.kind.is_synchronous() {
+            self.stop_with(checkpoint);
+        }
     }
 
     /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has
@@ -130,10 +136,21 @@ impl Subtask {
         self.snapshots.on_complete(checkpoint);
         self.operator.notify_complete(checkpoint, &mut self.effects);
         self.flush_effects(None, out);
-        if let Phase::AwaitingFinalCheckpoint(least) = self.phase
-            && checkpoint >= least
-        {
-            self.phase = Phase::Settling;
+        match self.phase {
+            Phase::AwaitingFinalCheckpoint(least) if checkpoint >= least => {
+                self.phase = Phase::Settling;
+            }
+            Phase::Stopping if self.stops_with == Some(checkpoint) => {
+                self.broadcast(Element::EndOfData, out);
+                self.phase = Phase::Settling;
+            }
+            Phase::Initializing
+            | Phase::Recovering
+            | Phase::Running
+            | Phase::Stopping
+            | Phase::AwaitingFinalCheckpoint(_)
+            | Phase::Settling
+            | Phase::Finished => {}
         }
     }
 
@@ -148,6 +165,10 @@ impl Subtask {
         self.flush_effects(None, out);
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
+        // Flink: `StreamTask#notifyCheckpointAborted` throws "Stop-with-savepoint failed".
+        if self.stops_with == Some(checkpoint) && self.phase != Phase::Finished {
+            out.push(Output::StopFailed(checkpoint));
+        }
     }
 
     /// The barriers of a checkpoint will not all come, or not in time.

@@ -111,6 +111,7 @@ impl Setup {
             max_retained: self.max_retained,
             retention: self.retention,
             store: StoreKind::Standalone,
+            stores_stops: false,
         }
     }
 

@@ -12,6 +12,7 @@ use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
+use cutline::message::SnapshotKind;
 use cutline::step::Step;
 use cutline::storage::handle::{FileHandle, SubtaskState};
 use cutline::storage::layout;
@@ -27,7 +28,7 @@ use super::{JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
 use crate::engine::{Engine, Part, SubtaskSnapshot};
 use crate::observe::Observation;
-use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
+use crate::world::{Answer, Context, Observer, Ownership, Pointer, Purpose, Refusal, Request};
 
 impl JobManager {
     /// Hands an input to the coordinator and does what it asks for, until it asks no more.
@@ -86,14 +87,15 @@ impl JobManager {
                 self.request(Waiting::IdDrawn(token), Request::NextCheckpointId, ctx);
             }
             Output::Pending { checkpoint, kind, participants: _ } => {
+                self.pending.insert(checkpoint, kind);
                 ctx.observe(step(Step::T3, checkpoint));
                 let alignment = alignment(&self.plan.scenario.checkpointing, kind);
                 ctx.observe(Observation::Triggered { checkpoint, kind, alignment });
                 ctx.observe(step(Step::T4, checkpoint));
             }
             // A directory of an object store needs no making.
-            Output::MakeLocation { token, checkpoint, kind: _ } => {
-                let result = Ok(layout::Directory::Checkpoint(checkpoint).to_string().into());
+            Output::MakeLocation { token, checkpoint, kind } => {
+                let result = Ok(layout::Directory::of(checkpoint, kind).to_string().into());
                 self.inbox.push_back(Input::LocationMade { token, result });
             }
             Output::Trigger { subtask, attempt: _, barrier } => {
@@ -120,12 +122,11 @@ impl JobManager {
                 self.request(Waiting::PointerWritten(token), request, ctx);
             }
             Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
-            Output::Completed { checkpoint } => {
-                ctx.observe(Observation::Completed { checkpoint });
-            }
+            Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
             Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
                 if let (Some(checkpoint), Phase::Ending(_)) = (subsumed, self.phase) {
                     ctx.observe(Observation::Subsumed { checkpoint });
+                    ctx.tell_of_subsumed(checkpoint);
                 }
                 ctx.observe(step(Step::F5, checkpoint));
                 for subtask in subtasks {
@@ -133,6 +134,7 @@ impl JobManager {
                 }
             }
             Output::Failed { checkpoint, reason } => {
+                self.pending.remove(&checkpoint);
                 ctx.observe(step(Step::X1, checkpoint));
                 ctx.observe(Observation::Failed { checkpoint, reason });
             }
@@ -143,8 +145,15 @@ impl JobManager {
                 }
                 ctx.observe(step(Step::X4, checkpoint));
             }
-            Output::FailedBeforeStart { reason } | Output::RequestFailed { reason, .. } => {
+            Output::FailedBeforeStart { reason } => {
                 ctx.observe(Observation::RequestFailed { reason });
+            }
+            Output::RequestFailed { request, reason } => {
+                ctx.observe(Observation::RequestFailed { reason });
+                self.on_request_failed(request, ctx);
+            }
+            Output::RequestCompleted { request, checkpoint } => {
+                self.on_request_completed(request, checkpoint, ctx);
             }
             Output::FailJob { task: _ } => self.on_failure(ctx),
             Output::Restored { checkpoint, scope: _ } => {
@@ -156,6 +165,7 @@ impl JobManager {
                 // others go, too.
                 if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
                     ctx.observe(Observation::Subsumed { checkpoint });
+                    ctx.tell_of_subsumed(checkpoint);
                 }
                 let request = Request::RemovePointer { checkpoint };
                 self.request(Waiting::PointerRemoved { token, checkpoint }, request, ctx);
@@ -166,7 +176,7 @@ impl JobManager {
                 }
                 self.discard(token, &files, ctx);
             }
-            Output::RequestCompleted { .. } | Output::FinalizeFailed { .. } => {}
+            Output::FinalizeFailed { .. } => {}
             Output::SnapshotCoordinator { .. }
             | Output::AbortTriggering { .. }
             | Output::NotifyCoordinatorComplete { .. }
@@ -288,8 +298,7 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let bytes = metadata_of(&self.plan, checkpoint).encode();
-        let directory = layout::Directory::Checkpoint(checkpoint.id);
-        let path = layout::Path::Metadata(directory).to_string();
+        let path = metadata_path(checkpoint.id, checkpoint.kind);
         let nominal = bytes.len() as u64;
         let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal };
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata };
@@ -378,10 +387,7 @@ fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload>
 }
 
 /// What the coordinator will ask of barriers; for the observation only.
-fn alignment(
-    options: &CheckpointingOptions,
-    kind: cutline::message::SnapshotKind,
-) -> cutline::message::Alignment {
+fn alignment(options: &CheckpointingOptions, kind: SnapshotKind) -> cutline::message::Alignment {
     use cutline::message::Alignment;
     if !options.exactly_once {
         Alignment::AtLeastOnce
@@ -412,7 +418,13 @@ pub(super) fn coordinator_config(
         max_retained: options.retained as usize,
         retention: retention(options),
         store,
+        stores_stops: true,
     }
+}
+
+/// The metadata file of a snapshot.
+pub(super) fn metadata_path(checkpoint: CheckpointId, kind: SnapshotKind) -> String {
+    layout::Path::Metadata(layout::Directory::of(checkpoint, kind)).to_string()
 }
 
 fn retention(options: &CheckpointingOptions) -> Retention {
@@ -485,7 +497,7 @@ fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -
 pub(super) fn retained_from(
     plan: &Plan,
     metadata: &Metadata,
-    path: String,
+    pointer: Pointer,
     size: u64,
 ) -> Retained<SnapshotPayload> {
     let mut subtasks = Vec::new();
@@ -505,14 +517,19 @@ pub(super) fn retained_from(
             subtasks.push((id, Some(subtask_state(all, subtask.ended))));
         }
     }
+    let Pointer { metadata: path, ownership } = pointer;
     let checkpoint = CompletedCheckpoint {
         id: metadata.checkpoint,
-        kind: metadata.kind,
+        kind: match ownership {
+            // A savepoint that the job has taken over is one of its checkpoints.
+            Ownership::Claimed if metadata.kind.is_savepoint() => SnapshotKind::Checkpoint,
+            Ownership::Claimed | Ownership::Unclaimed | Ownership::Taker => metadata.kind,
+        },
         timestamp: metadata.timestamp,
         acknowledged_at: VirtualTime::ZERO,
         retention: retention(&plan.scenario.checkpointing),
-        unclaimed: false,
-        location: layout::Directory::Checkpoint(metadata.checkpoint).to_string().into(),
+        unclaimed: ownership == Ownership::Unclaimed,
+        location: layout::Directory::of(metadata.checkpoint, metadata.kind).to_string().into(),
         subtasks,
         finished,
         finished_operators: (0..)

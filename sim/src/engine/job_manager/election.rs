@@ -7,10 +7,10 @@ use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
 use cutline::trigger::policy::PeriodicTimer;
 
-use super::{JobManager, Phase, Registered, Waiting, checkpoints};
+use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Engine};
-use crate::world::{Answer, Context, Observer, Refusal, Request};
+use crate::world::{Answer, Context, KnownSnapshot, Observer, Pointer, Refusal, Request};
 
 impl JobManager {
     pub(super) fn on_started<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
@@ -55,8 +55,9 @@ impl JobManager {
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended;
-                for (checkpoint, path) in pointers {
-                    let waiting = Waiting::Metadata { checkpoint, path: path.clone() };
+                for (checkpoint, pointer) in pointers {
+                    let path = pointer.metadata.clone();
+                    let waiting = Waiting::Metadata { checkpoint, pointer };
                     self.request(waiting, Request::Get { path }, ctx);
                 }
                 self.lead_if_recovered(ctx);
@@ -75,7 +76,7 @@ impl JobManager {
     pub(super) fn on_metadata_read<O: Observer>(
         &mut self,
         checkpoint: CheckpointId,
-        path: String,
+        pointer: Pointer,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
@@ -89,7 +90,7 @@ impl JobManager {
         match metadata {
             Some((metadata, size)) => {
                 let retained: Retained<_> =
-                    checkpoints::retained_from(&self.plan, &metadata, path, size);
+                    checkpoints::retained_from(&self.plan, &metadata, pointer, size);
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
@@ -105,7 +106,10 @@ impl JobManager {
         if reading || self.coordinator.is_some() {
             return;
         }
-        let recovered = std::mem::take(&mut self.recovered).into_values().collect();
+        let recovered: Vec<_> = std::mem::take(&mut self.recovered).into_values().collect();
+        for retained in &recovered {
+            self.tell_of_recovered(retained, ctx);
+        }
         let options = &self.plan.scenario.checkpointing;
         let policy = PeriodicTimer::new(
             options.interval,
@@ -129,6 +133,21 @@ impl JobManager {
                 self.phase = Phase::Waiting;
                 self.begin_if_ready(ctx);
             }
+        }
+        self.on_asked(ctx);
+    }
+
+    /// Its former leader may have died between the decision and its report.
+    fn tell_of_recovered<O: Observer>(
+        &self,
+        retained: &Retained<SnapshotPayload>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let checkpoint = retained.checkpoint.id;
+        if !ctx.told().iter().any(|known| known.checkpoint == checkpoint) {
+            let metadata = retained.metadata.path.to_string();
+            let kind = retained.checkpoint.kind;
+            ctx.tell(KnownSnapshot { checkpoint, kind, metadata, abandoned: false });
         }
     }
 

@@ -4,7 +4,7 @@ use cutline::coordinator::completed::{JobStatus, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
 use cutline::ids::{Attempt, OperatorId, SubtaskId};
-use cutline::restart::Decision;
+use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 
 use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
@@ -88,7 +88,9 @@ impl JobManager {
         chosen: Option<&Retained<SnapshotPayload>>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        assert_eq!(self.phase, Phase::Choosing);
+        if self.phase != Phase::Choosing {
+            return; // The job was cancelled meanwhile.
+        }
         if !self.has_slots() {
             // The choice had to wait for a pointer write, and a task manager was lost meanwhile.
             self.phase = Phase::Waiting;
@@ -98,7 +100,7 @@ impl JobManager {
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
         ctx.observe(step(Step::R2));
-        ctx.begin_execution(self.execution.number);
+        ctx.begin_execution(self.execution.number, checkpoint);
         ctx.observe(Observation::RestoreChosen { checkpoint });
         ctx.observe(step(Step::R3));
         self.assign_slots();
@@ -111,6 +113,10 @@ impl JobManager {
             let process = self.task_manager_of(subtask).expect("slots are on known processes");
             ctx.send(process, Control::Deploy(Box::new(deployment)));
         }
+        self.start_checkpoints(ctx);
+    }
+
+    pub(super) fn start_checkpoints<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         if self.plan.is_checkpointed() {
             let delay = self.initial_delay();
             self.coordinate(io::Input::Start { delay }, ctx);
@@ -192,7 +198,8 @@ impl JobManager {
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
                 if self.execution.is_finished() {
-                    self.end(JobEnd::Finished, ctx);
+                    let end = self.finished_how(ctx);
+                    self.end(end, ctx);
                 }
             }
         }
@@ -210,7 +217,7 @@ impl JobManager {
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
-            Phase::Failing => self.end_if_canceled(ctx),
+            Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
             Phase::Choosing
             | Phase::Running
             | Phase::Recovering
@@ -227,19 +234,15 @@ impl JobManager {
             return;
         }
         ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
-        ctx.observe(Observation::ExecutionEnded);
         let word = self.draws.as_mut().expect("made at the start").word();
         let decision = self.backoff.on_failure(ctx.now(), word);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,
         };
-        self.coordinate(io::Input::Stop, ctx);
+        self.end_execution(ctx);
+        self.cancel_tasks(ctx);
         let execution = self.execution.number;
-        for (number, registered) in &mut self.task_managers {
-            registered.canceling = true;
-            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
-        }
         match decision {
             Decision::Restart { after } => {
                 let at = ctx.now() + after;
@@ -249,16 +252,18 @@ impl JobManager {
         }
     }
 
-    /// A job has failed when its last task has ended. What the tasks have acknowledged before has
-    /// arrived by then.
-    fn end_if_canceled<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.phase == Phase::Failing && !self.is_canceling() {
-            self.end(JobEnd::Failed, ctx);
-        }
+    pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        ctx.observe(Observation::ExecutionEnded);
+        self.fail_stop(ctx);
+        self.coordinate(io::Input::Stop, ctx);
     }
 
-    fn is_canceling(&self) -> bool {
-        self.task_managers.values().any(|registered| registered.canceling)
+    pub(super) fn cancel_tasks<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let execution = self.execution.number;
+        for (number, registered) in &mut self.task_managers {
+            registered.canceling = true;
+            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
+        }
     }
 
     pub(super) fn on_canceled<O: Observer>(
@@ -295,9 +300,14 @@ impl JobManager {
         }
     }
 
+    /// Whether tasks of an ended execution may still run somewhere.
+    pub(super) fn is_canceling(&self) -> bool {
+        self.task_managers.values().any(|registered| registered.canceling)
+    }
+
     /// The job is over. The result is stored first: from then on nobody runs the job again, and
     /// its checkpoints may go.
-    fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
         self.request(Waiting::JobResult(end), Request::StoreJobResult(end), ctx);
     }
@@ -318,14 +328,15 @@ impl JobManager {
     pub(super) fn clean_up<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
         let status = match end {
-            JobEnd::Finished => JobStatus::Finished,
+            JobEnd::Finished | JobEnd::StoppedWithSavepoint => JobStatus::Finished,
             JobEnd::Failed => JobStatus::Failed,
+            JobEnd::Canceled => JobStatus::Canceled,
             JobEnd::Stopped => JobStatus::Suspended,
         };
         self.coordinate(io::Input::Shutdown { status: Some(status) }, ctx);
     }
 
-    /// Ends the run once nothing is under way any more.
+    /// Ends the job once nothing is under way any more.
     pub(super) fn end_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let Phase::Ending(end) = self.phase else { return };
         let busy = self.waiting.values().any(|waiting| {
@@ -339,7 +350,28 @@ impl JobManager {
         });
         if !busy {
             self.phase = Phase::Ended;
-            ctx.end_job(end);
+            self.ended = Some(end);
+            self.leave(ctx);
         }
+    }
+
+    /// The job is over, and with it the run, unless a new one is to take its place.
+    pub(super) fn leave<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.is_to_resume(ctx) {
+            self.on_asked(ctx);
+        } else {
+            ctx.end_job(self.ended.expect("only a job that has ended is left"));
+        }
+    }
+
+    /// Nothing of the job that has ended concerns the next one.
+    pub(super) fn forget_job(&mut self) {
+        assert!(self.discards.is_empty(), "an ended job has cleaned up");
+        self.phase = Phase::Recovering;
+        self.coordinator = None;
+        self.backoff = RestartBackoff::new(self.plan.scenario.restart.clone());
+        self.ended = None;
+        self.pending.clear();
+        self.stop = None;
     }
 }

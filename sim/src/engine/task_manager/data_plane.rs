@@ -150,6 +150,7 @@ impl TaskManager {
                 let ready_at = ctx.busy_until(lane).max(ctx.now());
                 task.snapshots.push(SnapshotUnderWay {
                     checkpoint,
+                    kind: barrier.options.kind,
                     parts: Vec::new(),
                     cut_at: ready_at + sync,
                     sync,
@@ -244,7 +245,7 @@ impl TaskManager {
                 self.observe_state(subtask, execution, TaskState::Finished, ctx);
                 self.report(execution, subtask, Report::Finished, ctx);
             }
-            Output::RestoreFailed(_) => self.fail(place, ctx),
+            Output::RestoreFailed(_) | Output::StopFailed(_) => self.fail(place, ctx),
             Output::Processed { .. }
             | Output::Read(_)
             | Output::Passed { .. }

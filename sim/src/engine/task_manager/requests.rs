@@ -209,7 +209,9 @@ impl TaskManager {
     ) {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
-        let part = self.plan.part(checkpoint, subtask, execution, kind, &bytes, nominal);
+        let snapshot = task.snapshots.iter().find(|snapshot| snapshot.checkpoint == checkpoint);
+        let of = snapshot.expect("what is uploaded was cut").kind;
+        let part = self.plan.part((checkpoint, of), subtask, execution, kind, &bytes, nominal);
         let path = part.path.clone();
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::State };

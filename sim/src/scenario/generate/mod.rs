@@ -101,6 +101,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         ha: world.ha,
         external: world.external,
         manual,
+        actions: Vec::new(),
         faults: Vec::new(),
         failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },

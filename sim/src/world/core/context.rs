@@ -8,6 +8,7 @@ use super::{Context, Due, Parcel};
 use crate::kernel::stream::Streams;
 use crate::observe::{JobEnd, Observation};
 use crate::world::network::Lane;
+use crate::world::outside::KnownSnapshot;
 use crate::world::{LaneId, Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -31,7 +32,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     #[inline(always)]
     pub fn observe(&mut self, observation: Observation) {
         if let Observation::Step { step, checkpoint, subtask } = observation
-            && !self.core.faults.armed.is_empty()
+            && (!self.core.faults.armed.is_empty() || self.core.outside.is_armed())
         {
             self.strike_at(step, checkpoint, subtask);
         }
@@ -49,8 +50,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     /// From here on only tasks of this execution, or of later ones, make the job's history.
-    pub fn begin_execution(&mut self, execution: u32) {
+    pub fn begin_execution(&mut self, execution: u32, from: Option<CheckpointId>) {
         self.core.execution = self.core.execution.max(execution);
+        self.core.outside.go_back(from);
     }
 
     /// Lets something be counted that is no part of the history.
@@ -69,6 +71,40 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
             self.queue.push(self.now + delay, Due::Fault(fault));
         }
+        for (index, delay) in self.core.outside.reached(step, checkpoint, subtask) {
+            self.queue.push(self.now + delay, Due::Ask(index));
+        }
+    }
+
+    /// What people outside have asked for and nobody has taken up, by index in the plan.
+    pub fn asked(&self) -> Vec<u32> {
+        self.core.outside.open()
+    }
+
+    /// What nobody has taken up, whether it was asked for already or not.
+    pub fn outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        self.core.outside.outstanding()
+    }
+
+    /// Takes something up that was asked for.
+    pub fn take_up(&mut self, action: u32) {
+        self.core.outside.take(action);
+        self.core.observer.observe(self.now, &Observation::ActionTaken { action });
+    }
+
+    /// Tells people outside of a complete snapshot.
+    pub fn tell(&mut self, snapshot: KnownSnapshot) {
+        self.core.outside.tell(snapshot);
+    }
+
+    /// Tells people outside that a checkpoint was made obsolete by a newer one.
+    pub fn tell_of_subsumed(&mut self, checkpoint: CheckpointId) {
+        self.core.outside.tell_of_subsumed(checkpoint);
+    }
+
+    /// The snapshots that people outside know of, in the order in which they were told.
+    pub fn told(&self) -> &[KnownSnapshot] {
+        self.core.outside.told()
     }
 
     /// Sends a control message. It is lost if the receiver dies before it arrives.

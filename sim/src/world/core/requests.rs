@@ -7,7 +7,7 @@ use super::{Context, Core, Due, Parcel, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::StorageOperation;
-use crate::world::services::{self, Answer, Purpose, Refusal, Request};
+use crate::world::services::{self, Answer, Ownership, Pointer, Purpose, Refusal, Request};
 use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -24,6 +24,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             Request::Delete { .. } | Request::List { .. } => (config.storage_latency, 0),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
+            | Request::Adopt(_)
             | Request::RemovePointer { .. }
             | Request::ReadPointers
             | Request::Lead
@@ -101,6 +102,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
             Request::Lead => {
                 self.ha.session += 1;
+                self.leader = from;
                 let session = self.ha.session;
                 self.observer.observe(now, &Observation::LeaderElected { session });
                 Ok(Answer::Session(session))
@@ -111,6 +113,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             }),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
+            | Request::Adopt(_)
             | Request::RemovePointer { .. }
             | Request::StoreJobResult(_)
                 if fenced =>
@@ -122,8 +125,21 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::CheckpointId(CheckpointId(self.ha.counter)))
             }
             Request::AddPointer { checkpoint, metadata } => {
-                self.ha.pointers.insert(checkpoint, metadata);
+                let pointer = Pointer { metadata, ownership: Ownership::Taker };
+                self.ha.pointers.insert(checkpoint, pointer);
                 self.observer.observe(now, &Observation::Durable { checkpoint });
+                Ok(Answer::Done)
+            }
+            Request::Adopt(adoption) => {
+                let services::Adoption { action, checkpoint, pointer } = adoption;
+                let claimed = pointer.ownership == Ownership::Claimed;
+                // Another job: what the last one has left here is none of its business.
+                self.ha.ended = None;
+                self.ha.pointers.clear();
+                self.ha.pointers.insert(checkpoint, pointer);
+                self.outside.take(action);
+                self.observer.observe(now, &Observation::ActionTaken { action });
+                self.observer.observe(now, &Observation::Adopted { checkpoint, claimed });
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
@@ -174,7 +190,7 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         Request::Put { purpose: Purpose::Metadata, .. } => Some(StorageOperation::WriteMetadata),
         Request::Get { .. } | Request::List { .. } => Some(StorageOperation::Read),
         Request::Delete { .. } => Some(StorageOperation::Delete),
-        Request::AddPointer { .. } | Request::RemovePointer { .. } => {
+        Request::AddPointer { .. } | Request::Adopt(_) | Request::RemovePointer { .. } => {
             Some(StorageOperation::WritePointer)
         }
         Request::NextCheckpointId

@@ -69,6 +69,13 @@ impl<P: Process, O: Observer> World<P, O> {
             Due::Healed(fault) => {
                 self.core.observer.observe(now, &Observation::FaultHealed { fault });
             }
+            Due::Ask(index) => {
+                self.core.outside.ask(index);
+                let leader = self.core.leader;
+                if self.core.hosts[leader.index()].alive {
+                    self.deliver(leader, Event::Asked, now, queue);
+                }
+            }
         }
     }
 
@@ -223,6 +230,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn addressee(&self, due: Due) -> Option<ProcessId> {
         match due {
             Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
+            Due::Ask(_) => Some(self.leader),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
                 Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
                 Parcel::Request { .. } | Parcel::Empty => None,

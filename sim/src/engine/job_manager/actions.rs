@@ -1,0 +1,343 @@
+//! What a user asks for: savepoints, stops, cancellation, and a new job from a snapshot.
+//!
+//! Flink: `Dispatcher`, `SchedulerBase#triggerSavepoint` and `#stopWithSavepoint`,
+//! `StopWithSavepointTerminationHandlerImpl`, `CheckpointCoordinator#restoreSavepoint`.
+//!
+//! A stop with a savepoint goes on in two steps: the savepoint completes, then all tasks finish. If
+//! the savepoint fails, the job goes on with its periodic checkpoints; if a task fails behind the
+//! savepoint, the stop has failed and the job restarts, from that savepoint (see
+//! `CoordinatorConfig::stores_stops`).
+
+use cutline::config::Retention;
+use cutline::coordinator::io;
+use cutline::ids::CheckpointId;
+use cutline::message::SnapshotKind;
+use cutline::storage::metadata::Metadata;
+use cutline::trigger::decider::RequestId;
+
+use super::{JobManager, Phase, Waiting, checkpoints};
+use crate::engine::Engine;
+use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::{ActionKind, OperatorKind, SnapshotSource};
+use crate::world::{
+    Adoption, Answer, Context, KnownSnapshot, Observer, Ownership, Pointer, Refusal, Request,
+};
+
+/// Requests of users are numbered from here on, those of `checkpointing.manual` from 0.
+const ACTION_REQUESTS: u64 = 1 << 32;
+
+/// A stop with a savepoint that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stop {
+    action: u32,
+    /// The savepoint, once it is complete: the tasks are finishing.
+    savepoint: Option<CheckpointId>,
+}
+
+/// A new job that is being made from a snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct Resuming {
+    action: u32,
+    ownership: Ownership,
+    /// What else there is, the best last.
+    candidates: Vec<KnownSnapshot>,
+}
+
+impl JobManager {
+    /// Takes up what was asked for, as far as that can be done now.
+    pub(super) fn on_asked<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.coordinator.is_none() {
+            return; // Asked again once there is one.
+        }
+        for action in ctx.asked() {
+            match self.plan.scenario.actions[action as usize].what {
+                ActionKind::Savepoint => {
+                    ctx.take_up(action);
+                    self.trigger_for(action, SnapshotKind::Savepoint, ctx);
+                }
+                ActionKind::StopWithSavepoint { drain } => {
+                    ctx.take_up(action);
+                    self.stop_with_savepoint(action, drain, ctx);
+                }
+                ActionKind::Cancel => {
+                    ctx.take_up(action);
+                    self.cancel_job(action, ctx);
+                }
+                ActionKind::Resume { from, claims } => {
+                    // Nobody starts a job twice: it is waited for until the last one is over.
+                    if self.phase == Phase::Ended && self.resuming.is_none() {
+                        self.resume(action, from, claims, ctx);
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer<O: Observer>(
+        &self,
+        action: u32,
+        checkpoint: Option<CheckpointId>,
+        done: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        ctx.observe(Observation::ActionEnded { action, checkpoint, done });
+    }
+
+    fn trigger_for<O: Observer>(
+        &mut self,
+        action: u32,
+        kind: SnapshotKind,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if matches!(self.phase, Phase::Ended | Phase::Ending(_)) {
+            self.answer(action, None, false, ctx);
+            return;
+        }
+        let request = Some(RequestId(ACTION_REQUESTS + u64::from(action)));
+        self.coordinate(io::Input::Trigger { request, kind, periodic: false }, ctx);
+    }
+
+    fn stop_with_savepoint<O: Observer>(
+        &mut self,
+        action: u32,
+        drain: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if self.phase != Phase::Running || self.stop.is_some() {
+            self.answer(action, None, false, ctx);
+            return;
+        }
+        self.stop = Some(Stop { action, savepoint: None });
+        // From here on nothing is committed but what the savepoint holds.
+        self.coordinate(io::Input::Stop, ctx);
+        let kind = match drain {
+            true => SnapshotKind::SavepointTerminate,
+            false => SnapshotKind::SavepointSuspend,
+        };
+        self.trigger_for(action, kind, ctx);
+    }
+
+    fn cancel_job<O: Observer>(&mut self, action: u32, ctx: &mut Context<'_, Engine, O>) {
+        match self.phase {
+            Phase::Running => {
+                self.end_execution(ctx);
+                self.phase = Phase::Canceling { action };
+                self.cancel_tasks(ctx);
+            }
+            Phase::Waiting | Phase::Choosing | Phase::Restarting { .. } => {
+                self.phase = Phase::Canceling { action };
+            }
+            Phase::Recovering
+            | Phase::Failing
+            | Phase::Canceling { .. }
+            | Phase::Ending(_)
+            | Phase::Ended => {
+                self.answer(action, None, false, ctx);
+                return;
+            }
+        }
+        self.end_if_canceled(ctx);
+    }
+
+    /// Ends the job once no task is left. What the tasks have acknowledged before has arrived by
+    /// then.
+    pub(super) fn end_if_canceled<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.is_canceling() {
+            return;
+        }
+        if let Phase::Canceling { action } = self.phase {
+            self.answer(action, None, true, ctx);
+            self.end(JobEnd::Canceled, ctx);
+        } else if self.phase == Phase::Failing {
+            self.end(JobEnd::Failed, ctx);
+        }
+    }
+
+    /// A request was fulfilled.
+    pub(super) fn on_request_completed<O: Observer>(
+        &mut self,
+        request: RequestId,
+        checkpoint: CheckpointId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(action) = action_of(request) else { return };
+        match &mut self.stop {
+            Some(stop) if stop.action == action => stop.savepoint = Some(checkpoint),
+            Some(_) | None => self.answer(action, Some(checkpoint), true, ctx),
+        }
+    }
+
+    /// A request was not fulfilled.
+    pub(super) fn on_request_failed<O: Observer>(
+        &mut self,
+        request: RequestId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(action) = action_of(request) else { return };
+        self.answer(action, None, false, ctx);
+        if self.stop.is_some_and(|stop| stop.action == action) {
+            self.stop = None;
+            if self.phase == Phase::Running {
+                self.start_checkpoints(ctx);
+            }
+        }
+    }
+
+    /// The execution has failed. A stop whose savepoint is complete has failed with it; one whose
+    /// savepoint is pending fails as that is aborted.
+    pub(super) fn fail_stop<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if let Some(Stop { action, savepoint: Some(savepoint) }) = self.stop {
+            self.stop = None;
+            self.answer(action, Some(savepoint), false, ctx);
+        }
+    }
+
+    /// How a job ends all of whose tasks have finished.
+    pub(super) fn finished_how<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) -> JobEnd {
+        match self.stop {
+            Some(Stop { action, savepoint: Some(savepoint) }) => {
+                self.stop = None;
+                self.answer(action, Some(savepoint), true, ctx);
+                JobEnd::StoppedWithSavepoint
+            }
+            Some(Stop { savepoint: None, .. }) | None => JobEnd::Finished,
+        }
+    }
+
+    // ---- a new job from a snapshot -----------------------------------------------------------
+
+    /// Whether a new job will take the place of one that has ended.
+    pub(super) fn is_to_resume<O: Observer>(&self, ctx: &Context<'_, Engine, O>) -> bool {
+        let actions = &self.plan.scenario.actions;
+        let resumes =
+            |action: u32| matches!(actions[action as usize].what, ActionKind::Resume { .. });
+        ctx.outstanding().any(resumes)
+    }
+
+    fn resume<O: Observer>(
+        &mut self,
+        action: u32,
+        from: SnapshotSource,
+        claims: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let stopped = self.ended == Some(JobEnd::StoppedWithSavepoint);
+        let retained = self.retains_checkpoints();
+        let commits = self.commits();
+        let usable = |known: &&KnownSnapshot| match from {
+            SnapshotSource::Checkpoint => retained && !known.kind.is_savepoint(),
+            // One of a stop that failed is not reported as the stop's result. One that the job has
+            // gone back behind holds transactions that were aborted then.
+            SnapshotSource::Savepoint => {
+                known.kind.is_savepoint()
+                    && (stopped || !known.kind.is_synchronous())
+                    && !(commits && known.abandoned)
+            }
+        };
+        let ownership = if claims { Ownership::Claimed } else { Ownership::Unclaimed };
+        let mut candidates: Vec<KnownSnapshot> =
+            ctx.told().iter().filter(usable).cloned().collect();
+        candidates.sort_by_key(|known| known.checkpoint);
+        self.resuming = Some(Resuming { action, ownership, candidates });
+        self.read_snapshot(ctx);
+    }
+
+    /// Whether the job that has ended left its checkpoints to the user.
+    fn retains_checkpoints(&self) -> bool {
+        let retention = self.plan.scenario.checkpointing.retention;
+        match self.ended {
+            Some(JobEnd::Canceled) => retention == Retention::RetainOnCancellation,
+            Some(JobEnd::Failed) => retention != Retention::NoExternalized,
+            Some(JobEnd::Finished | JobEnd::Stopped | JobEnd::StoppedWithSavepoint) | None => false,
+        }
+    }
+
+    fn commits(&self) -> bool {
+        let mut operators = self.plan.scenario.job.operators.iter();
+        operators.any(|operator| operator.kind == OperatorKind::TwoPhaseCommitSink)
+    }
+
+    /// Reads the best of the snapshots that are left; without any, there will be no new job.
+    fn read_snapshot<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let Some(resuming) = &self.resuming else { return };
+        let action = resuming.action;
+        match resuming.candidates.last() {
+            Some(known) => {
+                let path = known.metadata.clone();
+                self.request(Waiting::Snapshot, Request::Get { path }, ctx);
+            }
+            None => {
+                self.resuming = None;
+                ctx.take_up(action);
+                self.answer(action, None, false, ctx);
+                self.leave(ctx);
+            }
+        }
+    }
+
+    pub(super) fn on_snapshot_read<O: Observer>(
+        &mut self,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(resuming) = &mut self.resuming else { return };
+        let metadata = match answer {
+            Ok(Answer::Object { bytes }) => Metadata::decode(&bytes).ok(),
+            Err(Refusal::Failed) => return self.read_snapshot(ctx),
+            // What a job that ends does not retain is deleted.
+            Ok(_) | Err(_) => None,
+        };
+        match metadata {
+            Some(_) => self.adopt(ctx),
+            None => {
+                resuming.candidates.pop();
+                self.read_snapshot(ctx);
+            }
+        }
+    }
+
+    fn adopt<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let resuming = self.resuming.as_ref().expect("its snapshot was read");
+        let known = resuming.candidates.last().expect("it was read");
+        let pointer = Pointer { metadata: known.metadata.clone(), ownership: resuming.ownership };
+        let checkpoint = known.checkpoint;
+        let request = Request::Adopt(Adoption { action: resuming.action, checkpoint, pointer });
+        self.request(Waiting::Adopted, request, ctx);
+    }
+
+    /// The new job is known to the HA store: it is recovered as after a change of leaders.
+    pub(super) fn on_adopted<O: Observer>(
+        &mut self,
+        answer: &Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if answer.is_err() {
+            return self.adopt(ctx);
+        }
+        let resuming = self.resuming.take().expect("it was adopted for it");
+        let checkpoint = resuming.candidates.last().map(|known| known.checkpoint);
+        self.answer(resuming.action, checkpoint, true, ctx);
+        self.forget_job();
+        self.read_pointers(ctx);
+    }
+
+    /// A snapshot is complete: people outside can learn of it.
+    pub(super) fn on_completed<O: Observer>(
+        &mut self,
+        checkpoint: CheckpointId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let kind = self.pending.remove(&checkpoint).expect("what completes was pending");
+        if kind == SnapshotKind::Savepoint {
+            // It gets no pointer: its metadata is the decision.
+            ctx.observe(Observation::Durable { checkpoint });
+        }
+        ctx.observe(Observation::Completed { checkpoint });
+        let metadata = checkpoints::metadata_path(checkpoint, kind);
+        ctx.tell(KnownSnapshot { checkpoint, kind, metadata, abandoned: false });
+    }
+}
+
+fn action_of(request: RequestId) -> Option<u32> {
+    request.0.checked_sub(ACTION_REQUESTS).map(|action| action as u32)
+}

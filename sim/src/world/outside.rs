@@ -1,0 +1,102 @@
+//! People outside: what they ask of the cluster, and what they have been told.
+//!
+//! Somebody who asks and gets no answer, because nobody leads or the leader dies, asks again: what
+//! was asked for stays until a leader has taken it up.
+
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::message::SnapshotKind;
+use cutline::step::Step;
+use cutline::time::VirtualDuration;
+
+use super::faults::{Armed, PlannedWhen};
+
+/// A snapshot that was reported as complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownSnapshot {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// What it is.
+    pub kind: SnapshotKind,
+    /// Path of its metadata.
+    pub metadata: String,
+    /// The job has gone back behind it since.
+    pub abandoned: bool,
+}
+
+/// What is asked for, by its index in the plan, and what was answered.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    plan: Vec<PlannedWhen>,
+    armed: Armed,
+    /// Asked for, and taken up by nobody so far; ascending.
+    open: Vec<u32>,
+    taken: Vec<bool>,
+    told: Vec<KnownSnapshot>,
+}
+
+impl Outside {
+    pub(super) fn new(plan: Vec<PlannedWhen>) -> Self {
+        let armed = Armed::of(plan.iter().copied());
+        let taken = vec![false; plan.len()];
+        Self { plan, armed, open: Vec::new(), taken, told: Vec::new() }
+    }
+
+    pub(super) fn plan(&self) -> &[PlannedWhen] {
+        &self.plan
+    }
+
+    pub(super) fn is_armed(&self) -> bool {
+        !self.armed.is_empty()
+    }
+
+    /// The requests that come now that a step was reached, each with its delay.
+    pub(super) fn reached(
+        &mut self,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) -> Vec<(u32, VirtualDuration)> {
+        let plan = &self.plan;
+        self.armed.reached(|index| plan[index as usize], (step, checkpoint, subtask))
+    }
+
+    pub(super) fn ask(&mut self, index: u32) {
+        self.open.push(index);
+        self.open.sort_unstable();
+    }
+
+    pub(super) fn open(&self) -> Vec<u32> {
+        self.open.clone()
+    }
+
+    /// Those that nobody has taken up, whether they were asked for already or not.
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(&self.taken).filter(|(_, taken)| !**taken).map(|(index, _)| index)
+    }
+
+    pub(super) fn take(&mut self, index: u32) {
+        self.open.retain(|open| *open != index);
+        self.taken[index as usize] = true;
+    }
+
+    pub(super) fn tell(&mut self, snapshot: KnownSnapshot) {
+        self.told.retain(|known| known.checkpoint != snapshot.checkpoint);
+        self.told.push(snapshot);
+    }
+
+    /// A savepoint stays the user's.
+    pub(super) fn tell_of_subsumed(&mut self, checkpoint: CheckpointId) {
+        self.told.retain(|known| known.kind.is_savepoint() || known.checkpoint != checkpoint);
+    }
+
+    /// The job goes back to a checkpoint.
+    pub(super) fn go_back(&mut self, chosen: Option<CheckpointId>) {
+        for known in self.told.iter_mut().filter(|known| Some(known.checkpoint) > chosen) {
+            known.abandoned = true;
+        }
+    }
+
+    pub(super) fn told(&self) -> &[KnownSnapshot] {
+        &self.told
+    }
+}

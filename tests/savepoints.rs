@@ -1,0 +1,190 @@
+//! Savepoints, stops, cancellation and resuming, as the outside sees them. The checks of every run
+//! judge that all snapshots can be restored and that output is exactly-once; here it is asserted
+//! that what the scenarios are about does happen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cutline::ids::CheckpointId;
+use cutline_sim::check::Verdict;
+use cutline_sim::observe::{JobEnd, Observation};
+use cutline_sim::run::{Outcome, Simulation};
+use cutline_sim::scenario::{Override, load, read_file};
+
+const SEEDS: u64 = 24;
+/// Records of the sources of these scenarios, all of which reach the sink.
+const RECORDS: u64 = 5_000;
+
+/// The runs of a scenario of the repository, changed so; all checks hold.
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let overrides: Vec<Override> =
+        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
+    let text = read_file(&file).expect("readable");
+    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
+    let scenario = Arc::new(loaded.scenario);
+    (0..SEEDS).map(move |seed| {
+        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
+        let outcome = simulation.trace(true).run();
+        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
+        outcome
+    })
+}
+
+fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
+    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+}
+
+fn committed<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {
+    let contents = observations.map(|observation| match observation {
+        Observation::Committed { contents, .. } => contents.count,
+        _ => 0,
+    });
+    contents.sum()
+}
+
+fn emitted<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {
+    observations.filter(|it| matches!(it, Observation::SourceEmitted { .. })).count() as u64
+}
+
+/// Whether each action was done, in the order of the answers.
+fn answers(outcome: &Outcome) -> Vec<(u32, bool)> {
+    let answers = observations(outcome).filter_map(|observation| match *observation {
+        Observation::ActionEnded { action, done, .. } => Some((action, done)),
+        _ => None,
+    });
+    answers.collect()
+}
+
+fn ends(outcome: &Outcome) -> Vec<JobEnd> {
+    let ends = observations(outcome).filter_map(|observation| match *observation {
+        Observation::JobEnded { end } => Some(end),
+        _ => None,
+    });
+    ends.collect()
+}
+
+fn adopted(outcome: &Outcome) -> CheckpointId {
+    let mut adopted = observations(outcome).filter_map(|observation| match *observation {
+        Observation::Adopted { checkpoint, .. } => Some(checkpoint),
+        _ => None,
+    });
+    adopted.next().expect("a new job was started")
+}
+
+/// The metadata files that are there in the end.
+fn snapshots_left(outcome: &Outcome) -> Vec<&str> {
+    let mut exists = vec![false; outcome.files.len()];
+    for observation in observations(outcome) {
+        match *observation {
+            Observation::FileWritten { file, .. } => exists[file.0 as usize] = true,
+            Observation::FileDeleted { file } => exists[file.0 as usize] = false,
+            _ => {}
+        }
+    }
+    let left = outcome.files.iter().zip(exists).filter(|(_, exists)| *exists);
+    left.map(|(path, _)| path.as_str()).filter(|path| path.ends_with("/_metadata")).collect()
+}
+
+#[test]
+fn a_stop_commits_all_output_and_the_next_job_goes_on_behind_it() {
+    for outcome in runs("stop-and-resume.json", &[]) {
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint, JobEnd::Finished]);
+        let stopped = |it: &&Observation| !matches!(it, Observation::JobEnded { .. });
+        let before = || observations(&outcome).take_while(stopped);
+        assert_eq!(committed(before()), emitted(before()), "up to the stop");
+        assert_eq!(committed(observations(&outcome)), RECORDS);
+        assert_eq!(emitted(observations(&outcome)), RECORDS);
+    }
+}
+
+#[test]
+fn a_drain_ends_the_job_with_all_that_was_read_committed() {
+    let drain = r#"actions=[{"at": "2 s", "kind": "stop_with_savepoint", "drain": true}]"#;
+    for outcome in runs("stop-and-resume.json", &[drain]) {
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint]);
+        let all = || observations(&outcome);
+        assert_eq!(committed(all()), emitted(all()));
+        assert!(committed(all()) < RECORDS);
+    }
+}
+
+#[test]
+fn a_stop_whose_savepoint_fails_leaves_the_job_to_its_end() {
+    let fails = r#"faults=[{"at": {"step": "F2", "checkpoint": 5}, "kind": "fail_storage", "operation": "write_metadata"}]"#;
+    let stop =
+        r#"actions=[{"at": {"step": "F5", "checkpoint": 4}, "kind": "stop_with_savepoint"}]"#;
+    for outcome in runs("stop-and-resume.json", &[stop, fails]) {
+        assert_eq!(answers(&outcome), [(0, false)]);
+        assert_eq!(ends(&outcome), [JobEnd::Finished]);
+        assert_eq!(committed(observations(&outcome)), RECORDS);
+    }
+}
+
+#[test]
+fn a_failure_behind_the_savepoint_of_a_stop_fails_the_stop() {
+    let mut behind = 0;
+    for outcome in runs("stop-fails.json", &[]) {
+        assert_eq!(answers(&outcome), [(0, false), (1, true)]);
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint]);
+        assert_eq!(outcome.statistics.restarts, 1);
+        let all = || observations(&outcome);
+        let failed = all().find_map(|observation| match *observation {
+            Observation::ActionEnded { checkpoint, done: false, .. } => checkpoint,
+            _ => None,
+        });
+        // In some runs the task fails while the savepoint is pending still.
+        let Some(savepoint) = failed else { continue };
+        behind += 1;
+        // The job goes back to the savepoint, behind which nothing had been read.
+        let chosen = Observation::RestoreChosen { checkpoint: Some(savepoint) };
+        assert!(all().any(|observation| *observation == chosen));
+        assert_eq!(committed(all()), emitted(all()));
+    }
+    assert!(behind > 0);
+}
+
+#[test]
+fn a_savepoint_outlives_newer_checkpoints_and_two_jobs() {
+    for outcome in runs("savepoint-fork.json", &[]) {
+        assert_eq!(ends(&outcome), [JobEnd::Canceled, JobEnd::Finished]);
+        let left = snapshots_left(&outcome);
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].contains("savepoint"), "{left:?}");
+        // What the first job committed behind the savepoint is committed again.
+        assert!(committed(observations(&outcome)) > RECORDS);
+    }
+}
+
+#[test]
+fn whoever_owns_the_snapshot_decides_whether_it_is_deleted() {
+    for (mode, kept) in [("claim", false), ("no_claim", true)] {
+        let mode = format!("actions[1].claim_mode={mode}");
+        for outcome in runs("cancel-and-resume.json", &[&mode]) {
+            assert_eq!(ends(&outcome), [JobEnd::Canceled, JobEnd::Finished]);
+            let path = format!("chk-{}/_metadata", adopted(&outcome).0);
+            let left = snapshots_left(&outcome);
+            assert_eq!(left.iter().any(|left| left.ends_with(&path)), kept, "{mode}: {left:?}");
+            assert_eq!(committed(observations(&outcome)), RECORDS);
+        }
+    }
+}
+
+#[test]
+fn a_claimed_savepoint_is_a_checkpoint_of_the_new_job() {
+    let claim = "actions[1].claim_mode=claim";
+    for outcome in runs("stop-and-resume.json", &[claim]) {
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint, JobEnd::Finished]);
+        assert_eq!(snapshots_left(&outcome), [""; 0]);
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_cancelled_job_whose_checkpoints_are_not_retained() {
+    let delete = "checkpointing.retention=delete_on_cancellation";
+    for outcome in runs("cancel-and-resume.json", &[delete]) {
+        assert_eq!(answers(&outcome), [(0, true), (1, false)]);
+        assert_eq!(ends(&outcome), [JobEnd::Canceled]);
+        assert_eq!(snapshots_left(&outcome), [""; 0]);
+    }
+}
