@@ -134,6 +134,36 @@ pub fn keys(shape: &Shape) -> u32 {
     widest.unwrap_or(1).saturating_mul(KEYS_EACH).min(KEYS_MAX)
 }
 
+/// Flink flushes a buffer after so long, full or not: `execution.buffer-timeout.interval`.
+pub const FLUSH_S: f64 = 0.1;
+/// Flink: `taskmanager.memory.segment-size`.
+pub const BUFFER_BYTES: f64 = 32_768.0;
+
+/// Real records that a simulated one should stand for: those of a buffer, which leaves when it is
+/// full or after its time, with so many records a second in one channel.
+pub fn weight(per_second_and_channel: f64, record_bytes: f64) -> f64 {
+    let flushed = (per_second_and_channel * FLUSH_S).max(1.0);
+    flushed.min((BUFFER_BYTES / record_bytes).max(1.0)).floor()
+}
+
+/// Channels into a vertex, all-to-all.
+pub fn channels(shape: &Shape, vertex: usize) -> f64 {
+    let subtasks = |of: usize| f64::from(shape.vertices[of].parallelism);
+    let senders: f64 = shape.vertices[vertex].inputs.iter().map(|of| subtasks(of.from)).sum();
+    (senders * subtasks(vertex)).max(1.0)
+}
+
+/// Subtasks of all sources.
+pub fn source_subtasks(shape: &Shape) -> f64 {
+    let sources = shape.vertices.iter().filter(|vertex| vertex.inputs.is_empty());
+    sources.map(|vertex| f64::from(vertex.parallelism)).sum()
+}
+
+/// So many seconds.
+pub fn seconds(of: f64) -> VirtualDuration {
+    VirtualDuration::from_nanos((of * 1e9).round() as u64)
+}
+
 impl Draft {
     /// The draft of a job of a shape. `facts` has an entry for each vertex; without a `sink` it is
     /// told from names.
