@@ -159,9 +159,15 @@ pub fn source_subtasks(shape: &Shape) -> f64 {
     sources.map(|vertex| f64::from(vertex.parallelism)).sum()
 }
 
-/// So many seconds.
+/// So many seconds, to the four digits that are known at best.
 pub fn seconds(of: f64) -> VirtualDuration {
-    VirtualDuration::from_nanos((of * 1e9).round() as u64)
+    const DIGITS: f64 = 1e4;
+    let nanos = of * 1e9;
+    let mut step = 1.0;
+    while nanos / step >= DIGITS {
+        step *= 10.0;
+    }
+    VirtualDuration::from_nanos(((nanos / step).round() * step) as u64)
 }
 
 impl Draft {

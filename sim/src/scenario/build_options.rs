@@ -98,7 +98,7 @@ impl<'s> Given<'s> {
     fn cluster_key(&mut self, member: &Member) -> About {
         const SLIP_SHARE: usize = 6;
         let key = member.key.as_str();
-        let concerns = |family: &&str| key.starts_with(**family);
+        let concerns_us = ABOUT_CHECKPOINTS.iter().any(|family| key.starts_with(family));
         let known = find(key);
         let modelled = matches!(known, Some(Known::Option(_) | Known::Deprecated(_)));
         let slip = || {
@@ -108,7 +108,7 @@ impl<'s> Given<'s> {
             })
         };
         let exact = matches!(known, Some(Known::NotModelled(entry)) if entry.key == key);
-        if !modelled && !ABOUT_CHECKPOINTS.iter().any(|of| concerns(&of)) && (exact || !slip()) {
+        if !modelled && !concerns_us && (exact || !slip()) {
             return About::SomethingElse;
         }
         if matches!(member.value.value, Value::Null) {

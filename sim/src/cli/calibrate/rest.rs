@@ -49,10 +49,7 @@ impl Calibrate {
             files::warn(&loaded.warnings);
             files::write_path(Path::new(out), &text)?;
         }
-        let mut cannot_tell = facts.cannot_tell(&dump);
-        if profile.is_some() {
-            cannot_tell.retain(|sentence| !sentence.contains("--from-runs"));
-        }
+        let cannot_tell = facts.cannot_tell(&dump, profile.as_ref());
         let report = Report {
             facts: &facts,
             cannot_tell: &cannot_tell,
