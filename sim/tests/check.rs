@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cutline_sim::scenario::check_flink_conf;
 use proptest::prelude::*;
-use support::{Said, cutline, directory};
+use support::{Said, cutline, directory, read};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -132,6 +132,7 @@ fn exit_codes() {
     assert_eq!(files[0]["ok"], false);
     assert!(files[0]["error"].as_str().expect("a text").contains("nowhere.json"));
     assert_eq!(files[1]["ok"], true);
+    assert_eq!(read(&here, "config.yaml"), "heartbeat.interval: 5 s\n");
 }
 
 /// Text that is nearly YAML.
