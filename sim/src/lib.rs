@@ -10,6 +10,7 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`flink`] | what a real Flink says of a job: plans, REST answers; scenarios drafted from them |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
