@@ -54,7 +54,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
     has("bad-duration", 10, "parsecs");
     has("unknown-key", 11, "did you mean `execution.checkpointing.min-pause`?");
     has("changed-by-flink", 8, "1 is used");
-    has("contradiction", 6, "concurrent");
+    has("contradiction", 5, "concurrent");
     has("changed-by-flink", 13, "the restart strategy is fixed_delay");
     has("contradiction", 16, "shorter than the heartbeat interval");
     has("refused-by-flink", 7, "at least 0");
