@@ -60,6 +60,8 @@ const LOAD_OF_OVERLOADED: f64 = 1.5;
 const BUSY_UNKNOWN: f64 = 0.5;
 /// A source of which nobody says what it brings.
 const RATE_UNKNOWN_PER_S: f64 = 1_000.0;
+/// A record of which nobody says how large it is.
+const RECORD_BYTES_UNKNOWN: f64 = 100.0;
 /// Nothing is known better than to a microsecond.
 const STEP_LEAST_S: f64 = 1e-6;
 
@@ -292,78 +294,109 @@ impl<'a> Model<'a> {
 
 impl Flow {
     fn of(dump: &Dump, facts: &Facts, said: Said, assumed: &mut Vec<String>) -> Self {
-        let shape = &dump.shape;
-        let vertices = &facts.vertices;
+        let mut reading = Reading { dump, facts, said, assumed, bottleneck: 0 };
+        reading.bottleneck = reading.bottleneck();
+        let (capacity_per_s, load) = reading.offered();
+        let record_bytes = reading.record_bytes(capacity_per_s);
+        let step_s = match capacity_per_s.filter(|_| !facts.overloaded) {
+            // A buffer leaves when it is full, or after its time.
+            Some(capacity) => {
+                let channels = channels(&dump.shape, reading.bottleneck);
+                let weight = draft::weight(capacity * load / channels, record_bytes);
+                weight * reading.parallelism() / capacity
+            }
+            None => reading.step_behind_queues_s(capacity_per_s, record_bytes),
+        };
+        let (bottleneck, step_s) = (reading.bottleneck, step_s.max(STEP_LEAST_S));
+        Self { capacity_per_s, load, record_bytes, bottleneck, step_s }
+    }
+}
+
+/// The flow while it is being found out.
+struct Reading<'a> {
+    dump: &'a Dump,
+    facts: &'a Facts,
+    said: Said,
+    assumed: &'a mut Vec<String>,
+    bottleneck: usize,
+}
+
+impl Reading<'_> {
+    fn bottleneck(&mut self) -> usize {
+        let facts = self.facts;
         let bottleneck = facts.bottleneck.or_else(|| busiest(facts)).unwrap_or_else(|| {
-            assumed.push("the last vertex is the slowest".to_owned());
-            shape.vertices.len() - 1
+            self.assumed.push("the last vertex is the slowest".to_owned());
+            facts.vertices.len() - 1
         });
-        if vertices.iter().any(|of| of.busy.is_none())
-            || facts.overloaded && facts.bottleneck.is_none()
-        {
-            assumed.push(format!(
+        let unknown = facts.vertices.iter().any(|of| of.busy.is_none());
+        if unknown || facts.overloaded && facts.bottleneck.is_none() {
+            self.assumed.push(format!(
                 "vertices of which nobody knows how busy they are: {} % of the slowest",
                 BUSY_UNKNOWN * 100.0
             ));
         }
-        let busy = vertices[bottleneck].busy.filter(|busy| *busy > 0.0).unwrap_or(BUSY_UNKNOWN);
-        let rate = said.rate_per_s.or(facts.rate_per_s);
-        let (capacity_per_s, load) = match (facts.overloaded, rate) {
-            (true, rate) => {
-                let load = said.load.unwrap_or_else(|| {
-                    assumed.push(format!(
-                        "sources offer {LOAD_OF_OVERLOADED} times what the job can take"
-                    ));
-                    LOAD_OF_OVERLOADED
-                });
-                // What a job that is held up lets through is what it can take.
-                let given = said.rate_per_s.map(|rate| rate / load);
-                (given.or(rate.filter(|_| said.rate_per_s.is_none())), load)
-            }
-            (false, Some(rate)) => {
-                let load = said.load.unwrap_or(busy);
-                (Some(rate / load), load)
-            }
-            (false, None) => {
-                let rate = RATE_UNKNOWN_PER_S * source_subtasks(shape);
-                assumed.push(format!("sources bring {RATE_UNKNOWN_PER_S} records a second each"));
-                let load = said.load.unwrap_or(busy);
-                (Some(rate / load), load)
-            }
-        };
-        let queues = Queues::all_to_all(parallelism(shape, bottleneck), slots(dump));
-        let simulated = simulated_queue(shape, bottleneck);
-        let buffer_bytes = BUFFER_BYTES * queues.total / simulated;
-        let record_bytes = facts.record_bytes.unwrap_or_else(|| match capacity_per_s {
-            Some(_) => {
-                assumed.push("a record has 100 bytes".to_owned());
-                100.0
-            }
-            None => buffer_bytes,
+        bottleneck
+    }
+
+    fn parallelism(&self) -> f64 {
+        parallelism(&self.dump.shape, self.bottleneck)
+    }
+
+    /// Records a second that the job can take, and what is offered over that. The capacity of a job
+    /// that keeps up is always known, if only by an assumption.
+    fn offered(&mut self) -> (Option<f64>, f64) {
+        let said = self.said;
+        if self.facts.overloaded {
+            let load = said.load.unwrap_or_else(|| {
+                self.assumed.push(format!(
+                    "sources offer {LOAD_OF_OVERLOADED} times what the job can take"
+                ));
+                LOAD_OF_OVERLOADED
+            });
+            // What a job that is held up lets through is what it can take.
+            let offered = said.rate_per_s.map(|rate| rate / load);
+            return (offered.or(self.facts.rate_per_s), load);
+        }
+        let busy = self.facts.vertices[self.bottleneck].busy.filter(|busy| *busy > 0.0);
+        let load = said.load.or(busy).unwrap_or(BUSY_UNKNOWN);
+        let rate = said.rate_per_s.or(self.facts.rate_per_s).unwrap_or_else(|| {
+            self.assumed.push(format!("sources bring {RATE_UNKNOWN_PER_S} records a second each"));
+            RATE_UNKNOWN_PER_S * source_subtasks(&self.dump.shape)
         });
-        let step_s = if facts.overloaded {
-            let hops = (0..shape.vertices.len()).filter_map(|vertex| facts.hop(dump, vertex));
-            let slowest = hops.fold(0.0, f64::max) / 1e3;
-            match capacity_per_s {
-                _ if slowest > STEP_LEAST_S && !dump.config.unaligned_checkpoints => {
-                    slowest / simulated
-                }
-                Some(capacity) => {
-                    buffer_bytes / record_bytes * parallelism(shape, bottleneck) / capacity
-                }
-                None => {
-                    assumed.push("a buffer keeps the slowest vertex busy for 100 ms".to_owned());
-                    FLUSH_S
-                }
+        (Some(rate / load), load)
+    }
+
+    /// Bytes that wait in a cluster for each record that waits in a simulation.
+    fn buffer_bytes(&self) -> f64 {
+        let queues = Queues::all_to_all(self.parallelism(), slots(self.dump));
+        BUFFER_BYTES * queues.total / simulated_queue(&self.dump.shape, self.bottleneck)
+    }
+
+    fn record_bytes(&mut self, capacity_per_s: Option<f64>) -> f64 {
+        self.facts.record_bytes.unwrap_or_else(|| match capacity_per_s {
+            Some(_) => {
+                self.assumed.push(format!("a record has {RECORD_BYTES_UNKNOWN} bytes"));
+                RECORD_BYTES_UNKNOWN
             }
-        } else {
-            // A buffer leaves when it is full, or after its time.
-            let capacity = capacity_per_s.expect("known, said or assumed in a job that keeps up");
-            let channels = channels(shape, bottleneck);
-            let weight = draft::weight(capacity * load / channels, record_bytes);
-            weight * parallelism(shape, bottleneck) / capacity
-        };
-        Self { capacity_per_s, load, record_bytes, bottleneck, step_s: step_s.max(STEP_LEAST_S) }
+            None => self.buffer_bytes(),
+        })
+    }
+
+    /// From the time of a hop, if barriers wait in line; else from how many records a buffer has.
+    fn step_behind_queues_s(&mut self, capacity_per_s: Option<f64>, record_bytes: f64) -> f64 {
+        let (dump, facts) = (self.dump, self.facts);
+        let hops = (0..facts.vertices.len()).filter_map(|vertex| facts.hop(dump, vertex));
+        let slowest_s = hops.fold(0.0, f64::max) / 1e3;
+        if slowest_s > STEP_LEAST_S && !dump.config.unaligned_checkpoints {
+            return slowest_s / simulated_queue(&dump.shape, self.bottleneck);
+        }
+        match capacity_per_s {
+            Some(capacity) => self.buffer_bytes() / record_bytes * self.parallelism() / capacity,
+            None => {
+                self.assumed.push("a buffer keeps the slowest vertex busy for 100 ms".to_owned());
+                FLUSH_S
+            }
+        }
     }
 }
 
