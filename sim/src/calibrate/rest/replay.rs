@@ -9,7 +9,7 @@ use cutline::ids::CheckpointId;
 use cutline::time::{VirtualDuration, VirtualTime};
 use serde::Serialize;
 
-use super::scenario::Model;
+use super::scenario::{Model, milliseconds};
 use crate::calibrate::robust::median;
 use crate::check::Watch;
 use crate::observe::Observation;
@@ -64,7 +64,7 @@ fn simulate(model: &Model<'_>, measured_ms: f64) -> Vec<f64> {
     let text = model.draft().to_json();
     let loaded = load(text.as_bytes(), "the scenario", &[]);
     let mut scenario = loaded.unwrap_or_else(|found| panic!("a draft loads: {found}")).scenario;
-    let expected = VirtualDuration::from_micros((measured_ms * 1e3) as u64);
+    let expected = milliseconds(measured_ms);
     unhurried(&mut scenario, expected, model);
     let durations = Rc::new(RefCell::new(Vec::new()));
     let watch = Durations { pending: Vec::new(), ended: Rc::clone(&durations) };
@@ -81,7 +81,7 @@ fn unhurried(scenario: &mut Scenario, expected: VirtualDuration, model: &Model<'
     let interval = scenario.checkpointing.interval.unwrap_or(expected);
     let longer = interval.max(expected).max(VirtualDuration::from_millis(10));
     let fill = match model.is_turned_by_queues() {
-        true => VirtualDuration::from_micros((model.fill_s() * 1e6) as u64),
+        true => milliseconds(model.fill_s() * 1e3),
         false => longer,
     };
     let options = &mut scenario.checkpointing;

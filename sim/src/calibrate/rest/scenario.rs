@@ -64,6 +64,11 @@ const RATE_UNKNOWN_PER_S: f64 = 1_000.0;
 const RECORD_BYTES_UNKNOWN: f64 = 100.0;
 /// Nothing is known better than to a microsecond.
 const STEP_LEAST_S: f64 = 1e-6;
+/// Nothing that is slower is a stream.
+const STEP_MOST_S: f64 = 1e5;
+/// The most that a scenario takes.
+const WEIGHT_MOST: f64 = 1e9;
+const RECORD_BYTES_MOST: f64 = 1_073_741_824.0;
 
 impl<'a> Model<'a> {
     /// The model of a dump.
@@ -81,7 +86,7 @@ impl<'a> Model<'a> {
 
     /// Makes the slowest vertex so many times slower on a simulated record.
     pub fn turn(&mut self, factor: f64) {
-        self.flow.step_s = (self.flow.step_s * factor).max(STEP_LEAST_S);
+        self.flow.step_s = (self.flow.step_s * factor).clamp(STEP_LEAST_S, STEP_MOST_S);
     }
 
     /// Time of a subtask of the slowest vertex for one simulated record.
@@ -153,9 +158,8 @@ impl<'a> Model<'a> {
     /// Real records that a simulated one stands for.
     fn weight(&self) -> f64 {
         let parallelism = f64::from(self.bottleneck().parallelism);
-        let capacity = self.flow.capacity_per_s;
-        capacity
-            .map_or(1.0, |capacity| (self.flow.step_s * capacity / parallelism).round().max(1.0))
+        let of_step = |capacity: f64| self.flow.step_s * capacity / parallelism;
+        self.flow.capacity_per_s.map_or(1.0, of_step).round().clamp(1.0, WEIGHT_MOST)
     }
 
     /// Real records a second, or buffers of them.
@@ -174,7 +178,7 @@ impl<'a> Model<'a> {
         Stream {
             every: seconds(self.weight() * splits / offered).max(VirtualDuration::from_nanos(1)),
             keys: draft::keys(&self.dump.shape),
-            record_bytes: (self.flow.record_bytes.round() as u32).max(1),
+            record_bytes: self.flow.record_bytes.round().clamp(1.0, RECORD_BYTES_MOST) as u32,
             weight: self.weight() as u32,
         }
     }
@@ -307,7 +311,7 @@ impl Flow {
             }
             None => reading.step_behind_queues_s(capacity_per_s, record_bytes),
         };
-        let (bottleneck, step_s) = (reading.bottleneck, step_s.max(STEP_LEAST_S));
+        let (bottleneck, step_s) = (reading.bottleneck, step_s.clamp(STEP_LEAST_S, STEP_MOST_S));
         Self { capacity_per_s, load, record_bytes, bottleneck, step_s }
     }
 }
@@ -433,11 +437,8 @@ fn snapshot_kind(config: &CheckpointConfig) -> SnapshotKind {
 /// What the job itself says goes before what the cluster says.
 fn of_job(config: &CheckpointConfig, values: &mut OptionValues) {
     let span = |of: Known| of.0.map(|ms| OptionValue::Duration(milliseconds(ms)));
-    // Flink: `Long.MAX_VALUE` where there are no periodic checkpoints.
-    const NEVER: f64 = 1e15;
-    let interval = Known(config.interval.0.filter(|ms| *ms < NEVER));
     for (key, value) in [
-        (Key::Interval, span(interval)),
+        (Key::Interval, span(config.interval)),
         (Key::Timeout, span(config.timeout)),
         (Key::MinPause, span(config.min_pause)),
         (Key::AlignedTimeout, span(config.aligned_checkpoint_timeout)),
@@ -463,9 +464,11 @@ fn of_job(config: &CheckpointConfig, values: &mut OptionValues) {
     }
 }
 
-fn milliseconds(of: f64) -> VirtualDuration {
-    // Thousandths are more than any of these numbers is sure of.
-    VirtualDuration::from_micros((of * 1e3).round() as u64)
+/// So many milliseconds, to the microsecond: more than any of these numbers is sure of. A harmed
+/// dump may say any number; what is longer than a season is cut to that.
+pub(super) fn milliseconds(of: f64) -> VirtualDuration {
+    const LONGEST_MS: f64 = 1e10;
+    VirtualDuration::from_micros((of.min(LONGEST_MS) * 1e3).round() as u64)
 }
 
 /// Half to one and a half times as long: what is shorter and longer in a cluster is not known well

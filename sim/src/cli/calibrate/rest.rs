@@ -40,6 +40,8 @@ impl Calibrate {
         }
         let said = Said { rate_per_s: self.rate, load: self.load };
         let mut model = Model::of(&dump, &facts, profile.as_ref(), said);
+        // A job that is too large for a scenario, say.
+        load(model.draft().to_json().as_bytes(), "the scenario of the dump", &[])?;
         let again = format!("cutline calibrate --from-rest {}", quoted(path));
         let compared = guarded("simulating the job of the dump", &again, || replay(&mut model))?;
         let draft = model.draft();
