@@ -327,7 +327,7 @@ fn quiet(here: &Path) -> PathBuf {
     }
     edit(&path.join("checkpoints.json"), |answer| {
         for row in answer["history"].as_array_mut().expect("a list") {
-            row["end_to_end_duration"] = 107.into();
+            row["end_to_end_duration"] = 104.into();
         }
     });
     path
@@ -350,7 +350,7 @@ fn a_job_that_keeps_up_tells_its_rate_and_its_capacity() {
     let scenario = load(text.as_bytes(), "job.json", &[]).expect("valid").scenario;
     assert!(scenario.why.contains("it can take 40000 records a second"), "{}", scenario.why);
     let simulated = report["compared"]["simulated_ms"].as_f64().expect("a number");
-    assert!((simulated / 107.0 - 1.0).abs() < 0.25, "{simulated}");
+    assert!((simulated / 104.0 - 1.0).abs() < 0.25, "{simulated}");
     let cannot = report["cannot_tell"].to_string();
     for part in ["records a second", "give --load", "latency of the network"] {
         assert!(!cannot.contains(part), "{part} in {cannot}");

@@ -75,15 +75,12 @@ fn simulate(model: &Model<'_>, measured_ms: f64) -> Vec<f64> {
 }
 
 /// The scenario in the state in which the dump found it: nothing fails or expires, and the first
-/// checkpoint finds full buffers.
+/// checkpoint finds all the state, and buffers as full as they get.
 fn unhurried(scenario: &mut Scenario, expected: VirtualDuration, model: &Model<'_>) {
     let times = |span: VirtualDuration, by: u64| VirtualDuration(span.0.saturating_mul(by));
     let interval = scenario.checkpointing.interval.unwrap_or(expected);
     let longer = interval.max(expected).max(VirtualDuration::from_millis(10));
-    let fill = match model.is_turned_by_queues() {
-        true => milliseconds(model.fill_s() * 1e3),
-        false => longer,
-    };
+    let fill = milliseconds(model.fill_s() * 1e3).max(longer);
     let options = &mut scenario.checkpointing;
     options.interval = Some(interval.max(VirtualDuration::from_millis(10)));
     options.timeout = times(longer, 100);

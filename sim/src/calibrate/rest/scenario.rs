@@ -94,13 +94,21 @@ impl<'a> Model<'a> {
         self.flow.step_s
     }
 
-    /// How long buffers fill until they are as full as they get: what waits in front of each vertex,
-    /// at the rate at which more is offered than is taken.
+    /// How long it takes until state and buffers are as full as they get.
     pub fn fill_s(&self) -> f64 {
         const SLACK: f64 = 1.5;
+        // All but one of 150 keys are met.
+        const TIMES_THE_KEYS: f64 = 5.0;
         let shape = &self.dump.shape;
+        let taken_per_s = self.flow.load.min(1.0) * self.capacity_per_s() / self.weight();
+        let state = TIMES_THE_KEYS * f64::from(draft::keys(shape)) / taken_per_s;
+        if !self.is_turned_by_queues() {
+            return state;
+        }
+        // What waits in front of each vertex, at the rate at which more is offered than is taken.
         let queued: f64 = (0..shape.vertices.len()).map(|of| simulated_queue(shape, of)).sum();
-        SLACK * queued * self.flow.step_s / (self.flow.load - 1.0).max(0.1)
+        let buffers = SLACK * queued * self.flow.step_s / (self.flow.load - 1.0).max(0.1);
+        buffers.max(state)
     }
 
     /// The same in the state in which the dump found the job: a user may have said that it is
