@@ -119,7 +119,10 @@ enum Waiting {
         path: String,
         nominal: u64,
     },
-    PointerWritten(Token),
+    PointerWritten {
+        token: Token,
+        pointer: checkpoints::Decision,
+    },
     PointerRemoved {
         token: Token,
         checkpoint: CheckpointId,
@@ -265,7 +268,7 @@ impl JobManager {
             | Waiting::Metadata { .. }
             | Waiting::IdDrawn(_)
             | Waiting::MetadataWritten { .. }
-            | Waiting::PointerWritten(_)
+            | Waiting::PointerWritten { .. }
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
@@ -299,10 +302,12 @@ impl JobManager {
             Waiting::MetadataWritten { token, path, nominal } => {
                 self.on_metadata_written(token, path, nominal, answer, ctx);
             }
-            Waiting::PointerWritten(token) => self.on_pointer_written(token, answer, ctx),
+            Waiting::PointerWritten { token, pointer } => {
+                self.on_pointer_written(token, pointer, answer, ctx);
+            }
             // Deviation: tried again, as a deletion is. Flink logs the failure, and the pointer goes
             // when the job's data are cleaned up; its files stay.
-            Waiting::PointerRemoved { token, checkpoint } if answer == Err(Refusal::Failed) => {
+            Waiting::PointerRemoved { token, checkpoint } if answer.is_err() => {
                 let waiting = Waiting::PointerRemoved { token, checkpoint };
                 self.request(waiting, Request::RemovePointer { checkpoint }, ctx);
             }

@@ -8,6 +8,7 @@ mod plan;
 mod shadow;
 mod task_manager;
 
+use cutline::codec::checksum;
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::FailureReason;
 use cutline::task::barrier::AlignmentMetrics;
@@ -165,6 +166,13 @@ pub struct Part {
     pub nominal: u64,
     /// Checksum of the real bytes.
     pub checksum: u64,
+}
+
+impl Part {
+    /// Whether these are the bytes that were written.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.bytes && checksum(bytes) == self.checksum
+    }
 }
 
 /// What a subtask has written for a checkpoint, and how that went.

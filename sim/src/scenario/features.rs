@@ -70,7 +70,7 @@ const WORLDS: [&str; 10] = [
     "few key groups",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 10] = [
+const FAULTS: [&str; 12] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -81,14 +81,18 @@ const FAULTS: [&str; 10] = [
     "cut link",
     "slow storage",
     "fail storage",
+    "disturb storage",
+    "damage object",
 ];
+const DISTURBANCES: [&str; 7] =
+    ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
 
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 13] = [
+    let classes: [(&'static str, &[&'static str]); 14] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
@@ -101,6 +105,7 @@ pub fn all_features() -> Vec<Feature> {
         ("fault at step", &FAULTS),
         ("slow storage", &OPERATIONS),
         ("fail storage", &OPERATIONS),
+        ("disturb storage", &DISTURBANCES),
         ("step", &steps),
     ];
     let features = |(class, names): (&'static str, &[&'static str])| {
@@ -243,6 +248,9 @@ impl Found {
             match fault.what {
                 FaultKind::SlowStorage(what, ..) => self.add("slow storage", operation(what)),
                 FaultKind::FailStorage(what, _) => self.add("fail storage", operation(what)),
+                FaultKind::DisturbStorage(_, how, _) => {
+                    self.add("disturb storage", DISTURBANCES[how as usize]);
+                }
                 _ => {}
             }
         }
@@ -313,6 +321,8 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutLink(..) => 7,
         FaultKind::SlowStorage(..) => 8,
         FaultKind::FailStorage(..) => 9,
+        FaultKind::DisturbStorage(..) => 10,
+        FaultKind::DamageObject(_) => 11,
     }]
 }
 

@@ -118,8 +118,7 @@ impl JobManager {
             Output::WritePointer { token, checkpoint, metadata } => {
                 ctx.observe(step(Step::F3, checkpoint));
                 let metadata = metadata.path.to_string();
-                let request = Request::AddPointer { checkpoint, metadata };
-                self.request(Waiting::PointerWritten(token), request, ctx);
+                self.write_pointer(token, Decision { checkpoint, metadata, unsure: false }, ctx);
             }
             Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
             Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
@@ -315,19 +314,45 @@ impl JobManager {
     ) {
         let result = match answer {
             Ok(_) => Ok(FileHandle { path: path.into(), size }),
-            Err(_) => Err(WorkError::Io),
+            Err(refusal) => {
+                // Flink: `FsCheckpointMetadataOutputStream#close` deletes what it could not finish.
+                if refusal == Refusal::Unknown {
+                    self.delete_late(path, ctx);
+                }
+                Err(WorkError::Io)
+            }
         };
         self.coordinate(Input::MetadataWritten { token, result }, ctx);
+    }
+
+    fn write_pointer<O: Observer>(
+        &mut self,
+        token: Token,
+        pointer: Decision,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Decision { checkpoint, metadata, .. } = pointer.clone();
+        let request = Request::AddPointer { checkpoint, metadata };
+        self.request(Waiting::PointerWritten { token, pointer }, request, ctx);
     }
 
     pub(super) fn on_pointer_written<O: Observer>(
         &mut self,
         token: Token,
+        pointer: Decision,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let outcome = match answer {
             Ok(_) => PointerOutcome::Written,
+            // Deviation: a decision that may have been made is made once more, until it is known;
+            // recoveries wait for it. Flink warns, keeps the files and goes on as if it had not been
+            // made (`PossibleInconsistentStateException`): the job would go back behind the
+            // checkpoint and abort its transactions, and the next leader would find it and restore
+            // it.
+            Err(refusal) if refusal == Refusal::Unknown || pointer.unsure => {
+                return self.write_pointer(token, Decision { unsure: true, ..pointer }, ctx);
+            }
             Err(_) => PointerOutcome::Failed,
         };
         self.coordinate(Input::PointerWritten { token, outcome }, ctx);
@@ -372,6 +397,15 @@ impl JobManager {
             self.coordinate(Input::Discarded { token }, ctx);
         }
     }
+}
+
+/// The pointer that makes a checkpoint one that can be restored (F3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    checkpoint: CheckpointId,
+    metadata: String,
+    /// It may have been written already.
+    unsure: bool,
 }
 
 fn handle_of(part: &Part) -> FileHandle {

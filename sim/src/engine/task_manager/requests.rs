@@ -90,7 +90,8 @@ impl TaskManager {
                 }
             }
             Waiting::Upload { subtask, execution, checkpoint, part } => {
-                self.on_uploaded(subtask, execution, checkpoint, part, answer.is_ok(), ctx);
+                let task = (subtask, execution);
+                self.on_uploaded(task, checkpoint, part, answer.map(drop), ctx);
             }
             Waiting::Flush { subtask, execution, checkpoint } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
@@ -116,13 +117,17 @@ impl TaskManager {
 
     fn on_uploaded<O: Observer>(
         &mut self,
-        subtask: SubtaskId,
-        execution: u32,
+        (subtask, execution): (SubtaskId, u32),
         checkpoint: CheckpointId,
         part: Part,
-        written: bool,
+        answer: Result<(), Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let written = answer.is_ok();
+        // Flink: `FsCheckpointStateOutputStream#closeAndGetHandle` deletes what it could not write.
+        if answer == Err(Refusal::Unknown) {
+            self.discard(vec![part.clone()], ctx);
+        }
         let snapshot = self.find(subtask, execution).and_then(|(place, _)| {
             let task = self.tasks[place as usize].as_mut()?;
             let mut snapshots = task.snapshots.iter_mut();
@@ -178,9 +183,15 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let Ok(Answer::Object { bytes }) = answer else {
-            self.fail(place, ctx);
-            return;
+        // A file that cannot be read, not wholly, or not as it was written: the task fails, and the
+        // job goes back to the same checkpoint once more, until its restart strategy gives up.
+        // Flink never falls back to an older one: what a newer one has committed would come twice.
+        let bytes = match answer {
+            Ok(Answer::Object { bytes }) if part.matches(&bytes) => bytes,
+            Ok(_) | Err(_) => {
+                self.fail(place, ctx);
+                return;
+            }
         };
         match part.kind {
             PartKind::Operator => task.state.push((part.subtask, bytes)),
