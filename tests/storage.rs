@@ -15,7 +15,7 @@ use cutline_sim::scenario::{Override, load, read_file};
 const SEEDS: u64 = 24;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
-fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> {
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
     let overrides: Vec<Override> =
         changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
@@ -47,7 +47,7 @@ fn failed(outcome: &Outcome, reason: FailureReason) -> u64 {
 }
 
 /// One disturbance of the quickstart, without its crashes.
-fn disturbed(operation: &str, how: Disturbance, count: u32) -> impl Iterator<Item = Outcome> {
+fn disturbed(operation: &str, how: Disturbance, count: u32) -> impl Iterator<Item = Outcome> + use<> {
     let fault = format!(
         r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
             "operation": "{operation}", "how": "{}", "count": {count}}}]"#,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
-use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::VirtualTime;
@@ -67,6 +67,8 @@ pub struct JobManager {
     inbox: checkpoints::Inbox,
     /// Acknowledgements that came before there was a coordinator.
     early: Vec<io::Input<SnapshotPayload>>,
+    /// Shared files uploaded for acknowledgements that are being taken in.
+    acknowledging: BTreeMap<(CheckpointId, SubtaskId), (Attempt, Vec<String>)>,
     /// The coordinator is being served: what comes meanwhile waits in the inbox.
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
@@ -170,6 +172,7 @@ impl JobManager {
             discards: BTreeMap::new(),
             inbox: checkpoints::Inbox::new(),
             early: Vec::new(),
+            acknowledging: BTreeMap::new(),
             coordinating: false,
             outputs: Vec::new(),
             draws: None,

@@ -137,9 +137,10 @@ fn options(config: &FlinkConfig, section: &str) -> Vec<(&'static str, Json)> {
         let value = values.get(spec.id)?;
         let json = match value {
             OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
-            OptionValue::Duration(_) | OptionValue::Decimal(_) | OptionValue::Choice(_) => {
-                text(&value.to_string())
-            }
+            OptionValue::Duration(_)
+            | OptionValue::Decimal(_)
+            | OptionValue::Size(_)
+            | OptionValue::Choice(_) => text(&value.to_string()),
         };
         Some((spec.path.1, json))
     });

@@ -58,6 +58,8 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.min_pause": checkpointing.min_pause,
     "checkpointing.retained": checkpointing.retained,
     "checkpointing.retention": checkpointing.retention,
+    "checkpointing.incremental": checkpointing.incremental,
+    "checkpointing.inline_threshold": checkpointing.inline_threshold,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,
     "checkpointing.after_tasks_finish": checkpointing.checkpoints_after_tasks_finish,
