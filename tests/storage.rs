@@ -185,3 +185,90 @@ fn damaged_metadata_fails_the_next_leader() {
         assert_eq!(outcome.statistics.restores, 0, "seed {}", outcome.seed);
     }
 }
+
+// ---- increments and small state ------------------------------------------------------------------
+
+fn written(outcome: &Outcome) -> u64 {
+    let bytes = observations(outcome).map(|observation| match observation {
+        Observation::FileWritten { bytes, .. } => *bytes,
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+fn situation(outcome: &Outcome, name: &str) -> u64 {
+    let found = outcome.situations.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("no situation is called {name}")).1
+}
+
+const CALM: &str = "faults=[]";
+
+#[test]
+fn increments_upload_less_and_restore_the_same() {
+    let mut restores = 0;
+    let full = ["checkpointing.incremental=false"];
+    for (incremental, full) in runs("incremental.json", &[]).zip(runs("incremental.json", &full)) {
+        assert!(situation(&incremental, "checkpoints with a file in common") > 3);
+        assert_eq!(situation(&full, "checkpoints with a file in common"), 0);
+        for outcome in [&incremental, &full] {
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+            assert_eq!(outcome.statistics.records.committed, 12_000, "seed {}", outcome.seed);
+        }
+        restores += incremental.statistics.restores;
+    }
+    assert!(restores >= 2 * SEEDS, "{restores}");
+    let calm = |changes: &[&str]| {
+        let outcome = runs("incremental.json", changes).next().expect("some seeds");
+        written(&outcome) / outcome.statistics.checkpoints.completed
+    };
+    let (incremental, full) = (calm(&[CALM]), calm(&[CALM, full[0]]));
+    assert!(incremental * 3 < full * 2, "{incremental} {full}");
+}
+
+/// Nothing is left of an incremental job that has finished, of whatever it uploaded.
+#[test]
+fn shared_files_go_with_the_last_checkpoint_that_has_them() {
+    for outcome in runs("incremental.json", &[CALM]) {
+        let written = count(&outcome, |it| matches!(it, Observation::FileWritten { .. }));
+        let deleted = count(&outcome, |it| matches!(it, Observation::FileDeleted { .. }));
+        assert_eq!(written, deleted, "seed {}", outcome.seed);
+        let shared = outcome.files.iter().filter(|path| path.starts_with("shared/")).count();
+        assert!(shared > 10, "seed {}: {shared}", outcome.seed);
+    }
+}
+
+/// A retained checkpoint of a cancelled job keeps its shared files; a new job that claims it goes on
+/// from it and shares them, one that does not uploads all once more.
+#[test]
+fn a_new_job_shares_what_it_claims_and_nothing_else() {
+    for (mode, shares) in [("claim", true), ("no_claim", false)] {
+        let mode = format!("actions[1].claim_mode={mode}");
+        let changes = ["checkpointing.incremental=true", &mode];
+        for outcome in runs("cancel-and-resume.json", &changes) {
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{mode} seed {}", outcome.seed);
+            let mut after = observations(&outcome)
+                .skip_while(|it| !matches!(it, Observation::Adopted { .. }));
+            let first = after.find_map(|it| match *it {
+                Observation::Triggered { kind, .. } => Some(kind),
+                _ => None,
+            });
+            let full = first == Some(cutline::message::SnapshotKind::FullCheckpoint);
+            assert_eq!(!full, shares, "{mode} seed {}", outcome.seed);
+        }
+    }
+}
+
+#[test]
+fn small_state_needs_no_file() {
+    let files = |threshold: &str| {
+        let threshold = format!("checkpointing.inline_threshold={threshold}");
+        let outcomes = runs("quickstart.json", &[CALM, &threshold]);
+        outcomes.map(|it| it.files.len()).max().expect("some seeds")
+    };
+    let (none, some, all) = (files("0 b"), files("500 b"), files("1 mb"));
+    assert!(all < some && some < none, "{all} {some} {none}");
+    for outcome in runs("quickstart.json", &["checkpointing.inline_threshold=1 mb"]) {
+        assert!(outcome.files.iter().all(|path| path.ends_with("_metadata")));
+        assert!(outcome.statistics.restores >= 1);
+    }
+}

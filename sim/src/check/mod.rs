@@ -321,7 +321,9 @@ impl Checks {
                 Question::Durable(checkpoint) => {
                     if let Some(files) = oracle.references(checkpoint) {
                         self.answered.0 = true;
-                        self.storage.refer(now, checkpoint, files, &mut self.report);
+                        if self.storage.refer(now, checkpoint, files, &mut self.report) {
+                            self.situations.on_shared();
+                        }
                     }
                     self.judge_shadow(now, checkpoint, oracle);
                 }

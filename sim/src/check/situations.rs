@@ -102,6 +102,8 @@ situations! {
     ReadStale = "stale read",
     /// A bit of an object has flipped.
     ObjectDamaged = "object damaged",
+    /// A checkpoint becomes durable that has a file of another one.
+    FilesShared = "checkpoints with a file in common",
     /// An execution goes back to a checkpoint with an object that is damaged.
     RestoredFromDamaged = "restore from a damaged checkpoint",
 }
@@ -255,6 +257,11 @@ impl Situations {
             }
             _ => {}
         }
+    }
+
+    /// A checkpoint that has just become durable has files of others.
+    pub(super) fn on_shared(&mut self) {
+        self.saw(Situation::FilesShared);
     }
 
     /// Storage was asked for what the execution begins from, and cannot give it.

@@ -147,19 +147,21 @@ impl Storage {
         self.files.iter().any(|file| file.exists && file.damaged)
     }
 
-    /// What a checkpoint refers to, as soon as it is durable.
+    /// What a checkpoint refers to, as soon as it is durable; whether others have some of it, too.
     pub(super) fn refer(
         &mut self,
         now: VirtualTime,
         checkpoint: CheckpointId,
         files: Vec<FileId>,
         report: &mut Report,
-    ) {
+    ) -> bool {
+        let mut common = false;
         let discarded = self.discards && !self.users.contains(&checkpoint);
         let exclusive = self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
+            common |= file.references > 0;
             let shares = file.exclusive || exclusive && file.references > 0;
             file.references += u32::from(!discarded);
             file.exclusive |= exclusive;
@@ -187,6 +189,7 @@ impl Storage {
         if !discarded {
             self.references.insert(checkpoint, files);
         }
+        common
     }
 
     fn point_to(&mut self, checkpoint: CheckpointId, files: Vec<FileId>) {

@@ -41,7 +41,7 @@ const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"
 const SHAPES: [&str; 7] =
     ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 15] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -55,6 +55,8 @@ const OPTIONS: [&str; 13] = [
     "none after tasks finish",
     "delete on cancellation",
     "retain on cancellation",
+    "incremental",
+    "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const WORLDS: [&str; 10] = [
@@ -203,6 +205,8 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),
