@@ -8,6 +8,8 @@ use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId};
 use cutline::step::Step;
 
+use crate::scenario::model::{Disturbance, StorageOperation};
+
 /// A file of the object store, numbered in the order of first writing; the store knows its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
@@ -369,5 +371,18 @@ pub enum Observation {
         checkpoint: CheckpointId,
         /// The new job owns it from now on; else the user does.
         claimed: bool,
+    },
+
+    /// A request to a store did not go as it should. One that is made again may be disturbed again.
+    StorageDisturbed {
+        /// What was asked for.
+        operation: StorageOperation,
+        /// What became of it.
+        how: Disturbance,
+    },
+    /// A bit of a file of the object store has flipped: it cannot be read any more.
+    FileDamaged {
+        /// The file.
+        file: FileId,
     },
 }

@@ -337,6 +337,7 @@ fn world_config(plan: &Plan) -> WorldConfig {
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
+        storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,
         external_latency: scenario.external.latency,
         process_restart: scenario.cluster.process_restart,
@@ -449,6 +450,10 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
         FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+        FaultKind::DisturbStorage(operation, how, count) => {
+            PlannedFaultKind::DisturbStorage(operation, how, count)
+        }
+        FaultKind::DamageObject(operation) => PlannedFaultKind::DamageObject(operation),
     };
     PlannedFault { when, kind }
 }
@@ -535,6 +540,7 @@ mod tests {
                 latency: uniform(2_000, 20_000),
                 bandwidth: 100_000_000,
                 visibility: constant(0),
+                client: StorageClient::default(),
             },
             ha: Service { latency: uniform(1_000, 5_000) },
             external: Service { latency: uniform(1_000, 5_000) },

@@ -45,6 +45,11 @@ pub struct CheckpointingOptions {
     pub checkpoints_after_tasks_finish: bool,
     /// `execution.checkpointing.externalized-checkpoint-retention`.
     pub retention: Retention,
+    /// `execution.checkpointing.incremental`.
+    pub incremental: bool,
+    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
+    /// is 20 kb.
+    pub inline_threshold: Option<u64>,
 }
 
 /// What becomes of the retained checkpoints of a job that ends.
@@ -132,6 +137,8 @@ impl Default for CheckpointingOptions {
             retained: 1,
             checkpoints_after_tasks_finish: true,
             retention: Retention::NoExternalized,
+            incremental: false,
+            inline_threshold: None,
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum OptionKind {
     Boolean,
     /// A decimal, kept in thousandths.
     Decimal,
+    /// Bytes.
+    Size,
     /// One of several words: the name in scenario files, then what Flink accepts.
     Choice(&'static [(&'static str, &'static [&'static str])]),
 }
@@ -58,6 +60,8 @@ pub enum OptionValue {
     Boolean(bool),
     /// Thousandths.
     Decimal(u32),
+    /// Bytes.
+    Size(u64),
     /// The name that scenario files use.
     Choice(&'static str),
 }
@@ -110,7 +114,7 @@ macro_rules! options {
     (@optional $value:literal) => { Some($value) };
 }
 
-use OptionKind::{Boolean, Choice, Decimal, Duration, Integer};
+use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size};
 
 const MODES: OptionKind =
     Choice(&[("exactly_once", &["EXACTLY_ONCE"]), ("at_least_once", &["AT_LEAST_ONCE"])]);
@@ -167,6 +171,16 @@ options! {
         "checkpointing"."retention"; RETENTIONS, default "NO_EXTERNALIZED_CHECKPOINTS";
         "What becomes of the retained checkpoints when the job ends.";
         ["DELETE_ON_CANCELLATION", "NO_EXTERNALIZED_CHECKPOINTS"] }
+
+    Incremental { "execution.checkpointing.incremental", was ["state.backend.incremental"];
+        "checkpointing"."incremental"; Boolean, default "false";
+        "Whether a checkpoint uploads only what has changed of keyed state since the last one.";
+        ["true", "false"] }
+    InlineThreshold { "execution.checkpointing.data-inline-threshold",
+        was ["state.storage.fs.memory-threshold", "state.backend.fs.memory-threshold"];
+        "checkpointing"."inline_threshold"; Size;
+        "State files of no more bytes go into the metadata; absent: none do (Flink: 20 kb).";
+        ["500 b", "1 kb"] }
 
     Strategy { "restart-strategy.type", was ["restart-strategy"]; "restart"."type"; STRATEGIES;
         "The restart strategy; absent: exponential_delay with checkpoints, disabled without.";
@@ -285,6 +299,7 @@ impl OptionSpec {
             Duration => OptionValue::Duration(text::parse_duration(text)?),
             Boolean => OptionValue::Boolean(text::parse_boolean(text)?),
             Decimal => OptionValue::Decimal(text::parse_permille(text)?),
+            Size => OptionValue::Size(text::parse_size(text)?),
             Integer => {
                 let value = text::parse_integer(text)?;
                 i32::try_from(value).map_err(|_| BadOption::TooLarge(value))?;
@@ -338,6 +353,7 @@ impl fmt::Display for OptionValue {
             Self::Duration(span) => f.write_str(&text::format_duration(*span)),
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
+            Self::Size(bytes) => f.write_str(&text::format_size(*bytes)),
             Self::Decimal(permille) => f.write_str(&text::format_permille(*permille)),
             Self::Choice(name) => f.write_str(name),
         }

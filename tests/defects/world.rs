@@ -7,7 +7,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use cutline_sim::kernel::distribution::Distribution;
 use cutline_sim::scenario::model::{
     Cluster, Edge, Fault, FaultKind, Job, Limits, Network, Operator, OperatorKind, Scenario,
-    Service, Source, StepAnchor, Storage, When,
+    Service, Source, StepAnchor, Storage, StorageClient, When,
 };
 use cutline_sim::scenario::shapes::operator;
 
@@ -66,6 +66,7 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
             latency: constant(5_000),
             bandwidth: 1_000_000_000,
             visibility: constant(0),
+            client: StorageClient::default(),
         },
         ha: Service { latency: constant(2_000) },
         external: Service { latency: constant(2_000) },

@@ -15,7 +15,9 @@ use super::build_job::job;
 use super::build_network::network;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage};
+use super::model::{
+    Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage, StorageClient,
+};
 use super::read::Node;
 
 /// Makes the scenario; it means nothing if the sink has errors afterwards.
@@ -45,6 +47,11 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             latency: span(storage, "latency"),
             bandwidth: storage.integer("bandwidth").unwrap_or(0),
             visibility: span(storage, "visibility"),
+            client: StorageClient {
+                attempts: storage.u32("attempts").unwrap_or(1),
+                backoff: storage.duration("backoff").unwrap_or_default(),
+                timeout: storage.duration("timeout").unwrap_or_default(),
+            },
         },
         ha: Service { latency: span(section("ha"), "latency") },
         external: Service { latency: span(section("external"), "latency") },

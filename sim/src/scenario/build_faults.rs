@@ -7,7 +7,7 @@ use cutline::time::VirtualTime;
 use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    Action, ActionKind, Disturbance, Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
     OperatorKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
 use super::read::{Datum, Node};
@@ -282,9 +282,34 @@ impl Builder<'_> {
             }
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
+            "disturb_storage" => {
+                let how = self.disturbance(node, operation()?)?;
+                FaultKind::DisturbStorage(operation()?, how, node.u32("count")?)
+            }
+            "damage_object" => FaultKind::DamageObject(operation()?),
             // A kind that was refused.
             _ => return None,
         })
+    }
+
+    /// Refuses what cannot befall such requests: it would never strike.
+    fn disturbance(&mut self, node: &Node, operation: StorageOperation) -> Option<Disturbance> {
+        let word = node.word("how")?;
+        let how = Disturbance::ALL.into_iter().find(|how| how.name() == word);
+        let how = how.expect("the table has the words");
+        if !how.befalls(operation) {
+            let message = format!("`{word}` cannot befall such requests");
+            let possible = match how {
+                Disturbance::Torn => "`write_state`, `write_metadata` or `any`",
+                Disturbance::ShortRead | Disturbance::Stale => "`read` or `any`",
+                _ => "an operation that changes something",
+            };
+            self.sink.push(
+                Diagnostic::error("impossible-fault", node.place("how"), message)
+                    .expected(format!("{possible} as its `operation`")),
+            );
+        }
+        Some(how)
     }
 
     fn subtask(&mut self, node: &Node, field: &str) -> Option<(usize, u32)> {

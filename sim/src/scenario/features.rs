@@ -41,7 +41,7 @@ const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"
 const SHAPES: [&str; 7] =
     ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 15] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -55,6 +55,8 @@ const OPTIONS: [&str; 13] = [
     "none after tasks finish",
     "delete on cancellation",
     "retain on cancellation",
+    "incremental",
+    "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const WORLDS: [&str; 10] = [
@@ -70,7 +72,7 @@ const WORLDS: [&str; 10] = [
     "few key groups",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 10] = [
+const FAULTS: [&str; 12] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -81,14 +83,18 @@ const FAULTS: [&str; 10] = [
     "cut link",
     "slow storage",
     "fail storage",
+    "disturb storage",
+    "damage object",
 ];
+const DISTURBANCES: [&str; 7] =
+    ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
 
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 13] = [
+    let classes: [(&'static str, &[&'static str]); 14] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
@@ -101,6 +107,7 @@ pub fn all_features() -> Vec<Feature> {
         ("fault at step", &FAULTS),
         ("slow storage", &OPERATIONS),
         ("fail storage", &OPERATIONS),
+        ("disturb storage", &DISTURBANCES),
         ("step", &steps),
     ];
     let features = |(class, names): (&'static str, &[&'static str])| {
@@ -198,6 +205,8 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),
@@ -243,6 +252,9 @@ impl Found {
             match fault.what {
                 FaultKind::SlowStorage(what, ..) => self.add("slow storage", operation(what)),
                 FaultKind::FailStorage(what, _) => self.add("fail storage", operation(what)),
+                FaultKind::DisturbStorage(_, how, _) => {
+                    self.add("disturb storage", DISTURBANCES[how as usize]);
+                }
                 _ => {}
             }
         }
@@ -313,6 +325,8 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutLink(..) => 7,
         FaultKind::SlowStorage(..) => 8,
         FaultKind::FailStorage(..) => 9,
+        FaultKind::DisturbStorage(..) => 10,
+        FaultKind::DamageObject(_) => 11,
     }]
 }
 

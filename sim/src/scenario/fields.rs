@@ -465,6 +465,30 @@ fn storage() -> Object {
                 ["\"50 ms\"", "\"80 ms\""],
             )
             .default("\"0 ms\""),
+            Field::new(
+                "attempts",
+                Kind::Integer { min: 1, max: 1_000 },
+                "How often a client makes a request at most; those of the high-availability store \
+                 are as patient (`fs.s3a.retry.limit`, `s3.max-error-retries`).",
+                ["1", "2"],
+            )
+            .default("5"),
+            Field::new(
+                "backoff",
+                SOME_SPAN,
+                "A client's wait before its second attempt; it doubles with each \
+                 (`fs.s3a.retry.interval`).",
+                ["\"30 ms\"", "\"60 ms\""],
+            )
+            .default("\"100 ms\""),
+            Field::new(
+                "timeout",
+                SOME_SPAN,
+                "So long a client waits for an answer (`fs.s3a.connection.timeout`, \
+                 `s3.socket-timeout`).",
+                ["\"300 ms\"", "\"500 ms\""],
+            )
+            .default("\"5 s\""),
         ],
     }
 }

@@ -6,6 +6,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
     Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
+    StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -89,6 +90,7 @@ pub fn pipeline(
             latency: uniform(1_000, 3_000),
             bandwidth: 1_000_000_000,
             visibility: constant(0),
+            client: StorageClient::default(),
         },
         ha: Service { latency: uniform(500, 1_000) },
         external: Service { latency: uniform(500, 1_000) },

@@ -13,7 +13,7 @@ use super::fields::FORMAT;
 use super::model::{
     Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
     ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
-    StorageOperation, When,
+    When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -70,6 +70,9 @@ pub fn to_json(scenario: &Scenario) -> String {
                 ("latency", distribution(&storage.latency)),
                 ("bandwidth", text(&format_bandwidth(storage.bandwidth))),
                 ("visibility", distribution(&storage.visibility)),
+                ("attempts", number(storage.client.attempts)),
+                ("backoff", span(storage.client.backoff)),
+                ("timeout", span(storage.client.timeout)),
             ]),
         ),
         ("ha", service(&scenario.ha)),
@@ -134,9 +137,10 @@ fn options(config: &FlinkConfig, section: &str) -> Vec<(&'static str, Json)> {
         let value = values.get(spec.id)?;
         let json = match value {
             OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
-            OptionValue::Duration(_) | OptionValue::Decimal(_) | OptionValue::Choice(_) => {
-                text(&value.to_string())
-            }
+            OptionValue::Duration(_)
+            | OptionValue::Decimal(_)
+            | OptionValue::Size(_)
+            | OptionValue::Choice(_) => text(&value.to_string()),
         };
         Some((spec.path.1, json))
     });
@@ -283,10 +287,21 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         }
         FaultKind::SlowStorage(operation, by, length) => (
             "slow_storage",
-            vec![("operation", text(word(operation))), ("by", span(by)), ("for", span(length))],
+            vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))],
         ),
         FaultKind::FailStorage(operation, count) => {
-            ("fail_storage", vec![("operation", text(word(operation))), ("count", number(count))])
+            ("fail_storage", vec![("operation", text(operation.name())), ("count", number(count))])
+        }
+        FaultKind::DisturbStorage(operation, how, count) => (
+            "disturb_storage",
+            vec![
+                ("operation", text(operation.name())),
+                ("how", text(how.name())),
+                ("count", number(count)),
+            ],
+        ),
+        FaultKind::DamageObject(operation) => {
+            ("damage_object", vec![("operation", text(operation.name()))])
         }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
@@ -321,17 +336,6 @@ fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
     parts.push(("occurrence", number(anchor.occurrence)));
     parts.push(("delay", span(anchor.delay)));
     Json::Object(parts)
-}
-
-fn word(operation: StorageOperation) -> &'static str {
-    match operation {
-        StorageOperation::Any => "any",
-        StorageOperation::WriteState => "write_state",
-        StorageOperation::WriteMetadata => "write_metadata",
-        StorageOperation::Read => "read",
-        StorageOperation::Delete => "delete",
-        StorageOperation::WritePointer => "write_pointer",
-    }
 }
 
 fn service(of: &Service) -> Json {

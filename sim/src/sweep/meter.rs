@@ -119,7 +119,9 @@ impl Meter {
             | FaultKind::SlowLink(..)
             | FaultKind::CutLink(..)
             | FaultKind::SlowStorage(..)
-            | FaultKind::FailStorage(..) => false,
+            | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;

@@ -4,6 +4,7 @@
 //! [`channels`] for data and [`requests`] for what leaves its host otherwise.
 
 mod channels;
+mod client;
 mod context;
 mod requests;
 mod routing;
@@ -23,6 +24,7 @@ use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::StorageClient;
 
 /// What a world is made of, besides its processes.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct WorldConfig {
     pub storage_bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub storage_visibility: Distribution,
+    /// How patient the clients of the stores are.
+    pub storage_client: StorageClient,
     /// Time of an HA-store request.
     pub ha_latency: Distribution,
     /// Time of a request to the external system.
@@ -110,6 +114,8 @@ enum Parcel<C> {
         session: u64,
         token: u64,
         back: VirtualDuration,
+        /// How often it has been made, from 1.
+        attempt: u32,
         request: Request,
     },
     Answer {
@@ -130,6 +136,8 @@ struct Host {
     /// The leader session its requests to the HA store carry.
     session: u64,
     storage: Stream,
+    /// How long its clients wait before they ask again.
+    retries: Stream,
     restart: Stream,
 }
 
@@ -202,6 +210,7 @@ impl<P: Process, O: Observer> World<P, O> {
             deferred: Vec::new(),
             session: 0,
             storage: streams.stream("requests", name),
+            retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
         };
         let hosts: Vec<Host> = names.iter().map(host).collect();

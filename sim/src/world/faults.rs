@@ -5,7 +5,7 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::ProcessId;
-use crate::scenario::model::StorageOperation;
+use crate::scenario::model::{Disturbance, StorageOperation};
 
 /// A fault inside a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub enum PlannedFaultKind {
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
     FailStorage(StorageOperation, u32),
+    /// The next requests do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object flips.
+    DamageObject(StorageOperation),
 }
 
 /// A fault of the plan.
@@ -71,6 +75,7 @@ pub(super) struct Faults {
     pub(super) armed: Armed,
     pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
     pub(super) fail: Vec<(StorageOperation, u32)>,
+    pub(super) disturb: Vec<(StorageOperation, Disturbance, u32)>,
 }
 
 /// What waits for a step: places in a plan, with how many times the step must still be reached.
@@ -153,6 +158,17 @@ impl Faults {
             }
             None => false,
         }
+    }
+
+    /// What becomes of a request that does not go as it should; uses up one disturbance. The oldest
+    /// that can befall it comes first.
+    pub(super) fn disturbs(&mut self, operation: StorageOperation) -> Option<Disturbance> {
+        let mut open = self.disturb.iter_mut();
+        let (_, how, left) = open.find(|(concerned, how, left)| {
+            *left > 0 && concerns(*concerned, operation) && how.befalls(operation)
+        })?;
+        *left -= 1;
+        Some(*how)
     }
 }
 

@@ -313,7 +313,9 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::SlowStorage(..)
-            | FaultKind::FailStorage(..) => true,
+            | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_) => true,
         }
     });
 }

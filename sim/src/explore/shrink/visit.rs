@@ -65,6 +65,7 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     ] {
         found.extend(constant(distribution));
     }
+    found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
         match &mut fault.at {
             When::Time(at) => found.push(&mut at.0),
@@ -89,7 +90,9 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         FaultKind::CrashTask(..)
         | FaultKind::CrashTaskManager(_)
         | FaultKind::CrashJobManager
-        | FaultKind::FailStorage(..) => Vec::new(),
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_) => Vec::new(),
         FaultKind::PauseTask(_, _, span)
         | FaultKind::PauseTaskManager(_, span)
         | FaultKind::PauseJobManager(span)
@@ -139,7 +142,9 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         }
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
-            FaultKind::FailStorage(_, count) => found.push(Count::Small(count)),
+            FaultKind::FailStorage(_, count) | FaultKind::DisturbStorage(_, _, count) => {
+                found.push(Count::Small(count));
+            }
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
             | FaultKind::CrashJobManager
@@ -147,7 +152,8 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
-            | FaultKind::SlowStorage(..) => {}
+            | FaultKind::SlowStorage(..)
+            | FaultKind::DamageObject(_) => {}
         }
     }
     found
@@ -191,7 +197,9 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::SlowLink(..)
         | FaultKind::CutLink(..)
         | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..) => None,
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_) => None,
     }
 }
 
@@ -209,7 +217,9 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::PauseTask(..)
         | FaultKind::PauseJobManager(_)
         | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..) => Vec::new(),
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_) => Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+    Disturbance, Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -67,8 +67,9 @@ pub(super) fn draw(
             let name = index.to_string();
             let kind = *draws.of("fault kind", &name).choice(kinds).expect("some kinds are on");
             let mut stream = draws.of("fault", &name);
+            let usual = what(kind, scenario, &mut stream);
             Fault {
-                what: what(kind, scenario, &mut stream),
+                what: of_storage(&mut draws.of("fault of storage", &name)).unwrap_or(usual),
                 at: when(scenario, &steps, span, &mut draws.of("fault time", &name)),
             }
         })
@@ -102,6 +103,29 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
         }
         Kind::FailStorage => FaultKind::FailStorage(operation, stream.between(1, 3) as u32),
     }
+}
+
+/// In one case of five, something that befalls requests to the stores, or what they hold. What this
+/// draws has streams of its own, so that the other faults stay what they were before there were these.
+fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 200) {
+        return None;
+    }
+    Some(disturbance(stream))
+}
+
+fn disturbance(stream: &mut Stream) -> FaultKind {
+    // What cannot be read any more ends a run early: a few of these are enough.
+    if permille_chance(stream, 100) {
+        let of = [StorageOperation::WriteState, StorageOperation::WriteMetadata];
+        return FaultKind::DamageObject(*stream.choice(&of).expect("there are two"));
+    }
+    let how = *stream.choice(&Disturbance::ALL).expect("there are some");
+    let possible: Vec<StorageOperation> =
+        OPERATIONS.into_iter().filter(|operation| how.befalls(*operation)).collect();
+    let operation = *stream.choice(&possible).expect("each can befall any request");
+    // As many as a client bears, or more.
+    FaultKind::DisturbStorage(operation, how, log_between(stream, 1, 12) as u32)
 }
 
 pub(super) fn subtask(scenario: &Scenario, stream: &mut Stream) -> (usize, u32) {

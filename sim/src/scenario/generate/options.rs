@@ -50,6 +50,10 @@ pub(super) fn checkpointing(
         ..CheckpointingOptions::default()
     };
     mode(&mut result, options, &mut draws.of("mode", ""));
+    result.incremental = draws.is("incremental", 300);
+    let mut stream = draws.of("inline threshold", "");
+    result.inline_threshold =
+        permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));
     (result, manual(drawn, periodic, draws))
 }
 

@@ -5,7 +5,8 @@ use cutline::time::VirtualDuration;
 use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage, StorageClient};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -103,7 +104,17 @@ fn storage(draws: &Draws) -> Storage {
             distribution(&mut stream, mean)
         }
     };
-    Storage { latency: distribution(&mut stream, latency), bandwidth, visibility }
+    let latency = distribution(&mut stream, latency);
+    Storage { latency, bandwidth, visibility, client: client(&mut draws.of("storage client", "")) }
+}
+
+fn client(stream: &mut Stream) -> StorageClient {
+    let ms = VirtualDuration::from_millis;
+    StorageClient {
+        attempts: log_between(stream, 1, 8) as u32,
+        backoff: ms(log_between(stream, 1, 200)),
+        timeout: ms(log_between(stream, 20, 2_000)),
+    }
 }
 
 fn service(draws: &Draws, name: &str) -> Distribution {

@@ -3,6 +3,7 @@
 use cutline::ids::CheckpointId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use super::client::Disturbed;
 use super::{Context, Core, Due, Parcel, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::Observation;
@@ -42,7 +43,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
         let (life, session) = (host.life, host.session);
-        let parcel = Parcel::Request { from: self.me, life, session, token, back, request };
+        let attempt = 1;
+        let parcel = Parcel::Request { from: self.me, life, session, token, back, attempt, request };
         let slot = self.core.put_parcel(parcel);
         self.queue.push(self.now + span.saturating_sub(back), Due::Apply(slot));
     }
@@ -50,22 +52,39 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
 
 impl<P: Process, O: Observer> Core<P, O> {
     pub(super) fn apply(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
-        let Parcel::Request { from, life, session, token, back, request } = self.take_parcel(slot)
+        let Parcel::Request { from, life, session, token, back, attempt, request } =
+            self.take_parcel(slot)
         else {
             unreachable!("only requests are applied");
         };
         let operation = operation_of(&request);
         let failed = operation.is_some_and(|operation| self.faults.fails(operation));
+        let asker = (from, session, !self.lives(from, life));
         let answer = if failed {
             Err(Refusal::Failed)
+        } else if let Some((operation, how)) = self.disturbance(operation) {
+            self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
+            match self.disturb(how, (request, attempt), asker, now) {
+                Disturbed::Answered(answer) => answer,
+                // A process that has died asks no more, and nobody is to be answered.
+                Disturbed::AskedAgain(..) if asker.2 => return,
+                Disturbed::AskedAgain(at, request) => {
+                    let attempt = attempt + 1;
+                    let parcel =
+                        Parcel::Request { from, life, session, token, back, attempt, request };
+                    let slot = self.put_parcel(parcel);
+                    queue.push(at, Due::Apply(slot));
+                    return;
+                }
+            }
         } else {
-            self.apply_request(request, (from, session, !self.lives(from, life)), now)
+            self.apply_request(request, asker, now)
         };
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
     }
 
-    fn apply_request(
+    pub(super) fn apply_request(
         &mut self,
         request: Request,
         (from, session, orphaned): (ProcessId, u64, bool),
@@ -74,10 +93,10 @@ impl<P: Process, O: Observer> Core<P, O> {
         let fenced = session < self.ha.session;
         let process = from.0;
         match request {
-            Request::Put { path, bytes, nominal, purpose: _ } => {
+            Request::Put { path, bytes, nominal, purpose } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
-                let file = self.store.put(path, bytes, nominal, visible);
+                let file = self.store.put(path, (bytes, nominal, purpose), visible);
                 let bytes = nominal;
                 let written = Observation::FileWritten { file, bytes, process, orphaned };
                 self.observer.observe(now, &written);
@@ -126,13 +145,20 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
             Request::AddPointer { checkpoint, metadata } => {
                 let pointer = Pointer { metadata, ownership: Ownership::Taker };
-                self.ha.pointers.insert(checkpoint, pointer);
-                self.observer.observe(now, &Observation::Durable { checkpoint });
+                // Somebody who got no answer asks twice; it is decided once.
+                if self.ha.pointers.insert(checkpoint, pointer).is_none() {
+                    self.observer.observe(now, &Observation::Durable { checkpoint });
+                }
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
                 let services::Adoption { action, checkpoint, pointer } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
+                let is_done = self.ha.ended.is_none()
+                    && self.ha.pointers.get(&checkpoint) == Some(&pointer);
+                if is_done {
+                    return Ok(Answer::Done); // Asked twice by somebody who got no answer.
+                }
                 // Another job: what the last one has left here is none of its business.
                 self.ha.ended = None;
                 self.ha.pointers.clear();

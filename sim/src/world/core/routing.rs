@@ -181,7 +181,9 @@ impl<P: Process, O: Observer> World<P, O> {
                 | PlannedFaultKind::Command(Command::Pause(_, span)) => span,
                 PlannedFaultKind::Command(Command::Throw(_))
                 | PlannedFaultKind::Crash(_)
-                | PlannedFaultKind::FailStorage(..) => VirtualDuration::ZERO,
+                | PlannedFaultKind::FailStorage(..)
+                | PlannedFaultKind::DisturbStorage(..)
+                | PlannedFaultKind::DamageObject(_) => VirtualDuration::ZERO,
             };
             queue.push(now + healed, Due::Healed(index));
         }
@@ -229,6 +231,11 @@ impl<P: Process, O: Observer> World<P, O> {
                 self.core.faults.fail.push((operation, count));
                 true
             }
+            PlannedFaultKind::DisturbStorage(operation, how, count) => {
+                self.core.faults.disturb.push((operation, how, count));
+                true
+            }
+            PlannedFaultKind::DamageObject(operation) => self.core.damage(operation, now),
         }
     }
 }
