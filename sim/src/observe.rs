@@ -5,7 +5,7 @@
 
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
-use cutline::operator::{Fingerprint, Record, SplitId};
+use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
 
 /// A file of the object store, numbered in the order of first writing; the store knows its path.
@@ -22,6 +22,14 @@ pub struct Transaction {
     pub subtask: u32,
     /// The checkpoint whose completion commits it.
     pub checkpoint: CheckpointId,
+}
+
+impl Transaction {
+    /// A batch of a write-ahead sink: its epoch is the checkpoint that holds it first.
+    pub(crate) fn of(batch: TransactionId) -> Self {
+        let TransactionId { operator, subtask, checkpoint, .. } = batch;
+        Self { operator, subtask, checkpoint }
+    }
 }
 
 /// How a task took a checkpoint.
@@ -369,5 +377,12 @@ pub enum Observation {
         checkpoint: CheckpointId,
         /// The new job owns it from now on; else the user does.
         claimed: bool,
+    },
+
+    /// The external system dropped a flushed transaction that had been open for too long. Nothing is
+    /// lost yet: the job may be restored from before it, or fail rather than go on without it.
+    TransactionExpired {
+        /// The transaction.
+        transaction: Transaction,
     },
 }

@@ -6,7 +6,7 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline_sim::kernel::distribution::Distribution;
 use cutline_sim::scenario::model::{
-    Cluster, Edge, Fault, FaultKind, Job, Limits, Network, Operator, OperatorKind, Scenario,
+    Cluster, Edge, External, Fault, FaultKind, Job, Limits, Network, Operator, OperatorKind, Scenario,
     Service, Source, StepAnchor, Storage, When,
 };
 use cutline_sim::scenario::shapes::operator;
@@ -68,7 +68,7 @@ pub(crate) fn job(operators: Vec<(&str, OperatorKind)>, edges: &[(usize, usize, 
             visibility: constant(0),
         },
         ha: Service { latency: constant(2_000) },
-        external: Service { latency: constant(2_000) },
+        external: External::patient(constant(2_000)),
         manual: Vec::new(),
         actions: Vec::new(),
         faults: Vec::new(),

@@ -87,6 +87,8 @@ situations! {
     CommitCarriedOver = "commit carried over an aborted checkpoint",
     /// A pre-committed or open transaction is dropped.
     TransactionAborted = "transaction aborted",
+    /// The external system drops a transaction that was open for too long.
+    TransactionExpired = "transaction expired",
 }
 
 impl fmt::Display for Situation {
@@ -224,6 +226,7 @@ impl Situations {
                 self.saw_if(carried, Situation::CommitCarriedOver);
             }
             Observation::TransactionAborted { .. } => self.saw(Situation::TransactionAborted),
+            Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }

@@ -15,7 +15,9 @@ use super::build_job::job;
 use super::build_network::network;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage};
+use super::model::{
+    Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
+};
 use super::read::Node;
 
 /// Makes the scenario; it means nothing if the sink has errors afterwards.
@@ -47,7 +49,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             visibility: span(storage, "visibility"),
         },
         ha: Service { latency: span(section("ha"), "latency") },
-        external: Service { latency: span(section("external"), "latency") },
+        external: external(section("external")),
         manual,
         actions: Vec::new(),
         faults: Vec::new(),
@@ -78,6 +80,14 @@ fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
         },
     };
     checkpointing.list("manual").iter().map(trigger).collect()
+}
+
+fn external(node: &Node) -> External {
+    External {
+        latency: span(node, "latency"),
+        transaction_timeout: node.duration("transaction_timeout"),
+        commit_retries: node.u32("commit_retries").unwrap_or(External::COMMIT_RETRIES),
+    }
 }
 
 fn limits(node: &Node) -> Limits {

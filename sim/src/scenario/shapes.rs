@@ -5,7 +5,8 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
+    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source,
+    Storage,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -91,7 +92,7 @@ pub fn pipeline(
             visibility: constant(0),
         },
         ha: Service { latency: uniform(500, 1_000) },
-        external: Service { latency: uniform(500, 1_000) },
+        external: External::patient(uniform(500, 1_000)),
         manual: Vec::new(),
         actions: Vec::new(),
         faults: Vec::new(),

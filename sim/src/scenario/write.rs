@@ -11,7 +11,7 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
+    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
     ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
     StorageOperation, When,
 };
@@ -73,7 +73,7 @@ pub fn to_json(scenario: &Scenario) -> String {
             ]),
         ),
         ("ha", service(&scenario.ha)),
-        ("external", service(&scenario.external)),
+        ("external", external(&scenario.external)),
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
     ];
@@ -170,6 +170,9 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
         OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
         OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
+        OperatorKind::SinkWriter => ("sink_writer", vec![]),
+        OperatorKind::Committer => ("committer", vec![]),
+        OperatorKind::WriteAheadSink => ("write_ahead_sink", vec![]),
     };
     let mut parts = vec![
         ("name", text(&of.name)),
@@ -288,6 +291,19 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         FaultKind::FailStorage(operation, count) => {
             ("fail_storage", vec![("operation", text(word(operation))), ("count", number(count))])
         }
+        FaultKind::SlowExternal(of, by, length) => (
+            "slow_external",
+            vec![("operation", text(of.word())), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::FailExternal(of, count) => {
+            ("fail_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::AmbiguousExternal(of, count) => {
+            ("ambiguous_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::CutExternal(index, length) => {
+            ("cut_external", vec![("target", number(index)), ("for", span(length))])
+        }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
     parts.extend(own);
@@ -336,6 +352,15 @@ fn word(operation: StorageOperation) -> &'static str {
 
 fn service(of: &Service) -> Json {
     Json::Object(vec![("latency", distribution(&of.latency))])
+}
+
+fn external(of: &External) -> Json {
+    let mut parts = vec![("latency", distribution(&of.latency))];
+    if let Some(timeout) = of.transaction_timeout {
+        parts.push(("transaction_timeout", span(timeout)));
+    }
+    parts.push(("commit_retries", number(of.commit_retries)));
+    Json::Object(parts)
 }
 
 fn distribution(of: &Distribution) -> Json {

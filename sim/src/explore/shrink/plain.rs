@@ -79,6 +79,8 @@ const KNOBS: &[Knob] = knobs! {
     "storage.visibility": storage.visibility,
     "ha.latency": ha.latency,
     "external.latency": external.latency,
+    "external.transaction_timeout": external.transaction_timeout,
+    "external.commit_retries": external.commit_retries,
     "failures": failures,
     "limits.events": limits.events,
 };
@@ -123,7 +125,10 @@ fn kind(kind: &OperatorKind) -> u64 {
         OperatorKind::Join => 2,
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
         | OperatorKind::AtLeastOnceSink => 0,
+        OperatorKind::WriteAheadSink => 1,
     }
 }
 

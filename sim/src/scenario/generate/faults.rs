@@ -7,7 +7,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+    Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -172,7 +172,7 @@ fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
     }
     let operators = scenario.job.operators.iter().enumerate();
     let sinks: Vec<(usize, u32)> = operators
-        .filter(|(_, operator)| operator.kind == OperatorKind::TwoPhaseCommitSink)
+        .filter(|(_, operator)| operator.kind.takes(step))
         .map(|(index, operator)| (index, operator.parallelism))
         .collect();
     let (sink, parallelism) =
@@ -183,11 +183,10 @@ fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
 /// The steps that this scenario can reach.
 pub(super) fn steps(scenario: &Scenario) -> Vec<Step> {
     let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
-    let commits =
-        scenario.job.operators.iter().any(|it| it.kind == OperatorKind::TwoPhaseCommitSink);
+    let taken = |step| scenario.job.operators.iter().any(|it| it.kind.takes(step));
     let possible = |step: &Step| match step {
         Step::R1 | Step::R2 | Step::R3 | Step::R4 | Step::R5 | Step::R6 => true,
-        Step::S5 | Step::S6 => checkpoints && commits,
+        Step::S5 | Step::S6 => checkpoints && taken(*step),
         _ => checkpoints,
     };
     Step::ALL.iter().copied().filter(possible).collect()

@@ -5,7 +5,7 @@ use cutline::time::VirtualDuration;
 use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage};
+use crate::scenario::model::{Cluster, Endpoint, External, Link, Network, Service, Storage};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) storage: Storage,
     pub(super) ha: Service,
-    pub(super) external: Service,
+    pub(super) external: External,
 }
 
 pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
@@ -24,7 +24,7 @@ pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
         cluster,
         storage: storage(draws),
         ha: Service { latency: service(draws, "ha") },
-        external: Service { latency: service(draws, "external") },
+        external: External::patient(service(draws, "external")),
     }
 }
 
