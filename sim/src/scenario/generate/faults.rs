@@ -7,7 +7,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
+    Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -62,13 +62,20 @@ pub(super) fn draw(
     let kinds = &kinds[..stream.between(1, 5) as usize];
     let count = stream.between(1, u64::from(options.faults_max));
     let steps = steps(scenario);
+    let commits = scenario.job.operators.iter().any(|it| it.kind.is_transactional());
+    let external = commits && draws.is("external faults", 400);
     (0..count)
         .map(|index| {
             let name = index.to_string();
             let kind = *draws.of("fault kind", &name).choice(kinds).expect("some kinds are on");
             let mut stream = draws.of("fault", &name);
+            let mut outside = draws.of("external fault", &name);
+            let what = match external && permille_chance(&mut outside, 450) {
+                true => external_what(scenario, &mut outside),
+                false => what(kind, scenario, &mut stream),
+            };
             Fault {
-                what: what(kind, scenario, &mut stream),
+                what,
                 at: when(scenario, &steps, span, &mut draws.of("fault time", &name)),
             }
         })
@@ -101,6 +108,22 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
             FaultKind::SlowStorage(operation, ms(log_between(stream, 5, 3_000)), span)
         }
         Kind::FailStorage => FaultKind::FailStorage(operation, stream.between(1, 3) as u32),
+    }
+}
+
+/// A fault of the external system, or on the way to it.
+fn external_what(scenario: &Scenario, stream: &mut Stream) -> FaultKind {
+    let ms = VirtualDuration::from_millis;
+    let span = ms(log_between(stream, 5, 5_000));
+    let operation = *stream.choice(&ExternalOperation::ALL).expect("there are four");
+    match stream.below(4) {
+        0 => FaultKind::SlowExternal(operation, ms(log_between(stream, 5, 3_000)), span),
+        1 => FaultKind::FailExternal(operation, stream.between(1, 3) as u32),
+        2 => FaultKind::AmbiguousExternal(operation, stream.between(1, 3) as u32),
+        _ => {
+            let task_managers = u64::from(scenario.cluster.task_managers);
+            FaultKind::CutExternal(stream.below(task_managers) as u32, span)
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
         cluster,
         storage: storage(draws),
         ha: Service { latency: service(draws, "ha") },
-        external: External::patient(service(draws, "external")),
+        external: external(draws),
     }
 }
 
@@ -104,6 +104,16 @@ fn storage(draws: &Draws) -> Storage {
         }
     };
     Storage { latency: distribution(&mut stream, latency), bandwidth, visibility }
+}
+
+/// The timeout of transactions is drawn when it is known what the job needs.
+fn external(draws: &Draws) -> External {
+    let mut external = External::patient(service(draws, "external"));
+    let mut stream = draws.of("commit retries", "");
+    if weighted(&mut stream, &[8, 2]) == 1 {
+        external.commit_retries = stream.below(4) as u32;
+    }
+    external
 }
 
 fn service(draws: &Draws, name: &str) -> Distribution {
