@@ -47,7 +47,11 @@ fn failed(outcome: &Outcome, reason: FailureReason) -> u64 {
 }
 
 /// One disturbance of the quickstart, without its crashes.
-fn disturbed(operation: &str, how: Disturbance, count: u32) -> impl Iterator<Item = Outcome> + use<> {
+fn disturbed(
+    operation: &str,
+    how: Disturbance,
+    count: u32,
+) -> impl Iterator<Item = Outcome> + use<> {
     let fault = format!(
         r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
             "operation": "{operation}", "how": "{}", "count": {count}}}]"#,
@@ -246,8 +250,8 @@ fn a_new_job_shares_what_it_claims_and_nothing_else() {
         let changes = ["checkpointing.incremental=true", &mode];
         for outcome in runs("cancel-and-resume.json", &changes) {
             assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{mode} seed {}", outcome.seed);
-            let mut after = observations(&outcome)
-                .skip_while(|it| !matches!(it, Observation::Adopted { .. }));
+            let mut after =
+                observations(&outcome).skip_while(|it| !matches!(it, Observation::Adopted { .. }));
             let first = after.find_map(|it| match *it {
                 Observation::Triggered { kind, .. } => Some(kind),
                 _ => None,

@@ -18,7 +18,7 @@ use cutline::time::VirtualTime;
 
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
-use super::{Role, Setup, Shown, order};
+use super::{OpenTransaction, RestoreOracle, Role, Setup, Shown, order};
 use crate::observe::{JobEnd, Observation, Transaction};
 
 pub(super) const NAME: &str = "output";
@@ -40,6 +40,8 @@ pub(super) struct Output {
     abandoned: Option<CheckpointId>,
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
+    /// How the last job ended.
+    end: Option<JobEnd>,
 }
 
 /// What one sink operator has shown.
@@ -70,6 +72,13 @@ struct Held {
     state: TransactionState,
 }
 
+impl Held {
+    /// Whether it is to be committed, if its checkpoint is decided.
+    fn is_awaited(&self) -> bool {
+        matches!(self.state, TransactionState::Open | TransactionState::Expired)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TransactionState {
     /// Pre-committed.
@@ -79,6 +88,9 @@ enum TransactionState {
     Aborted,
     /// Open when the job went back behind it: must never be committed.
     Void,
+    /// Dropped by the external system because it was open for too long. Nothing is lost as long as
+    /// nobody goes on as if it had been committed.
+    Expired,
 }
 
 /// A subtask knows that everything up to a checkpoint is decided.
@@ -156,6 +168,7 @@ impl Output {
             plain_savepoints: Vec::new(),
             abandoned: None,
             promises: VecDeque::new(),
+            end: None,
         }
     }
 
@@ -204,12 +217,16 @@ impl Output {
             Observation::TransactionAborted { transaction } => {
                 self.on_aborted(now, transaction, setup, report);
             }
+            Observation::TransactionExpired { transaction } => self.on_expired(transaction),
             Observation::Durable { checkpoint } if !self.plain_savepoints.contains(&checkpoint) => {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
-            Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
-                self.judge_stop(now, setup, report);
+            Observation::JobEnded { end } => {
+                self.end = Some(end);
+                if end == JobEnd::StoppedWithSavepoint {
+                    self.judge_stop(now, setup, report);
+                }
             }
             Observation::NotifiedComplete { subtask, checkpoint }
             | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
@@ -253,7 +270,7 @@ impl Output {
             Some(TransactionState::Committed) => {
                 Some((Class::Duplication, "committed twice", "was committed before"))
             }
-            Some(TransactionState::Aborted) => {
+            Some(TransactionState::Aborted | TransactionState::Expired) => {
                 Some((Class::WrongCommit, "committed after abort", "was aborted before"))
             }
             Some(TransactionState::Void) => Some((
@@ -304,12 +321,21 @@ impl Output {
         let Some(held) = sink.transactions.get_mut(&key(transaction)) else { return };
         match held.state {
             TransactionState::Open => held.state = TransactionState::Aborted,
-            TransactionState::Committed | TransactionState::Aborted | TransactionState::Void => {
-                return;
-            }
+            TransactionState::Committed
+            | TransactionState::Aborted
+            | TransactionState::Void
+            | TransactionState::Expired => return,
         }
         if self.running || self.decided >= Some(transaction.checkpoint) {
             self.report_dropped(now, transaction, setup, report);
+        }
+    }
+
+    fn on_expired(&mut self, transaction: Transaction) {
+        let sink = &mut self.sinks[transaction.operator.index()];
+        let held = sink.transactions.get_mut(&key(transaction));
+        if let Some(held) = held.filter(|held| held.state == TransactionState::Open) {
+            held.state = TransactionState::Expired;
         }
     }
 
@@ -367,7 +393,9 @@ impl Output {
             for (&(checkpoint, subtask), held) in sink.transactions.range_mut((first, 0)..) {
                 let operator = OperatorId(operator as u32);
                 match held.state {
-                    TransactionState::Open if Some(checkpoint) > chosen => {
+                    TransactionState::Open | TransactionState::Expired
+                        if Some(checkpoint) > chosen =>
+                    {
                         held.state = TransactionState::Void;
                     }
                     TransactionState::Aborted if Some(checkpoint) <= chosen => {
@@ -411,7 +439,7 @@ impl Output {
         let sink = &self.sinks[operator.index()];
         let open = sink
             .unsettled(promise.checkpoint)
-            .find(|((_, subtask), held)| *subtask == index && held.state == TransactionState::Open);
+            .find(|((_, subtask), held)| *subtask == index && held.is_awaited());
         if let Some((&(checkpoint, subtask), _)) = open {
             let transaction = Transaction { operator, subtask, checkpoint };
             let what = (NAME, Class::Loss, "decided and left uncommitted");
@@ -469,7 +497,7 @@ impl Output {
             let mut visible = sink.visible_settled;
             for (_, held) in sink.unsettled(checkpoint) {
                 match held.state {
-                    TransactionState::Open => return,
+                    TransactionState::Open | TransactionState::Expired => return,
                     TransactionState::Committed => visible += held.contents,
                     TransactionState::Aborted | TransactionState::Void => {}
                 }
@@ -556,6 +584,53 @@ impl Output {
                     setup.name(operator),
                     order::records(is.count),
                     total.count
+                )
+            });
+        }
+    }
+
+    /// Nothing is under way any more: a transaction that is open now is open for ever, or until it
+    /// times out, and keeps readers from all that comes behind it.
+    pub(super) fn judge_open(
+        &mut self,
+        now: VirtualTime,
+        oracle: &dyn RestoreOracle,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        // A job that fails or is cancelled leaves its last transactions to the timeout, and so does
+        // one that ends without a final checkpoint.
+        let options = &setup.config.checkpointing;
+        let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
+        let settled = match self.end {
+            Some(JobEnd::Finished) => commits_all,
+            Some(JobEnd::StoppedWithSavepoint) => true,
+            Some(JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) | None => false,
+        };
+        if !settled {
+            return;
+        }
+        for operator in setup.sinks() {
+            if !self.is_transactional(operator, setup) {
+                continue;
+            }
+            let Some(outside) = oracle.outside(operator) else { continue };
+            self.judged += 1;
+            let Some(open) = outside.open.first() else { continue };
+            let what = (NAME, Class::Leak, "a transaction is left open");
+            report.add(what, now, Subject::operator(operator), || {
+                let OpenTransaction { subtask, attempt, begun } = *open;
+                let readers = match outside.hidden.count {
+                    0 => String::new(),
+                    hidden => {
+                        format!(", and readers do not get to {} behind it", order::records(hidden))
+                    }
+                };
+                format!(
+                    "{}[{subtask}] opened a transaction at {begun} (attempt {}) that nobody commits \
+                     or aborts{readers}",
+                    setup.name(operator),
+                    attempt.0,
                 )
             });
         }

@@ -8,7 +8,7 @@ use cutline::message::SnapshotKind;
 use cutline::step::Step;
 use serde::Serialize;
 
-use super::model::{FaultKind, OperatorKind, Scenario, StorageOperation, When};
+use super::model::{External, FaultKind, OperatorKind, Scenario, StorageOperation, When};
 use crate::kernel::distribution::Distribution;
 
 /// Something that a scenario has or has not.
@@ -26,7 +26,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 12] = [
     "source",
     "map",
     "filter",
@@ -36,6 +36,9 @@ const KINDS: [&str; 9] = [
     "idempotent_sink",
     "two_phase_commit_sink",
     "at_least_once_sink",
+    "sink_writer",
+    "committer",
+    "write_ahead_sink",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
 const SHAPES: [&str; 7] =
@@ -59,7 +62,7 @@ const OPTIONS: [&str; 15] = [
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
-const WORLDS: [&str; 10] = [
+const WORLDS: [&str; 12] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -70,9 +73,11 @@ const WORLDS: [&str; 10] = [
     "nominal state",
     "heavy records",
     "few key groups",
+    "transaction timeout",
+    "few commit retries",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 12] = [
+const FAULTS: [&str; 16] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -85,16 +90,21 @@ const FAULTS: [&str; 12] = [
     "fail storage",
     "disturb storage",
     "damage object",
+    "slow external",
+    "fail external",
+    "ambiguous external",
+    "cut external",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
+const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
 
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 14] = [
+    let classes: [(&'static str, &[&'static str]); 15] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
@@ -108,6 +118,7 @@ pub fn all_features() -> Vec<Feature> {
         ("slow storage", &OPERATIONS),
         ("fail storage", &OPERATIONS),
         ("disturb storage", &DISTURBANCES),
+        ("external request", &EXTERNAL),
         ("step", &steps),
     ];
     let features = |(class, names): (&'static str, &[&'static str])| {
@@ -171,7 +182,7 @@ impl Found {
         self.add_if(operators.clone().any(|of| is_diamond(scenario, of)), "shape", "diamond");
         let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
         self.add_if(sources > 1, "shape", "several sources");
-        self.add_if(count(is_sink) > 1, "shape", "several sinks");
+        self.add_if(count(OperatorKind::is_sink) > 1, "shape", "several sinks");
     }
 
     fn checkpointing(&mut self, scenario: &Scenario) {
@@ -229,6 +240,10 @@ impl Found {
         let visible_at_once = matches!(scenario.storage.visibility,
             Distribution::Constant(span) if span.is_zero());
         self.add_if(!visible_at_once, "world", "delayed visibility");
+        let external = &scenario.external;
+        self.add_if(external.transaction_timeout.is_some(), "world", "transaction timeout");
+        let few = external.commit_retries < External::COMMIT_RETRIES;
+        self.add_if(few, "world", "few commit retries");
         self.add(
             "network latency",
             match scenario.network.latency {
@@ -255,19 +270,15 @@ impl Found {
                 FaultKind::DisturbStorage(_, how, _) => {
                     self.add("disturb storage", DISTURBANCES[how as usize]);
                 }
+                FaultKind::SlowExternal(what, ..)
+                | FaultKind::FailExternal(what, _)
+                | FaultKind::AmbiguousExternal(what, _) => {
+                    self.add("external request", EXTERNAL[what as usize]);
+                }
                 _ => {}
             }
         }
     }
-}
-
-fn is_sink(kind: &OperatorKind) -> bool {
-    matches!(
-        kind,
-        OperatorKind::IdempotentSink
-            | OperatorKind::TwoPhaseCommitSink
-            | OperatorKind::AtLeastOnceSink
-    )
 }
 
 /// Whether two ways lead from an operator to one other.
@@ -300,6 +311,9 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::IdempotentSink => 6,
         OperatorKind::TwoPhaseCommitSink => 7,
         OperatorKind::AtLeastOnceSink => 8,
+        OperatorKind::SinkWriter => 9,
+        OperatorKind::Committer => 10,
+        OperatorKind::WriteAheadSink => 11,
     }]
 }
 
@@ -327,6 +341,10 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::FailStorage(..) => 9,
         FaultKind::DisturbStorage(..) => 10,
         FaultKind::DamageObject(_) => 11,
+        FaultKind::SlowExternal(..) => 12,
+        FaultKind::FailExternal(..) => 13,
+        FaultKind::AmbiguousExternal(..) => 14,
+        FaultKind::CutExternal(..) => 15,
     }]
 }
 

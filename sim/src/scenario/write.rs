@@ -11,9 +11,9 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
-    ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
-    When,
+    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
+    StepAnchor, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -76,7 +76,7 @@ pub fn to_json(scenario: &Scenario) -> String {
             ]),
         ),
         ("ha", service(&scenario.ha)),
-        ("external", service(&scenario.external)),
+        ("external", external(&scenario.external)),
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
     ];
@@ -174,6 +174,9 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
         OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
         OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
+        OperatorKind::SinkWriter => ("sink_writer", vec![]),
+        OperatorKind::Committer => ("committer", vec![]),
+        OperatorKind::WriteAheadSink => ("write_ahead_sink", vec![]),
     };
     let mut parts = vec![
         ("name", text(&of.name)),
@@ -303,6 +306,19 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         FaultKind::DamageObject(operation) => {
             ("damage_object", vec![("operation", text(operation.name()))])
         }
+        FaultKind::SlowExternal(of, by, length) => (
+            "slow_external",
+            vec![("operation", text(of.word())), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::FailExternal(of, count) => {
+            ("fail_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::AmbiguousExternal(of, count) => {
+            ("ambiguous_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::CutExternal(index, length) => {
+            ("cut_external", vec![("target", number(index)), ("for", span(length))])
+        }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
     parts.extend(own);
@@ -340,6 +356,15 @@ fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
 
 fn service(of: &Service) -> Json {
     Json::Object(vec![("latency", distribution(&of.latency))])
+}
+
+fn external(of: &External) -> Json {
+    let mut parts = vec![("latency", distribution(&of.latency))];
+    if let Some(timeout) = of.transaction_timeout {
+        parts.push(("transaction_timeout", span(timeout)));
+    }
+    parts.push(("commit_retries", number(of.commit_retries)));
+    Json::Object(parts)
 }
 
 fn distribution(of: &Distribution) -> Json {

@@ -14,10 +14,11 @@ use std::cmp::Reverse;
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
-use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
+use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
 use crate::kernel::distribution::Distribution;
@@ -49,6 +50,8 @@ pub struct WorldConfig {
     pub ha_latency: Distribution,
     /// Time of a request to the external system.
     pub external_latency: Distribution,
+    /// How long the external system keeps a transaction open; `None`: for ever.
+    pub transaction_timeout: Option<VirtualDuration>,
     /// Time from the death of a process to the start of the next one in its place.
     pub process_restart: Distribution,
 }
@@ -97,6 +100,8 @@ pub enum Due {
     Healed(u32),
     /// Somebody outside asks for something, by its index in the plan.
     Ask(u32),
+    /// A transaction has been open for as long as it may, by its place in the external system.
+    Expire(u32),
 }
 
 #[derive(Debug)]
@@ -135,6 +140,8 @@ struct Host {
     deferred: Vec<Due>,
     /// The leader session its requests to the HA store carry.
     session: u64,
+    /// Until when the external system is out of reach.
+    external_cut_until: VirtualTime,
     storage: Stream,
     /// How long its clients wait before they ask again.
     retries: Stream,
@@ -209,6 +216,7 @@ impl<P: Process, O: Observer> World<P, O> {
             paused_until: VirtualTime::ZERO,
             deferred: Vec::new(),
             session: 0,
+            external_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
             retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
@@ -242,7 +250,7 @@ impl<P: Process, O: Observer> World<P, O> {
             observer,
             store: ObjectStore::default(),
             ha: HaStore::default(),
-            external: ExternalSystem::default(),
+            external: ExternalSystem::new(config.transaction_timeout),
             execution: 0,
             config,
             streams,

@@ -8,7 +8,8 @@
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::Core;
+use super::{Core, Due};
+use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::{Disturbance, StorageOperation};
 use crate::world::{Answer, Observer, Process, ProcessId, Purpose, Refusal, Request};
@@ -41,11 +42,14 @@ impl<P: Process, O: Observer> Core<P, O> {
         (request, attempt): (Request, u32),
         asker: (ProcessId, u64, bool),
         now: VirtualTime,
+        queue: &mut Queue<Due>,
     ) -> Disturbed {
         let attempts = self.config.storage_client.attempts;
         let reads = matches!(request, Request::Get { .. } | Request::List { .. });
         match how {
-            Disturbance::Transient if attempt < attempts => self.ask_again(request, attempt, asker, now),
+            Disturbance::Transient if attempt < attempts => {
+                self.ask_again(request, attempt, asker, now)
+            }
             Disturbance::Throttled if attempt < attempts.max(THROTTLED_ATTEMPTS_MAX) => {
                 self.ask_again(request, attempt, asker, now)
             }
@@ -62,15 +66,17 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Disturbed::Answered(Err(refusal))
             }
             Disturbance::Ambiguous => {
-                let answer = self.apply_request(request, asker, now);
+                let answer = self.apply_request(request, asker, now, queue);
                 // Who is fenced off learns it with the next request.
                 Disturbed::Answered(answer.and(Err(Refusal::Unknown)))
             }
             Disturbance::Torn => {
-                self.tear(request, asker, now);
+                self.tear(request, asker, now, queue);
                 Disturbed::Answered(Err(Refusal::Unknown))
             }
-            Disturbance::ShortRead => Disturbed::Answered(self.apply_request(request, asker, now).map(halved)),
+            Disturbance::ShortRead => {
+                Disturbed::Answered(self.apply_request(request, asker, now, queue).map(halved))
+            }
             Disturbance::Stale => Disturbed::Answered(match request {
                 Request::List { .. } => Ok(Answer::Paths(Vec::new())),
                 _ => Err(Refusal::NotFound),
@@ -95,13 +101,20 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     /// The first half of an object arrives.
-    fn tear(&mut self, request: Request, asker: (ProcessId, u64, bool), now: VirtualTime) {
+    fn tear(
+        &mut self,
+        request: Request,
+        asker: (ProcessId, u64, bool),
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
         let Request::Put { path, mut bytes, nominal, purpose } = request else {
             unreachable!("only what is written can be torn");
         };
         bytes.truncate(bytes.len() / 2);
         let request = Request::Put { path, bytes, nominal: nominal / 2, purpose };
-        self.apply_request(request, asker, now).expect("the object store takes what it gets");
+        self.apply_request(request, asker, now, queue)
+            .expect("the object store takes what it gets");
     }
 
     /// A bit of the newest object flips; false if there is none.
