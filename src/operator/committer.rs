@@ -100,3 +100,99 @@ impl Operator for Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::super::{LeftOvers, SinkWriter};
+    use super::*;
+    use crate::ids::{Attempt, OperatorId};
+
+    fn instance(operator: u32, subtask: u32, parallelism: u32, attempt: u32) -> Instance {
+        let attempt = Attempt(attempt);
+        Instance { subtask, parallelism, attempt, ..Instance::single(OperatorId(operator)) }
+    }
+
+    /// A writer writes one record and takes its part of a checkpoint; the committer gets what the
+    /// writer sends in front of the barrier.
+    fn write(writer: &mut SinkWriter, committer: &mut Committer, checkpoint: u64) {
+        let mut out = Emitter::default();
+        writer.process(0, &record(0, checkpoint, 7), &mut out);
+        writer.prepare_snapshot(CheckpointId(checkpoint), &mut out);
+        writer.snapshot(CheckpointId(checkpoint), &mut Snapshot::default());
+        let records = out.records().to_vec();
+        for handle in &records {
+            committer.process(0, handle, &mut Emitter::default());
+        }
+        assert_eq!(records.len(), 1);
+    }
+
+    fn commits(effects: &[Effect]) -> Vec<TransactionId> {
+        let commit = |effect: &Effect| match effect {
+            Effect::Commit { transaction, .. } => Some(*transaction),
+            _ => None,
+        };
+        effects.iter().filter_map(commit).collect()
+    }
+
+    #[test]
+    fn completion_commits_what_came_with_it_and_before() {
+        let mut committer = Committer::new(instance(2, 0, 1, 1));
+        let mut writers = [0, 1].map(|subtask| SinkWriter::new(instance(1, subtask, 2, 1)));
+        for writer in &mut writers {
+            writer.open(None, &mut Vec::new());
+            write(writer, &mut committer, 1);
+            write(writer, &mut committer, 2);
+            write(writer, &mut committer, 3);
+        }
+        let mut effects = Vec::new();
+        committer.notify_complete(CheckpointId(2), &mut effects);
+        let asked = commits(&effects);
+        assert_eq!(asked.len(), 4);
+        assert!(asked.iter().all(|transaction| transaction.checkpoint <= CheckpointId(2)));
+        committer.committed(asked[0]);
+        let left: Vec<_> = committer.pending().collect();
+        assert!(left.len() == 5 && !left.contains(&asked[0]));
+    }
+
+    #[test]
+    fn a_restored_committer_commits_and_a_restored_writer_aborts_the_rest() {
+        let mut committer = Committer::new(instance(2, 0, 1, 1));
+        let mut writer = SinkWriter::new(instance(1, 0, 1, 1));
+        write(&mut writer, &mut committer, 1);
+        let mut snapshot = Snapshot::default();
+        committer.snapshot(CheckpointId(1), &mut snapshot);
+        let mut out = Emitter::default();
+        writer.process(0, &record(0, 9, 7), &mut out);
+        let Some(Effect::Begin { transaction: open }) = out.effects().first().cloned() else {
+            panic!("the first record begins a transaction");
+        };
+
+        let mut committer = Committer::new(instance(2, 0, 1, 2));
+        committer.restore(&snapshot.state).expect("as written");
+        let mut effects = Vec::new();
+        committer.open(Some(CheckpointId(1)), &mut effects);
+        let committed = commits(&effects);
+        SinkWriter::new(instance(1, 0, 1, 2)).open(Some(CheckpointId(1)), &mut effects);
+        let Some(Effect::AbortLeftOvers(left)) = effects.pop() else {
+            panic!("a writer looks for what is left over");
+        };
+        assert_eq!(committed.len(), 1);
+        assert!(LeftOvers::contains(&left, &open) && !left.contains(&committed[0]));
+    }
+
+    #[test]
+    fn the_end_of_the_input_hands_over_what_is_open() {
+        let mut writer = SinkWriter::new(instance(1, 0, 1, 1));
+        writer.open(Some(CheckpointId(4)), &mut Vec::new());
+        let mut out = Emitter::default();
+        writer.process(0, &record(0, 1, 7), &mut out);
+        out.clear();
+        writer.finish(&mut out);
+        assert_eq!(Handle::of_record(&out.records()[0]).checkpoint, CheckpointId(5));
+        assert!(matches!(out.effects(), [Effect::PreCommit { .. }]));
+        out.clear();
+        writer.prepare_snapshot(CheckpointId(5), &mut out);
+        assert!(out.records().is_empty(), "it was handed over once");
+    }
+}

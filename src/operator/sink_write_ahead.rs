@@ -158,3 +158,58 @@ impl Batch {
 fn sum(updates: &[Update]) -> Fingerprint {
     updates.iter().fold(Fingerprint::EMPTY, |sum, update| sum + update.delta)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::*;
+    use crate::ids::{Attempt, OperatorId};
+
+    fn sink(attempt: u32) -> WriteAheadSink {
+        let attempt = Attempt(attempt);
+        WriteAheadSink::new(Instance { attempt, ..Instance::single(OperatorId(3)) })
+    }
+
+    /// (epoch, attempt, updates) of each batch that is to be applied.
+    fn applied(effects: &[Effect]) -> Vec<(u64, u32, Vec<(u32, u64)>)> {
+        let of = |effect: &Effect| match effect {
+            Effect::Apply { batch, updates } => Some((
+                batch.checkpoint.0,
+                batch.attempt.0,
+                updates.iter().map(|update| (update.key, update.delta.count)).collect(),
+            )),
+            _ => None,
+        };
+        effects.iter().filter_map(of).collect()
+    }
+
+    #[test]
+    fn a_batch_has_one_update_a_key_and_one_name_for_ever() {
+        let mut sink_1 = sink(1);
+        let (mut out, mut effects) = (Emitter::default(), Vec::new());
+        for (offset, key) in [(0, 5), (1, 6), (2, 5)] {
+            sink_1.process(0, &record(0, offset, key), &mut out);
+        }
+        assert!(out.effects().is_empty(), "nothing is seen before a checkpoint completes");
+        sink_1.snapshot(CheckpointId(4), &mut Snapshot::default());
+        sink_1.process(0, &record(0, 3, 6), &mut out);
+        let mut snapshot = Snapshot::default();
+        sink_1.snapshot(CheckpointId(6), &mut snapshot);
+        sink_1.notify_complete(CheckpointId(5), &mut effects);
+        let first = (4, 1, vec![(5, 2), (6, 1)]);
+        let second = (6, 1, vec![(6, 1)]);
+        assert_eq!(applied(&effects), [first.clone()]);
+
+        let mut sink_2 = sink(2);
+        sink_2.restore(&snapshot.state).expect("as written");
+        effects.clear();
+        sink_2.open(Some(CheckpointId(6)), &mut effects);
+        assert_eq!(applied(&effects), [first, second.clone()]);
+        let Some(batch) = effects[0].transaction() else { panic!("a batch has a name") };
+        sink_2.committed(batch);
+        effects.clear();
+        sink_2.notify_complete(CheckpointId(9), &mut effects);
+        assert_eq!(applied(&effects), [second]);
+        assert_eq!(sink_2.fingerprint(), sink_1.fingerprint());
+    }
+}

@@ -384,8 +384,8 @@ impl Checks {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
         let weather = &self.weather;
         self.output.finish(now, end, weather, setup, report);
-        if ending == Ending::Quiescent && end.is_some() {
-            self.output.judge_open(now, oracle, setup, report);
+        if ending != Ending::BudgetSpent {
+            self.output.judge_open(now, weather, oracle, setup, report);
         }
         self.policy.finish(now, weather, setup, report);
         self.liveness.finish(now, ending, (ledger, weather), setup, report);

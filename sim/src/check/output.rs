@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, JOINED, Record, SplitId, Table, TableKey, mix};
 use cutline::time::VirtualTime;
@@ -19,7 +19,7 @@ use cutline::time::VirtualTime;
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
 use super::{OpenTransaction, RestoreOracle, Role, Setup, Shown, order};
-use crate::observe::{JobEnd, Observation, Transaction};
+use crate::observe::{JobEnd, Observation, TaskState, Transaction};
 
 pub(super) const NAME: &str = "output";
 
@@ -42,6 +42,8 @@ pub(super) struct Output {
     promises: VecDeque<Promise>,
     /// How the last job ended.
     end: Option<JobEnd>,
+    /// The newest attempt of any task, and since when it runs.
+    newest: (Attempt, VirtualTime),
 }
 
 /// What one sink operator has shown.
@@ -169,6 +171,7 @@ impl Output {
             abandoned: None,
             promises: VecDeque::new(),
             end: None,
+            newest: (Attempt(0), VirtualTime::ZERO),
         }
     }
 
@@ -222,6 +225,11 @@ impl Output {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
+            Observation::Task { attempt, state: TaskState::Running, .. }
+                if attempt > self.newest.0 =>
+            {
+                self.newest = (attempt, now);
+            }
             Observation::JobEnded { end } => {
                 self.end = Some(end);
                 if end == JobEnd::StoppedWithSavepoint {
@@ -358,6 +366,7 @@ impl Output {
 
     /// A new job begins from a snapshot of the last one.
     fn on_adopted(&mut self, snapshot: CheckpointId) {
+        self.end = None;
         for sink in &mut self.sinks {
             let behind = sink.transactions.range((CheckpointId(snapshot.0 + 1), 0)..);
             let committed = behind.filter(|(_, held)| held.state == TransactionState::Committed);
@@ -589,48 +598,54 @@ impl Output {
         }
     }
 
-    /// Nothing is under way any more: a transaction that is open now is open for ever, or until it
-    /// times out, and keeps readers from all that comes behind it.
+    /// The end of the run. When nothing is under way any more, a transaction that is open is open
+    /// until it times out, if ever; while a job goes on, so is one of an attempt that was replaced
+    /// long ago. Readers, which stop at the last stable position, wait behind it.
     pub(super) fn judge_open(
         &mut self,
         now: VirtualTime,
+        weather: &Weather,
         oracle: &dyn RestoreOracle,
         setup: &Setup,
         report: &mut Report,
     ) {
-        // A job that fails or is cancelled leaves its last transactions to the timeout, and so does
-        // one that ends without a final checkpoint.
         let options = &setup.config.checkpointing;
         let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
-        let settled = match self.end {
-            Some(JobEnd::Finished) => commits_all,
-            Some(JobEnd::StoppedWithSavepoint) => true,
-            Some(JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) | None => false,
+        let newest = match self.end {
+            Some(JobEnd::Finished) if commits_all => None,
+            Some(JobEnd::StoppedWithSavepoint) => None,
+            None if weather.is_overdue(self.newest.1, setup.config.settle, now) => {
+                Some(self.newest.0)
+            }
+            // A job that fails or is cancelled leaves its last transactions to the timeout, and so
+            // does one that ends without a final checkpoint.
+            Some(_) | None => return,
         };
-        if !settled {
-            return;
-        }
         for operator in setup.sinks() {
             if !self.is_transactional(operator, setup) {
                 continue;
             }
             let Some(outside) = oracle.outside(operator) else { continue };
             self.judged += 1;
-            let Some(open) = outside.open.first() else { continue };
-            let what = (NAME, Class::Leak, "a transaction is left open");
+            let mut open = outside.open.iter();
+            let Some(open) = open.find(|it| newest.is_none_or(|newest| it.attempt < newest)) else {
+                continue;
+            };
+            let what = match outside.hidden.count {
+                0 => (NAME, Class::Leak, "a transaction is left open"),
+                _ => (NAME, Class::Stuck, "readers wait behind an open transaction"),
+            };
             report.add(what, now, Subject::operator(operator), || {
                 let OpenTransaction { subtask, attempt, begun } = *open;
-                let readers = match outside.hidden.count {
+                let name = setup.name(operator);
+                let hidden = match outside.hidden.count {
                     0 => String::new(),
-                    hidden => {
-                        format!(", and readers do not get to {} behind it", order::records(hidden))
-                    }
+                    count => format!("; {} behind it stay hidden", order::records(count)),
                 };
                 format!(
-                    "{}[{subtask}] opened a transaction at {begun} (attempt {}) that nobody commits \
-                     or aborts{readers}",
-                    setup.name(operator),
-                    attempt.0,
+                    "{name}[{subtask}] opened a transaction at {begun} (attempt {}) that nobody \
+                     commits or aborts{hidden}",
+                    attempt.0
                 )
             });
         }

@@ -106,7 +106,10 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
-    scenario.external.transaction_timeout = transaction_timeout(settle, &draws);
+    // Whoever is promised all the output has time to commit it.
+    if !options.exactly_once_output {
+        scenario.external.transaction_timeout = transaction_timeout(settle, &draws);
+    }
     scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
