@@ -385,4 +385,9 @@ pub enum Observation {
         /// The file.
         file: FileId,
     },
+    /// A file is gone with the process that had it in its memory.
+    FileLost {
+        /// The file.
+        file: FileId,
+    },
 }

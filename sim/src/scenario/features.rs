@@ -59,6 +59,7 @@ const OPTIONS: [&str; 15] = [
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
+const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
 const WORLDS: [&str; 10] = [
     "one task manager",
     "spare slots",
@@ -94,13 +95,14 @@ const OPERATIONS: [&str; 6] =
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 14] = [
+    let classes: [(&'static str, &[&'static str]); 15] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
         ("mode", &MODES),
         ("option", &OPTIONS),
         ("restart", &RESTARTS),
+        ("store", &STORES),
         ("world", &WORLDS),
         ("network latency", &DISTRIBUTIONS),
         ("fault at time", &FAULTS),
@@ -205,6 +207,7 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
