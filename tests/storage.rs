@@ -276,3 +276,75 @@ fn small_state_needs_no_file() {
         assert!(outcome.statistics.restores >= 1);
     }
 }
+
+// ---- kinds of stores -----------------------------------------------------------------------------
+
+/// Whether a torn write leaves half a file behind, of a state and of metadata.
+#[test]
+fn what_a_write_that_is_cut_off_leaves_depends_on_the_store() {
+    for (dir, state, metadata) in [
+        ("hdfs://namenode/flink", 1, 0),
+        ("s3://bucket/flink", 0, 0),
+        ("/mnt/flink", 1, 0),
+        ("memory://", 0, 0),
+    ] {
+        for (operation, left) in [("write_state", state), ("write_metadata", metadata)] {
+            let fault = format!(
+                r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
+                    "operation": "{operation}", "how": "torn"}}]"#
+            );
+            let dir = format!("checkpointing.dir={dir}");
+            let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", &dir];
+            for outcome in runs("quickstart.json", &changes) {
+                assert_eq!(bites(&outcome, Disturbance::Torn), 1, "{dir} {operation}");
+                // A file that is torn has half of its bytes, and its name is never written again.
+                let torn = count(&outcome, |it| matches!(it, Observation::StorageDisturbed { .. }));
+                let next = observations(&outcome)
+                    .skip_while(|it| !matches!(it, Observation::StorageDisturbed { .. }))
+                    .nth(1);
+                let halves = matches!(next, Some(Observation::FileWritten { .. }));
+                assert_eq!((torn, usize::from(halves)), (1, left), "{dir} {operation}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_node_is_asked_for_everything() {
+    let mean = |changes: &[&str]| {
+        let outcome = runs("quickstart.json", changes).next().expect("some seeds");
+        outcome.statistics.end_to_end.mean().as_millis()
+    };
+    let slow = ["checkpointing.dir=hdfs://namenode/flink", "storage.name_node=100 ms", CALM];
+    let neutral = mean(&slow[2..]);
+    assert!(mean(&slow) > neutral + 390, "states and then metadata, twice each: {neutral}");
+}
+
+#[test]
+fn a_prefix_has_a_limit() {
+    for outcome in runs("store-throttles.json", &[]) {
+        assert!(bites(&outcome, Disturbance::Throttled) > 50, "seed {}", outcome.seed);
+        assert_eq!(outcome.statistics.records.committed, 10_000, "seed {}", outcome.seed);
+    }
+    for changes in [
+        &["storage.requests_per_prefix=3500"][..],
+        &["checkpointing.dir=hdfs://namenode/flink", r#"storage={"attempts": 10}"#][..],
+    ] {
+        let outcome = runs("store-throttles.json", changes).next().expect("some seeds");
+        assert_eq!(outcome.statistics.storage_disturbed.len(), 0, "{changes:?}");
+    }
+}
+
+#[test]
+fn memory_goes_with_the_job_manager() {
+    for outcome in runs("memory-lost.json", &[]) {
+        assert_eq!(outcome.statistics.restores, 1, "seed {}", outcome.seed);
+        assert_eq!(outcome.job_end, Some(JobEnd::Failed), "seed {}", outcome.seed);
+        assert!(count(&outcome, |it| matches!(it, Observation::FileLost { .. })) > 0);
+        assert!(outcome.statistics.records.committed < 8_000);
+    }
+    for outcome in runs("memory-lost.json", &["checkpointing.dir=file:///mnt/flink"]) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!(outcome.statistics.records.committed, 8_000);
+    }
+}

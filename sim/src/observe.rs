@@ -399,4 +399,9 @@ pub enum Observation {
         /// The transaction.
         transaction: Transaction,
     },
+    /// A file is gone with the process that had it in its memory.
+    FileLost {
+        /// The file.
+        file: FileId,
+    },
 }

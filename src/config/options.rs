@@ -45,6 +45,8 @@ pub enum OptionKind {
     Decimal,
     /// Bytes.
     Size,
+    /// The URI of a directory, of which the scheme counts: how it is shown, then what Flink accepts.
+    Uri(&'static [(&'static str, &'static [&'static str])]),
     /// One of several words: the name in scenario files, then what Flink accepts.
     Choice(&'static [(&'static str, &'static [&'static str])]),
 }
@@ -114,7 +116,7 @@ macro_rules! options {
     (@optional $value:literal) => { Some($value) };
 }
 
-use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size};
+use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size, Uri};
 
 const MODES: OptionKind =
     Choice(&[("exactly_once", &["EXACTLY_ONCE"]), ("at_least_once", &["AT_LEAST_ONCE"])]);
@@ -128,6 +130,15 @@ const STRATEGIES: OptionKind = Choice(&[
     ("fixed_delay", &["fixed-delay", "fixeddelay"]),
     ("failure_rate", &["failure-rate", "failurerate"]),
     ("exponential_delay", &["exponential-delay", "exponentialdelay"]),
+]);
+
+/// File systems whose semantics are modelled. A path without a scheme is one of `file`, Flink's
+/// default of `fs.default-scheme`.
+const SCHEMES: OptionKind = Uri(&[
+    ("hdfs://", &["hdfs", "viewfs", "webhdfs"]),
+    ("s3://", &["s3", "s3a", "s3p"]),
+    ("file://", &["file"]),
+    ("memory://", &["memory"]),
 ]);
 
 options! {
@@ -176,6 +187,11 @@ options! {
         "checkpointing"."incremental"; Boolean, default "false";
         "Whether a checkpoint uploads only what has changed of keyed state since the last one.";
         ["true", "false"] }
+    Directory { "execution.checkpointing.dir", was ["state.checkpoints.dir"];
+        "checkpointing"."dir"; SCHEMES;
+        "Where checkpoints are kept; its scheme says what the store is like. Absent: as neutral a \
+         store as can be. `memory://` stands for `execution.checkpointing.storage: jobmanager`.";
+        ["hdfs://namenode/flink", "s3://bucket/flink"] }
     InlineThreshold { "execution.checkpointing.data-inline-threshold",
         was ["state.storage.fs.memory-threshold", "state.backend.fs.memory-threshold"];
         "checkpointing"."inline_threshold"; Size;
@@ -305,6 +321,20 @@ impl OptionSpec {
                 i32::try_from(value).map_err(|_| BadOption::TooLarge(value))?;
                 OptionValue::Integer(value)
             }
+            Uri(schemes) => {
+                let scheme = match text.split_once(':') {
+                    Some((scheme, _)) => scheme,
+                    None if text.starts_with('/') => "file",
+                    None => text,
+                };
+                let named = |(_, words): &&(&str, &[&str])| words.contains(&scheme);
+                match schemes.iter().find(named) {
+                    Some((name, _)) if scheme != text => OptionValue::Choice(name),
+                    Some(_) | None => {
+                        return Err(unknown_word(scheme, schemes.iter().map(|(name, _)| *name)));
+                    }
+                }
+            }
             // Flink: ConfigurationUtils#convertToEnum and RestartStrategyType#of; case is ignored,
             // but a hyphen is no underscore.
             Choice(choices) => {
@@ -416,7 +446,8 @@ mod tests {
             ("execution.checkpointing.alignment-timeout", "deprecated"),
             ("state.checkpoints.num-retained", "deprecated"),
             ("restart-strategy", "deprecated"),
-            ("state.checkpoints.dir", "not modelled"),
+            ("state.checkpoints.dir", "deprecated"),
+            ("execution.checkpointing.savepoint-dir", "not modelled"),
             ("execution.checkpointing.file-merging.enabled", "not modelled"),
             ("high-availability.type", "not modelled"),
             ("s3.access-key", "not modelled"),
@@ -435,6 +466,25 @@ mod tests {
                 None => "unknown",
             };
             assert_eq!(found, expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_of_a_directory_counts() {
+        let directory = Key::Directory.spec();
+        for (text, scheme) in [
+            ("hdfs://namenode:9000/flink", "hdfs://"),
+            ("s3a://bucket", "s3://"),
+            ("file:///mnt/flink", "file://"),
+            ("file:/mnt/flink", "file://"),
+            ("/mnt/flink", "file://"),
+            ("memory://", "memory://"),
+        ] {
+            assert_eq!(directory.parse(text), Ok(OptionValue::Choice(scheme)), "{text}");
+        }
+        for text in ["hdsf://namenode", "gs://bucket", "flink", "s3", ""] {
+            let refused = directory.parse(text);
+            assert!(matches!(refused, Err(BadOption::UnknownWord { .. })), "{text}: {refused:?}");
         }
     }
 

@@ -13,7 +13,7 @@ const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
     Unmodelled { key, reason }
 }
 
-const STORE: &str = "the simulated object store has no directories; see `storage`";
+const STORE: &str = "one store holds everything; see `checkpointing.dir` and `storage`";
 const FULL: &str = "there are full and incremental checkpoints in this version, no changelog";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
@@ -23,8 +23,6 @@ const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
 /// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
 /// stands for all that begin so.
 pub const NOT_MODELLED: &[Unmodelled] = &[
-    unmodelled("execution.checkpointing.dir", STORE),
-    unmodelled("state.checkpoints.dir", STORE),
     unmodelled("execution.checkpointing.savepoint-dir", STORE),
     unmodelled("state.savepoints.dir", STORE),
     unmodelled("execution.checkpointing.storage", STORE),

@@ -8,7 +8,9 @@ use crate::time::VirtualDuration;
 
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
-use super::{CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention};
+use super::{
+    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention, Scheme,
+};
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
 const MINIMAL_CHECKPOINT_TIME: VirtualDuration = VirtualDuration::from_millis(10);
@@ -107,6 +109,9 @@ impl FlinkConfig {
             Retention::NoExternalized => "no_externalized",
         };
         set(Key::Retention, OptionValue::Choice(retention));
+        if let Some(scheme) = c.dir {
+            set(Key::Directory, OptionValue::Choice(scheme.prefix()));
+        }
         set(Key::Incremental, OptionValue::Boolean(c.incremental));
         if let Some(bytes) = c.inline_threshold {
             set(Key::InlineThreshold, OptionValue::Size(bytes));
@@ -191,6 +196,10 @@ impl Reader {
                 "retain_on_cancellation" => Retention::RetainOnCancellation,
                 _ => Retention::NoExternalized,
             },
+            dir: self.word_if_set(Key::Directory).map(|prefix| {
+                let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.prefix() == prefix);
+                scheme.expect("the table has the same schemes")
+            }),
             incremental: self.boolean(Key::Incremental),
             inline_threshold: self.inline_threshold(),
         };

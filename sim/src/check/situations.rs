@@ -102,6 +102,8 @@ situations! {
     ReadStale = "stale read",
     /// A bit of an object has flipped.
     ObjectDamaged = "object damaged",
+    /// An object is gone with the job manager's memory.
+    ObjectLost = "object lost with the job manager",
     /// A checkpoint becomes durable that has a file of another one.
     FilesShared = "checkpoints with a file in common",
     /// An execution goes back to a checkpoint with an object that is damaged.
@@ -255,6 +257,7 @@ impl Situations {
             }),
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
+            Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }

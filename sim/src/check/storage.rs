@@ -110,6 +110,10 @@ impl Storage {
                 file.damaged = false;
             }
             Observation::FileDamaged { file } => self.file(file).damaged = true,
+            Observation::FileLost { file } => {
+                let file = self.file(file);
+                (file.exists, file.damaged) = (false, true);
+            }
             Observation::FileHandedOver { file, process, orphaned } => {
                 self.file(file).keeper = (!orphaned).then_some(process);
             }
@@ -144,7 +148,8 @@ impl Storage {
 
     /// Whether the metadata or a part of anything that is still stored was damaged.
     fn has_damage(&self) -> bool {
-        self.files.iter().any(|file| file.exists && file.damaged)
+        let matters = |file: &File| file.exists || file.pointers > 0;
+        self.files.iter().any(|file| file.damaged && matters(file))
     }
 
     /// What a checkpoint refers to, as soon as it is durable; whether others have some of it, too.

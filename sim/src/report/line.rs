@@ -319,6 +319,7 @@ impl Line {
             O::FileDamaged { file } => {
                 self.event("file_damaged").detail_of("file", names.file(file))
             }
+            O::FileLost { file } => self.event("file_lost").detail_of("file", names.file(file)),
             O::StorageDisturbed { operation, how } => self
                 .event("storage_disturbed")
                 .detail_of("operation", operation.name())

@@ -62,6 +62,7 @@ const OPTIONS: [&str; 15] = [
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
+const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
 const WORLDS: [&str; 12] = [
     "one task manager",
     "spare slots",
@@ -111,6 +112,7 @@ pub fn all_features() -> Vec<Feature> {
         ("mode", &MODES),
         ("option", &OPTIONS),
         ("restart", &RESTARTS),
+        ("store", &STORES),
         ("world", &WORLDS),
         ("network latency", &DISTRIBUTIONS),
         ("fault at time", &FAULTS),
@@ -216,6 +218,7 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {

@@ -480,6 +480,20 @@ fn storage() -> Object {
             )
             .default("\"0 ms\""),
             Field::new(
+                "name_node",
+                Kind::Distribution,
+                "With `checkpointing.dir` on hdfs: time that the name node takes to answer; it is \
+                 asked twice for a write and once for anything else. Absent: 1 to 4 ms.",
+                ["\"20 ms\"", "\"40 ms\""],
+            ),
+            Field::new(
+                "requests_per_prefix",
+                Kind::Integer { min: 1, max: U32 },
+                "With `checkpointing.dir` on s3: requests a second that are answered below one \
+                 prefix, such as `shared/`; more are throttled (HTTP 503). Absent: 3500.",
+                ["2", "3"],
+            ),
+            Field::new(
                 "attempts",
                 Kind::Integer { min: 1, max: 1_000 },
                 "How often a client makes a request at most; those of the high-availability store \

@@ -259,6 +259,11 @@ pub struct Storage {
     pub bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub visibility: Distribution,
+    /// With `hdfs://`: time that the name node takes to answer; `None`: a usual one.
+    pub name_node: Option<Distribution>,
+    /// With `s3://`: requests a second that are answered below one prefix; `None`: as many as
+    /// Amazon's are.
+    pub requests_per_prefix: Option<u32>,
     /// How patient those are who ask it for something.
     pub client: StorageClient,
 }

@@ -90,6 +90,8 @@ pub fn pipeline(
             latency: uniform(1_000, 3_000),
             bandwidth: 1_000_000_000,
             visibility: constant(0),
+            name_node: None,
+            requests_per_prefix: None,
             client: StorageClient::default(),
         },
         ha: Service { latency: uniform(500, 1_000) },

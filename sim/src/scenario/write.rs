@@ -13,7 +13,7 @@ use super::fields::FORMAT;
 use super::model::{
     Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
     Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
-    StepAnchor, When,
+    StepAnchor, Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -41,7 +41,6 @@ pub fn to_json(scenario: &Scenario) -> String {
     if !scenario.network.links.is_empty() {
         network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
     }
-    let storage = &scenario.storage;
     let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
@@ -64,17 +63,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("buffers", Json::Object(options(&config, "buffers"))),
         ("cluster", Json::Object(cluster)),
         ("network", Json::Object(network)),
-        (
-            "storage",
-            Json::Object(vec![
-                ("latency", distribution(&storage.latency)),
-                ("bandwidth", text(&format_bandwidth(storage.bandwidth))),
-                ("visibility", distribution(&storage.visibility)),
-                ("attempts", number(storage.client.attempts)),
-                ("backoff", span(storage.client.backoff)),
-                ("timeout", span(storage.client.timeout)),
-            ]),
-        ),
+        ("storage", Json::Object(storage(&scenario.storage))),
         ("ha", service(&scenario.ha)),
         ("external", external(&scenario.external)),
         ("actions", Json::List(actions)),
@@ -114,6 +103,24 @@ fn link_values(
         ("bandwidth", text(&format_bandwidth(bandwidth))),
         ("control_latency", distribution(control_latency)),
     ]
+}
+
+fn storage(of: &Storage) -> Vec<(&'static str, Json)> {
+    let mut parts = vec![
+        ("latency", distribution(&of.latency)),
+        ("bandwidth", text(&format_bandwidth(of.bandwidth))),
+        ("visibility", distribution(&of.visibility)),
+    ];
+    if let Some(name_node) = &of.name_node {
+        parts.push(("name_node", distribution(name_node)));
+    }
+    if let Some(requests) = of.requests_per_prefix {
+        parts.push(("requests_per_prefix", number(requests)));
+    }
+    parts.push(("attempts", number(of.client.attempts)));
+    parts.push(("backoff", span(of.client.backoff)));
+    parts.push(("timeout", span(of.client.timeout)));
+    parts
 }
 
 fn config_of(scenario: &Scenario) -> FlinkConfig {

@@ -218,7 +218,9 @@ impl Meter {
                 measures.written_bytes += bytes;
                 self.stored.set(now, file, bytes);
             }
-            Observation::FileDeleted { file } => self.stored.set(now, file, 0),
+            Observation::FileDeleted { file } | Observation::FileLost { file } => {
+                self.stored.set(now, file, 0)
+            }
             _ => {}
         }
     }

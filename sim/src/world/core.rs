@@ -8,12 +8,15 @@ mod client;
 mod context;
 mod requests;
 mod routing;
+mod scheme;
 
 use std::cmp::Reverse;
 
+use cutline::config::Scheme;
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::scheme::PrefixLimits;
 use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
@@ -44,6 +47,12 @@ pub struct WorldConfig {
     pub storage_bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub storage_visibility: Distribution,
+    /// What kind of store it is; `None`: a neutral one.
+    pub storage_scheme: Option<Scheme>,
+    /// Time that a name node takes to answer.
+    pub storage_name_node: Distribution,
+    /// Requests a second that are answered below one prefix.
+    pub storage_requests_per_prefix: u32,
     /// How patient the clients of the stores are.
     pub storage_client: StorageClient,
     /// Time of an HA-store request.
@@ -143,6 +152,7 @@ struct Host {
     /// Until when the external system is out of reach.
     external_cut_until: VirtualTime,
     storage: Stream,
+    name_node: Stream,
     /// How long its clients wait before they ask again.
     retries: Stream,
     restart: Stream,
@@ -172,6 +182,7 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    limits: PrefixLimits,
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
     leader: ProcessId,
@@ -218,6 +229,7 @@ impl<P: Process, O: Observer> World<P, O> {
             session: 0,
             external_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
+            name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
         };
@@ -263,6 +275,7 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
             ended: None,
@@ -292,6 +305,10 @@ impl<P: Process, O: Observer> Core<P, O> {
             return false;
         }
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
+        if process == self.leader {
+            self.lose_memory(now);
+        }
+        let host = &mut self.hosts[process.index()];
         host.alive = false;
         host.life += 1;
         let deferred = std::mem::take(&mut host.deferred);

@@ -77,6 +77,11 @@ impl ObjectStore {
         Some(object.file)
     }
 
+    /// Loses all objects, and says which.
+    pub fn clear(&mut self) -> Vec<FileId> {
+        std::mem::take(&mut self.objects).into_values().map(|object| object.file).collect()
+    }
+
     /// The object at a path, visible or not.
     pub fn get(&self, path: &str) -> Option<&StoredObject> {
         self.objects.get(path)

@@ -1,6 +1,7 @@
 //! A job manager's start: leadership, the completed checkpoints it finds, the task managers.
 
 use cutline::codec::DecodeError;
+use cutline::config::Scheme;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::{Retained, StoreKind};
 use cutline::ids::CheckpointId;
@@ -88,6 +89,11 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        // What was in the memory of a job manager does not come back.
+        let memory = self.plan.scenario.checkpointing.dir == Some(Scheme::Memory);
+        if memory && answer == Err(Refusal::NotFound) {
+            return self.give_up_recovery(ctx);
+        }
         let Ok(Answer::Object { bytes }) = answer else {
             return self.retry_recovery(ctx);
         };

@@ -1,5 +1,6 @@
 //! Where the job runs: cluster, network, storage and the services.
 
+use cutline::config::Scheme;
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
@@ -107,7 +108,30 @@ fn storage(draws: &Draws) -> Storage {
         }
     };
     let latency = distribution(&mut stream, latency);
-    Storage { latency, bandwidth, visibility, client: client(&mut draws.of("storage client", "")) }
+    Storage {
+        latency,
+        bandwidth,
+        visibility,
+        name_node: None,
+        requests_per_prefix: None,
+        client: client(&mut draws.of("storage client", "")),
+    }
+}
+
+/// What a kind of store has of its own.
+pub(super) fn of_scheme(storage: &mut Storage, scheme: Option<Scheme>, draws: &Draws) {
+    match scheme {
+        Some(Scheme::Hdfs) => {
+            let mut stream = draws.of("name node", "");
+            let mean = log_between(&mut stream, 100, 20_000);
+            storage.name_node = Some(distribution(&mut stream, mean));
+        }
+        Some(Scheme::S3) => {
+            let mut stream = draws.of("requests per prefix", "");
+            storage.requests_per_prefix = Some(log_between(&mut stream, 10, 500) as u32);
+        }
+        Some(Scheme::File | Scheme::Memory) | None => {}
+    }
 }
 
 fn client(stream: &mut Stream) -> StorageClient {

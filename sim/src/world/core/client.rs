@@ -8,7 +8,7 @@
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Core, Due};
+use super::{Core, Due, scheme};
 use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::{Disturbance, StorageOperation};
@@ -30,10 +30,16 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// What befalls a request of this kind now, if anything does.
     pub(super) fn disturbance(
         &mut self,
-        operation: Option<StorageOperation>,
+        (request, operation): (&Request, Option<StorageOperation>),
+        now: VirtualTime,
     ) -> Option<(StorageOperation, Disturbance)> {
         let operation = operation?;
-        Some((operation, self.faults.disturbs(operation)?))
+        let how = match self.faults.disturbs(operation) {
+            Some(how) => how,
+            None if self.is_over_limit(request, now) => Disturbance::Throttled,
+            None => return None,
+        };
+        Some((operation, how))
     }
 
     pub(super) fn disturb(
@@ -70,10 +76,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 // Who is fenced off learns it with the next request.
                 Disturbed::Answered(answer.and(Err(Refusal::Unknown)))
             }
-            Disturbance::Torn => {
-                self.tear(request, asker, now, queue);
-                Disturbed::Answered(Err(Refusal::Unknown))
-            }
+            Disturbance::Torn => Disturbed::Answered(Err(self.tear(request, asker, now, queue))),
             Disturbance::ShortRead => {
                 Disturbed::Answered(self.apply_request(request, asker, now, queue).map(halved))
             }
@@ -92,7 +95,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         (from, ..): (ProcessId, u64, bool),
         now: VirtualTime,
     ) -> Disturbed {
-        const DOUBLINGS_MAX: u32 = 10;
+        const DOUBLINGS_MAX: u32 = 6;
         let backoff = self.config.storage_client.backoff * (1 << (attempt - 1).min(DOUBLINGS_MAX));
         let host = &mut self.hosts[from.index()];
         let wait = VirtualDuration(backoff.0 / 2 + host.retries.below(backoff.0 / 2 + 1));
@@ -100,21 +103,24 @@ impl<P: Process, O: Observer> Core<P, O> {
         Disturbed::AskedAgain((now + wait).max(host.paused_until), request)
     }
 
-    /// The first half of an object arrives.
+    /// The first half of an object arrives, and is left behind where the store cannot help it.
     fn tear(
         &mut self,
         request: Request,
         asker: (ProcessId, u64, bool),
         now: VirtualTime,
         queue: &mut Queue<Due>,
-    ) {
+    ) -> Refusal {
         let Request::Put { path, mut bytes, nominal, purpose } = request else {
             unreachable!("only what is written can be torn");
         };
+        if scheme::is_whole_or_nothing(self.config.storage_scheme, purpose) {
+            return Refusal::Failed;
+        }
         bytes.truncate(bytes.len() / 2);
         let request = Request::Put { path, bytes, nominal: nominal / 2, purpose };
-        self.apply_request(request, asker, now, queue)
-            .expect("the object store takes what it gets");
+        // Refused, if at all, as the whole would have been.
+        self.apply_request(request, asker, now, queue).err().unwrap_or(Refusal::Unknown)
     }
 
     /// A bit of the newest object flips; false if there is none.

@@ -1,11 +1,12 @@
 //! Requests to the stores and to the external system: how long they take, and what they do.
 
+use cutline::config::Scheme;
 use cutline::ids::CheckpointId;
 use cutline::operator::TransactionId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::client::Disturbed;
-use super::{Context, Core, Due, Parcel, transfer};
+use super::{Context, Core, Due, Parcel, scheme, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
@@ -40,6 +41,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         };
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
+        let rounds = scheme::rounds(&request);
+        if config.storage_scheme == Some(Scheme::Hdfs) {
+            for _ in 0..rounds {
+                span += config.storage_name_node.draw(&mut host.name_node);
+            }
+        }
         if let Some(operation) = operation_of(&request) {
             self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
@@ -104,7 +111,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 let _ = self.apply_request(request, asker, now, queue);
             }
             Err(Refusal::Failed)
-        } else if let Some((operation, how)) = self.disturbance(operation) {
+        } else if let Some((operation, how)) = self.disturbance((&request, operation), now) {
             self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
             match self.disturb(how, (request, attempt), asker, now, queue) {
                 Disturbed::Answered(answer) => answer,
@@ -140,6 +147,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let fenced = session < self.ha.session;
         let process = from.0;
         match request {
+            Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
             Request::Put { path, bytes, nominal, purpose } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
