@@ -87,7 +87,10 @@ fn one_without_a_switch_is_told_with_the_reason() {
     let said = cutline(&here, &format!("defects --score --only {id} --format json")).expect(0);
     let row = &said.json()[0];
     assert!(row["not_planted"].is_string(), "{row}");
-    assert_eq!((&row["directed"]["found"], &row["search"]["found"]), (&false.into(), &false.into()));
+    assert_eq!(
+        (&row["directed"]["found"], &row["search"]["found"]),
+        (&false.into(), &false.into())
+    );
 }
 
 #[test]
