@@ -58,8 +58,8 @@ fn escaped(text: &str) -> String {
 /// How wide a text is, in pixels, rather too wide than too narrow.
 fn width_of(text: &str, size: i32) -> i32 {
     let narrow = |c: char| "iljft.,:;|'()[] ".contains(c);
-    let tenths: i32 = text.chars().map(|c| if narrow(c) { 3 } else { 6 }).sum();
-    tenths * size / 10
+    let hundredths: i32 = text.chars().map(|c| if narrow(c) { 38 } else { 67 }).sum();
+    hundredths * size / 100
 }
 
 /// One entry of the legend.

@@ -71,7 +71,7 @@ impl Scale {
         let ends = (ends.0 - margin, ends.1 + margin);
         let inside = |value: &f64| (ends.0..=ends.1).contains(&libm::log10(*value));
         let mut values: Vec<f64> = Vec::new();
-        for coarse in 0..3 {
+        for coarse in 0..4 {
             values = log_candidates(kind, coarse, ends).into_iter().filter(inside).collect();
             if values.len() <= TICKS_MAX {
                 break;
@@ -116,11 +116,12 @@ fn log_candidates(kind: Kind, coarse: usize, ends: (f64, f64)) -> Vec<f64> {
             rows.collect()
         }
         Kind::Of(Unit::Bytes) => {
-            let step = [1, 2, 5][coarse.min(2)];
+            let step = [1, 2, 5, 10][coarse.min(3)];
             (0..=60).step_by(step).map(|power| libm::pow(2.0, f64::from(power))).collect()
         }
         Kind::Of(_) | Kind::Plain => {
-            let digits: &[f64] = [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]][coarse.min(2)];
+            const FINE: &[f64] = &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0];
+            let digits: &[f64] = [FINE, &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]][coarse.min(3)];
             let decades = libm::floor(ends.0) as i32..=libm::ceil(ends.1) as i32;
             let of =
                 |decade| digits.iter().map(move |digit| digit * libm::pow(10.0, f64::from(decade)));
@@ -197,7 +198,7 @@ fn short_span(value: f64) -> String {
         let count = value / size;
         count >= 0.999 && (count - libm::round(count)).abs() < 1e-6 * count
     };
-    let found = UNITS.iter().find(|(_, size)| fits(*size));
+    let found = UNITS.iter().find(|(_, size)| fits(*size) && value / size < 999.5);
     let found = found.or(UNITS.iter().find(|(_, size)| value >= *size));
     let (unit, size) = found.unwrap_or(&UNITS[5]);
     format!("{} {unit}", short(value / size))
@@ -230,7 +231,8 @@ mod tests {
             (5.0, 600.0, Unit::Seconds, false, "5 s|10 s|20 s|30 s|1 min|2 min|5 min|10 min"),
             (0.5, 4.0, Unit::Seconds, false, "500 ms|1 s|2 s"),
             (1.0, 86_400.0, Unit::Seconds, false, "1 s|10 s|1 min|10 min|1 h|6 h|1 d"),
-            (0.005, 0.09, Unit::Share, false, "0.5 %|1 %|2 %|5 %"),
+            (0.005, 0.09, Unit::Share, false, "0.5 %|0.7 %|1 %|1.5 %|2 %|3 %|5 %|7 %"),
+            (0.002, 0.9, Unit::Share, false, "0.2 %|0.5 %|1 %|2 %|5 %|10 %|20 %|50 %"),
             (0.2, 0.21, Unit::Share, false, "20 %|20.2 %|20.4 %|20.6 %|20.8 %|21 %"),
             (0.0, 130.0, Unit::Seconds, true, "0|30 s|1 min|90 s|2 min|150 s"),
             (
