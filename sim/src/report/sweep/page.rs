@@ -27,7 +27,8 @@ pub fn page(report: &SweepReport<'_>) -> String {
         title => report.title,
         extent => report.extent(),
         command => report.command,
-        answer => answer(report, Style::PLAIN).trim_end(),
+        // The marks are those of the table in a terminal.
+        answer => answer(report, Style::PLAIN).replace(" (*)", "").replace(" (=)", "").trim_end(),
         is_good => matches!(report.analysis.answer, Answer::Best(_)),
         advice => report.advice.map(Value::from_serialize),
         pictures => pictures(report).iter().map(|(_, svg)| Value::from_safe_string(svg.clone())).collect::<Vec<_>>(),
