@@ -93,7 +93,7 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let OperatorKind::Source(source) = &operator.kind {
-                splits.extend((0..source.splits).map(|_| source.every));
+                splits.extend((0..source.splits).map(|_| (source.every, source.weight)));
             }
         }
         let kind = |subtask| &job.operators[graph.operator(subtask).index()].kind;
