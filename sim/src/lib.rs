@@ -277,6 +277,7 @@ pub mod conform;
 pub mod defects;
 pub mod engine;
 pub mod explore;
+pub mod flink;
 pub mod kernel;
 pub mod observe;
 pub mod report;

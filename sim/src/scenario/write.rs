@@ -10,6 +10,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
+use super::json_text::{Json, text};
 use super::model::{
     Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
     Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
@@ -374,7 +375,7 @@ fn external(of: &External) -> Json {
     Json::Object(parts)
 }
 
-fn distribution(of: &Distribution) -> Json {
+pub(crate) fn distribution(of: &Distribution) -> Json {
     match *of {
         Distribution::Constant(length) => span(length),
         Distribution::Uniform { min, max } => {
@@ -392,7 +393,7 @@ fn distribution(of: &Distribution) -> Json {
     }
 }
 
-fn span(of: VirtualDuration) -> Json {
+pub(crate) fn span(of: VirtualDuration) -> Json {
     text(&format_duration(of))
 }
 
@@ -402,68 +403,4 @@ fn time(of: VirtualTime) -> Json {
 
 fn number(of: u32) -> Json {
     Json::Plain(of.to_string())
-}
-
-fn text(of: &str) -> Json {
-    Json::Plain(serde_json::to_string(of).expect("a string is always JSON"))
-}
-
-/// JSON to be written, with its keys in order.
-enum Json {
-    /// A number, a boolean or a quoted string.
-    Plain(String),
-    List(Vec<Json>),
-    Object(Vec<(&'static str, Json)>),
-}
-
-impl Json {
-    /// In one line where it fits; sections, lists of objects and the like get a line a part.
-    fn write(&self, indent: usize, before: usize, out: &mut String) {
-        const LINE_MAX: usize = 100;
-        let line = self.one_line();
-        if indent >= 4 && before + line.len() <= LINE_MAX || matches!(self, Self::Plain(_)) {
-            out.push_str(&line);
-            return;
-        }
-        let (open, close, parts): (_, _, Vec<(String, &Json)>) = match self {
-            Self::Plain(_) => unreachable!("written in one line"),
-            Self::List(parts) => {
-                ('[', ']', parts.iter().map(|part| (String::new(), part)).collect())
-            }
-            Self::Object(parts) => {
-                let keyed = parts.iter().map(|(key, part)| (format!("\"{key}\": "), part));
-                ('{', '}', keyed.collect())
-            }
-        };
-        if parts.is_empty() {
-            out.push_str(&line);
-            return;
-        }
-        out.push(open);
-        for (index, (key, part)) in parts.iter().enumerate() {
-            out.push_str(if index == 0 { "\n" } else { ",\n" });
-            out.push_str(&" ".repeat(indent + 2));
-            out.push_str(key);
-            part.write(indent + 2, indent + 2 + key.len(), out);
-        }
-        out.push('\n');
-        out.push_str(&" ".repeat(indent));
-        out.push(close);
-    }
-
-    fn one_line(&self) -> String {
-        match self {
-            Self::Plain(text) => text.clone(),
-            Self::List(parts) => {
-                let parts: Vec<String> = parts.iter().map(Self::one_line).collect();
-                format!("[{}]", parts.join(", "))
-            }
-            Self::Object(parts) if parts.is_empty() => "{}".to_owned(),
-            Self::Object(parts) => {
-                let part = |(key, part): &(&str, Json)| format!("\"{key}\": {}", part.one_line());
-                let parts: Vec<String> = parts.iter().map(part).collect();
-                format!("{{ {} }}", parts.join(", "))
-            }
-        }
-    }
 }
