@@ -105,7 +105,7 @@ const OPERATIONS: [&str; 6] =
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 15] = [
+    let classes: [(&'static str, &[&'static str]); 16] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
