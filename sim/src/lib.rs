@@ -11,6 +11,7 @@
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
 //! | [`flink`] | what a real Flink says of a job: plans, REST answers; scenarios drafted from them |
+//! | [`defects`] | the catalogue of bugs that can be planted, or why not |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -18,6 +19,7 @@
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
 //! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
+//! | [`validate`] | simulations against the closed forms of `cutline::model` |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -273,6 +275,7 @@ pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;
+pub mod defects;
 pub mod engine;
 pub mod explore;
 pub mod flink;
@@ -285,4 +288,5 @@ pub mod scenario;
 pub mod strategies;
 pub mod sweep;
 pub mod trace;
+pub mod validate;
 pub mod world;

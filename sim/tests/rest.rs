@@ -291,7 +291,8 @@ fn edit(file: &Path, change: impl Fn(&mut Value)) {
     fs::write(file, json.to_string()).expect("writable");
 }
 
-/// The dump of a job that keeps up: its counts are complete, and barriers wait for nothing.
+/// The dump of a job that keeps up, on two machines: its counts are complete, and barriers wait for
+/// nothing.
 fn quiet(here: &Path) -> PathBuf {
     let path = copy(here, ALIGNED);
     edit(&path.join("job.json"), |job| {
@@ -301,6 +302,13 @@ fn quiet(here: &Path) -> PathBuf {
             for (name, value) in [("write-records", 1_000_000), ("write-bytes", 200_000_000)] {
                 metrics[name] = value.into();
                 metrics[format!("{name}-complete")] = true.into();
+            }
+        }
+    });
+    edit(&path.join("jobmanager-config.json"), |entries| {
+        for entry in entries.as_array_mut().expect("a list") {
+            if entry["key"] == "taskmanager.numberOfTaskSlots" {
+                entry["value"] = "1".into();
             }
         }
     });

@@ -370,9 +370,10 @@ impl Draft {
             let value = self.options.get(spec.id)?;
             let json = match value {
                 OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
-                OptionValue::Duration(_) | OptionValue::Decimal(_) | OptionValue::Choice(_) => {
-                    json_string(&value.to_string())
-                }
+                OptionValue::Duration(_)
+                | OptionValue::Decimal(_)
+                | OptionValue::Size(_)
+                | OptionValue::Choice(_) => json_string(&value.to_string()),
             };
             Some((spec.path.1, json))
         });

@@ -237,6 +237,14 @@ impl<'a> Model<'a> {
     fn world(&self, assumed: &mut Vec<String>) -> World {
         let facts = self.facts;
         let hop = facts.hop_ms.or(self.profile.and_then(|of| of.checkpoint.hop_ms));
+        let widest = self.dump.shape.vertices.iter().map(|vertex| vertex.parallelism).max();
+        let is_one_machine = f64::from(widest.unwrap_or(1)) <= slots(self.dump);
+        if let Some(hop) = hop.filter(|_| is_one_machine) {
+            assumed.push(format!(
+                "one task manager, within which a barrier takes no time for a hop, and not {:.1} ms",
+                hop.value
+            ));
+        }
         let control = facts.source_start_delay_ms.map(|start| {
             let acknowledge = facts.acknowledge_ms.map_or(start.value, |of| of.value);
             f64::midpoint(start.value, acknowledge)
@@ -245,7 +253,7 @@ impl<'a> Model<'a> {
         World {
             task_managers: None,
             deploy: self.deploy(bandwidth, assumed),
-            latency: hop.map(|of| around(of.value)),
+            latency: hop.filter(|_| !is_one_machine).map(|of| around(of.value)),
             control_latency: control.map(around),
             storage_latency: latency.map(|ms| Distribution::Constant(milliseconds(ms))),
             storage_bandwidth: bandwidth,

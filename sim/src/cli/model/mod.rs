@@ -5,6 +5,7 @@ mod interval;
 mod sheet;
 mod stream;
 mod tasks;
+mod validate;
 mod values;
 
 use clap::{Args, Subcommand};
@@ -45,6 +46,7 @@ enum Question {
     Coordinator(tasks::Coordinator),
     Storage(tasks::Storage),
     Barriers(tasks::Barriers),
+    Validate(validate::Validate),
 }
 
 /// How an answer is printed.
@@ -66,6 +68,7 @@ impl Model {
             Question::Coordinator(of) => (of.answer(), of.shown),
             Question::Storage(of) => (of.answer(), of.shown),
             Question::Barriers(of) => (of.answer(), of.shown),
+            Question::Validate(of) => return of.execute(output),
         };
         let sheet: Sheet = sheet.map_err(|error: ModelError| Failure::Usage(error.to_string()))?;
         output.print(&sheet.print(shown.format))?;
