@@ -50,7 +50,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
     has("unknown-key", 3, "did you mean `execution.checkpointing.interval`?");
     has("unknown-word", 4, "EXACTLY_ONCE");
     has("deprecated-key", 5, "execution.checkpointing.unaligned.enabled");
-    has("not-modelled", 9, "execution.checkpointing.dir");
+    has("not-modelled", 9, "execution.checkpointing.savepoint-dir");
     has("bad-duration", 10, "parsecs");
     has("unknown-key", 11, "did you mean `execution.checkpointing.min-pause`?");
     has("changed-by-flink", 8, "1 is used");
@@ -107,6 +107,9 @@ fn hostile_files() {
         let refused = codes.iter().any(|(of, _, _)| code.is_empty() || *of == code);
         assert!(refused, "{what}: {codes:?}");
     }
+    let dir = |scheme: &str| found(&format!("execution.checkpointing.dir: {scheme}://bucket/x\n"));
+    assert_eq!(dir("hdsf"), [("unknown-word", 1, 30)]);
+    assert!(dir("gs").contains(&("not-modelled", 1, 30)), "{:?}", dir("gs"));
     let not_utf8 = check_flink_conf(b"a: \xff\n", "config.yaml").diagnostics;
     assert_eq!(not_utf8.list()[0].code, "not-utf8");
     assert_eq!(found(""), []);

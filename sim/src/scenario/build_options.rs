@@ -120,6 +120,14 @@ impl<'s> Given<'s> {
             );
             return About::Checkpoints;
         }
+        if modelled && let Some(scheme) = other_store(known, member) {
+            let message = format!("a store of {scheme} is not modelled");
+            self.sink.push(
+                Diagnostic::warning("not-modelled", member.value.span, message)
+                    .expected("no effect in a simulation"),
+            );
+            return About::Checkpoints;
+        }
         self.flink_key(member);
         About::Checkpoints
     }
@@ -269,6 +277,19 @@ impl<'s> Given<'s> {
             report = report.also(other, format!("see `{name}`"));
         }
         self.sink.push(report);
+    }
+}
+
+/// The scheme of a URI that Flink may well know, and that is no slip.
+fn other_store(known: Option<Known>, member: &Member) -> Option<String> {
+    let (Known::Option(spec) | Known::Deprecated(spec)) = known? else { return None };
+    let text = member.value.scalar().filter(|text| text.contains("://"))?;
+    match (spec.kind, spec.parse(&text)) {
+        (OptionKind::Uri(_), Err(BadOption::UnknownWord { found, choices, .. })) => {
+            let known = choices.iter().map(|word| word.trim_end_matches("://"));
+            nearest(&found, known).is_none().then_some(found)
+        }
+        _ => None,
     }
 }
 
