@@ -1,11 +1,11 @@
 //! Utilisation, recovery and backlog of a job that fails.
 
+use cutline::model::Seconds;
 use cutline::model::interval::Wear;
 use cutline::model::lag::Lag;
-use cutline::model::recovery::{Outage, Pauses, Stream as Flow};
+use cutline::model::recovery::Pauses;
 use cutline::model::renewal::{UpTimes, useful_share};
 use cutline::model::utilization::{Periodic, work_of};
-use cutline::model::{Rate, Seconds};
 use serde_json::{Value, json};
 
 use super::world::{Stream, fail_after_trigger, measures, run, seconds, span};
@@ -174,15 +174,10 @@ struct Struck {
     downtime: f64,
 }
 
-fn outage(stream: &Stream, downtime: f64) -> Outage {
-    let rate = |value| Rate::new(value).expect("rates are positive");
-    let flow = Flow::new(rate(stream.rate()), rate(stream.capacity())).expect("there is slack");
-    Outage { stream: flow, downtime: of(downtime) }
-}
-
 fn strike(stream: &Stream, phases: u32) -> Struck {
     let pauses = Pauses { interval: of(stream.interval), cost: of(stream.cost) };
-    let worst = outage(stream, stream.downtime + 0.1)
+    let worst = stream
+        .outage(stream.downtime + 0.1)
         .recovery_with_pauses(stream.interval + stream.duration, pauses)
         .expect("it catches up");
     // Two intervals before, the recovery, and half an interval in which nothing is under way.
@@ -203,7 +198,7 @@ fn strike(stream: &Stream, phases: u32) -> Struck {
         let down = seconds(recovery.downtime);
         let age = if after < duration { after + stream.interval } else { after };
         recoveries += seconds(recovery.total());
-        forms += outage(&stream, down).recovery_with_pauses(age, pauses).expect("as above");
+        forms += stream.outage(down).recovery_with_pauses(age, pauses).expect("as above");
         areas += waited(&outcome) - waited(&calm);
         downs += down;
     }
@@ -265,7 +260,7 @@ fn backlog() -> Vec<Row> {
         };
         let struck = strike(&stream, 8);
         let lag = Lag {
-            outage: outage(&stream, struck.downtime),
+            outage: stream.outage(struck.downtime),
             cost: of(stream.cost),
             duration: of(struck.duration),
             mtbf: of(UP),

@@ -313,10 +313,9 @@ impl<'a> Drawing<'a> {
 
     fn draw_mark(&self, area: &Area<'_>, mark: &Mark, colour: RGBColor) -> Drawn {
         let Some(place) = self.place(mark.x, mark.value) else { return Ok(()) };
-        let is_best = self.figure.best == Some(mark.x) && mark.is_as_good;
         if mark.is_as_good {
-            let radius = self.px(if is_best { 9 } else { 7 });
-            let ring = GOOD.0.stroke_width(FINE as u32 * if is_best { 3 } else { 2 });
+            let radius = self.px(if mark.is_best { 9 } else { 7 });
+            let ring = GOOD.0.stroke_width(FINE as u32 * if mark.is_best { 3 } else { 2 });
             area.draw(&Circle::new(place, radius, ring))?;
         }
         area.draw(&Circle::new(place, self.px(4), colour.filled()))
