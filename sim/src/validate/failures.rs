@@ -188,7 +188,9 @@ fn strike(stream: &Stream, phases: u32) -> Struck {
     let duration = measures(&calm).duration.mean_s().expect("there are checkpoints");
     let (mut recoveries, mut forms, mut areas, mut downs) = (0.0, 0.0, 0.0, 0.0);
     for phase in 0..phases {
-        let after = stream.interval * (f64::from(phase) + 0.5) / f64::from(phases);
+        // From the completion of a checkpoint to that of the next one: all that time the snapshot
+        // to go back to is that of the trigger.
+        let after = duration + stream.interval * (f64::from(phase) + 0.5) / f64::from(phases);
         let mut scenario = stream.scenario();
         fail_after_trigger(&mut scenario, 2, after);
         let outcome = run(&scenario, 0, false);
@@ -196,9 +198,8 @@ fn strike(stream: &Stream, phases: u32) -> Struck {
             panic!("one failure, one recovery: {:?}", measures(&outcome).recoveries)
         };
         let down = seconds(recovery.downtime);
-        let age = if after < duration { after + stream.interval } else { after };
         recoveries += seconds(recovery.total());
-        forms += stream.outage(down).recovery_with_pauses(age, pauses).expect("as above");
+        forms += stream.outage(down).recovery_with_pauses(after, pauses).expect("as above");
         areas += waited(&outcome) - waited(&calm);
         downs += down;
     }
@@ -268,15 +269,17 @@ fn backlog() -> Vec<Row> {
         // To first order the failures of a long run add up. In real records: 10,000 come in a
         // second.
         let weight = 10_000.0 * every;
-        let predicted = weight * lag.mean(of(interval)).expect("it is in range");
+        let low = lag.mean(of(interval)).expect("it is in range");
+        let high = lag.mean_high(of(interval)).expect("it is in range").expect("it drains");
+        let predicted = weight * (low + high) / 2.0;
         Row {
             of: "mean backlog",
             case: format!("load 0.5, T = {interval} s, c = 0.2 s, D = 10 s, M = 4000 s"),
             unit: Some(Unit::Records),
             predicted,
             simulated: weight * (struck.steady + struck.area / UP),
-            allowed: 0.05 * predicted,
-            bound: "first order in c/T and 1/M",
+            allowed: weight * (high - low) / 2.0 + 0.05 * predicted,
+            bound: "between drains with and without pauses, widened by 5 %",
         }
     };
     [(3.0, 0.005), (12.0, 0.01), (40.0, 0.02), (80.0, 0.02)].into_iter().map(row).collect()
