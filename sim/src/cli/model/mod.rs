@@ -14,6 +14,7 @@ use cutline::model::ModelError;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use sheet::{Format, Sheet};
+pub(super) use values::rate;
 
 const EXAMPLES: &str = "\
 Durations and sizes are written as Flink writes them (200ms, 2 min, 1 d, 64 mb), rates with the
