@@ -47,7 +47,11 @@ fn failed(outcome: &Outcome, reason: FailureReason) -> u64 {
 }
 
 /// One disturbance of the quickstart, without its crashes.
-fn disturbed(operation: &str, how: Disturbance, count: u32) -> impl Iterator<Item = Outcome> + use<> {
+fn disturbed(
+    operation: &str,
+    how: Disturbance,
+    count: u32,
+) -> impl Iterator<Item = Outcome> + use<> {
     let fault = format!(
         r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
             "operation": "{operation}", "how": "{}", "count": {count}}}]"#,

@@ -5,7 +5,7 @@
 
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
-use cutline::operator::{Fingerprint, Record, SplitId};
+use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
 
 use crate::scenario::model::{Disturbance, StorageOperation};
@@ -24,6 +24,14 @@ pub struct Transaction {
     pub subtask: u32,
     /// The checkpoint whose completion commits it.
     pub checkpoint: CheckpointId,
+}
+
+impl Transaction {
+    /// A batch of a write-ahead sink: its epoch is the checkpoint that holds it first.
+    pub(crate) fn of(batch: TransactionId) -> Self {
+        let TransactionId { operator, subtask, checkpoint, .. } = batch;
+        Self { operator, subtask, checkpoint }
+    }
 }
 
 /// How a task took a checkpoint.
@@ -384,6 +392,12 @@ pub enum Observation {
     FileDamaged {
         /// The file.
         file: FileId,
+    },
+    /// The external system dropped a flushed transaction that had been open for too long. Nothing is
+    /// lost yet: the job may be restored from before it, or fail rather than go on without it.
+    TransactionExpired {
+        /// The transaction.
+        transaction: Transaction,
     },
     /// A file is gone with the process that had it in its memory.
     FileLost {

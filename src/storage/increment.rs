@@ -413,10 +413,7 @@ mod tests {
         state: Vec<u8>,
     }
 
-    fn read<'a>(
-        stored: &'a Stored,
-        store: &'a BTreeMap<SharedKey, Vec<u8>>,
-    ) -> Vec<ReadFile<'a>> {
+    fn read<'a>(stored: &'a Stored, store: &'a BTreeMap<SharedKey, Vec<u8>>) -> Vec<ReadFile<'a>> {
         let file = |(key, nominal): &'a (SharedKey, u64)| ReadFile {
             key,
             nominal: *nominal,

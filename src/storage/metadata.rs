@@ -301,16 +301,16 @@ mod tests {
 
     fn object() -> impl Strategy<Value = StateObject> {
         let bytes = prop::collection::vec(any::<u8>(), 0..20);
-        (0..3, "[a-z0-9/.-]{1,20}", bytes, any::<u64>()).prop_map(
-            |(kind, path, bytes, nominal)| match kind {
+        (0..3, "[a-z0-9/.-]{1,20}", bytes, any::<u64>()).prop_map(|(kind, path, bytes, nominal)| {
+            match kind {
                 0 => StateObject::File(StateHandle::new(path, &bytes, nominal)),
                 1 => StateObject::Inline { bytes, nominal },
                 _ => {
                     let key = SharedKey(format!("key of {path}").into());
                     StateObject::Shared { key, handle: StateHandle::new(path, &bytes, nominal) }
                 }
-            },
-        )
+            }
+        })
     }
 
     fn metadata() -> impl Strategy<Value = Metadata> {

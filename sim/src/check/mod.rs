@@ -48,7 +48,9 @@ use cutline::time::VirtualTime;
 use crate::observe::{JobEnd, Observation};
 
 pub use config::{CheckConfig, Role};
-pub use oracle::{InFlight, NoOracle, RestoreOracle, ShadowError, ShadowState};
+pub use oracle::{
+    InFlight, NoOracle, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState,
+};
 pub use situations::{Situation, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
@@ -382,6 +384,9 @@ impl Checks {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
         let weather = &self.weather;
         self.output.finish(now, end, weather, setup, report);
+        if ending != Ending::BudgetSpent {
+            self.output.judge_open(now, weather, oracle, setup, report);
+        }
         self.policy.finish(now, weather, setup, report);
         self.liveness.finish(now, ending, (ledger, weather), setup, report);
         if ending == Ending::Quiescent && end.is_some() && self.answered.0 {

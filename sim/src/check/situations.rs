@@ -12,8 +12,8 @@ use cutline::time::VirtualTime;
 
 use super::Setup;
 use super::ledger::{Ledger, Part};
-use crate::scenario::model::Disturbance;
 use crate::observe::{CutKind, Observation, TaskState};
+use crate::scenario::model::Disturbance;
 
 macro_rules! situations {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
@@ -108,6 +108,8 @@ situations! {
     FilesShared = "checkpoints with a file in common",
     /// An execution goes back to a checkpoint with an object that is damaged.
     RestoredFromDamaged = "restore from a damaged checkpoint",
+    /// The external system drops a transaction that was open for too long.
+    TransactionExpired = "transaction expired",
 }
 
 impl fmt::Display for Situation {
@@ -254,6 +256,7 @@ impl Situations {
                 Disturbance::Stale => Situation::ReadStale,
             }),
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
+            Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);

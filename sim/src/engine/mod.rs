@@ -135,6 +135,9 @@ pub enum Report {
     Finished,
     /// It has failed.
     Failed,
+    /// It has failed, and no further attempt can do better. Flink: `ThrowableType#
+    /// NonRecoverableError`.
+    FailedForGood,
 }
 
 /// What a task manager needs to run a subtask.

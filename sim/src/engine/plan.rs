@@ -9,8 +9,9 @@ use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, Behaviour, Filter, FlatMap, IdempotentSink, Instance, Join, Map,
-    Operator, Source, SourceOptions, TwoPhaseCommitSink, promises_order,
+    Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
+    Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WriteAheadSink,
+    promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -139,6 +140,9 @@ impl Plan {
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
             OperatorKind::IdempotentSink => Box::new(IdempotentSink::new(instance)),
             OperatorKind::TwoPhaseCommitSink => Box::new(TwoPhaseCommitSink::new(instance)),
+            OperatorKind::SinkWriter => Box::new(SinkWriter::new(instance)),
+            OperatorKind::Committer => Box::new(Committer::new(instance)),
+            OperatorKind::WriteAheadSink => Box::new(WriteAheadSink::new(instance)),
             OperatorKind::AtLeastOnceSink => Box::new(AppendSink::new(instance)),
         }
     }
@@ -186,6 +190,11 @@ impl Plan {
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
             finished_on_restore: deployment.finished,
+            leads_to_committers: matches!(
+                self.scenario.job.operators[operator.index()].kind,
+                OperatorKind::SinkWriter
+            ),
+            commit_retries: self.scenario.external.commit_retries,
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
@@ -296,6 +305,9 @@ fn behaviour(kind: &OperatorKind) -> Behaviour {
         | OperatorKind::KeyedAggregate
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
+        | OperatorKind::WriteAheadSink
         | OperatorKind::AtLeastOnceSink => Behaviour::KeepsKey,
     }
 }

@@ -3,27 +3,33 @@
 use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
 use cutline::operator::Record;
 use cutline::storage::channel_state::ChannelState;
-use cutline::storage::layout::{self, Directory};
 use cutline::storage::increment::{self, ReadFile};
+use cutline::storage::layout::{self, Directory};
 use cutline::storage::metadata::{Metadata, StateHandle, StateObject, SubtaskMetadata};
 
 use super::plan::Plan;
-use crate::check::{InFlight, RestoreOracle, ShadowError, ShadowState};
+use crate::check::{InFlight, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState};
 use crate::observe::FileId;
-use crate::world::{HaStore, ObjectStore};
+use crate::world::{ExternalSystem, HaStore, ObjectStore};
 
-/// The stores, as somebody would see them who has nothing else.
+/// The stores and the outside, as somebody would see them who has nothing else.
 #[derive(Debug)]
 pub struct Storage<'a> {
     plan: &'a Plan,
     store: &'a ObjectStore,
     ha: &'a HaStore,
+    external: &'a ExternalSystem,
 }
 
 impl<'a> Storage<'a> {
     /// The stores of a job.
-    pub fn new(plan: &'a Plan, store: &'a ObjectStore, ha: &'a HaStore) -> Self {
-        Self { plan, store, ha }
+    pub fn new(
+        plan: &'a Plan,
+        store: &'a ObjectStore,
+        ha: &'a HaStore,
+        external: &'a ExternalSystem,
+    ) -> Self {
+        Self { plan, store, ha, external }
     }
 
     /// Where the metadata of a checkpoint is: the pointer says it, or, of what has none (any more),
@@ -170,5 +176,15 @@ impl RestoreOracle for Storage<'_> {
     fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
         let metadata = self.metadata(checkpoint)?;
         Some(metadata.and_then(|metadata| self.state(&metadata)))
+    }
+
+    fn outside(&self, sink: OperatorId) -> Option<Outside> {
+        let open = self.external.open().filter(|(transaction, _)| transaction.operator == sink);
+        let open = open.map(|(transaction, stored)| OpenTransaction {
+            subtask: transaction.subtask,
+            attempt: transaction.attempt,
+            begun: stored.begun,
+        });
+        Some(Outside { open: open.collect(), hidden: self.external.hidden(sink) })
     }
 }

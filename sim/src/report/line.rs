@@ -267,6 +267,9 @@ impl Line {
             O::TransactionAborted { transaction } => {
                 self.event("transaction_aborted").transaction(transaction, names)
             }
+            O::TransactionExpired { transaction } => {
+                self.event("transaction_expired").transaction(transaction, names)
+            }
             _ => self.fill_job(observation, names),
         }
     }
@@ -353,7 +356,10 @@ impl Line {
             | O::Appended { .. }
             | O::PreCommitted { .. }
             | O::Committed { .. }
-            | O::TransactionAborted { .. } => unreachable!("`fill` writes what happens at tasks"),
+            | O::TransactionAborted { .. }
+            | O::TransactionExpired { .. } => {
+                unreachable!("`fill` writes what happens at tasks")
+            }
         }
     }
 

@@ -17,7 +17,8 @@ use super::build_network::network;
 use super::build_options::flink_config;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage, StorageClient,
+    Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
+    StorageClient,
 };
 use super::read::Node;
 
@@ -57,7 +58,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             },
         },
         ha: Service { latency: span(section("ha"), "latency") },
-        external: Service { latency: span(section("external"), "latency") },
+        external: external(section("external")),
         manual,
         actions: Vec::new(),
         faults: Vec::new(),
@@ -108,6 +109,14 @@ fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
         },
     };
     checkpointing.list("manual").iter().map(trigger).collect()
+}
+
+fn external(node: &Node) -> External {
+    External {
+        latency: span(node, "latency"),
+        transaction_timeout: node.duration("transaction_timeout"),
+        commit_retries: node.u32("commit_retries").unwrap_or(External::COMMIT_RETRIES),
+    }
 }
 
 fn limits(node: &Node) -> Limits {

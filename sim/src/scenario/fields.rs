@@ -50,10 +50,7 @@ pub(super) fn root() -> Object {
             section("network", network()),
             section("storage", storage()),
             section("ha", service("`ha`", "The store of the id counter and the pointers.")),
-            section(
-                "external",
-                service("`external`", "The transaction system of the two-phase-commit sinks."),
-            ),
+            section("external", external()),
             Field::part(
                 "flink",
                 Kind::Flink,
@@ -187,6 +184,23 @@ fn operator() -> Object {
                     vec![],
                 ),
                 kind("at_least_once_sink", "Writes at once.", vec![]),
+                kind(
+                    "sink_writer",
+                    "Writes into a transaction, pre-committed ahead of B3; a committer downstream \
+                     commits it (Flink: SinkWriter).",
+                    vec![],
+                ),
+                kind(
+                    "committer",
+                    "Commits at N1 what sink writers have pre-committed (Flink: Committer).",
+                    vec![],
+                ),
+                kind(
+                    "write_ahead_sink",
+                    "Applies a batch a checkpoint at N1, to a store that takes each batch once \
+                     (Flink: GenericWriteAheadSink).",
+                    vec![],
+                ),
             ],
         }),
     }
@@ -522,6 +536,28 @@ fn service(name: &'static str, doc: &'static str) -> Object {
             .default(r#"{"uniform": ["2 ms", "8 ms"]}"#),
         ],
     }
+}
+
+fn external() -> Object {
+    let mut object = service("`external`", "The transaction system that sinks commit to.");
+    object.fields.extend([
+        Field::new(
+            "transaction_timeout",
+            SOME_SPAN,
+            "How long a transaction may be open before the system aborts it; absent: for ever \
+             (Kafka: `transaction.timeout.ms`).",
+            ["\"10 ms\"", "\"250 ms\""],
+        ),
+        Field::new(
+            "commit_retries",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            "How many times a sink tries a failed commit again, once a second, before it fails \
+             (Flink: `sink.committer.retries`).",
+            ["0", "3"],
+        )
+        .default("10"),
+    ]);
+    object
 }
 
 fn limits() -> Object {

@@ -2,8 +2,9 @@
 
 use cutline::step::Step;
 
-use super::model::Disturbance;
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
+use super::model::Disturbance;
+use super::model::ExternalOperation;
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 pub(super) fn fault() -> Object {
@@ -29,8 +30,16 @@ pub(super) fn fault() -> Object {
         let doc = "Which requests; `write_pointer` is one of the high-availability store.";
         Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
     };
+    let external = || {
+        let words = ExternalOperation::ALL.map(ExternalOperation::word).to_vec();
+        let examples = ["\"pre_commit\"", "\"commit\""];
+        let doc =
+            "Which requests to the external system; `abort` looks for left-over transactions.";
+        Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
+    };
     let count = |doc| {
-        Field::new("count", Kind::Integer { min: 1, max: U32 }, doc, ["2", "3"]).default("1")
+        let kind = Kind::Integer { min: 1, max: U32 };
+        Field::new("count", kind, doc, ["2", "3"]).default("1")
     };
     let kind = |name, doc, fields| Variant { name, doc, fields };
     Object {
@@ -134,6 +143,32 @@ pub(super) fn fault() -> Object {
                         )
                         .default("\"any\""),
                     ],
+                ),
+                kind(
+                    "slow_external",
+                    "Requests to the external system take longer for a while.",
+                    vec![
+                        external(),
+                        Field::new("by", SOME_SPAN, "So much longer.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "fail_external",
+                    "The next requests to the external system fail.",
+                    vec![external(), count("How many requests fail.")],
+                ),
+                kind(
+                    "ambiguous_external",
+                    "The next requests to the external system are done, and reported as failed.",
+                    vec![external(), count("How many answers are wrong.")],
+                ),
+                kind(
+                    "cut_external",
+                    "A task manager and the external system do not reach each other for a while; \
+                     what is sent meanwhile arrives later.",
+                    vec![task_manager(), span()],
                 ),
             ],
         }),

@@ -34,8 +34,8 @@ pub struct Scenario {
     pub storage: Storage,
     /// The high-availability store that holds the id counter and the pointers.
     pub ha: Service,
-    /// The external transaction system of the two-phase-commit sinks.
-    pub external: Service,
+    /// The external system that sinks commit to.
+    pub external: External,
     /// Checkpoints and savepoints asked for by hand.
     pub manual: Vec<ManualTrigger>,
     /// What users do, in the order of the file.
@@ -106,8 +106,50 @@ pub enum OperatorKind {
     IdempotentSink,
     /// Writes into a transaction that is pre-committed at B3 and committed at N1.
     TwoPhaseCommitSink,
+    /// Writes into a transaction that is pre-committed ahead of B3; its handle goes to a committer.
+    SinkWriter,
+    /// Commits at N1 what the sink writers upstream have pre-committed.
+    Committer,
+    /// Collects updates by key in batches that are closed at B3 and applied at N1, each once.
+    WriteAheadSink,
     /// Writes at once; after a restore records may be visible twice.
     AtLeastOnceSink,
+}
+
+impl OperatorKind {
+    /// Whether records leave the job here; a writer's are committed by others.
+    pub fn is_sink(&self) -> bool {
+        match self {
+            Self::IdempotentSink
+            | Self::TwoPhaseCommitSink
+            | Self::Committer
+            | Self::WriteAheadSink
+            | Self::AtLeastOnceSink => true,
+            Self::Source(_)
+            | Self::Map { .. }
+            | Self::Filter { .. }
+            | Self::FlatMap { .. }
+            | Self::KeyedAggregate
+            | Self::Join
+            | Self::SinkWriter => false,
+        }
+    }
+
+    /// Whether what it writes becomes visible when a checkpoint completes.
+    pub fn is_transactional(&self) -> bool {
+        matches!(self, Self::TwoPhaseCommitSink | Self::SinkWriter | Self::WriteAheadSink)
+    }
+
+    /// Whether it takes S5 or S6, if the step is one of them.
+    pub fn takes(&self, step: cutline::step::Step) -> bool {
+        match step {
+            cutline::step::Step::S5 => {
+                matches!(self, Self::TwoPhaseCommitSink | Self::Committer | Self::WriteAheadSink)
+            }
+            cutline::step::Step::S6 => matches!(self, Self::TwoPhaseCommitSink | Self::SinkWriter),
+            _ => true,
+        }
+    }
 }
 
 /// A split-based source.
@@ -255,6 +297,27 @@ impl Default for StorageClient {
 pub struct Service {
     /// Time from request to answer.
     pub latency: Distribution,
+}
+
+/// The external system that sinks commit to, as Kafka is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct External {
+    /// Time from request to answer.
+    pub latency: Distribution,
+    /// How long a transaction may be open; `None`: for ever. Kafka: `transaction.timeout.ms`.
+    pub transaction_timeout: Option<VirtualDuration>,
+    /// How many times a sink tries a commit again that has failed. Flink: `sink.committer.retries`.
+    pub commit_retries: u32,
+}
+
+impl External {
+    /// Flink: the default of `sink.committer.retries`.
+    pub const COMMIT_RETRIES: u32 = 10;
+
+    /// A system in which transactions stay open for as long as it takes.
+    pub fn patient(latency: Distribution) -> Self {
+        Self { latency, transaction_timeout: None, commit_retries: Self::COMMIT_RETRIES }
+    }
 }
 
 /// A snapshot somebody asks for.
@@ -410,6 +473,15 @@ pub enum FaultKind {
     DisturbStorage(StorageOperation, Disturbance, u32),
     /// A bit of the newest object of a kind flips.
     DamageObject(StorageOperation),
+    /// Requests of a kind to the external system take so much longer for a while.
+    SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
+    /// The next `count` requests of a kind to the external system fail.
+    FailExternal(ExternalOperation, u32),
+    /// The next `count` requests of a kind to the external system are done, and said to have failed.
+    AmbiguousExternal(ExternalOperation, u32),
+    /// A task manager and the external system do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards.
+    CutExternal(u32, VirtualDuration),
 }
 
 /// What becomes of a storage request that does not go as it should.
@@ -507,5 +579,38 @@ impl StorageOperation {
             Self::Delete => "delete",
             Self::WritePointer => "write_pointer",
         }
+    }
+}
+
+/// What a fault of the external system applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExternalOperation {
+    /// Any request.
+    Any,
+    /// Flushing a transaction (B3).
+    PreCommit,
+    /// Committing a transaction, or applying a batch (S5, S6).
+    Commit,
+    /// Aborting left-over transactions (S6).
+    Abort,
+}
+
+impl ExternalOperation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Any, Self::PreCommit, Self::Commit, Self::Abort];
+
+    /// The word of scenario files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::PreCommit => "pre_commit",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+        }
+    }
+
+    /// Whether a fault of this one concerns a request of that one.
+    pub fn concerns(self, request: Self) -> bool {
+        self == Self::Any || self == request
     }
 }

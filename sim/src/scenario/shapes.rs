@@ -5,8 +5,8 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
-    StorageClient,
+    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
+    Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -95,7 +95,7 @@ pub fn pipeline(
             client: StorageClient::default(),
         },
         ha: Service { latency: uniform(500, 1_000) },
-        external: Service { latency: uniform(500, 1_000) },
+        external: External::patient(uniform(500, 1_000)),
         manual: Vec::new(),
         actions: Vec::new(),
         faults: Vec::new(),

@@ -16,13 +16,14 @@ use cutline::config::Scheme;
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::scheme::PrefixLimits;
+use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
-use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
+use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
-use self::scheme::PrefixLimits;
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::stream::{Stream, Streams};
@@ -58,6 +59,8 @@ pub struct WorldConfig {
     pub ha_latency: Distribution,
     /// Time of a request to the external system.
     pub external_latency: Distribution,
+    /// How long the external system keeps a transaction open; `None`: for ever.
+    pub transaction_timeout: Option<VirtualDuration>,
     /// Time from the death of a process to the start of the next one in its place.
     pub process_restart: Distribution,
 }
@@ -85,7 +88,12 @@ pub enum Due {
         token: u32,
     },
     /// A process starts.
-    Start(ProcessId),
+    Start {
+        /// Which.
+        process: ProcessId,
+        /// Which of its lives begins: one that a crash cut short before it began never does.
+        life: u32,
+    },
     /// A paused process goes on.
     Unpause(ProcessId),
     /// A survivor learns that a process died.
@@ -101,6 +109,8 @@ pub enum Due {
     Healed(u32),
     /// Somebody outside asks for something, by its index in the plan.
     Ask(u32),
+    /// A transaction has been open for as long as it may, by its place in the external system.
+    Expire(u32),
 }
 
 #[derive(Debug)]
@@ -139,6 +149,8 @@ struct Host {
     deferred: Vec<Due>,
     /// The leader session its requests to the HA store carry.
     session: u64,
+    /// Until when the external system is out of reach.
+    external_cut_until: VirtualTime,
     storage: Stream,
     name_node: Stream,
     /// How long its clients wait before they ask again.
@@ -215,6 +227,7 @@ impl<P: Process, O: Observer> World<P, O> {
             paused_until: VirtualTime::ZERO,
             deferred: Vec::new(),
             session: 0,
+            external_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
             name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),
@@ -242,13 +255,14 @@ impl<P: Process, O: Observer> World<P, O> {
             }
         }
         for index in 0..processes.len() {
-            queue.push(VirtualTime::ZERO, Due::Start(ProcessId(index as u32)));
+            let process = ProcessId(index as u32);
+            queue.push(VirtualTime::ZERO, Due::Start { process, life: 0 });
         }
         let core = Core {
             observer,
             store: ObjectStore::default(),
             ha: HaStore::default(),
-            external: ExternalSystem::default(),
+            external: ExternalSystem::new(config.transaction_timeout),
             execution: 0,
             config,
             streams,
@@ -300,7 +314,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let deferred = std::mem::take(&mut host.deferred);
         host.paused_until = now;
         let restart = self.config.process_restart.draw(&mut host.restart);
-        queue.push(now + restart, Due::Start(process));
+        queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
             if let Due::Mail(slot) | Due::Answer(slot) = due {
                 self.take_parcel(slot);

@@ -253,7 +253,10 @@ impl TaskManager {
                 self.observe_state(subtask, execution, TaskState::Finished, ctx);
                 self.report(execution, subtask, Report::Finished, ctx);
             }
-            Output::RestoreFailed(_) | Output::StopFailed(_) => self.fail(place, ctx),
+            Output::RestoreFailed(_) | Output::StopFailed(_) | Output::CommitGivenUp(_) => {
+                self.fail(place, ctx);
+            }
+            Output::CommitLost(_) => self.fail_with(Report::FailedForGood, place, ctx),
             Output::Processed { .. }
             | Output::Read(_)
             | Output::Passed { .. }

@@ -183,10 +183,19 @@ impl TaskManager {
     }
 
     pub(super) fn fail<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        self.fail_with(Report::Failed, place, ctx);
+    }
+
+    pub(super) fn fail_with<O: Observer>(
+        &mut self,
+        report: Report,
+        place: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
         self.remove(place, TaskState::Failed, ctx);
-        self.report(execution, subtask, Report::Failed, ctx);
+        self.report(execution, subtask, report, ctx);
     }
 
     fn remove<O: Observer>(
@@ -195,6 +204,10 @@ impl TaskManager {
         state: TaskState,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let ended = |task: &Task| task.machine.is_finished();
+        if self.tasks[place as usize].as_ref().is_some_and(|task| !ended(task)) {
+            self.drive(place, Input::Close, ctx);
+        }
         let Some(task) = self.tasks[place as usize].take() else { return };
         self.place_of[task.subtask.index()] = None;
         let graph = &self.plan.graph;

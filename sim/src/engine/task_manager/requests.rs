@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::operator::{Effect, TransactionId};
+use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::snapshots::PartKind;
-use cutline::task::subtask::{Input, Subtask};
+use cutline::task::subtask::{CommitError, Input, Subtask};
 
 use super::{SnapshotUnderWay, TaskManager};
 use crate::engine::{Engine, Part, Place};
-use crate::observe::Observation;
+use crate::observe::{Observation, Transaction};
 use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
 
 /// What a token stands for.
@@ -51,8 +51,8 @@ pub(super) enum Waiting {
     },
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
-    /// Nobody waits for the answer.
-    Nobody,
+    /// Left-over transactions are being aborted.
+    LeftOvers(LeftOvers),
 }
 
 impl TaskManager {
@@ -89,7 +89,7 @@ impl TaskManager {
             | Waiting::Flush { .. }
             | Waiting::Commit { .. }
             | Waiting::Discarded(_)
-            | Waiting::Nobody => unreachable!("these are requests, not timers"),
+            | Waiting::LeftOvers(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -105,7 +105,12 @@ impl TaskManager {
             }
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
-            Waiting::Discarded(_) | Waiting::Nobody => {}
+            Waiting::Discarded(_) => {}
+            // Kafka: `initTransactions` tries again by itself.
+            Waiting::LeftOvers(left_overs) if answer.is_err() => {
+                self.abort_left_overs(left_overs, ctx);
+            }
+            Waiting::LeftOvers(_) => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     self.on_read(place, part, answer, ctx);
@@ -119,6 +124,9 @@ impl TaskManager {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     match answer {
                         Ok(_) => self.drive(place, Input::Flushed(checkpoint), ctx),
+                        // What a writer flushes at the end of its input is in no checkpoint, if it
+                        // does not wait for a final one.
+                        Err(_) if self.has_finished(place) => {}
                         // Flink: `preCommit` throws. The transaction would have to go with the next
                         // checkpoint, but its contents are lost.
                         Err(_) => self.fail(place, ctx),
@@ -126,15 +134,27 @@ impl TaskManager {
                 }
             }
             Waiting::Commit { subtask, execution, transaction } => {
-                if let Some((place, _)) = self.find(subtask, execution) {
-                    match answer {
-                        Ok(_) => self.drive(place, Input::Committed(transaction), ctx),
-                        // What was decided cannot be committed: the sink throws.
-                        Err(_) => self.fail(place, ctx),
+                if let Some((place, lane)) = self.find(subtask, execution) {
+                    let input = match answer {
+                        Ok(_) => Input::Committed(transaction),
+                        Err(refusal) => {
+                            Input::CommitFailed { transaction, error: commit_error(refusal) }
+                        }
+                    };
+                    let failed = answer.is_err();
+                    self.drive(place, input, ctx);
+                    if failed && self.find(subtask, execution).is_some() {
+                        // There may be a new deadline.
+                        let now = ctx.now();
+                        ctx.wake_lane(lane, now);
                     }
                 }
             }
         }
+    }
+
+    fn has_finished(&self, place: u32) -> bool {
+        self.tasks[place as usize].as_ref().is_some_and(|task| task.machine.is_finished())
     }
 
     fn on_uploaded<O: Observer>(
@@ -325,6 +345,9 @@ impl TaskManager {
         effect: Effect,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let step = |step, checkpoint, ctx: &mut Context<'_, Engine, O>| {
+            ctx.observe(Observation::Step { step, checkpoint, subtask: Some(subtask) });
+        };
         let (waiting, request) = match effect {
             Effect::Upsert(record) => {
                 ctx.observe(Observation::Upserted { subtask, record });
@@ -334,27 +357,54 @@ impl TaskManager {
                 ctx.observe(Observation::Appended { subtask, record });
                 return;
             }
-            // The external system opens a transaction with its first flush; until then there is
-            // nothing that could be left over.
-            Effect::Begin { .. } => return,
+            Effect::Begin { transaction } => {
+                ctx.begin_transaction(transaction);
+                return;
+            }
+            Effect::Close { batch, contents } => {
+                let transaction = Transaction::of(batch);
+                ctx.observe_task(execution, Observation::PreCommitted { transaction, contents });
+                return;
+            }
             Effect::PreCommit { transaction, checkpoint, contents } => (
                 Waiting::Flush { subtask, execution, checkpoint },
                 Request::PreCommit { transaction, checkpoint, contents },
             ),
-            Effect::Commit { transaction, .. } => {
-                let place = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S5, checkpoint: None, subtask: place });
+            Effect::Commit { transaction, contents } => {
+                step(Step::S5, None, ctx);
                 let waiting = Waiting::Commit { subtask, execution, transaction };
-                (waiting, Request::Commit { transaction })
+                (waiting, Request::Commit { transaction, contents })
+            }
+            Effect::Apply { batch, updates } => {
+                step(Step::S5, None, ctx);
+                let waiting = Waiting::Commit { subtask, execution, transaction: batch };
+                (waiting, Request::Apply { batch, updates })
             }
             Effect::AbortLeftOvers(left_overs) => {
-                let checkpoint = left_overs.restored;
-                let subtask = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S6, checkpoint, subtask });
-                (Waiting::Nobody, Request::AbortLeftOvers(left_overs))
+                step(Step::S6, left_overs.restored, ctx);
+                return self.abort_left_overs(left_overs, ctx);
             }
         };
         let token = self.wait(waiting);
         ctx.request(u64::from(token), request);
+    }
+
+    fn abort_left_overs<O: Observer>(
+        &mut self,
+        left_overs: LeftOvers,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(Waiting::LeftOvers(left_overs));
+        ctx.request(u64::from(token), Request::AbortLeftOvers(left_overs));
+    }
+}
+
+fn commit_error(refusal: Refusal) -> CommitError {
+    match refusal {
+        Refusal::Failed | Refusal::Unknown => CommitError::Retriable,
+        Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
+            CommitError::Gone
+        }
+        Refusal::NotFound | Refusal::Fenced => unreachable!("these are said by other stores"),
     }
 }

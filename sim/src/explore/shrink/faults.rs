@@ -72,5 +72,9 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::FailStorage(..) => "fail_storage",
         FaultKind::DisturbStorage(..) => "disturb_storage",
         FaultKind::DamageObject(_) => "damage_object",
+        FaultKind::SlowExternal(..) => "slow_external",
+        FaultKind::FailExternal(..) => "fail_external",
+        FaultKind::AmbiguousExternal(..) => "ambiguous_external",
+        FaultKind::CutExternal(..) => "cut_external",
     }
 }

@@ -87,6 +87,8 @@ const KNOBS: &[Knob] = knobs! {
     "storage.timeout": storage.client.timeout,
     "ha.latency": ha.latency,
     "external.latency": external.latency,
+    "external.transaction_timeout": external.transaction_timeout,
+    "external.commit_retries": external.commit_retries,
     "failures": failures,
     "limits.events": limits.events,
 };
@@ -131,7 +133,10 @@ fn kind(kind: &OperatorKind) -> u64 {
         OperatorKind::Join => 2,
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
         | OperatorKind::AtLeastOnceSink => 0,
+        OperatorKind::WriteAheadSink => 1,
     }
 }
 

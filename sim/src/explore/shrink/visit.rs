@@ -92,13 +92,18 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::CrashJobManager
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_) => Vec::new(),
+        | FaultKind::DamageObject(_)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => Vec::new(),
         FaultKind::PauseTask(_, _, span)
         | FaultKind::PauseTaskManager(_, span)
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
-        | FaultKind::CutLink(_, _, span) => vec![&mut span.0],
-        FaultKind::SlowStorage(_, by, span) => vec![&mut by.0, &mut span.0],
+        | FaultKind::CutLink(_, _, span)
+        | FaultKind::CutExternal(_, span) => vec![&mut span.0],
+        FaultKind::SlowStorage(_, by, span) | FaultKind::SlowExternal(_, by, span) => {
+            vec![&mut by.0, &mut span.0]
+        }
     }
 }
 
@@ -123,6 +128,9 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | OperatorKind::Join
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::Committer
+            | OperatorKind::WriteAheadSink
             | OperatorKind::AtLeastOnceSink => {}
         }
     }
@@ -142,9 +150,10 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         }
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
-            FaultKind::FailStorage(_, count) | FaultKind::DisturbStorage(_, _, count) => {
-                found.push(Count::Small(count));
-            }
+            FaultKind::FailStorage(_, count)
+            | FaultKind::DisturbStorage(_, _, count)
+            | FaultKind::FailExternal(_, count)
+            | FaultKind::AmbiguousExternal(_, count) => found.push(Count::Small(count)),
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
             | FaultKind::CrashJobManager
@@ -153,7 +162,9 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
             | FaultKind::SlowStorage(..)
-            | FaultKind::DamageObject(_) => {}
+            | FaultKind::DamageObject(_)
+            | FaultKind::SlowExternal(..)
+            | FaultKind::CutExternal(..) => {}
         }
     }
     found
@@ -199,16 +210,20 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_) => None,
+        | FaultKind::DamageObject(_)
+        | FaultKind::SlowExternal(..)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..)
+        | FaultKind::CutExternal(..) => None,
     }
 }
 
 /// The task managers that a fault is about.
 pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
     match kind {
-        FaultKind::CrashTaskManager(number) | FaultKind::PauseTaskManager(number, _) => {
-            vec![number]
-        }
+        FaultKind::CrashTaskManager(number)
+        | FaultKind::PauseTaskManager(number, _)
+        | FaultKind::CutExternal(number, _) => vec![number],
         FaultKind::SlowLink(from, to, _, _) | FaultKind::CutLink(from, to, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
@@ -219,7 +234,10 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_) => Vec::new(),
+        | FaultKind::DamageObject(_)
+        | FaultKind::SlowExternal(..)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => Vec::new(),
     }
 }
 

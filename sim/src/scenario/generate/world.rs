@@ -7,7 +7,9 @@ use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
-use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage, StorageClient};
+use crate::scenario::model::{
+    Cluster, Endpoint, External, Link, Network, Service, Storage, StorageClient,
+};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) storage: Storage,
     pub(super) ha: Service,
-    pub(super) external: Service,
+    pub(super) external: External,
 }
 
 pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
@@ -26,7 +28,7 @@ pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
         cluster,
         storage: storage(draws),
         ha: Service { latency: service(draws, "ha") },
-        external: Service { latency: service(draws, "external") },
+        external: external(draws),
     }
 }
 
@@ -139,6 +141,16 @@ fn client(stream: &mut Stream) -> StorageClient {
         backoff: ms(log_between(stream, 1, 200)),
         timeout: ms(log_between(stream, 20, 2_000)),
     }
+}
+
+/// The timeout of transactions is drawn when it is known what the job needs.
+fn external(draws: &Draws) -> External {
+    let mut external = External::patient(service(draws, "external"));
+    let mut stream = draws.of("commit retries", "");
+    if weighted(&mut stream, &[8, 2]) == 1 {
+        external.commit_retries = stream.below(4) as u32;
+    }
+    external
 }
 
 fn service(draws: &Draws, name: &str) -> Distribution {

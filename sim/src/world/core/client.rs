@@ -8,7 +8,8 @@
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Core, scheme};
+use super::{Core, Due, scheme};
+use crate::kernel::queue::Queue;
 use crate::observe::Observation;
 use crate::scenario::model::{Disturbance, StorageOperation};
 use crate::world::{Answer, Observer, Process, ProcessId, Purpose, Refusal, Request};
@@ -47,11 +48,14 @@ impl<P: Process, O: Observer> Core<P, O> {
         (request, attempt): (Request, u32),
         asker: (ProcessId, u64, bool),
         now: VirtualTime,
+        queue: &mut Queue<Due>,
     ) -> Disturbed {
         let attempts = self.config.storage_client.attempts;
         let reads = matches!(request, Request::Get { .. } | Request::List { .. });
         match how {
-            Disturbance::Transient if attempt < attempts => self.ask_again(request, attempt, asker, now),
+            Disturbance::Transient if attempt < attempts => {
+                self.ask_again(request, attempt, asker, now)
+            }
             Disturbance::Throttled if attempt < attempts.max(THROTTLED_ATTEMPTS_MAX) => {
                 self.ask_again(request, attempt, asker, now)
             }
@@ -68,12 +72,14 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Disturbed::Answered(Err(refusal))
             }
             Disturbance::Ambiguous => {
-                let answer = self.apply_request(request, asker, now);
+                let answer = self.apply_request(request, asker, now, queue);
                 // Who is fenced off learns it with the next request.
                 Disturbed::Answered(answer.and(Err(Refusal::Unknown)))
             }
-            Disturbance::Torn => Disturbed::Answered(Err(self.tear(request, asker, now))),
-            Disturbance::ShortRead => Disturbed::Answered(self.apply_request(request, asker, now).map(halved)),
+            Disturbance::Torn => Disturbed::Answered(Err(self.tear(request, asker, now, queue))),
+            Disturbance::ShortRead => {
+                Disturbed::Answered(self.apply_request(request, asker, now, queue).map(halved))
+            }
             Disturbance::Stale => Disturbed::Answered(match request {
                 Request::List { .. } => Ok(Answer::Paths(Vec::new())),
                 _ => Err(Refusal::NotFound),
@@ -103,6 +109,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         request: Request,
         asker: (ProcessId, u64, bool),
         now: VirtualTime,
+        queue: &mut Queue<Due>,
     ) -> Refusal {
         let Request::Put { path, mut bytes, nominal, purpose } = request else {
             unreachable!("only what is written can be torn");
@@ -113,7 +120,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         bytes.truncate(bytes.len() / 2);
         let request = Request::Put { path, bytes, nominal: nominal / 2, purpose };
         // Refused, if at all, as the whole would have been.
-        self.apply_request(request, asker, now).err().unwrap_or(Refusal::Unknown)
+        self.apply_request(request, asker, now, queue).err().unwrap_or(Refusal::Unknown)
     }
 
     /// A bit of the newest object flips; false if there is none.

@@ -45,6 +45,7 @@ pub(super) fn rounds(request: &Request) -> u32 {
         | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }
+        | Request::Apply { .. }
         | Request::AbortLeftOvers(_) => 0,
     }
 }
