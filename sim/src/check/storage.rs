@@ -177,11 +177,11 @@ impl Storage {
                 });
             }
             if shares {
-                let what = (NAME, Class::UnusableCheckpoint, "a savepoint shares a file");
+                let what = (NAME, Class::UnusableCheckpoint, "the user's snapshot shares a file");
                 report.add(what, now, Subject::checkpoint(checkpoint), || {
                     format!(
-                        "{checkpoint} and another snapshot, one of them a savepoint, both refer \
-                             to file {}",
+                        "{checkpoint} and another snapshot, one of them the user's alone, both \
+                             refer to file {}",
                         id.0
                     )
                 });
@@ -255,9 +255,10 @@ impl Storage {
         if claimed {
             self.users.retain(|id| *id != checkpoint);
             self.savepoints.retain(|id| *id != checkpoint);
-            for &file in &files {
-                self.file(file).exclusive = false;
-            }
+        }
+        // What the user lends stays the user's alone.
+        for &file in &files {
+            self.file(file).exclusive = !claimed;
         }
         self.point_to(checkpoint, files);
         (self.over, self.discards) = (false, false);

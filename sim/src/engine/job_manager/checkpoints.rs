@@ -117,8 +117,9 @@ impl JobManager {
             }
             Output::WritePointer { token, checkpoint, metadata } => {
                 ctx.observe(step(Step::F3, checkpoint));
-                let metadata = metadata.path.to_string();
-                self.write_pointer(token, Decision { checkpoint, metadata, unsure: false }, ctx);
+                let (bytes, metadata) = (metadata.size, metadata.path.to_string());
+                let decision = Decision { checkpoint, metadata, bytes, unsure: false };
+                self.write_pointer(token, decision, ctx);
             }
             Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
             Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
@@ -359,8 +360,8 @@ impl JobManager {
         pointer: Decision,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let Decision { checkpoint, metadata, .. } = pointer.clone();
-        let request = Request::AddPointer { checkpoint, metadata };
+        let Decision { checkpoint, metadata, bytes, .. } = pointer.clone();
+        let request = Request::AddPointer { checkpoint, metadata, bytes };
         self.request(Waiting::PointerWritten { token, pointer }, request, ctx);
     }
 
@@ -432,6 +433,7 @@ impl JobManager {
 pub(super) struct Decision {
     checkpoint: CheckpointId,
     metadata: String,
+    bytes: u64,
     /// It may have been written already.
     unsure: bool,
 }
@@ -610,7 +612,7 @@ pub(super) fn retained_from(
             subtasks.push((id, Some(subtask_state(all, subtask.ended))));
         }
     }
-    let Pointer { metadata: path, ownership } = pointer;
+    let Pointer { metadata: path, ownership, .. } = pointer;
     let checkpoint = CompletedCheckpoint {
         id: metadata.checkpoint,
         kind: match ownership {

@@ -105,7 +105,12 @@ impl JobManager {
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
-            Err(DecodeError::Truncated { .. }) => self.retry_recovery(ctx),
+            Err(_) if pointer.bytes.is_some_and(|all| (bytes.len() as u64) < all) => {
+                self.retry_recovery(ctx);
+            }
+            Err(DecodeError::Truncated { .. }) if pointer.bytes.is_none() => {
+                self.retry_recovery(ctx);
+            }
             Err(_) => self.give_up_recovery(ctx),
         }
     }

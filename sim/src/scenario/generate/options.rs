@@ -54,6 +54,11 @@ pub(super) fn checkpointing(
         0 => None,
         scheme => Some(Scheme::ALL[scheme - 1]),
     };
+    // A job manager's memory takes no large state, and a job that waits for it would never end.
+    const IN_MEMORY_MAX: u64 = 4 << 20;
+    if drawn.state.max(drawn.bytes) > IN_MEMORY_MAX {
+        result.dir = result.dir.filter(|scheme| *scheme != Scheme::Memory);
+    }
     result.incremental = draws.is("incremental", 300);
     let mut stream = draws.of("inline threshold", "");
     result.inline_threshold =
