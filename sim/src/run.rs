@@ -33,8 +33,8 @@ use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Sce
 use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
 use crate::world::{
-    Command, Due, ExternalSystem, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
-    PlannedWhen, ProcessId, World, WorldConfig,
+    Command, Due, ExternalSystem, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault,
+    PlannedFaultKind, PlannedWhen, ProcessId, World, WorldConfig,
 };
 
 /// A run that is yet to happen.

@@ -44,12 +44,7 @@ struct Batch {
 impl WriteAheadSink {
     /// A sink that has written nothing.
     pub fn new(instance: Instance) -> Self {
-        Self {
-            instance,
-            processed: Fingerprint::EMPTY,
-            collected: Vec::new(),
-            closed: Vec::new(),
-        }
+        Self { instance, processed: Fingerprint::EMPTY, collected: Vec::new(), closed: Vec::new() }
     }
 
     fn apply(&self, up_to: Option<CheckpointId>, effects: &mut Vec<Effect>) {

@@ -7,9 +7,7 @@ use cutline::storage::layout::{self, Directory};
 use cutline::storage::metadata::{Metadata, StateHandle, StateObject};
 
 use super::plan::Plan;
-use crate::check::{
-    InFlight, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState,
-};
+use crate::check::{InFlight, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState};
 use crate::observe::FileId;
 use crate::world::{ExternalSystem, HaStore, ObjectStore};
 

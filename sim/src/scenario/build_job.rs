@@ -336,7 +336,8 @@ impl Builder<'_> {
                 errors.push(error.expected("one edge, to its committer"));
             } else if self.operators[edge.to].kind != *committer {
                 let to = &self.operators[edge.to].name;
-                let message = format!("sink writer `{name}` leads to `{to}`, which is no committer");
+                let message =
+                    format!("sink writer `{name}` leads to `{to}`, which is no committer");
                 let error = Diagnostic::error("bad-committer", node.place("to"), message);
                 errors.push(error.expected("an operator of kind committer"));
             } else if edge.partitioner == Partitioner::Broadcast {

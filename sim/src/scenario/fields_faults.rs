@@ -32,7 +32,8 @@ pub(super) fn fault() -> Object {
     let external = || {
         let words = ExternalOperation::ALL.map(ExternalOperation::word).to_vec();
         let examples = ["\"pre_commit\"", "\"commit\""];
-        let doc = "Which requests to the external system; `abort` looks for left-over transactions.";
+        let doc =
+            "Which requests to the external system; `abort` looks for left-over transactions.";
         Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
     };
     let count = |doc| {

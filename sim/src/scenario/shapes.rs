@@ -5,8 +5,8 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source,
-    Storage,
+    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
+    Source, Storage,
 };
 use crate::kernel::distribution::Distribution;
 

@@ -11,9 +11,9 @@ use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
 use super::model::{
-    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
-    ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
-    StorageOperation, When,
+    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
+    StepAnchor, StorageOperation, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 

@@ -13,10 +13,10 @@ use std::cmp::Reverse;
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
-use super::external::ExternalSystem;
 use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};

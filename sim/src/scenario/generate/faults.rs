@@ -74,10 +74,7 @@ pub(super) fn draw(
                 true => external_what(scenario, &mut outside),
                 false => what(kind, scenario, &mut stream),
             };
-            Fault {
-                what,
-                at: when(scenario, &steps, span, &mut draws.of("fault time", &name)),
-            }
+            Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
 }
