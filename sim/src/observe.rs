@@ -8,6 +8,8 @@ use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
 
+use crate::scenario::model::{Disturbance, StorageOperation};
+
 /// A file of the object store, numbered in the order of first writing; the store knows its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
@@ -379,10 +381,27 @@ pub enum Observation {
         claimed: bool,
     },
 
+    /// A request to a store did not go as it should. One that is made again may be disturbed again.
+    StorageDisturbed {
+        /// What was asked for.
+        operation: StorageOperation,
+        /// What became of it.
+        how: Disturbance,
+    },
+    /// A bit of a file of the object store has flipped: it cannot be read any more.
+    FileDamaged {
+        /// The file.
+        file: FileId,
+    },
     /// The external system dropped a flushed transaction that had been open for too long. Nothing is
     /// lost yet: the job may be restored from before it, or fail rather than go on without it.
     TransactionExpired {
         /// The transaction.
         transaction: Transaction,
+    },
+    /// A file is gone with the process that had it in its memory.
+    FileLost {
+        /// The file.
+        file: FileId,
     },
 }

@@ -26,6 +26,7 @@ use crate::check::{
 };
 use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
 use crate::kernel::digest::{Fingerprint, Ladder};
+use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
 use crate::observe::{JobEnd, Observation};
@@ -343,6 +344,13 @@ fn world_config(plan: &Plan) -> WorldConfig {
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
+        storage_scheme: scenario.checkpointing.dir,
+        storage_name_node: scenario.storage.name_node.unwrap_or(Distribution::Uniform {
+            min: VirtualDuration::from_millis(1),
+            max: VirtualDuration::from_millis(4),
+        }),
+        storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,
         external_latency: scenario.external.latency,
         transaction_timeout: scenario.external.transaction_timeout,
@@ -459,6 +467,10 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
         FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+        FaultKind::DisturbStorage(operation, how, count) => {
+            PlannedFaultKind::DisturbStorage(operation, how, count)
+        }
+        FaultKind::DamageObject(operation) => PlannedFaultKind::DamageObject(operation),
         FaultKind::SlowExternal(operation, by, span) => {
             PlannedFaultKind::SlowExternal(operation, by, span)
         }
@@ -478,7 +490,6 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::distribution::Distribution;
     use crate::scenario::model::Storage;
     use crate::scenario::model::*;
     use cutline::config::*;
@@ -557,6 +568,9 @@ mod tests {
                 latency: uniform(2_000, 20_000),
                 bandwidth: 100_000_000,
                 visibility: constant(0),
+                name_node: None,
+                requests_per_prefix: None,
+                client: StorageClient::default(),
             },
             ha: Service { latency: uniform(1_000, 5_000) },
             external: External::patient(uniform(1_000, 5_000)),

@@ -323,13 +323,18 @@ impl Checks {
                 Question::Durable(checkpoint) => {
                     if let Some(files) = oracle.references(checkpoint) {
                         self.answered.0 = true;
-                        self.storage.refer(now, checkpoint, files, &mut self.report);
+                        if self.storage.refer(now, checkpoint, files, &mut self.report) {
+                            self.situations.on_shared();
+                        }
                     }
                     self.judge_shadow(now, checkpoint, oracle);
                 }
                 Question::Chosen(checkpoint) => {
                     if let Some(checkpoint) = checkpoint {
                         self.judge_shadow(now, checkpoint, oracle);
+                        if self.storage.is_damaged(checkpoint) {
+                            self.situations.on_unreadable();
+                        }
                     }
                     if self.restore.is_doubted() {
                         self.restore.judge_fallback(now, oracle, &mut self.report);
@@ -355,6 +360,7 @@ impl Checks {
             return;
         };
         self.answered.1 = true;
+        let damaged = self.storage.is_damaged(checkpoint);
         let read = shadow.and_then(|shadow| {
             let books = (ledger, setup);
             let judged =
@@ -364,7 +370,7 @@ impl Checks {
                 error: error.to_string(),
             })
         });
-        self.restore.judge_shadow(now, checkpoint, read.as_ref().err(), report);
+        self.restore.judge_shadow(now, checkpoint, (read.as_ref().err(), damaged), report);
     }
 
     /// The run is over: asks what is still open, judges what can be judged only now.

@@ -13,6 +13,7 @@ use cutline::operator::{
     Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WriteAheadSink,
     promises_order,
 };
+use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
 use cutline::storage::metadata::StateHandle;
 use cutline::task::barrier::{BarrierMode, ChannelKind, InputConfig};
@@ -21,7 +22,7 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
-use super::{Deployment, Part};
+use super::{Deployment, Part, Place};
 use crate::scenario::model::{OperatorKind, Scenario};
 use crate::world::ProcessId;
 
@@ -223,8 +224,44 @@ impl Plan {
             },
         };
         let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).to_string();
-        let StateHandle { path, bytes, nominal, checksum } = StateHandle::new(path, bytes, nominal);
-        Part { kind, subtask: index, path, bytes, nominal, checksum }
+        let StateHandle { path, bytes: length, nominal, checksum } =
+            StateHandle::new(path, bytes, nominal);
+        // Deviation: files that checkpoints share are never inlined, whatever their size.
+        let place = match self.scenario.checkpointing.inline_threshold {
+            Some(most) if nominal <= most => Place::Inline(bytes.to_vec()),
+            Some(_) | None => Place::File,
+        };
+        Part { kind, subtask: index, path, bytes: length, nominal, checksum, place }
+    }
+
+    /// A file of an incremental snapshot of a subtask.
+    pub fn shared_part(&self, subtask: u32, file: &IncrementFile) -> Part {
+        let IncrementFile { key, bytes, nominal, checksum, upload } = file;
+        let (path, place) = match upload {
+            Some((name, _)) => {
+                let path = layout::Path::Part(layout::Directory::Shared, *name);
+                (path.to_string(), Place::Shared(key.clone()))
+            }
+            None => (String::new(), Place::Known(key.clone())),
+        };
+        let (bytes, nominal, checksum) = (*bytes, *nominal, *checksum);
+        Part { kind: PartKind::Operator, subtask, path, bytes, nominal, checksum, place }
+    }
+
+    /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
+    /// incremental; operator state is written whole.
+    pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
+        let operator = self.graph.operator(subtask);
+        let keyed = matches!(
+            self.scenario.job.operators[operator.index()].kind,
+            OperatorKind::KeyedAggregate | OperatorKind::Join
+        );
+        let writer = Writer {
+            operator,
+            subtask: self.graph.index_in_operator(subtask),
+            attempt: Attempt(execution),
+        };
+        (keyed && self.scenario.checkpointing.incremental).then_some(writer)
     }
 }
 

@@ -7,8 +7,8 @@ use cutline::time::VirtualTime;
 use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Endpoint, ExternalOperation, FailureLaw, FailureTarget, Failures, Fault,
-    FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
+    Action, ActionKind, Disturbance, Endpoint, ExternalOperation, FailureLaw, FailureTarget,
+    Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
 use super::read::{Datum, Node};
 
@@ -293,6 +293,11 @@ impl Builder<'_> {
             }
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
+            "disturb_storage" => {
+                let how = self.disturbance(node, operation()?)?;
+                FaultKind::DisturbStorage(operation()?, how, node.u32("count")?)
+            }
+            "damage_object" => FaultKind::DamageObject(operation()?),
             "slow_external" => FaultKind::SlowExternal(external()?, span("by")?, span("for")?),
             "fail_external" => FaultKind::FailExternal(external()?, node.u32("count")?),
             "ambiguous_external" => FaultKind::AmbiguousExternal(external()?, node.u32("count")?),
@@ -300,6 +305,26 @@ impl Builder<'_> {
             // A kind that was refused.
             _ => return None,
         })
+    }
+
+    /// Refuses what cannot befall such requests: it would never strike.
+    fn disturbance(&mut self, node: &Node, operation: StorageOperation) -> Option<Disturbance> {
+        let word = node.word("how")?;
+        let how = Disturbance::ALL.into_iter().find(|how| how.name() == word);
+        let how = how.expect("the table has the words");
+        if !how.befalls(operation) {
+            let message = format!("`{word}` cannot befall such requests");
+            let possible = match how {
+                Disturbance::Torn => "`write_state`, `write_metadata` or `any`",
+                Disturbance::ShortRead | Disturbance::Stale => "`read` or `any`",
+                _ => "an operation that changes something",
+            };
+            self.sink.push(
+                Diagnostic::error("impossible-fault", node.place("how"), message)
+                    .expected(format!("{possible} as its `operation`")),
+            );
+        }
+        Some(how)
     }
 
     fn subtask(&mut self, node: &Node, field: &str) -> Option<(usize, u32)> {

@@ -44,7 +44,7 @@ const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"
 const SHAPES: [&str; 7] =
     ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 15] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -58,8 +58,11 @@ const OPTIONS: [&str; 13] = [
     "none after tasks finish",
     "delete on cancellation",
     "retain on cancellation",
+    "incremental",
+    "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
+const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
 const WORLDS: [&str; 12] = [
     "one task manager",
     "spare slots",
@@ -75,7 +78,7 @@ const WORLDS: [&str; 12] = [
     "few commit retries",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 14] = [
+const FAULTS: [&str; 16] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -86,11 +89,15 @@ const FAULTS: [&str; 14] = [
     "cut link",
     "slow storage",
     "fail storage",
+    "disturb storage",
+    "damage object",
     "slow external",
     "fail external",
     "ambiguous external",
     "cut external",
 ];
+const DISTURBANCES: [&str; 7] =
+    ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
@@ -98,19 +105,21 @@ const OPERATIONS: [&str; 6] =
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 14] = [
+    let classes: [(&'static str, &[&'static str]); 16] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
         ("mode", &MODES),
         ("option", &OPTIONS),
         ("restart", &RESTARTS),
+        ("store", &STORES),
         ("world", &WORLDS),
         ("network latency", &DISTRIBUTIONS),
         ("fault at time", &FAULTS),
         ("fault at step", &FAULTS),
         ("slow storage", &OPERATIONS),
         ("fail storage", &OPERATIONS),
+        ("disturb storage", &DISTURBANCES),
         ("external request", &EXTERNAL),
         ("step", &steps),
     ];
@@ -209,6 +218,9 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
+        self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),
@@ -258,6 +270,9 @@ impl Found {
             match fault.what {
                 FaultKind::SlowStorage(what, ..) => self.add("slow storage", operation(what)),
                 FaultKind::FailStorage(what, _) => self.add("fail storage", operation(what)),
+                FaultKind::DisturbStorage(_, how, _) => {
+                    self.add("disturb storage", DISTURBANCES[how as usize]);
+                }
                 FaultKind::SlowExternal(what, ..)
                 | FaultKind::FailExternal(what, _)
                 | FaultKind::AmbiguousExternal(what, _) => {
@@ -327,10 +342,12 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutLink(..) => 7,
         FaultKind::SlowStorage(..) => 8,
         FaultKind::FailStorage(..) => 9,
-        FaultKind::SlowExternal(..) => 10,
-        FaultKind::FailExternal(..) => 11,
-        FaultKind::AmbiguousExternal(..) => 12,
-        FaultKind::CutExternal(..) => 13,
+        FaultKind::DisturbStorage(..) => 10,
+        FaultKind::DamageObject(_) => 11,
+        FaultKind::SlowExternal(..) => 12,
+        FaultKind::FailExternal(..) => 13,
+        FaultKind::AmbiguousExternal(..) => 14,
+        FaultKind::CutExternal(..) => 15,
     }]
 }
 

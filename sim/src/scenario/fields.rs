@@ -479,6 +479,44 @@ fn storage() -> Object {
                 ["\"50 ms\"", "\"80 ms\""],
             )
             .default("\"0 ms\""),
+            Field::new(
+                "name_node",
+                Kind::Distribution,
+                "With `checkpointing.dir` on hdfs: time that the name node takes to answer; it is \
+                 asked twice for a write and once for anything else. Absent: 1 to 4 ms.",
+                ["\"20 ms\"", "\"40 ms\""],
+            ),
+            Field::new(
+                "requests_per_prefix",
+                Kind::Integer { min: 1, max: U32 },
+                "With `checkpointing.dir` on s3: requests a second that are answered below one \
+                 prefix, such as `shared/`; more are throttled (HTTP 503). Absent: 3500.",
+                ["2", "3"],
+            ),
+            Field::new(
+                "attempts",
+                Kind::Integer { min: 1, max: 1_000 },
+                "How often a client makes a request at most; those of the high-availability store \
+                 are as patient (`fs.s3a.retry.limit`, `s3.max-error-retries`).",
+                ["1", "2"],
+            )
+            .default("5"),
+            Field::new(
+                "backoff",
+                SOME_SPAN,
+                "A client's wait before its second attempt; it doubles with each \
+                 (`fs.s3a.retry.interval`).",
+                ["\"30 ms\"", "\"60 ms\""],
+            )
+            .default("\"100 ms\""),
+            Field::new(
+                "timeout",
+                SOME_SPAN,
+                "So long a client waits for an answer (`fs.s3a.connection.timeout`, \
+                 `s3.socket-timeout`).",
+                ["\"300 ms\"", "\"500 ms\""],
+            )
+            .default("\"5 s\""),
         ],
     }
 }

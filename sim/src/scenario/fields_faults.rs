@@ -3,6 +3,7 @@
 use cutline::step::Step;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
+use super::model::Disturbance;
 use super::model::ExternalOperation;
 use super::table::{Field, Kind, Object, Variant, Variants};
 
@@ -110,8 +111,38 @@ pub(super) fn fault() -> Object {
                 ),
                 kind(
                     "fail_storage",
-                    "The next storage requests fail.",
+                    "The next storage requests fail, whatever the client tries.",
                     vec![operation(), count("How many requests fail.")],
+                ),
+                kind(
+                    "disturb_storage",
+                    "The next storage requests do not go as they should.",
+                    vec![
+                        operation(),
+                        Field::new(
+                            "how",
+                            Kind::Choice(Disturbance::ALL.map(Disturbance::name).to_vec()),
+                            "What becomes of them: an error that goes away; HTTP 503; no answer; \
+                             done but reported as failed; half an object written; half an object \
+                             read; an answer from before the object was written.",
+                            ["\"hanging\"", "\"transient\""],
+                        )
+                        .required(),
+                        count("How many requests are disturbed."),
+                    ],
+                ),
+                kind(
+                    "damage_object",
+                    "A bit of the newest object flips, for good.",
+                    vec![
+                        Field::new(
+                            "operation",
+                            Kind::Choice(vec!["any", "write_state", "write_metadata"]),
+                            "What the object was written for.",
+                            ["\"write_state\"", "\"write_metadata\""],
+                        )
+                        .default("\"any\""),
+                    ],
                 ),
                 kind(
                     "slow_external",

@@ -7,6 +7,7 @@ use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use serde::Serialize;
 
 use crate::kernel::distribution::Distribution;
 
@@ -258,6 +259,37 @@ pub struct Storage {
     pub bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub visibility: Distribution,
+    /// With `hdfs://`: time that the name node takes to answer; `None`: a usual one.
+    pub name_node: Option<Distribution>,
+    /// With `s3://`: requests a second that are answered below one prefix; `None`: as many as
+    /// Amazon's are.
+    pub requests_per_prefix: Option<u32>,
+    /// How patient those are who ask it for something.
+    pub client: StorageClient,
+}
+
+/// What the client library of a file system does about requests that come to nothing. The clients
+/// of the high-availability store are as patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageClient {
+    /// How often a request is made at most, before whoever asked is told that it failed. In Flink's
+    /// file systems: `fs.s3a.retry.limit`, `s3.max-error-retries`.
+    pub attempts: u32,
+    /// The wait before the second attempt; it doubles with each. `fs.s3a.retry.interval`.
+    pub backoff: VirtualDuration,
+    /// A request without an answer is given up after so long. `fs.s3a.connection.timeout`,
+    /// `s3.socket-timeout`.
+    pub timeout: VirtualDuration,
+}
+
+impl Default for StorageClient {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            backoff: VirtualDuration::from_millis(100),
+            timeout: VirtualDuration::from_secs(5),
+        }
+    }
 }
 
 /// A service that answers requests, such as the HA store.
@@ -437,6 +469,10 @@ pub enum FaultKind {
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next `count` storage requests of a kind fail.
     FailStorage(StorageOperation, u32),
+    /// The next `count` storage requests of a kind do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object of a kind flips.
+    DamageObject(StorageOperation),
     /// Requests of a kind to the external system take so much longer for a while.
     SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
     /// The next `count` requests of a kind to the external system fail.
@@ -446,6 +482,64 @@ pub enum FaultKind {
     /// A task manager and the external system do not reach each other for a while; what is sent
     /// meanwhile arrives afterwards.
     CutExternal(u32, VirtualDuration),
+}
+
+/// What becomes of a storage request that does not go as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// An error that goes away: the client asks again.
+    Transient,
+    /// The store has too much to do (HTTP 503): the client waits and asks again, for longer than
+    /// after other errors.
+    Throttled,
+    /// No answer comes, and nothing is done. The client gives up waiting and asks again.
+    Hanging,
+    /// It is done, but whoever asked is told that it failed.
+    Ambiguous,
+    /// Of an object that is written only the first half arrives, and the write fails.
+    Torn,
+    /// Of an object that is read only the first half comes.
+    ShortRead,
+    /// The store answers from before the object was written.
+    Stale,
+}
+
+impl Disturbance {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Transient,
+        Self::Throttled,
+        Self::Hanging,
+        Self::Ambiguous,
+        Self::Torn,
+        Self::ShortRead,
+        Self::Stale,
+    ];
+
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Hanging => "hanging",
+            Self::Ambiguous => "ambiguous",
+            Self::Torn => "torn",
+            Self::ShortRead => "short_read",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether it can befall requests of a kind; `Any` stands for those that it can.
+    pub fn befalls(self, operation: StorageOperation) -> bool {
+        use StorageOperation::{Any, Read, WriteMetadata, WriteState};
+        match self {
+            Self::Transient | Self::Throttled | Self::Hanging => true,
+            Self::Ambiguous => operation != Read,
+            Self::Torn => matches!(operation, Any | WriteState | WriteMetadata),
+            Self::ShortRead | Self::Stale => matches!(operation, Any | Read),
+        }
+    }
 }
 
 /// One end of a link.
@@ -458,7 +552,7 @@ pub enum Endpoint {
 }
 
 /// What a storage fault applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StorageOperation {
     /// Any request.
     Any,
@@ -472,6 +566,20 @@ pub enum StorageOperation {
     Delete,
     /// Adding or removing a pointer in the high-availability store.
     WritePointer,
+}
+
+impl StorageOperation {
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::WriteState => "write_state",
+            Self::WriteMetadata => "write_metadata",
+            Self::Read => "read",
+            Self::Delete => "delete",
+            Self::WritePointer => "write_pointer",
+        }
+    }
 }
 
 /// What a fault of the external system applies to.

@@ -6,7 +6,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
     Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
-    Source, Storage,
+    Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -90,6 +90,9 @@ pub fn pipeline(
             latency: uniform(1_000, 3_000),
             bandwidth: 1_000_000_000,
             visibility: constant(0),
+            name_node: None,
+            requests_per_prefix: None,
+            client: StorageClient::default(),
         },
         ha: Service { latency: uniform(500, 1_000) },
         external: External::patient(uniform(500, 1_000)),

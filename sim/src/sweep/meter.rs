@@ -93,7 +93,7 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let OperatorKind::Source(source) = &operator.kind {
-                splits.extend((0..source.splits).map(|_| source.every));
+                splits.extend((0..source.splits).map(|_| (source.every, source.weight)));
             }
         }
         let kind = |subtask| &job.operators[graph.operator(subtask).index()].kind;
@@ -124,6 +124,8 @@ impl Meter {
             | FaultKind::CutLink(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
@@ -216,7 +218,9 @@ impl Meter {
                 measures.written_bytes += bytes;
                 self.stored.set(now, file, bytes);
             }
-            Observation::FileDeleted { file } => self.stored.set(now, file, 0),
+            Observation::FileDeleted { file } | Observation::FileLost { file } => {
+                self.stored.set(now, file, 0)
+            }
             _ => {}
         }
     }

@@ -4,15 +4,19 @@
 //! [`channels`] for data and [`requests`] for what leaves its host otherwise.
 
 mod channels;
+mod client;
 mod context;
 mod requests;
 mod routing;
+mod scheme;
 
 use std::cmp::Reverse;
 
+use cutline::config::Scheme;
 use cutline::ids::ChannelId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::scheme::PrefixLimits;
 use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
@@ -24,6 +28,7 @@ use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::StorageClient;
 
 /// What a world is made of, besides its processes.
 #[derive(Clone, Debug)]
@@ -42,6 +47,14 @@ pub struct WorldConfig {
     pub storage_bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub storage_visibility: Distribution,
+    /// What kind of store it is; `None`: a neutral one.
+    pub storage_scheme: Option<Scheme>,
+    /// Time that a name node takes to answer.
+    pub storage_name_node: Distribution,
+    /// Requests a second that are answered below one prefix.
+    pub storage_requests_per_prefix: u32,
+    /// How patient the clients of the stores are.
+    pub storage_client: StorageClient,
     /// Time of an HA-store request.
     pub ha_latency: Distribution,
     /// Time of a request to the external system.
@@ -75,7 +88,12 @@ pub enum Due {
         token: u32,
     },
     /// A process starts.
-    Start(ProcessId),
+    Start {
+        /// Which.
+        process: ProcessId,
+        /// Which of its lives begins: one that a crash cut short before it began never does.
+        life: u32,
+    },
     /// A paused process goes on.
     Unpause(ProcessId),
     /// A survivor learns that a process died.
@@ -110,6 +128,8 @@ enum Parcel<C> {
         session: u64,
         token: u64,
         back: VirtualDuration,
+        /// How often it has been made, from 1.
+        attempt: u32,
         request: Request,
     },
     Answer {
@@ -132,6 +152,9 @@ struct Host {
     /// Until when the external system is out of reach.
     external_cut_until: VirtualTime,
     storage: Stream,
+    name_node: Stream,
+    /// How long its clients wait before they ask again.
+    retries: Stream,
     restart: Stream,
 }
 
@@ -159,6 +182,7 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    limits: PrefixLimits,
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
     leader: ProcessId,
@@ -205,6 +229,8 @@ impl<P: Process, O: Observer> World<P, O> {
             session: 0,
             external_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
+            name_node: streams.stream("name-node", name),
+            retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
         };
         let hosts: Vec<Host> = names.iter().map(host).collect();
@@ -229,7 +255,8 @@ impl<P: Process, O: Observer> World<P, O> {
             }
         }
         for index in 0..processes.len() {
-            queue.push(VirtualTime::ZERO, Due::Start(ProcessId(index as u32)));
+            let process = ProcessId(index as u32);
+            queue.push(VirtualTime::ZERO, Due::Start { process, life: 0 });
         }
         let core = Core {
             observer,
@@ -248,6 +275,7 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
             ended: None,
@@ -277,12 +305,16 @@ impl<P: Process, O: Observer> Core<P, O> {
             return false;
         }
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
+        if process == self.leader {
+            self.lose_memory(now);
+        }
+        let host = &mut self.hosts[process.index()];
         host.alive = false;
         host.life += 1;
         let deferred = std::mem::take(&mut host.deferred);
         host.paused_until = now;
         let restart = self.config.process_restart.draw(&mut host.restart);
-        queue.push(now + restart, Due::Start(process));
+        queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
             if let Due::Mail(slot) | Due::Answer(slot) = due {
                 self.take_parcel(slot);

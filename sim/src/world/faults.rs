@@ -5,7 +5,7 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::ProcessId;
-use crate::scenario::model::{ExternalOperation, StorageOperation};
+use crate::scenario::model::{Disturbance, ExternalOperation, StorageOperation};
 
 /// A fault inside a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub enum PlannedFaultKind {
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
     FailStorage(StorageOperation, u32),
+    /// The next requests do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object flips.
+    DamageObject(StorageOperation),
     /// Requests to the external system take so much longer, for a while.
     SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
     /// The next requests to the external system fail.
@@ -79,6 +83,7 @@ pub(super) struct Faults {
     pub(super) armed: Armed,
     pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
     pub(super) fail: Vec<(StorageOperation, u32)>,
+    pub(super) disturb: Vec<(StorageOperation, Disturbance, u32)>,
     pub(super) external: ExternalTroubles,
 }
 
@@ -196,6 +201,17 @@ impl Faults {
             }
             None => false,
         }
+    }
+
+    /// What becomes of a request that does not go as it should; uses up one disturbance. The oldest
+    /// that can befall it comes first.
+    pub(super) fn disturbs(&mut self, operation: StorageOperation) -> Option<Disturbance> {
+        let mut open = self.disturb.iter_mut();
+        let (_, how, left) = open.find(|(concerned, how, left)| {
+            *left > 0 && concerns(*concerned, operation) && how.befalls(operation)
+        })?;
+        *left -= 1;
+        Some(*how)
     }
 }
 

@@ -125,9 +125,13 @@ pub enum Answer {
 /// Why a request was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A fault of the plan.
+    /// It failed, and nothing was done.
     #[error("the request failed")]
     Failed,
+    /// It failed, or so it seems: it may have been done, in part or wholly. Flink:
+    /// `PossibleInconsistentStateException`.
+    #[error("the request failed, and may have been done")]
+    Unknown,
     /// There is no such object, or it cannot be seen yet.
     #[error("no such object")]
     NotFound,

@@ -7,7 +7,7 @@ use cutline::ids::{Attempt, OperatorId, SubtaskId};
 use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 
-use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
+use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Report};
 use crate::observe::{JobEnd, Observation};
@@ -161,7 +161,7 @@ impl JobManager {
         deployment.finished = checkpoint.finished.contains(&subtask);
         let mut states = checkpoint.subtasks.iter();
         if let Some((_, Some(state))) = states.find(|(one, _)| *one == subtask) {
-            deployment.parts.clone_from(&state.payload.parts);
+            deployment.parts = checkpoints::parts_of(state).collect();
         }
         deployment
     }

@@ -1,5 +1,7 @@
 //! Requests under way: what they are for, and what their answers mean.
 
+use std::sync::Arc;
+
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
@@ -8,7 +10,7 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{CommitError, Input, Subtask};
 
 use super::{SnapshotUnderWay, TaskManager};
-use crate::engine::{Engine, Part};
+use crate::engine::{Engine, Part, Place};
 use crate::observe::{Observation, Transaction};
 use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
 
@@ -40,6 +42,13 @@ pub(super) enum Waiting {
         execution: u32,
         transaction: TransactionId,
     },
+    /// A part needs no file; it is done as soon as it is begun.
+    Inlined {
+        subtask: SubtaskId,
+        execution: u32,
+        checkpoint: CheckpointId,
+        part: Part,
+    },
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
     /// Left-over transactions are being aborted.
@@ -66,10 +75,21 @@ impl TaskManager {
     }
 
     pub(super) fn on_timer<O: Observer>(&mut self, token: u64, ctx: &mut Context<'_, Engine, O>) {
-        if let Waiting::Deployed { subtask, execution } = self.take(token)
-            && let Some((place, _)) = self.find(subtask, execution)
-        {
-            self.on_deployed(place, ctx);
+        match self.take(token) {
+            Waiting::Inlined { subtask, execution, checkpoint, part } => {
+                self.on_uploaded((subtask, execution), checkpoint, part, Ok(()), ctx);
+            }
+            Waiting::Deployed { subtask, execution } => {
+                if let Some((place, _)) = self.find(subtask, execution) {
+                    self.on_deployed(place, ctx);
+                }
+            }
+            Waiting::Read { .. }
+            | Waiting::Upload { .. }
+            | Waiting::Flush { .. }
+            | Waiting::Commit { .. }
+            | Waiting::Discarded(_)
+            | Waiting::LeftOvers(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -80,7 +100,9 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match self.take(token) {
-            Waiting::Deployed { .. } => unreachable!("a timer, not a request"),
+            Waiting::Deployed { .. } | Waiting::Inlined { .. } => {
+                unreachable!("timers, not requests")
+            }
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
             Waiting::Discarded(_) => {}
@@ -91,11 +113,12 @@ impl TaskManager {
             Waiting::LeftOvers(_) => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
-                    self.on_read(place, &part, answer, ctx);
+                    self.on_read(place, part, answer, ctx);
                 }
             }
             Waiting::Upload { subtask, execution, checkpoint, part } => {
-                self.on_uploaded(subtask, execution, checkpoint, part, answer.is_ok(), ctx);
+                let task = (subtask, execution);
+                self.on_uploaded(task, checkpoint, part, answer.map(drop), ctx);
             }
             Waiting::Flush { subtask, execution, checkpoint } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
@@ -129,13 +152,17 @@ impl TaskManager {
 
     fn on_uploaded<O: Observer>(
         &mut self,
-        subtask: SubtaskId,
-        execution: u32,
+        (subtask, execution): (SubtaskId, u32),
         checkpoint: CheckpointId,
         part: Part,
-        written: bool,
+        answer: Result<(), Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let written = answer.is_ok();
+        // Flink: `FsCheckpointStateOutputStream#closeAndGetHandle` deletes what it could not write.
+        if answer == Err(Refusal::Unknown) {
+            self.discard(vec![part.clone()], ctx);
+        }
         let snapshot = self.find(subtask, execution).and_then(|(place, _)| {
             let task = self.tasks[place as usize].as_mut()?;
             let mut snapshots = task.snapshots.iter_mut();
@@ -144,10 +171,19 @@ impl TaskManager {
         });
         match snapshot {
             Some((place, snapshot)) => {
+                let whole = match part.kind {
+                    PartKind::Channels => true,
+                    PartKind::Operator => {
+                        snapshot.uploads -= 1;
+                        snapshot.uploads == 0
+                    }
+                };
                 if written {
                     snapshot.parts.push(part);
                 }
-                self.drive(place, Input::Uploaded { checkpoint, written }, ctx);
+                if whole || !written {
+                    self.drive(place, Input::Uploaded { checkpoint, written }, ctx);
+                }
             }
             None if written => self.discard(vec![part], ctx),
             None => {}
@@ -161,7 +197,7 @@ impl TaskManager {
         parts: Vec<Part>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        for part in parts {
+        for part in parts.into_iter().filter(Part::is_new_file) {
             let path = part.path.clone();
             let token = self.wait(Waiting::Discarded(part));
             ctx.request(u64::from(token), Request::Delete { path });
@@ -186,29 +222,46 @@ impl TaskManager {
     fn on_read<O: Observer>(
         &mut self,
         place: u32,
-        part: &Part,
+        part: Part,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let Ok(Answer::Object { bytes }) = answer else {
-            self.fail(place, ctx);
-            return;
+        // A file that cannot be read, not wholly, or not as it was written: the task fails, and the
+        // job goes back to the same checkpoint once more, until its restart strategy gives up.
+        // Flink never falls back to an older one: what a newer one has committed would come twice.
+        let bytes = match answer {
+            Ok(Answer::Object { bytes }) if part.matches(&bytes) => bytes,
+            Ok(_) | Err(_) => {
+                self.fail(place, ctx);
+                return;
+            }
         };
-        match part.kind {
-            PartKind::Operator => task.state.push((part.subtask, bytes)),
-            PartKind::Channels => match ChannelState::decode(&bytes) {
-                Ok(channels) => task.channels = channels,
-                Err(_) => {
-                    self.fail(place, ctx);
-                    return;
-                }
-            },
+        if !self.take_over(place, part, bytes) {
+            return self.fail(place, ctx);
         }
-        task.reads_left -= 1;
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         if task.reads_left == 0 {
             self.start(place, ctx);
         }
+    }
+
+    /// Puts a part of a restored state where it belongs; false if it is none.
+    pub(super) fn take_over(&mut self, place: u32, part: Part, bytes: Vec<u8>) -> bool {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        task.reads_left -= 1;
+        match (part.kind, &part.place) {
+            (PartKind::Operator, Place::Shared(_) | Place::Known(_)) => {
+                task.shared.push((part, bytes));
+            }
+            (PartKind::Operator, Place::File | Place::Inline(_)) => {
+                task.state.push((part.subtask, bytes));
+            }
+            (PartKind::Channels, _) => match ChannelState::decode(&bytes) {
+                Ok(channels) => task.channels = channels,
+                Err(_) => return false,
+            },
+        }
+        true
     }
 
     pub(super) fn upload<O: Observer>(
@@ -220,12 +273,59 @@ impl TaskManager {
         nominal: u64,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let plan = Arc::clone(&self.plan);
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
-        let snapshot = task.snapshots.iter().find(|snapshot| snapshot.checkpoint == checkpoint);
-        let of = snapshot.expect("what is uploaded was cut").kind;
-        let part = self.plan.part((checkpoint, of), subtask, execution, kind, &bytes, nominal);
-        let path = part.path.clone();
+        let mut snapshots = task.snapshots.iter_mut();
+        let snapshot = snapshots.find(|snapshot| snapshot.checkpoint == checkpoint);
+        let snapshot = snapshot.expect("what is uploaded was cut");
+        let of = (checkpoint, snapshot.kind);
+        let increments = task.increments.as_mut();
+        let mut uploads = Vec::new();
+        match increments.filter(|_| kind == PartKind::Operator && !of.1.is_savepoint()) {
+            Some(increments) => {
+                let increment = increments.snapshot(checkpoint, of.1, &bytes, nominal);
+                let manifest = increment.manifest;
+                let nominal = manifest.len() as u64;
+                let part = plan.part(of, subtask, execution, kind, &manifest, nominal);
+                let index = part.subtask;
+                uploads.push((part, manifest));
+                for file in increment.files {
+                    let part = plan.shared_part(index, &file);
+                    match file.upload {
+                        Some((_, bytes)) => uploads.push((part, bytes)),
+                        None => snapshot.parts.push(part),
+                    }
+                }
+            }
+            None => {
+                let part = plan.part(of, subtask, execution, kind, &bytes, nominal);
+                uploads.push((part, bytes));
+            }
+        }
+        if kind == PartKind::Operator {
+            snapshot.uploads = uploads.len();
+        }
+        for (part, bytes) in uploads {
+            self.write((subtask, execution), checkpoint, part, bytes, ctx);
+        }
+    }
+
+    fn write<O: Observer>(
+        &mut self,
+        (subtask, execution): (SubtaskId, u32),
+        checkpoint: CheckpointId,
+        part: Part,
+        bytes: Vec<u8>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if matches!(part.place, Place::Inline(_)) {
+            let token = self.wait(Waiting::Inlined { subtask, execution, checkpoint, part });
+            let now = ctx.now();
+            ctx.timer(now, token + 1);
+            return;
+        }
+        let (path, nominal) = (part.path.clone(), part.nominal);
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::State };
         ctx.request(u64::from(token), request);
@@ -294,7 +394,7 @@ impl TaskManager {
 
 fn commit_error(refusal: Refusal) -> CommitError {
     match refusal {
-        Refusal::Failed => CommitError::Retriable,
+        Refusal::Failed | Refusal::Unknown => CommitError::Retriable,
         Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
             CommitError::Gone
         }

@@ -340,6 +340,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::PauseJobManager(_)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)

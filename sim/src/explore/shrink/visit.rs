@@ -65,6 +65,7 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     ] {
         found.extend(constant(distribution));
     }
+    found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
         match &mut fault.at {
             When::Time(at) => found.push(&mut at.0),
@@ -90,6 +91,8 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::CrashTaskManager(_)
         | FaultKind::CrashJobManager
         | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..) => Vec::new(),
         FaultKind::PauseTask(_, _, span)
@@ -148,6 +151,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
             FaultKind::FailStorage(_, count)
+            | FaultKind::DisturbStorage(_, _, count)
             | FaultKind::FailExternal(_, count)
             | FaultKind::AmbiguousExternal(_, count) => found.push(Count::Small(count)),
             FaultKind::CrashTask(..)
@@ -158,6 +162,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
             | FaultKind::SlowStorage(..)
+            | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
             | FaultKind::CutExternal(..) => {}
         }
@@ -204,6 +209,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::CutLink(..)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
         | FaultKind::SlowExternal(..)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..)
@@ -226,6 +233,8 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::PauseJobManager(_)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
         | FaultKind::SlowExternal(..)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..) => Vec::new(),

@@ -7,7 +7,8 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
+    Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor,
+    StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -70,9 +71,10 @@ pub(super) fn draw(
             let kind = *draws.of("fault kind", &name).choice(kinds).expect("some kinds are on");
             let mut stream = draws.of("fault", &name);
             let mut outside = draws.of("external fault", &name);
+            let usual = what(kind, scenario, &mut stream);
             let what = match external && permille_chance(&mut outside, 450) {
                 true => external_what(scenario, &mut outside),
-                false => what(kind, scenario, &mut stream),
+                false => of_storage(&mut draws.of("fault of storage", &name)).unwrap_or(usual),
             };
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
@@ -106,6 +108,29 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
         }
         Kind::FailStorage => FaultKind::FailStorage(operation, stream.between(1, 3) as u32),
     }
+}
+
+/// In one case of five, something that befalls requests to the stores, or what they hold. What this
+/// draws has streams of its own, so that the other faults stay what they were before there were these.
+fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 200) {
+        return None;
+    }
+    Some(disturbance(stream))
+}
+
+fn disturbance(stream: &mut Stream) -> FaultKind {
+    // What cannot be read any more ends a run early: a few of these are enough.
+    if permille_chance(stream, 100) {
+        let of = [StorageOperation::WriteState, StorageOperation::WriteMetadata];
+        return FaultKind::DamageObject(*stream.choice(&of).expect("there are two"));
+    }
+    let how = *stream.choice(&Disturbance::ALL).expect("there are some");
+    let possible: Vec<StorageOperation> =
+        OPERATIONS.into_iter().filter(|operation| how.befalls(*operation)).collect();
+    let operation = *stream.choice(&possible).expect("each can befall any request");
+    // As many as a client bears, or more.
+    FaultKind::DisturbStorage(operation, how, log_between(stream, 1, 12) as u32)
 }
 
 /// A fault of the external system, or on the way to it.
@@ -162,7 +187,7 @@ fn when(scenario: &Scenario, steps: &[Step], span: VirtualDuration, stream: &mut
 
 pub(super) fn anchor(scenario: &Scenario, step: Step, stream: &mut Stream) -> StepAnchor {
     let ids_max = match scenario.checkpointing.interval {
-        Some(_) => 8,
+        Some(_) => 16,
         None => scenario.manual.len() as u64,
     };
     let numbered = ids_max > 0 && !matches!(step, Step::T1 | Step::R1);

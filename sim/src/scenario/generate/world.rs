@@ -1,11 +1,15 @@
 //! Where the job runs: cluster, network, storage and the services.
 
+use cutline::config::Scheme;
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Cluster, Endpoint, External, Link, Network, Service, Storage};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::{
+    Cluster, Endpoint, External, Link, Network, Service, Storage, StorageClient,
+};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -103,7 +107,40 @@ fn storage(draws: &Draws) -> Storage {
             distribution(&mut stream, mean)
         }
     };
-    Storage { latency: distribution(&mut stream, latency), bandwidth, visibility }
+    let latency = distribution(&mut stream, latency);
+    Storage {
+        latency,
+        bandwidth,
+        visibility,
+        name_node: None,
+        requests_per_prefix: None,
+        client: client(&mut draws.of("storage client", "")),
+    }
+}
+
+/// What a kind of store has of its own.
+pub(super) fn of_scheme(storage: &mut Storage, scheme: Option<Scheme>, draws: &Draws) {
+    match scheme {
+        Some(Scheme::Hdfs) => {
+            let mut stream = draws.of("name node", "");
+            let mean = log_between(&mut stream, 100, 20_000);
+            storage.name_node = Some(distribution(&mut stream, mean));
+        }
+        Some(Scheme::S3) => {
+            let mut stream = draws.of("requests per prefix", "");
+            storage.requests_per_prefix = Some(log_between(&mut stream, 10, 500) as u32);
+        }
+        Some(Scheme::File | Scheme::Memory) | None => {}
+    }
+}
+
+fn client(stream: &mut Stream) -> StorageClient {
+    let ms = VirtualDuration::from_millis;
+    StorageClient {
+        attempts: log_between(stream, 1, 8) as u32,
+        backoff: ms(log_between(stream, 1, 200)),
+        timeout: ms(log_between(stream, 20, 2_000)),
+    }
 }
 
 /// The timeout of transactions is drawn when it is known what the job needs.

@@ -1,10 +1,12 @@
 //! Requests to the stores and to the external system: how long they take, and what they do.
 
+use cutline::config::Scheme;
 use cutline::ids::CheckpointId;
 use cutline::operator::TransactionId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Context, Core, Due, Parcel, transfer};
+use super::client::Disturbed;
+use super::{Context, Core, Due, Parcel, scheme, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
@@ -39,6 +41,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         };
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
+        let rounds = scheme::rounds(&request);
+        if config.storage_scheme == Some(Scheme::Hdfs) {
+            for _ in 0..rounds {
+                span += config.storage_name_node.draw(&mut host.name_node);
+            }
+        }
         if let Some(operation) = operation_of(&request) {
             self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
@@ -53,7 +61,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let back = VirtualDuration(span.as_nanos() / 4);
         let host = &self.core.hosts[self.me.index()];
         let (life, session) = (host.life, host.session);
-        let parcel = Parcel::Request { from: self.me, life, session, token, back, request };
+        let attempt = 1;
+        let parcel =
+            Parcel::Request { from: self.me, life, session, token, back, attempt, request };
         let slot = self.core.put_parcel(parcel);
         self.queue.push(self.now + held + span.saturating_sub(back), Due::Apply(slot));
     }
@@ -82,7 +92,8 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     pub(super) fn apply(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
-        let Parcel::Request { from, life, session, token, back, request } = self.take_parcel(slot)
+        let Parcel::Request { from, life, session, token, back, attempt, request } =
+            self.take_parcel(slot)
         else {
             unreachable!("only requests are applied");
         };
@@ -93,14 +104,31 @@ impl<P: Process, O: Observer> Core<P, O> {
             (None, Some(operation)) => self.faults.external.fails(operation),
             (None, None) => None,
         };
-        let mut answer = Err(Refusal::Failed);
-        if fails != Some(Applied::No) {
-            let by = (from, session, !self.lives(from, life));
-            let done = self.apply_request(request, by, now, queue);
-            if fails.is_none() {
-                answer = done;
+        let asker = (from, session, !self.lives(from, life));
+        let answer = if let Some(applied) = fails {
+            if applied == Applied::Yes {
+                // Done all the same; whoever asked does not learn it.
+                let _ = self.apply_request(request, asker, now, queue);
             }
-        }
+            Err(Refusal::Failed)
+        } else if let Some((operation, how)) = self.disturbance((&request, operation), now) {
+            self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
+            match self.disturb(how, (request, attempt), asker, now, queue) {
+                Disturbed::Answered(answer) => answer,
+                // A process that has died asks no more, and nobody is to be answered.
+                Disturbed::AskedAgain(..) if asker.2 => return,
+                Disturbed::AskedAgain(at, request) => {
+                    let attempt = attempt + 1;
+                    let parcel =
+                        Parcel::Request { from, life, session, token, back, attempt, request };
+                    let slot = self.put_parcel(parcel);
+                    queue.push(at, Due::Apply(slot));
+                    return;
+                }
+            }
+        } else {
+            self.apply_request(request, asker, now, queue)
+        };
         let mut back = back;
         if external.is_some() {
             back += self.hosts[from.index()].external_cut_until.since(now);
@@ -109,7 +137,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         queue.push(now + back, Due::Answer(slot));
     }
 
-    fn apply_request(
+    pub(super) fn apply_request(
         &mut self,
         request: Request,
         (from, session, orphaned): (ProcessId, u64, bool),
@@ -119,10 +147,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         let fenced = session < self.ha.session;
         let process = from.0;
         match request {
-            Request::Put { path, bytes, nominal, purpose: _ } => {
+            Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
+            Request::Put { path, bytes, nominal, purpose } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
-                let file = self.store.put(path, bytes, nominal, visible);
+                let file = self.store.put(path, (bytes, nominal, purpose), visible);
                 let bytes = nominal;
                 let written = Observation::FileWritten { file, bytes, process, orphaned };
                 self.observer.observe(now, &written);
@@ -171,13 +200,20 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
             Request::AddPointer { checkpoint, metadata } => {
                 let pointer = Pointer { metadata, ownership: Ownership::Taker };
-                self.ha.pointers.insert(checkpoint, pointer);
-                self.observer.observe(now, &Observation::Durable { checkpoint });
+                // Somebody who got no answer asks twice; it is decided once.
+                if self.ha.pointers.insert(checkpoint, pointer).is_none() {
+                    self.observer.observe(now, &Observation::Durable { checkpoint });
+                }
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
                 let Adoption { action, checkpoint, pointer } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
+                let is_done =
+                    self.ha.ended.is_none() && self.ha.pointers.get(&checkpoint) == Some(&pointer);
+                if is_done {
+                    return Ok(Answer::Done); // Asked twice by somebody who got no answer.
+                }
                 // Another job: what the last one has left here is none of its business.
                 self.ha.ended = None;
                 self.ha.pointers.clear();

@@ -58,7 +58,7 @@ impl<P: Process, O: Observer> World<P, O> {
                     self.deliver(process, Event::Timer(u64::from(token)), now, queue);
                 }
             }
-            Due::Start(process) => self.on_start(process, now, queue),
+            Due::Start { process, life } => self.on_start(process, life, now, queue),
             Due::Unpause(process) => self.on_unpause(process, now, queue),
             Due::Lost { process, peer } => {
                 if self.core.hosts[process.index()].alive {
@@ -143,8 +143,17 @@ impl<P: Process, O: Observer> World<P, O> {
         }
     }
 
-    fn on_start(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) {
+    fn on_start(
+        &mut self,
+        process: ProcessId,
+        life: u32,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
         let host = &mut self.core.hosts[process.index()];
+        if host.life != life {
+            return;
+        }
         if host.life > 0 {
             self.processes[process.index()] = self.processes[process.index()].reborn();
         }
@@ -176,6 +185,8 @@ impl<P: Process, O: Observer> World<P, O> {
                 PlannedFaultKind::Command(Command::Throw(_))
                 | PlannedFaultKind::Crash(_)
                 | PlannedFaultKind::FailStorage(..)
+                | PlannedFaultKind::DisturbStorage(..)
+                | PlannedFaultKind::DamageObject(_)
                 | PlannedFaultKind::FailExternal(..)
                 | PlannedFaultKind::AmbiguousExternal(..) => VirtualDuration::ZERO,
             };
@@ -225,6 +236,11 @@ impl<P: Process, O: Observer> World<P, O> {
                 self.core.faults.fail.push((operation, count));
                 true
             }
+            PlannedFaultKind::DisturbStorage(operation, how, count) => {
+                self.core.faults.disturb.push((operation, how, count));
+                true
+            }
+            PlannedFaultKind::DamageObject(operation) => self.core.damage(operation, now),
             PlannedFaultKind::SlowExternal(operation, by, span) => {
                 self.core.faults.external.slow.push((operation, by, now + span));
                 true
@@ -260,7 +276,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
             Due::Lane(_)
             | Due::Apply(_)
-            | Due::Start(_)
+            | Due::Start { .. }
             | Due::Unpause(_)
             | Due::Fault(_)
             | Due::Healed(_)
