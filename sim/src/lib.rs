@@ -10,6 +10,7 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`explain`] | why a run broke a promise: the causal slice that ends in the violation |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -273,6 +274,7 @@ pub mod check;
 pub mod cli;
 pub mod conform;
 pub mod engine;
+pub mod explain;
 pub mod explore;
 pub mod kernel;
 pub mod observe;

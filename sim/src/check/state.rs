@@ -247,7 +247,8 @@ impl State {
         for ((split, &at), &end) in ledger.splits.ids().iter().zip(&ledger.positions).zip(&ends) {
             self.judged += 1;
             if at < end {
-                let subject = Subject::operator(OperatorId(split.source()));
+                let operator = Subject::operator(OperatorId(split.source()));
+                let subject = operator.with_record(*split, at);
                 let what = (NAME, Class::Loss, "finished before the end of a split");
                 report.add(what, now, subject, || {
                     format!("the job has finished, but {split} was read to {at} of {end}")
@@ -278,7 +279,8 @@ fn report_offset(
         true => (Class::Duplication, "a source went back"),
         false => (Class::Loss, "a source skipped records"),
     };
-    report.add((NAME, class, rule), now, Subject::subtask(subtask), || {
+    let subject = Subject::subtask(subtask).with_record(split, offset.min(due));
+    report.add((NAME, class, rule), now, subject, || {
         let name = setup.graph.subtask_name(subtask);
         format!("{name} emitted offset {offset} of {split}, but {due} was due")
     });

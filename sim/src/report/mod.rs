@@ -2,15 +2,18 @@
 //! run as text and as JSON. Nothing here knows a clock, a host or a terminal.
 
 mod columns;
+mod explanation;
 mod json;
 mod line;
 mod read_line;
+mod sentence;
 mod space_time;
 mod summary;
 pub mod sweep;
 pub(crate) mod table;
 mod words;
 
+pub use explanation::{explanation_json, explanation_text};
 pub use json::summary_json;
 pub use line::{Line, Names, Place, lines};
 pub use read_line::{LineError, read_line};

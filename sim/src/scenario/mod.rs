@@ -39,4 +39,5 @@ pub use model::Scenario;
 pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;
 pub use set::{Override, OverrideError};
+pub(crate) use write::fault_in_words;
 pub use write::to_json;

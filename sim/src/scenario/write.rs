@@ -250,6 +250,21 @@ fn when(of: &When, scenario: &Scenario) -> Json {
     }
 }
 
+/// A fault in a few words: its kind, and what a scenario file says of it besides when.
+pub(crate) fn fault_in_words(of: &Fault, scenario: &Scenario) -> String {
+    let Json::Object(parts) = fault(of, scenario) else { unreachable!("a fault is an object") };
+    let word = |part: &Json| part.one_line().replace('"', "");
+    let mut words = String::new();
+    for (key, part) in parts.iter().filter(|(key, _)| *key != "at") {
+        match *key {
+            "kind" => words.push_str(&word(part)),
+            "target" => words.push_str(&format!(" {}", word(part))),
+            key => words.push_str(&format!(", {key} {}", word(part))),
+        }
+    }
+    words
+}
+
 fn fault(of: &Fault, scenario: &Scenario) -> Json {
     let subtask = |of| subtask(of, scenario);
     let at = when(&of.at, scenario);
