@@ -36,7 +36,10 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("state.storage.fs.", STORE),
     unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
     unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
-    unmodelled("execution.checkpointing.interval-during-backlog", "no source reports a backlog"),
+    unmodelled(
+        "execution.checkpointing.interval-during-backlog",
+        "`checkpointing.policy` of kind `backlog` is what models it",
+    ),
     unmodelled("execution.checkpointing.incremental", FULL),
     unmodelled("state.backend.incremental", FULL),
     unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),

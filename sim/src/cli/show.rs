@@ -7,7 +7,7 @@ use cutline::defect::Defects;
 use cutline::time::VirtualTime;
 
 use crate::explain::explain;
-use crate::report::{Line, Names, explanation_json, explanation_text, lines, read_line};
+use crate::report::{Line, Names, explanation_json, explanation_text, lines, read_trace};
 use crate::run::Outcome;
 
 use super::arguments::{Changes, command_line, parse_time};
@@ -135,11 +135,8 @@ impl Show {
         }
         let refuse = |error| Failure::Input(format!("cannot read {}: {error}", self.file));
         let text = std::fs::read_to_string(&self.file).map_err(refuse)?;
-        let mut trace = Vec::new();
-        for (index, row) in text.lines().enumerate() {
-            let refuse = |error| Failure::Input(format!("{}:{}: {error}", self.file, index + 1));
-            trace.extend(read_line(row).map_err(refuse)?);
-        }
+        let refuse = |(line, error)| Failure::Input(format!("{}:{line}: {error}", self.file));
+        let trace = read_trace(&text).map_err(refuse)?;
         let subtasks = subtasks(&trace);
         self.print(trace.into_iter(), &subtasks, output)?;
         Ok(Exit::Ok)

@@ -9,6 +9,7 @@
 mod causes;
 mod focus;
 mod interruption;
+mod parting;
 mod promise;
 mod records;
 mod story;
@@ -22,6 +23,7 @@ use crate::observe::Observation;
 use crate::report::{Line, Names};
 use crate::run::Outcome;
 
+pub use self::parting::{Difference, NotWhole, Parting, differences, parting, parting_of_ladders};
 pub use self::verdict::Verdict;
 
 /// The causal slice that ends in a violation.

@@ -16,6 +16,7 @@ mod words;
 pub use explanation::{explanation_json, explanation_text};
 pub use json::summary_json;
 pub use line::{Line, Names, Place, lines};
-pub use read_line::{LineError, read_line};
+pub use read_line::{LineError, read_line, read_trace};
+pub use sentence::sentence;
 pub use space_time::{SpaceTime, Style};
 pub use summary::summary_text;

@@ -7,7 +7,7 @@ use super::line::Line;
 use super::words::{ends, plain, record, words};
 
 /// Who does what, in a sentence without a full stop.
-pub(super) fn sentence(line: &Line) -> String {
+pub fn sentence(line: &Line) -> String {
     let who = line.subtask.as_deref().unwrap_or("the job manager");
     let of = line.checkpoint.map_or("?".to_owned(), |id| id.to_string());
     let from = match line.checkpoint {

@@ -6,6 +6,7 @@ use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
 use crate::kernel::distribution::Distribution;
 
@@ -23,6 +24,9 @@ pub fn to_json(scenario: &Scenario) -> String {
     let mut checkpointing = options(&config, "checkpointing");
     if let Some(delay) = scenario.checkpointing.initial_delay {
         checkpointing.push(("initial_delay", span(delay)));
+    }
+    if let Some(of) = scenario.checkpointing.policy {
+        checkpointing.push(("policy", policy(of)));
     }
     if !scenario.manual.is_empty() {
         let manual = scenario.manual.iter().map(manual).collect();
@@ -323,6 +327,29 @@ fn failures(of: &Failures) -> Json {
     let mut parts = vec![("law", text(law)), ("mtbf", span(of.mtbf)), ("target", text(target))];
     parts.extend(own);
     Json::Object(parts)
+}
+
+fn policy(of: IntervalPolicy) -> Json {
+    let chosen = |kind, known: Estimate, bounds: Bounds| {
+        Json::Object(vec![
+            ("kind", text(kind)),
+            ("checkpoint_cost", span(known.cost)),
+            ("expected_mtbf", span(known.mtbf)),
+            ("shortest", span(bounds.min)),
+            ("longest", span(bounds.max)),
+        ])
+    };
+    match of {
+        IntervalPolicy::DuringBacklog { interval, until } => Json::Object(vec![
+            ("kind", text("backlog")),
+            ("during_backlog", span(interval)),
+            ("backlog_until", time(until)),
+        ]),
+        IntervalPolicy::Formula(Formula::Young, known, bounds) => chosen("young", known, bounds),
+        IntervalPolicy::Formula(Formula::Daly, known, bounds) => chosen("daly", known, bounds),
+        IntervalPolicy::Formula(Formula::Exact, known, bounds) => chosen("exact", known, bounds),
+        IntervalPolicy::Measured(known, bounds) => chosen("measured", known, bounds),
+    }
 }
 
 fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
