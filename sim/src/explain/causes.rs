@@ -1,8 +1,9 @@
 //! Happens-before: what made an event possible.
 //!
 //! An event has at most two causes: the one before it at the same place (a task is one thread, the
-//! job manager another), and the message, write or decision from elsewhere that it answers.
-//! Requests to stores are independent of each other: there is no order of place in a store.
+//! job manager another), and the message, write or decision from elsewhere that it answers. What
+//! happens in a store or in the external system follows from what its asker did last; requests are
+//! independent of each other, so that there is no order of place there.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +32,12 @@ pub(super) fn slice(trace: Trace<'_>, roots: &[usize]) -> Vec<bool> {
 enum Place {
     JobManager,
     Subtask(SubtaskId),
-    /// Stores, the external system, the world.
-    Outside,
+    /// Stores and the external system, asked by the job manager.
+    AskedByJobManager,
+    /// Stores and the external system, asked by a task.
+    AskedBy(SubtaskId),
+    /// Faults.
+    World,
 }
 
 /// What was seen so far that a later event may answer.
@@ -63,17 +68,19 @@ impl Causes {
         let mut seen = Seen::default();
         let (mut before, mut from) = (Vec::new(), Vec::new());
         for (n, (at, observation)) in trace.events.iter().enumerate() {
-            let place = match place(trace, observation) {
-                Place::JobManager => Some(0),
-                Place::Subtask(subtask) => Some(subtask.index() + 1),
-                Place::Outside => None,
+            let (place, is_there) = match place(trace, observation) {
+                Place::JobManager => (Some(0), true),
+                Place::Subtask(subtask) => (Some(subtask.index() + 1), true),
+                Place::AskedByJobManager => (Some(0), false),
+                Place::AskedBy(subtask) => (Some(subtask.index() + 1), false),
+                Place::World => (None, false),
             };
             // A new attempt knows nothing of what the one before it did.
             let anew = matches!(observation, Observation::Task { state: TaskState::Deploying, .. });
             before.push(place.and_then(|place| last[place]).filter(|_| !anew));
             from.push(seen.cause(trace, n, *at, observation));
             seen.note(n, observation);
-            if let Some(place) = place {
+            if let Some(place) = place.filter(|_| is_there) {
                 last[place] = Some(n);
             }
         }
@@ -220,17 +227,20 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::Resumed { channel }
         | O::Recovered { channel, .. }
         | O::Persisted { channel, .. } => Place::Subtask(channels[channel.index()].to),
-        O::Durable { .. }
-        | O::PointerRemoved { .. }
-        | O::FileWritten { .. }
-        | O::FileHandedOver { .. }
-        | O::FileDeleted { .. }
-        | O::PreCommitted { .. }
-        | O::Committed { .. }
-        | O::TransactionAborted { .. }
-        | O::ProcessLost { .. }
-        | O::FaultInjected { .. }
-        | O::FaultHealed { .. } => Place::Outside,
+        O::PreCommitted { transaction, .. }
+        | O::Committed { transaction, .. }
+        | O::TransactionAborted { transaction } => {
+            let graph = &trace.plan.graph;
+            Place::AskedBy(graph.subtask(transaction.operator, transaction.subtask))
+        }
+        O::FileWritten { file, .. } | O::FileHandedOver { file, .. } => match trace.writer(file) {
+            Some(subtask) => Place::AskedBy(subtask),
+            None => Place::AskedByJobManager,
+        },
+        O::Durable { .. } | O::PointerRemoved { .. } | O::FileDeleted { .. } => {
+            Place::AskedByJobManager
+        }
+        O::ProcessLost { .. } | O::FaultInjected { .. } | O::FaultHealed { .. } => Place::World,
         _ => Place::JobManager,
     }
 }

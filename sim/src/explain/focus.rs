@@ -90,9 +90,7 @@ impl Focus {
         self.files.insert(file);
         let Some(path) = trace.files.get(file.0 as usize) else { return };
         self.checkpoints.extend(checkpoint_of(path));
-        if let Ok(Path::Part(_, name)) = path.parse() {
-            self.subtasks.insert(trace.plan.graph.subtask(name.operator, name.subtask));
-        }
+        self.subtasks.extend(trace.writer(file));
     }
 
     fn on_records(&mut self, trace: Trace<'_>, violation: &Violation, found: &[Suspect]) {
@@ -117,7 +115,7 @@ impl Focus {
     fn on_policy(&mut self, trace: Trace<'_>) {
         use Observation as O;
         let (mut recent, mut completed) = (BTreeSet::new(), None);
-        for (_, observation) in trace.events {
+        for (_, observation) in &trace.events[..trace.before] {
             match *observation {
                 O::Triggered { checkpoint, .. } => {
                     recent.insert(checkpoint);
@@ -138,7 +136,7 @@ impl Focus {
     fn on_no_checkpoint(&mut self, trace: Trace<'_>) {
         use Observation as O;
         let mut pending = BTreeSet::new();
-        for (_, observation) in trace.events {
+        for (_, observation) in &trace.events[..trace.before] {
             match *observation {
                 O::Triggered { checkpoint, .. } => {
                     pending.insert(checkpoint);
@@ -191,7 +189,10 @@ impl Focus {
             matches!(states[it.index()], Some(TaskState::Running | TaskState::Finished))
         };
         let idle = all().filter(|it| self.is_waiting && !works(it));
-        let silent = all().filter(|it| self.is_waiting && !acknowledged.contains(it));
+        let is_over = |it: &SubtaskId| states[it.index()] == Some(TaskState::Finished);
+        // Who has finished owes nothing.
+        let silent =
+            all().filter(|it| self.is_waiting && !acknowledged.contains(it) && !is_over(it));
         let odd: BTreeSet<SubtaskId> =
             idle.chain(silent).chain(declined).chain(failed).take(SUBTASKS_MAX).collect();
         self.subtasks = odd;

@@ -31,12 +31,19 @@ pub(super) fn interruptions(trace: Trace<'_>, focus: &Focus) -> Vec<Interruption
             Observation::FaultInjected { fault } => Some((n, fault)),
             _ => None,
         })
-        .map(|(n, fault)| {
-            let scenario = &trace.plan.scenario;
-            let what = fault_in_words(&scenario.faults[fault as usize], scenario);
-            Interruption { fault, n, what, found: found(trace, focus, n) }
+        .map(|(n, fault)| Interruption {
+            fault,
+            n,
+            what: what(trace, fault),
+            found: found(trace, focus, n),
         })
         .collect()
+}
+
+/// A fault in a few words.
+pub(super) fn what(trace: Trace<'_>, fault: u32) -> String {
+    let scenario = &trace.plan.scenario;
+    fault_in_words(&scenario.faults[fault as usize], scenario)
 }
 
 /// What the fault reported at `n` found under way.

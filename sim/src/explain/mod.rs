@@ -15,11 +15,13 @@ mod records;
 mod story;
 mod verdict;
 
+use cutline::ids::SubtaskId;
+use cutline::storage::layout::Path;
 use cutline::time::VirtualTime;
 
 use crate::check::Violation;
 use crate::engine::Plan;
-use crate::observe::Observation;
+use crate::observe::{FileId, Observation};
 use crate::report::{Line, Names};
 use crate::run::Outcome;
 
@@ -48,20 +50,46 @@ pub struct Explanation {
 struct Trace<'a> {
     plan: &'a Plan,
     events: &'a [(VirtualTime, Observation)],
+    /// Number of the events before the instant at which the promise was broken.
+    before: usize,
     files: &'a [String],
+}
+
+impl Trace<'_> {
+    /// The subtask that wrote a file, by the file's name; `None`: the job manager.
+    fn writer(&self, file: FileId) -> Option<SubtaskId> {
+        match self.files.get(file.0 as usize)?.parse() {
+            Ok(Path::Part(_, name)) => {
+                let graph = &self.plan.graph;
+                let is_known = (name.operator.index()) < graph.job().operators().len()
+                    && name.subtask < graph.subtasks_of(name.operator).len() as u32;
+                is_known.then(|| graph.subtask(name.operator, name.subtask))
+            }
+            Ok(Path::Metadata(_)) | Err(_) => None,
+        }
+    }
 }
 
 /// Explains the first violation of a run whose trace was kept; `None` if there is none to explain.
 pub fn explain(outcome: &Outcome) -> Option<Explanation> {
     let violation = outcome.violations.first()?;
     let events = outcome.trace.as_deref()?;
-    let trace = Trace { plan: &outcome.plan, events, files: &outcome.files };
+    let before = events.partition_point(|(at, _)| *at < violation.at);
+    let trace = Trace { plan: &outcome.plan, events, before, files: &outcome.files };
     let found = records::suspects(trace, violation);
     let focus = focus::Focus::new(trace, violation, &found);
     let slice = causes::slice(trace, &focus.roots);
     let told = story::told(trace, &focus, &slice);
     let names = Names::of(outcome);
-    let line = |&n: &usize| Line::new(n as u64, events[n].0, &events[n].1, &names);
+    let line = |&n: &usize| {
+        let (at, observation) = &events[n];
+        let mut line = Line::new(n as u64, *at, observation, &names);
+        if let Observation::FaultInjected { fault } = *observation {
+            let what = interruption::what(trace, fault);
+            line.details.push(("what".into(), what.into()));
+        }
+        line
+    };
     let lines: Vec<Line> = told.iter().map(line).collect();
     Some(Explanation {
         violation: violation.clone(),

@@ -64,6 +64,10 @@ pub fn sentence(line: &Line) -> String {
             Some(0) | None => "the job manager dies".to_owned(),
             Some(number) => format!("task manager {} dies", number - 1),
         },
+        "fault_injected" => match line.detail("what") {
+            Some(what) => format!("fault {} strikes: {}", detail("fault"), plain(what)),
+            None => words(line),
+        },
         _ => words(line),
     }
 }
@@ -76,7 +80,10 @@ fn step(line: &Line, who: &str, of: &str) -> String {
         (Some(Step::A1), Some(subtask)) => {
             format!("A1: the job manager takes {subtask}'s acknowledgement of checkpoint {of}")
         }
-        (Some(step), _) => format!("{step}: {who}, checkpoint {of}: {}", step.what()),
+        (Some(step), Some(_)) => {
+            format!("{step} of checkpoint {of} at {who}: {}", step.what())
+        }
+        (Some(step), None) => format!("{step} of checkpoint {of}: {}", step.what()),
         (None, _) => words(line),
     }
 }
