@@ -10,6 +10,7 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`defects`] | the catalogue of bugs that can be planted, or why not |
 //! | [`explain`] | why a run broke a promise: the causal slice that ends in the violation |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
@@ -18,6 +19,7 @@
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
 //! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
+//! | [`validate`] | simulations against the closed forms of `cutline::model` |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -273,9 +275,11 @@ pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;
+pub mod defects;
 pub mod engine;
 pub mod explain;
 pub mod explore;
+pub mod flink;
 pub mod kernel;
 pub mod observe;
 pub mod report;
@@ -285,4 +289,5 @@ pub mod scenario;
 pub mod strategies;
 pub mod sweep;
 pub mod trace;
+pub mod validate;
 pub mod world;

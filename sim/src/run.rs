@@ -24,8 +24,11 @@ use crate::check::{
     self, Check, CheckConfig, Checks, Ending, Finding, Role, Shown, Statistics, Verdict, Violation,
     Watch,
 };
-use crate::engine::{BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan};
+use crate::engine::{
+    BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
+};
 use crate::kernel::digest::{Fingerprint, Ladder};
+use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
 use crate::observe::{JobEnd, Observation};
@@ -33,8 +36,8 @@ use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Sce
 use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
 use crate::world::{
-    Command, Due, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
-    PlannedWhen, ProcessId, World, WorldConfig,
+    Command, Due, ExternalSystem, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault,
+    PlannedFaultKind, PlannedWhen, ProcessId, World, WorldConfig,
 };
 
 /// A run that is yet to happen.
@@ -268,7 +271,8 @@ impl Simulation {
         let stopped_by_violation = !core.observer.checks.violations().is_empty();
         if !(self.stop_at_violation && stopped_by_violation) {
             let Hub { engine, checks, .. } = &mut core.observer;
-            let mut oracle = engine.oracle(&plan, &core.store, &core.ha);
+            let stores = Stores { objects: &core.store, ha: &core.ha, external: &core.external };
+            let mut oracle = engine.oracle(&plan, stores);
             checks.finish(ran.now, ending, &mut *oracle);
         }
         let files = core.store.paths().to_vec();
@@ -329,9 +333,16 @@ impl<E: Mount> Observer for Hub<E> {
     }
 
     #[inline]
-    fn settle(&mut self, now: VirtualTime, store: &ObjectStore, ha: &HaStore) -> ControlFlow<()> {
+    fn settle(
+        &mut self,
+        now: VirtualTime,
+        store: &ObjectStore,
+        ha: &HaStore,
+        external: &ExternalSystem,
+    ) -> ControlFlow<()> {
         if self.checks.has_questions() {
-            let mut oracle = self.engine.oracle(&self.plan, store, ha);
+            let stores = Stores { objects: store, ha, external };
+            let mut oracle = self.engine.oracle(&self.plan, stores);
             self.checks.consult(now, &mut *oracle);
         }
         if self.stop_at_violation && !self.checks.violations().is_empty() {
@@ -355,8 +366,16 @@ fn world_config(plan: &Plan) -> WorldConfig {
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
+        storage_scheme: scenario.checkpointing.dir,
+        storage_name_node: scenario.storage.name_node.unwrap_or(Distribution::Uniform {
+            min: VirtualDuration::from_millis(1),
+            max: VirtualDuration::from_millis(4),
+        }),
+        storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,
         external_latency: scenario.external.latency,
+        transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
     }
 }
@@ -376,14 +395,17 @@ fn checks_of(plan: &Arc<Plan>) -> Checks {
         OperatorKind::Source(source) => {
             Role::Source { splits: source.splits, records: source.records }
         }
-        OperatorKind::TwoPhaseCommitSink => Role::TransactionalSink,
+        OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::WriteAheadSink => Role::TransactionalSink,
         OperatorKind::IdempotentSink => Role::IdempotentSink,
         OperatorKind::AtLeastOnceSink => Role::AtLeastOnceSink,
         OperatorKind::Map { .. }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
-        | OperatorKind::Join => Role::Inner,
+        | OperatorKind::Join
+        | OperatorKind::Committer => Role::Inner,
     };
     let config = CheckConfig {
         checkpointing: scenario.checkpointing.clone(),
@@ -467,6 +489,22 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
         FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+        FaultKind::DisturbStorage(operation, how, count) => {
+            PlannedFaultKind::DisturbStorage(operation, how, count)
+        }
+        FaultKind::DamageObject(operation) => PlannedFaultKind::DamageObject(operation),
+        FaultKind::SlowExternal(operation, by, span) => {
+            PlannedFaultKind::SlowExternal(operation, by, span)
+        }
+        FaultKind::FailExternal(operation, count) => {
+            PlannedFaultKind::FailExternal(operation, count)
+        }
+        FaultKind::AmbiguousExternal(operation, count) => {
+            PlannedFaultKind::AmbiguousExternal(operation, count)
+        }
+        FaultKind::CutExternal(number, span) => {
+            PlannedFaultKind::CutExternal(Plan::task_manager(number), span)
+        }
     };
     PlannedFault { when, kind }
 }
@@ -474,7 +512,6 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::distribution::Distribution;
     use crate::scenario::model::Storage;
     use crate::scenario::model::*;
     use cutline::config::*;
@@ -553,9 +590,12 @@ mod tests {
                 latency: uniform(2_000, 20_000),
                 bandwidth: 100_000_000,
                 visibility: constant(0),
+                name_node: None,
+                requests_per_prefix: None,
+                client: StorageClient::default(),
             },
             ha: Service { latency: uniform(1_000, 5_000) },
-            external: Service { latency: uniform(1_000, 5_000) },
+            external: External::patient(uniform(1_000, 5_000)),
             manual: vec![],
             actions: vec![],
             faults: vec![

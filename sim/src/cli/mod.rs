@@ -16,6 +16,7 @@ mod exit;
 mod files;
 mod filter;
 mod guard;
+mod init;
 mod merge;
 mod model;
 mod output;
@@ -45,10 +46,12 @@ Examples:
   cutline show case.json --explain
   cutline diff case-a.json case-b.json
   cutline check scenarios/*.json
+  cutline check --flink-conf conf/config.yaml
+  cutline init job.json --rate 20000/s --state 10gb
   cutline campaign --seeds 0..1000
   cutline shrink case.json
   cutline corpus run
-  cutline calibrate --from-runs runs.jsonl --cross-validate
+  cutline calibrate --from-rest flink-dump --out scenario.json
 
 Exit codes:
   0  ok
@@ -71,6 +74,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Init(Box<init::Init>),
     Replay(replay::Replay),
     Show(show::Show),
     Diff(diff::Diff),
@@ -79,7 +83,7 @@ enum Command {
     Shrink(shrink::Shrink),
     Corpus(corpus::Corpus),
     Defects(defects::Defects),
-    Calibrate(calibrate::Calibrate),
+    Calibrate(Box<calibrate::Calibrate>),
     Sweep(Box<sweep::Sweep>),
     Model(Box<model::Model>),
     Check(check::Check),
@@ -115,6 +119,7 @@ fn run(command: Command) -> Exit {
     let mut output = Output::new();
     let done = match command {
         Command::Run(command) => command.execute(&mut output),
+        Command::Init(command) => command.execute(&mut output),
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Diff(command) => command.execute(&mut output),

@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::shadow::Storage;
 use super::task_manager::TaskManager;
 use crate::check::{NoOracle, RestoreOracle};
-use crate::world::{HaStore, ObjectStore, Process};
+use crate::world::{ExternalSystem, HaStore, ObjectStore, Process};
 
 /// An engine to be run: give it to [`Simulation::run_engine`](crate::run::Simulation::run_engine).
 ///
@@ -42,15 +42,21 @@ pub trait Mount {
 
     /// What the stores hold of a checkpoint, for the checks `restore` and `storage`; an engine that
     /// does not say gets "not applicable" for both.
-    fn oracle<'a>(
-        &'a self,
-        plan: &'a Plan,
-        store: &'a ObjectStore,
-        ha: &'a HaStore,
-    ) -> Box<dyn RestoreOracle + 'a> {
-        let _ = (plan, store, ha);
+    fn oracle<'a>(&'a self, plan: &'a Plan, stores: Stores<'a>) -> Box<dyn RestoreOracle + 'a> {
+        let _ = (plan, stores);
         Box::new(NoOracle)
     }
+}
+
+/// What outlives every process of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Stores<'a> {
+    /// The object store.
+    pub objects: &'a ObjectStore,
+    /// The high-availability store.
+    pub ha: &'a HaStore,
+    /// The external transaction system.
+    pub external: &'a ExternalSystem,
 }
 
 /// The machines of the crate `cutline`, mounted.
@@ -69,12 +75,7 @@ impl Mount for BuiltIn {
             .collect()
     }
 
-    fn oracle<'a>(
-        &'a self,
-        plan: &'a Plan,
-        store: &'a ObjectStore,
-        ha: &'a HaStore,
-    ) -> Box<dyn RestoreOracle + 'a> {
-        Box::new(Storage::new(plan, store, ha))
+    fn oracle<'a>(&'a self, plan: &'a Plan, stores: Stores<'a>) -> Box<dyn RestoreOracle + 'a> {
+        Box::new(Storage::new(plan, stores.objects, stores.ha, stores.external))
     }
 }

@@ -240,7 +240,13 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         O::Durable { .. } | O::PointerRemoved { .. } | O::FileDeleted { .. } => {
             Place::AskedByJobManager
         }
-        O::ProcessLost { .. } | O::FaultInjected { .. } | O::FaultHealed { .. } => Place::World,
+        O::ProcessLost { .. }
+        | O::FaultInjected { .. }
+        | O::FaultHealed { .. }
+        | O::StorageDisturbed { .. }
+        | O::FileDamaged { .. }
+        | O::FileLost { .. }
+        | O::TransactionExpired { .. } => Place::World,
         _ => Place::JobManager,
     }
 }

@@ -61,6 +61,10 @@ fn disturbs(observation: &Observation) -> bool {
         O::FaultInjected { .. }
             | O::FaultHealed { .. }
             | O::ProcessLost { .. }
+            | O::StorageDisturbed { .. }
+            | O::FileDamaged { .. }
+            | O::FileLost { .. }
+            | O::TransactionExpired { .. }
             | O::Task { state: TaskState::Failed, .. }
     )
 }
@@ -135,14 +139,18 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         | O::Appended { subtask: at, record: ref of } => link(record(of) && subtask(at)),
         O::PreCommitted { transaction, .. }
         | O::Committed { transaction, .. }
+        | O::TransactionExpired { transaction }
         | O::TransactionAborted { transaction } => {
             let graph = &trace.plan.graph;
             let at = graph.subtask(transaction.operator, transaction.subtask);
             essential(checkpoint(transaction.checkpoint) && subtask(at))
         }
-        O::FileWritten { file, .. } | O::FileHandedOver { file, .. } | O::FileDeleted { file } => {
-            essential(focus.files.contains(&file))
-        }
+        O::FileWritten { file, .. }
+        | O::FileHandedOver { file, .. }
+        | O::FileDeleted { file }
+        | O::FileDamaged { file }
+        | O::FileLost { file } => essential(focus.files.contains(&file)),
+        O::StorageDisturbed { .. } => link(true),
     }
 }
 
@@ -151,7 +159,9 @@ fn subtask_of(trace: Trace<'_>, observation: &Observation) -> Option<SubtaskId> 
     use Observation as O;
     match *observation {
         O::Declined { subtask, .. } | O::Task { subtask, .. } => Some(subtask),
-        O::Committed { transaction, .. } | O::TransactionAborted { transaction } => {
+        O::Committed { transaction, .. }
+        | O::TransactionExpired { transaction }
+        | O::TransactionAborted { transaction } => {
             Some(trace.plan.graph.subtask(transaction.operator, transaction.subtask))
         }
         O::Processed { channel, .. } | O::BarrierReceived { channel, .. } => {
