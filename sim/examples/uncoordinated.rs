@@ -338,7 +338,7 @@ impl Mount for Uncoordinated {
 const SCENARIO: &str = r#"{
     "format": "cutline-scenario/1",
     "title": "Checkpoints without a coordinator",
-    "why": "Tasks die one by one, one of them while its checkpoint is on its way.",
+    "why": "Tasks die one by one, one of them after a checkpoint that could not be written.",
     "job": {
         "operators": [
             { "name": "source", "kind": "source", "records": 600, "every": "2 ms", "parallelism": 2, "splits": 2 },
@@ -354,11 +354,13 @@ const SCENARIO: &str = r#"{
     "cluster": { "task_managers": 6, "slots": 1 },
     "faults": [
         { "at": "300 ms", "kind": "crash_task_manager", "target": 0 },
-        { "at": { "step": "B5", "subtask": "map[0]", "occurrence": 4, "delay": "1 ms" },
+        { "at": { "step": "B5", "subtask": "map[0]", "occurrence": 4 },
+          "kind": "fail_storage", "operation": "write_state", "count": 4 },
+        { "at": { "step": "B5", "subtask": "map[0]", "occurrence": 4, "delay": "100 ms" },
           "kind": "crash_task", "target": "map[0]" },
         { "at": "900 ms", "kind": "crash_job_manager" }
     ],
-    "limits": { "until": "60 s" }
+    "limits": { "until": "60 s", "settle": "5 s" }
 }"#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -370,7 +372,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let right = run(false)?;
     assert_eq!(right.verdict, Verdict::Ok, "{:?}", right.violations);
-    assert_eq!(right.faults_injected.len(), 3, "all faults struck");
+    assert_eq!(right.faults_injected.len(), 4, "all faults struck");
     for finding in &right.findings {
         println!("{:<9} {:?} ({} judged)", finding.check, finding.outcome, finding.judged);
         let feeds = ["output", "liveness"].contains(&finding.check);
@@ -379,7 +381,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let wrong = run(true)?;
-    assert_eq!(wrong.verdict, Verdict::Safety);
+    assert_eq!(wrong.verdict, Verdict::Liveness, "the lost elements are waited for");
     println!("\n{}", wrong.violations[0]);
     println!("{}", explain(&wrong).expect("it has a violation").verdict.disturbed);
 

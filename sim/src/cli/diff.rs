@@ -102,9 +102,7 @@ impl Side {
 
 impl Diff {
     pub(super) fn execute(&self, output: &mut Output) -> Result<Exit, Failure> {
-        if self.seed.len() > 2 {
-            return Err(Failure::Usage("`--seed` is given once or twice".to_owned()));
-        }
+        self.refuse_what_has_no_effect()?;
         let both = &self.changes.overrides;
         let of_b: Vec<Override> = both.iter().chain(&self.changes_of_b).cloned().collect();
         let a = self.side(&self.a, self.seed.first(), both)?;
@@ -123,6 +121,23 @@ impl Diff {
         Ok(if found.is_some() { Exit::Diverged } else { Exit::Ok })
     }
 
+    /// A trace is only read, and a case has its own seed.
+    fn refuse_what_has_no_effect(&self) -> Result<(), Failure> {
+        let is_trace = |file: &str| file.ends_with(".jsonl");
+        let traces = is_trace(&self.a) && is_trace(&self.b);
+        let changed = !self.changes.overrides.is_empty() || !self.seed.is_empty();
+        let message = if self.seed.len() > 2 {
+            "`--seed` is given once or twice"
+        } else if traces && changed {
+            "`--seed` and `--set` are for what is run; traces are only read"
+        } else if is_trace(&self.b) && !self.changes_of_b.is_empty() {
+            "`--set-b` is for what is run; a trace is only read"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::Usage(message.to_owned()))
+    }
+
     fn side(
         &self,
         file: &str,
@@ -130,10 +145,6 @@ impl Diff {
         overrides: &[Override],
     ) -> Result<Side, Failure> {
         if file.ends_with(".jsonl") {
-            if !overrides.is_empty() {
-                let message = "`--set` is for what is run; a trace is only read";
-                return Err(Failure::Usage(message.to_owned()));
-            }
             return Ok(Side::Trace(read(file)?));
         }
         let again = command_line("run", file, overrides);
