@@ -24,7 +24,9 @@ use crate::check::{
     self, Check, CheckConfig, Checks, Ending, Finding, Role, Shown, Statistics, Verdict, Violation,
     Watch,
 };
-use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
+use crate::engine::{
+    BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
+};
 use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
@@ -151,6 +153,20 @@ impl Simulation {
         self
     }
 
+    /// Runs a coordinator of your own in the place of the built-in one, and all else as it is.
+    #[must_use]
+    pub fn coordinator(mut self, factory: CoordinatorFactory) -> Self {
+        self.plan.coordinator = Some(factory);
+        self
+    }
+
+    /// Runs barrier handlers of your own in the place of the built-in ones, and all else as it is.
+    #[must_use]
+    pub fn barriers(mut self, factory: BarrierFactory) -> Self {
+        self.plan.barriers = Some(factory);
+        self
+    }
+
     /// Adds a check of your own.
     #[must_use]
     pub fn check(mut self, check: Box<dyn Check>) -> Self {
@@ -198,11 +214,22 @@ impl Simulation {
     /// # Panics
     /// On an invariant of ours that does not hold.
     pub fn run(self) -> Outcome {
+        self.run_engine(BuiltIn)
+    }
+
+    /// Runs it with an engine of your own in the place of the built-in one.
+    ///
+    /// # Panics
+    /// If the engine has not one process for each host, or names a check that does not exist.
+    pub fn run_engine<E: Mount>(self, engine: E) -> Outcome {
         let plan = Arc::new(self.plan);
+        let processes = engine.processes(&plan);
         let mut checks = checks_of(&plan);
+        checks.leave_out(engine.cannot_feed());
         self.checks.into_iter().for_each(|check| checks.add(check));
         self.situations.into_iter().for_each(|situation| checks.add_situation(situation));
         let hub = Hub {
+            engine,
             plan: Arc::clone(&plan),
             checks,
             recorder: Recorder::new(self.trace),
@@ -215,7 +242,7 @@ impl Simulation {
         let mut world = World::new(
             world_config(&plan),
             self.seed,
-            processes(&plan),
+            processes,
             move |channel| named_by.graph.channel_name(channel),
             (
                 plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
@@ -243,8 +270,10 @@ impl Simulation {
         let core = &mut world.core;
         let stopped_by_violation = !core.observer.checks.violations().is_empty();
         if !(self.stop_at_violation && stopped_by_violation) {
-            let mut storage = Storage::new(&plan, &core.store, &core.ha, &core.external);
-            core.observer.checks.finish(ran.now, ending, &mut storage);
+            let Hub { engine, checks, .. } = &mut core.observer;
+            let stores = Stores { objects: &core.store, ha: &core.ha, external: &core.external };
+            let mut oracle = engine.oracle(&plan, stores);
+            checks.finish(ran.now, ending, &mut *oracle);
         }
         let files = core.store.paths().to_vec();
         let Hub { checks, recorder, meter, faults_injected, .. } = world.core.observer;
@@ -273,7 +302,8 @@ impl Simulation {
 }
 
 /// Where the observations of a run go.
-struct Hub {
+struct Hub<E> {
+    engine: E,
     plan: Arc<Plan>,
     checks: Checks,
     recorder: Recorder,
@@ -282,7 +312,7 @@ struct Hub {
     faults_injected: Vec<u32>,
 }
 
-impl Observer for Hub {
+impl<E: Mount> Observer for Hub<E> {
     #[inline(always)]
     fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.recorder.observe(now, observation);
@@ -311,23 +341,15 @@ impl Observer for Hub {
         external: &ExternalSystem,
     ) -> ControlFlow<()> {
         if self.checks.has_questions() {
-            let mut storage = Storage::new(&self.plan, store, ha, external);
-            self.checks.consult(now, &mut storage);
+            let stores = Stores { objects: store, ha, external };
+            let mut oracle = self.engine.oracle(&self.plan, stores);
+            self.checks.consult(now, &mut *oracle);
         }
         if self.stop_at_violation && !self.checks.violations().is_empty() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }
-}
-
-fn processes(plan: &Arc<Plan>) -> Vec<Engine> {
-    let task_managers = (0..plan.scenario.cluster.task_managers)
-        .map(|number| TaskManager::new(Arc::clone(plan), number))
-        .map(|task_manager| Engine::TaskManager(Box::new(task_manager)));
-    std::iter::once(Engine::JobManager(Box::new(JobManager::new(Arc::clone(plan)))))
-        .chain(task_managers)
-        .collect()
 }
 
 fn world_config(plan: &Plan) -> WorldConfig {
