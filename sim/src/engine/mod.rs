@@ -15,7 +15,7 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Back, Frame, Mail};
 use cutline::time::{VirtualDuration, VirtualTime};
 
-pub use self::job_manager::JobManager;
+pub use self::job_manager::{Idle, JobManager};
 pub use self::plan::{OperatorFactory, Plan};
 pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;

@@ -61,6 +61,8 @@ pub struct Measures {
     pub requests: Requests,
     /// Nominal bytes written.
     pub written_bytes: u64,
+    /// Nominal bytes stored, summed over the nanoseconds of the run.
+    pub stored_area: u128,
     /// Nominal bytes stored: the mean over the time of the run.
     pub stored_bytes_mean: u64,
     /// Nominal bytes stored at most.
@@ -234,17 +236,26 @@ impl Meter {
         }
     }
 
-    pub(crate) fn finish(self, now: VirtualTime) -> Measures {
+    /// What is measured so far, without the recoveries.
+    pub(crate) fn so_far(&self, now: VirtualTime) -> Measures {
         let busiest = self.sync.iter().map(|(sum, parallelism)| sum.0 / u64::from(*parallelism));
-        let span = now.since(VirtualTime::ZERO);
         Measures {
-            span,
-            recoveries: self.recovery.finish(now),
+            span: now.since(VirtualTime::ZERO),
             sync: VirtualDuration(busiest.max().unwrap_or(0)),
+            stored_area: self.stored.area(now),
             stored_bytes_mean: self.stored.mean(now),
             stored_bytes_max: self.stored.max,
-            ..self.measures
+            ..self.measures.clone()
         }
+    }
+
+    pub(crate) fn finish(self, now: VirtualTime) -> Measures {
+        Measures { recoveries: self.recovery.clone().finish(now), ..self.so_far(now) }
+    }
+
+    /// How recoveries go.
+    pub(crate) fn recovery(&self) -> &Watch {
+        &self.recovery
     }
 }
 
@@ -276,10 +287,13 @@ impl Stored {
         self.max = self.max.max(self.now);
     }
 
+    fn area(&self, now: VirtualTime) -> u128 {
+        self.area + u128::from(self.now) * u128::from(now.since(self.since).0)
+    }
+
     fn mean(&self, now: VirtualTime) -> u64 {
-        let area = self.area + u128::from(self.now) * u128::from(now.since(self.since).0);
         let span = u128::from(now.as_nanos());
-        area.checked_div(span).map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX))
+        self.area(now).checked_div(span).map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX))
     }
 }
 
