@@ -274,6 +274,7 @@ pub mod cli;
 pub mod conform;
 pub mod engine;
 pub mod explore;
+pub mod horizon;
 pub mod kernel;
 pub mod observe;
 pub mod report;

@@ -10,6 +10,8 @@
 //! # Ok::<(), cutline::job::JobGraphError>(())
 //! ```
 
+mod rig;
+
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::check::{
     Watch,
 };
 use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
+use crate::horizon::{self, Driver, Figures, LeapError, Leaping, Leapt, Outline};
 use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
@@ -45,6 +48,7 @@ pub struct Simulation {
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
     meter: bool,
+    leaping: Option<Leaping>,
     stop_at_violation: bool,
 }
 
@@ -88,6 +92,8 @@ pub struct Outcome {
     pub statistics: Statistics,
     /// What was measured, if it was to be.
     pub measures: Option<Measures>,
+    /// What was leapt over, if that was allowed.
+    pub leapt: Option<Leapt>,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
     /// What each sink operator shows in the end.
@@ -139,6 +145,7 @@ impl Simulation {
             situations: Vec::new(),
             trace: false,
             meter: false,
+            leaping: None,
             stop_at_violation: true,
         })
     }
@@ -178,6 +185,19 @@ impl Simulation {
         self
     }
 
+    /// Leaps over time in which nothing would happen, and [measures](Self::meter) the run with it:
+    /// `measures` and `statistics` of the outcome are those of the whole horizon, everything else
+    /// is of what was simulated.
+    ///
+    /// # Errors
+    /// The scenario has something that would be missed.
+    pub fn leaping(mut self, leaping: Leaping) -> Result<Self, LeapError> {
+        horizon::check(&self.plan.scenario)?;
+        self.leaping = Some(leaping);
+        self.meter = true;
+        Ok(self)
+    }
+
     /// Whether the run ends at the first violation (it does unless told otherwise).
     #[must_use]
     pub fn stop_at_violation(mut self, stop: bool) -> Self {
@@ -209,6 +229,11 @@ impl Simulation {
             stop_at_violation: self.stop_at_violation,
             faults_injected: Vec::new(),
         };
+        let mut driver = self.leaping.map(|leaping| {
+            let strikes = rig::strikes(&plan.scenario);
+            Driver::new(Outline::of(&plan.scenario, strikes, leaping))
+        });
+        let announced = driver.is_some();
         let mut queue: Queue<Due> = Queue::new();
         let named_by = Arc::clone(&plan);
         let mut world = World::new(
@@ -217,7 +242,7 @@ impl Simulation {
             processes(&plan),
             move |channel| named_by.graph.channel_name(channel),
             (
-                plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+                plan.scenario.faults.iter().map(|fault| planned(&plan, fault, announced)).collect(),
                 plan.scenario
                     .actions
                     .iter()
@@ -232,7 +257,10 @@ impl Simulation {
             events: plan.scenario.limits.events,
             ..Limits::default()
         };
-        let ran = run(&mut world, &mut queue, &limits);
+        let ran = match &mut driver {
+            Some(driver) => driver.drive(&mut rig::Rig { world: &mut world, queue: &mut queue }),
+            None => run(&mut world, &mut queue, &limits),
+        };
         let ending = match ran.end {
             End::Quiet | End::Stopped => Ending::Quiescent,
             End::Until => Ending::TimeUp,
@@ -247,6 +275,15 @@ impl Simulation {
         }
         let files = core.store.paths().to_vec();
         let Hub { checks, recorder, meter, faults_injected, .. } = world.core.observer;
+        let mut statistics = checks.statistics().clone();
+        let mut measures = meter.map(|meter| meter.finish(ran.now));
+        let mut leapt = None;
+        if let (Some(driver), Some(measured)) = (driver, measures.take_if(|_| announced)) {
+            let figures = Figures { measures: measured, statistics };
+            let (figures, left_out) = driver.finish(figures);
+            (measures, statistics) = (Some(figures.measures), figures.statistics);
+            leapt = Some(left_out);
+        }
         Outcome {
             seed: self.seed,
             verdict: checks.verdict(),
@@ -260,8 +297,9 @@ impl Simulation {
             violations: checks.violations().to_vec(),
             findings: checks.findings(),
             situations: checks.situations(),
-            statistics: checks.statistics().clone(),
-            measures: meter.map(|meter| meter.finish(ran.now)),
+            statistics,
+            measures,
+            leapt,
             faults_injected,
             shown: checks.shown(),
             trace: recorder.into_kept(),
@@ -425,9 +463,12 @@ fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
     plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
 }
 
-fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
+fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFault {
     let subtask = |operator, index| subtask(plan, operator, index);
-    let when = planned_when(plan, &fault.at);
+    let when = match announced {
+        true => PlannedWhen::Announced,
+        false => planned_when(plan, &fault.at),
+    };
     let kind = match fault.what {
         FaultKind::CrashTask(operator, index) => {
             PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))

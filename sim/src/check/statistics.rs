@@ -102,9 +102,9 @@ fn zip_by_reason(
     others: &BTreeMap<FailureReason, u64>,
     f: impl Fn(u128, u128) -> u128,
 ) -> BTreeMap<FailureReason, u64> {
-    let at = |counts: &BTreeMap<FailureReason, u64>, reason| counts.get(reason).copied();
     let zipped = |reason: &FailureReason| {
-        let count = zip(at(mine, reason).unwrap_or(0), at(others, reason).unwrap_or(0), &f);
+        let [mine, others] = [mine, others].map(|it| it.get(reason).copied().unwrap_or(0));
+        let count = zip(mine, others, &f);
         (count > 0).then_some((*reason, count))
     };
     mine.keys().chain(others.keys()).filter_map(zipped).collect()

@@ -11,6 +11,7 @@ use cutline::time::VirtualDuration;
 use indicatif::{ProgressBar, ProgressStyle};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::horizon::{LeapError, Leaping};
 use crate::report::Style;
 use crate::report::sweep::{csv, json, text};
 use crate::run::Simulation;
@@ -18,7 +19,7 @@ use crate::scenario::{Override, Scenario, load, to_json};
 use crate::sweep::Row;
 use crate::sweep::analysis::{Analysis, Answer, Question};
 use crate::sweep::grid::{Axis, Grid};
-use crate::sweep::metric::{Goal, Metric, Prices, Rates};
+use crate::sweep::metric::{Goal, Metric, Prices, Rates, Unit};
 use crate::sweep::recommend::{Recommendation, recommend};
 use crate::sweep::runner::{Event, SweepError, Task};
 use crate::sweep::store::{self, FORMAT, Identity, Rows, StoreError, Writer};
@@ -75,6 +76,11 @@ pub(super) struct Sweep {
     /// Virtual time of a run, as `--set limits.until=TIME` does
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     horizon: Option<Given<VirtualDuration>>,
+
+    /// Leaps over time in which nothing happens, as long as sampling brings no more than this
+    /// relative error into a mean, such as 3%: days for the price of minutes
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    coarsen: Option<f64>,
 
     /// Prices: of 1,000 writing requests, of 1,000 reading ones, of 10^9 bytes for a month
     #[arg(long, value_name = "PUT,GET,STORED", value_parser = parse_prices)]
@@ -225,6 +231,7 @@ impl Sweep {
             repeats: self.repeat,
             precision: self.precision.map(|it| format!("{} {it}", self.minimise)),
             rates: rates.text(),
+            coarsen: self.coarsen.map(|it| it.to_string()),
         };
         let task = Task {
             scenarios,
@@ -233,6 +240,7 @@ impl Sweep {
             repeats: self.repeat,
             precision: self.precision.map(|it| (self.minimise, it)),
             rates,
+            coarsen: self.coarsen,
             threads: self.threads.map(usize::from),
         };
         Ok(Prepared { grid, task, identity })
@@ -253,7 +261,15 @@ impl Sweep {
             let refuse = |error: JobGraphError| {
                 Failure::Input(format!("the job cannot run at {}: {error}", grid.label(point)))
             };
-            Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;
+            let simulation = Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;
+            if let Some(tolerance) = self.coarsen {
+                let leaping = Leaping { tolerance, repeats: self.repeat };
+                let refuse = |error: LeapError| {
+                    let label = grid.label(point);
+                    Failure::Input(format!("--coarsen cannot leap over time at {label}: {error}"))
+                };
+                simulation.leaping(leaping).map_err(refuse)?;
+            }
             Ok(scenario)
         };
         (0..grid.points()).map(of_point).collect()
@@ -391,12 +407,35 @@ impl Sweep {
         let failures: u64 = analysis.points.iter().map(|point| point.failures).sum();
         let (points, all) = (analysis.points.len(), prepared.grid.points());
         let of = if points < all { format!(" of {all}") } else { String::new() };
-        format!(
-            "{}{}{}\n{points}{of} points, {runs} runs, {} of virtual time, {failures} failures\n\n",
+        let head = format!(
+            "{}{}{}\n{points}{of} points, {runs} runs, {} of virtual time, {failures} failures\n",
             STYLE.head,
             prepared.identity.title,
             STYLE.reset,
             crate::sweep::metric::seconds(virtual_s),
+        );
+        head + &self.leapt(analysis) + "\n"
+    }
+
+    /// What was leapt over, and what that is thought to cost.
+    fn leapt(&self, analysis: &Analysis) -> String {
+        let Some(tolerance) = self.coarsen else { return String::new() };
+        let virtual_s: f64 = analysis.points.iter().map(|point| point.virtual_s).sum();
+        let leapt_s: f64 = analysis.points.iter().filter_map(|point| point.leapt_s).sum();
+        let errors = analysis.points.iter().flat_map(|point| {
+            point.sampling_errors.iter().map(|(column, error)| (*error, column, &point.label))
+        });
+        let share = |value| Unit::Share.show(value);
+        let worst = match errors.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((error, column, label)) => {
+                format!("; sampling error at most {} ({column} at {label})", share(error))
+            }
+            None => String::new(),
+        };
+        format!(
+            "leapt over {} of it, for an error of {} at most{worst}\n",
+            share(if virtual_s > 0.0 { leapt_s / virtual_s } else { 0.0 }),
+            share(tolerance),
         )
     }
 

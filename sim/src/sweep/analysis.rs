@@ -83,6 +83,10 @@ pub struct Point {
     pub cut_off: u64,
     /// Virtual time of the runs that count, in seconds.
     pub virtual_s: f64,
+    /// Of it, what was leapt over, in seconds; `None` if that was not allowed.
+    pub leapt_s: Option<f64>,
+    /// Relative standard errors that this has brought into the means, by column.
+    pub sampling_errors: BTreeMap<String, f64>,
     /// All that was measured.
     pub estimates: BTreeMap<Metric, Estimate>,
     /// Of each goal, whether it is kept.
@@ -286,9 +290,22 @@ fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Poi
         recoveries: counting.iter().map(|row| row.recoveries.len()).sum(),
         cut_off: counting.iter().map(|row| row.cut_off).sum(),
         virtual_s: counting.iter().map(|row| row.virtual_s).sum(),
+        leapt_s: counting.iter().map(|row| row.leapt_s).sum(),
+        sampling_errors: sampling_errors(&counting),
         keeps: keeps.collect(),
         estimates,
     }
+}
+
+/// Runs are sampled independently of each other: the variance of their mean is that of their sum
+/// over the square of their number.
+fn sampling_errors(rows: &[&Row]) -> BTreeMap<String, f64> {
+    let mut variances: BTreeMap<String, f64> = BTreeMap::new();
+    for (column, error) in rows.iter().flat_map(|row| &row.sampling_errors) {
+        *variances.entry(column.clone()).or_default() += error * error;
+    }
+    let of_mean = |variance: f64| libm::sqrt(variance) / rows.len() as f64;
+    variances.into_iter().map(|(column, variance)| (column, of_mean(variance))).collect()
 }
 
 /// Recoveries are samples by themselves; of everything else a run is one.
@@ -379,6 +396,8 @@ mod tests {
             violation: None,
             end: "time".to_owned(),
             virtual_s: 100.0,
+            leapt_s: None,
+            sampling_errors: BTreeMap::new(),
             events: 1,
             failures: 1,
             cut_off: 0,

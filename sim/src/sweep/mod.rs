@@ -29,6 +29,5 @@ pub mod store;
 
 pub(crate) use meter::Meter;
 pub use meter::{Measures, Requests};
-pub(crate) use recovery::Watch;
 pub use recovery::{Recoveries, Recovery};
 pub use row::{RecoveryRow, Row};

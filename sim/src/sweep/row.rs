@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cutline::time::VirtualDuration;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Metric, Quantity, Rates, of_run};
+use super::metric::{Metric, Quantity, Rates, Statistic, of_run};
 use super::recovery::Recovery;
 use crate::kernel::run::End;
 use crate::observe::JobEnd;
@@ -30,6 +30,12 @@ pub struct Row {
     pub end: String,
     /// Virtual time.
     pub virtual_s: f64,
+    /// Of it, what was leapt over (see [`crate::horizon`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leapt_s: Option<f64>,
+    /// Relative standard errors that this has brought in, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sampling_errors: BTreeMap<String, f64>,
     /// Kernel events.
     pub events: u64,
     /// Executions that failed.
@@ -103,6 +109,11 @@ impl Row {
             let value = of_run(metric, measures, &outcome.statistics, rates)?;
             Some((metric.column(), short(value)))
         };
+        let leapt = outcome.leapt.as_ref().is_some_and(|leapt| !leapt.time.is_zero());
+        // The largest of what was simulated is not the largest of all.
+        let is_measured = |metric: &Metric| {
+            !leapt || metric.statistic != Statistic::Max || metric.quantity.is_of_failures()
+        };
         let end = match (outcome.job_end, outcome.end) {
             (Some(JobEnd::Finished), _) => "finished",
             (Some(JobEnd::Failed), _) => "failed",
@@ -119,11 +130,19 @@ impl Row {
             violation: outcome.violations.first().map(ToString::to_string),
             end: end.to_owned(),
             virtual_s: seconds(measures.span),
+            leapt_s: outcome.leapt.as_ref().map(|leapt| seconds(leapt.time)),
+            sampling_errors: outcome
+                .leapt
+                .iter()
+                .flat_map(|leapt| &leapt.errors)
+                .filter(|(_, error)| *error > 0.0)
+                .map(|(column, error)| (column.clone(), short(*error)))
+                .collect(),
             events: outcome.events,
             failures: measures.recoveries.failures,
             cut_off: measures.recoveries.cut_off,
             recoveries: measures.recoveries.done.iter().map(RecoveryRow::of).collect(),
-            metrics: Metric::all().filter_map(value).collect(),
+            metrics: Metric::all().filter(is_measured).filter_map(value).collect(),
         }
     }
 

@@ -278,6 +278,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         host.alive && host.life == life
     }
 
+    /// Whether a message, a request or an answer is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.parcels.len() > self.free_parcels.len()
+    }
+
     fn link(&mut self, from: ProcessId, to: ProcessId) -> &mut Link {
         &mut self.links[from.index() * self.hosts.len() + to.index()]
     }

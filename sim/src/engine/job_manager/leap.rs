@@ -1,6 +1,6 @@
 //! Time in which nothing would happen is leapt over: what the job manager does about it.
 
-use cutline::coordinator::{Coordinator, io};
+use cutline::coordinator::io;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{JobManager, Phase};
@@ -23,11 +23,6 @@ impl JobManager {
         let calm = self.discards.is_empty() && self.inbox.is_empty() && self.stop.is_none();
         let until = coordinator.idle_until().filter(|_| calm)?;
         Some(Idle { since: coordinator.last_completion()?, until })
-    }
-
-    /// Completed checkpoints that are retained.
-    pub fn retained_count(&self) -> usize {
-        self.coordinator.as_ref().map_or(0, |coordinator| Coordinator::retained(coordinator).count())
     }
 
     /// Whole intervals are leapt over, with their checkpoints.

@@ -151,7 +151,7 @@ fn point(grid: &Grid, point: &Point, question: &Question) -> Value {
         .zip(&point.keeps)
         .map(|(goal, keeps)| (goal.text.clone(), keeps.name().into()))
         .collect();
-    json!({
+    let mut object = json!({
         "point": point.point,
         "values": values,
         "runs": point.runs,
@@ -163,5 +163,11 @@ fn point(grid: &Grid, point: &Point, question: &Question) -> Value {
         "virtual_s": point.virtual_s,
         "goals": goals,
         "metrics": figures,
-    })
+    });
+    if let Some(leapt_s) = point.leapt_s {
+        let errors = point.sampling_errors.iter().map(|(name, it)| (name.clone(), rounded(*it)));
+        object["leapt_s"] = rounded(leapt_s);
+        object["sampling_errors"] = errors.collect::<Map<String, Value>>().into();
+    }
+    object
 }
