@@ -421,9 +421,12 @@ impl Sweep {
     fn leapt(&self, analysis: &Analysis) -> String {
         let Some(tolerance) = self.coarsen else { return String::new() };
         let virtual_s: f64 = analysis.points.iter().map(|point| point.virtual_s).sum();
-        let leapt_s: f64 = analysis.points.iter().filter_map(|point| point.leapt_s).sum();
-        let errors = analysis.points.iter().flat_map(|point| {
-            point.sampling_errors.iter().map(|(column, error)| (*error, column, &point.label))
+        let leapt = || analysis.points.iter().filter_map(|it| Some((it, it.leapt.as_ref()?)));
+        let leapt_s: f64 = leapt().map(|(_, leapt)| leapt.leapt_s).sum();
+        let errors = leapt().flat_map(|(point, leapt)| {
+            let reported = point.estimates.keys().map(Metric::column);
+            let known = reported.filter_map(|it| Some((*leapt.sampling_errors.get(&it)?, it)));
+            known.map(|(error, column)| (error, column, &point.label))
         });
         let share = |value| Unit::Share.show(value);
         let worst = match errors.max_by(|a, b| a.0.total_cmp(&b.0)) {

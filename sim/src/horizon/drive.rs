@@ -11,7 +11,7 @@ use super::sample::{Mark, Sample};
 use super::{Figures, Leapt, Outline, Strike};
 use crate::engine::Idle;
 use crate::kernel::run::{End, Ran};
-use crate::sweep::metric::Metric;
+use crate::sweep::metric::{Metric, Rates, of_run};
 
 /// Between two looks, at most; and a fraction of an interval.
 const LOOK_MAX: VirtualDuration = VirtualDuration::from_millis(500);
@@ -52,7 +52,8 @@ pub(crate) trait Subject {
     /// Whole intervals are leapt over.
     fn leap(&mut self, by: VirtualDuration);
     /// Time before the next checkpoint is leapt over.
-    fn skip(&mut self, now: VirtualTime, by: VirtualDuration);
+    /// Its figures are those of the time since `from`.
+    fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration);
 }
 
 /// A block of time in which no checkpoint is under way: the accounts at its beginning, in its
@@ -87,7 +88,7 @@ pub(crate) struct Driver {
     leaps: u64,
     /// World times of the leaps, with all that was leapt over by then.
     ahead: Vec<(VirtualTime, VirtualDuration)>,
-    /// Of each mean the sum of the squares of what the leaps add to its error.
+    /// Of each mean the sum of the squares of what the leaps add to its standard error.
     variances: BTreeMap<Metric, f64>,
     events: u64,
 }
@@ -148,9 +149,13 @@ impl Driver {
             }
         }
         all.settle();
-        let errors = self.variances.iter();
-        let errors = errors.map(|(metric, it)| (metric.column(), libm::sqrt(*it))).collect();
-        (all, Leapt { time: self.skipped, leaps: self.leaps, errors })
+        let rates = Rates::default();
+        let relative = |(metric, variance): (&Metric, &f64)| {
+            let value = of_run(*metric, &all.measures, &all.statistics, &rates)?.abs();
+            (value > 0.0).then(|| (metric.column(), libm::sqrt(*variance) / value))
+        };
+        let errors = self.variances.iter().filter_map(relative).collect();
+        (all, Leapt { time: self.skipped, tolerance: self.outline.tolerance, leaps: self.leaps, errors })
     }
 
     fn in_scenario(&self, world: VirtualTime) -> VirtualTime {
@@ -359,10 +364,11 @@ impl Driver {
             return;
         }
         self.quiet = None;
+        let from = VirtualTime(self.now.0.saturating_sub(half.0 * 2));
         let added = block.stretched(by, half * 2);
         self.extra = self.extra.plus(&added);
         self.go_ahead(by);
-        subject.skip(self.now, by);
+        subject.skip(from, self.now, by);
     }
 
     fn go_ahead(&mut self, by: VirtualDuration) {

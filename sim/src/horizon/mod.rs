@@ -49,6 +49,8 @@ pub struct Leaping {
 pub struct Leapt {
     /// Time that was leapt over.
     pub time: VirtualDuration,
+    /// The error up to which that was allowed.
+    pub tolerance: f64,
     /// Leaps.
     pub leaps: u64,
     /// Of each mean, by column, the standard error that sampling has brought in, relative to it.
@@ -145,6 +147,7 @@ pub(crate) struct Outline {
     strikes: Vec<Strike>,
     /// Relative standard error that a sample may have.
     error: f64,
+    tolerance: f64,
 }
 
 impl Outline {
@@ -170,6 +173,7 @@ impl Outline {
             events: scenario.limits.events,
             strikes,
             error: leaping.tolerance / 2.0 * libm::sqrt(stretches),
+            tolerance: leaping.tolerance,
         }
     }
 }

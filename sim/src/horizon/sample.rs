@@ -72,8 +72,8 @@ impl Sample {
         self.last.leapt(added, by);
     }
 
-    /// Of each mean its relative standard error, if the windows may stand for others: they are
-    /// enough, no stock drifts, and sources keep up. A sample that drifts begins anew.
+    /// Of each mean its standard error, if the windows may stand for others: they are enough, no
+    /// stock drifts, and sources keep up. A sample that drifts begins anew.
     pub(super) fn judge(
         &mut self,
         error: f64,
@@ -89,9 +89,12 @@ impl Sample {
             return None;
         }
         let known = self.values.iter().filter(|(_, values)| values.len() > 1);
-        let errors: Vec<(Metric, f64)> =
-            known.map(|(metric, values)| (*metric, relative_error(values))).collect();
-        errors.iter().all(|(_, found)| *found <= error).then_some(errors)
+        let is_known = |(metric, values): &(Metric, Vec<f64>)| {
+            values.len() < 2 || !is_gauge(*metric) || relative_error(values) <= error
+        };
+        let enough = self.values.iter().all(is_known);
+        let errors = known.map(|(metric, values)| (*metric, standard_error(values)));
+        enough.then(|| errors.collect())
     }
 }
 
@@ -103,7 +106,26 @@ fn means() -> impl Iterator<Item = Metric> {
 
 /// What grows while a job is not steady yet.
 fn is_stock(metric: Metric) -> bool {
-    matches!(metric.quantity, Quantity::Storage | Quantity::Written | Quantity::Lag)
+    matches!(metric.quantity, Quantity::Storage | Quantity::Written)
+}
+
+/// What decides how long a sample must be. Other means may be rarer events (in-flight data, failed
+/// checkpoints) and scattered for ever; their error is reported, and what is too uncertain is not.
+fn is_gauge(metric: Metric) -> bool {
+    matches!(
+        metric.quantity,
+        Quantity::Duration
+            | Quantity::StartDelay
+            | Quantity::Async
+            | Quantity::Latency
+            | Quantity::CommitLatency
+            | Quantity::Storage
+            | Quantity::Written
+            | Quantity::Requests
+            | Quantity::Messages
+            | Quantity::CheckpointMessages
+            | Quantity::Checkpoints
+    )
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -126,10 +148,10 @@ fn relative_error(values: &[f64]) -> f64 {
 /// error.
 fn drifts(values: &[f64], error: f64) -> bool {
     let (first, second) = values.split_at(values.len() / 2);
-    if first.len() < 2 {
+    if first.len() < WINDOWS_MIN {
         return false;
     }
-    let chance = 3.0 * (standard_error(first) + standard_error(second));
+    let chance = 4.0 * (standard_error(first) + standard_error(second));
     let apart = (mean(first) - mean(second)).abs();
     apart > chance + error.min(0.03) / 3.0 * mean(second).abs()
 }

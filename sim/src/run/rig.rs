@@ -79,7 +79,9 @@ impl Subject for Rig<'_> {
         }
     }
 
-    fn skip(&mut self, now: VirtualTime, by: VirtualDuration) {
+    fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration) {
+        let meter = self.world.core.observer.meter.as_mut().expect("who leaps is measured");
+        meter.skip(from, now, by);
         self.world.visit(Plan::JOB_MANAGER, now, self.queue, |process, ctx| {
             if let Engine::JobManager(job_manager) = process {
                 job_manager.skip(by, ctx);

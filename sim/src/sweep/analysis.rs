@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::grid::Grid;
 use super::metric::{Goal, Metric, Quantity, Statistic};
-use super::row::Row;
+use super::row::{LeaptRow, Row};
 use super::statistics::{Estimate, mean, quantile, samples_needed};
 
 /// Within so much of the best, a point is as good.
@@ -83,10 +83,8 @@ pub struct Point {
     pub cut_off: u64,
     /// Virtual time of the runs that count, in seconds.
     pub virtual_s: f64,
-    /// Of it, what was leapt over, in seconds; `None` if that was not allowed.
-    pub leapt_s: Option<f64>,
-    /// Relative standard errors that this has brought into the means, by column.
-    pub sampling_errors: BTreeMap<String, f64>,
+    /// Of it, what was leapt over, if that was allowed.
+    pub leapt: Option<LeaptRow>,
     /// All that was measured.
     pub estimates: BTreeMap<Metric, Estimate>,
     /// Of each goal, whether it is kept.
@@ -273,8 +271,11 @@ fn differences(of: &[&Row], to: &[&Row], metric: Metric) -> Vec<f64> {
 
 fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Point {
     let counting: Vec<&Row> = rows.iter().copied().filter(|row| row.counts()).collect();
+    let leapt = LeaptRow::together(counting.iter().filter_map(|row| row.leapt.as_ref()));
+    let knows = |metric: &Metric| leapt.as_ref().is_none_or(|it| it.knows(metric.quantity));
+    let known = Metric::all().filter(knows);
     let estimates: BTreeMap<Metric, Estimate> =
-        Metric::all().filter_map(|metric| Some((metric, estimate(metric, &counting)?))).collect();
+        known.filter_map(|metric| Some((metric, estimate(metric, &counting)?))).collect();
     let keeps = question.goals.iter().map(|goal| keeps(goal, estimates.get(&goal.metric)));
     let budget = |row: &&&Row| row.violation.is_none() && row.end == "budget";
     Point {
@@ -290,22 +291,10 @@ fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Poi
         recoveries: counting.iter().map(|row| row.recoveries.len()).sum(),
         cut_off: counting.iter().map(|row| row.cut_off).sum(),
         virtual_s: counting.iter().map(|row| row.virtual_s).sum(),
-        leapt_s: counting.iter().map(|row| row.leapt_s).sum(),
-        sampling_errors: sampling_errors(&counting),
+        leapt,
         keeps: keeps.collect(),
         estimates,
     }
-}
-
-/// Runs are sampled independently of each other: the variance of their mean is that of their sum
-/// over the square of their number.
-fn sampling_errors(rows: &[&Row]) -> BTreeMap<String, f64> {
-    let mut variances: BTreeMap<String, f64> = BTreeMap::new();
-    for (column, error) in rows.iter().flat_map(|row| &row.sampling_errors) {
-        *variances.entry(column.clone()).or_default() += error * error;
-    }
-    let of_mean = |variance: f64| libm::sqrt(variance) / rows.len() as f64;
-    variances.into_iter().map(|(column, variance)| (column, of_mean(variance))).collect()
 }
 
 /// Recoveries are samples by themselves; of everything else a run is one.
@@ -396,8 +385,7 @@ mod tests {
             violation: None,
             end: "time".to_owned(),
             virtual_s: 100.0,
-            leapt_s: None,
-            sampling_errors: BTreeMap::new(),
+            leapt: None,
             events: 1,
             failures: 1,
             cut_off: 0,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metric::{Metric, Quantity, Rates, Statistic, of_run};
 use super::recovery::Recovery;
+use crate::horizon::Leapt;
 use crate::kernel::run::End;
 use crate::observe::JobEnd;
 use crate::run::Outcome;
@@ -30,12 +31,9 @@ pub struct Row {
     pub end: String,
     /// Virtual time.
     pub virtual_s: f64,
-    /// Of it, what was leapt over (see [`crate::horizon`]).
+    /// Of it, what was leapt over, if that was allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leapt_s: Option<f64>,
-    /// Relative standard errors that this has brought in, by column.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sampling_errors: BTreeMap<String, f64>,
+    pub leapt: Option<LeaptRow>,
     /// Kernel events.
     pub events: u64,
     /// Executions that failed.
@@ -63,6 +61,53 @@ pub struct RecoveryRow {
     pub catch_up_s: f64,
     /// Input that was read again.
     pub replayed_s: f64,
+}
+
+/// What was leapt over (see [`crate::horizon`]).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeaptRow {
+    /// How much, in seconds.
+    pub leapt_s: f64,
+    /// The error up to which that was allowed.
+    pub tolerance: f64,
+    /// Standard errors that it has brought into the means, relative to them, by column.
+    pub sampling_errors: BTreeMap<String, f64>,
+}
+
+impl LeaptRow {
+    fn of(leapt: &Leapt) -> Self {
+        let errors = leapt.errors.iter().filter(|(_, error)| *error > 0.0);
+        Self {
+            leapt_s: seconds(leapt.time),
+            tolerance: leapt.tolerance,
+            sampling_errors: errors.map(|(name, error)| (name.clone(), short(*error))).collect(),
+        }
+    }
+
+    /// Of runs that were sampled independently: the variance of their mean is that of their sum
+    /// over the square of their number.
+    pub(super) fn together<'r>(runs: impl Iterator<Item = &'r Self>) -> Option<Self> {
+        let mut all = Self::default();
+        let mut count = 0.0;
+        for run in runs {
+            count += 1.0;
+            all.leapt_s += run.leapt_s;
+            all.tolerance = run.tolerance;
+            for (column, error) in &run.sampling_errors {
+                *all.sampling_errors.entry(column.clone()).or_default() += error * error;
+            }
+        }
+        for error in all.sampling_errors.values_mut() {
+            *error = libm::sqrt(*error) / count;
+        }
+        (count > 0.0).then_some(all)
+    }
+
+    /// Whether sampling leaves a quantity known: with about 95 % confidence to the tolerance.
+    pub fn knows(&self, quantity: Quantity) -> bool {
+        let column = Metric { quantity, statistic: Statistic::Mean }.column();
+        self.sampling_errors.get(&column).is_none_or(|error| 2.0 * error <= self.tolerance)
+    }
 }
 
 /// Nine digits: as many as anybody can use, and few enough that every reader of JSON gets the same
@@ -130,14 +175,7 @@ impl Row {
             violation: outcome.violations.first().map(ToString::to_string),
             end: end.to_owned(),
             virtual_s: seconds(measures.span),
-            leapt_s: outcome.leapt.as_ref().map(|leapt| seconds(leapt.time)),
-            sampling_errors: outcome
-                .leapt
-                .iter()
-                .flat_map(|leapt| &leapt.errors)
-                .filter(|(_, error)| *error > 0.0)
-                .map(|(column, error)| (column.clone(), short(*error)))
-                .collect(),
+            leapt: outcome.leapt.as_ref().map(LeaptRow::of),
             events: outcome.events,
             failures: measures.recoveries.failures,
             cut_off: measures.recoveries.cut_off,

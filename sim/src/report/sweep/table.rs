@@ -164,9 +164,9 @@ fn point(grid: &Grid, point: &Point, question: &Question) -> Value {
         "goals": goals,
         "metrics": figures,
     });
-    if let Some(leapt_s) = point.leapt_s {
-        let errors = point.sampling_errors.iter().map(|(name, it)| (name.clone(), rounded(*it)));
-        object["leapt_s"] = rounded(leapt_s);
+    if let Some(leapt) = &point.leapt {
+        let errors = leapt.sampling_errors.iter().map(|(name, it)| (name.clone(), rounded(*it)));
+        object["leapt_s"] = rounded(leapt.leapt_s);
         object["sampling_errors"] = errors.collect::<Map<String, Value>>().into();
     }
     object
