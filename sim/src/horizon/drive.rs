@@ -155,7 +155,15 @@ impl Driver {
             (value > 0.0).then(|| (metric.column(), libm::sqrt(*variance) / value))
         };
         let errors = self.variances.iter().filter_map(relative).collect();
-        (all, Leapt { time: self.skipped, tolerance: self.outline.tolerance, leaps: self.leaps, errors })
+        (
+            all,
+            Leapt {
+                time: self.skipped,
+                tolerance: self.outline.tolerance,
+                leaps: self.leaps,
+                errors,
+            },
+        )
     }
 
     fn in_scenario(&self, world: VirtualTime) -> VirtualTime {
@@ -385,4 +393,171 @@ fn is_drained(before: &Figures, now: &Figures, every: VirtualDuration) -> bool {
     let latency = |it: &Figures| it.measures.latency.mean_s().unwrap_or(0.0);
     let slack = every.0 as f64 / 1e11;
     [wait, latency].iter().all(|of| of(before) <= of(now) * 1.05 + slack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(s: u64) -> VirtualDuration {
+        VirtualDuration::from_secs(s)
+    }
+
+    fn at(s: u64) -> VirtualTime {
+        VirtualTime::ZERO + secs(s)
+    }
+
+    /// A job that sends a message a millisecond, and is down for five seconds after a failure.
+    #[derive(Default)]
+    struct Job {
+        now: VirtualTime,
+        struck: Vec<VirtualTime>,
+        leapt: VirtualDuration,
+    }
+
+    impl Subject for Job {
+        fn run(&mut self, until: VirtualTime, _events: u64) -> Ran {
+            self.now = until;
+            Ran { end: End::Until, events: 1, now: until }
+        }
+
+        fn figures(&self, now: VirtualTime) -> Figures {
+            let mut figures = Figures::default();
+            figures.measures.span = now.since(VirtualTime::ZERO);
+            figures.measures.messages = now.as_millis();
+            figures
+        }
+
+        fn is_calm(&self) -> bool {
+            self.struck.last().is_none_or(|at| self.now >= *at + secs(5))
+        }
+
+        fn failures(&self) -> u64 {
+            self.struck.len() as u64
+        }
+
+        fn behind(&self, _now: VirtualTime) -> VirtualDuration {
+            VirtualDuration::ZERO
+        }
+
+        fn longest_checkpoint(&self) -> VirtualDuration {
+            secs(2)
+        }
+
+        fn no_checkpoint(&self) -> Option<Idle> {
+            None
+        }
+
+        fn is_under_way(&self) -> bool {
+            false
+        }
+
+        fn retained(&self) -> usize {
+            1
+        }
+
+        fn strike(&mut self, now: VirtualTime, _fault: u32) {
+            self.struck.push(now);
+        }
+
+        fn leap(&mut self, by: VirtualDuration) {
+            self.leapt += by;
+        }
+
+        fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, _by: VirtualDuration) {
+            unreachable!("there is no quiet time");
+        }
+    }
+
+    #[test]
+    fn failures_keep_their_phase_and_figures_their_sum() {
+        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
+            at: at(s),
+            fault: 0,
+            span: VirtualDuration::ZERO,
+        });
+        let outline = Outline {
+            interval: secs(10),
+            min_pause: VirtualDuration::ZERO,
+            period: secs(1),
+            every: secs(1),
+            heartbeat: secs(10),
+            patience: secs(100),
+            warm: at(50),
+            retained: 1,
+            until: at(9_000),
+            events: u64::MAX,
+            strikes: strikes.to_vec(),
+            error: 0.01,
+            tolerance: 0.03,
+        };
+        let (mut driver, mut job) = (Driver::new(outline), Job::default());
+        let ran = driver.drive(&mut job);
+        let phases: Vec<u64> = job.struck.iter().map(|at| at.as_millis() % 10_000).collect();
+        assert_eq!(phases, [3_000, 4_000, 7_000]);
+        assert_eq!(job.struck[1].since(job.struck[0]), secs(1), "nothing is steady between them");
+        assert!(job.leapt > secs(8_000), "{}", job.leapt);
+        let (figures, leapt) = driver.finish(job.figures(ran.now));
+        assert_eq!((leapt.time, leapt.leaps), (job.leapt, 3));
+        assert_eq!(figures.measures.span, secs(9_000));
+        assert!(figures.measures.messages.abs_diff(9_000_000) < 10);
+    }
+
+    #[test]
+    fn what_falls_behind_is_simulated_in_full() {
+        struct Overloaded(Job);
+        impl Subject for Overloaded {
+            fn run(&mut self, until: VirtualTime, events: u64) -> Ran {
+                self.0.run(until, events)
+            }
+            fn figures(&self, now: VirtualTime) -> Figures {
+                self.0.figures(now)
+            }
+            fn is_calm(&self) -> bool {
+                true
+            }
+            fn failures(&self) -> u64 {
+                0
+            }
+            fn behind(&self, now: VirtualTime) -> VirtualDuration {
+                VirtualDuration(now.0 / 10)
+            }
+            fn longest_checkpoint(&self) -> VirtualDuration {
+                secs(2)
+            }
+            fn no_checkpoint(&self) -> Option<Idle> {
+                None
+            }
+            fn is_under_way(&self) -> bool {
+                false
+            }
+            fn retained(&self) -> usize {
+                1
+            }
+            fn strike(&mut self, _now: VirtualTime, _fault: u32) {}
+            fn leap(&mut self, by: VirtualDuration) {
+                panic!("{by} are leapt over");
+            }
+            fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, by: VirtualDuration) {
+                panic!("{by} are leapt over");
+            }
+        }
+        let outline = Outline {
+            interval: secs(10),
+            min_pause: VirtualDuration::ZERO,
+            period: secs(1),
+            every: secs(1),
+            heartbeat: secs(10),
+            patience: secs(100),
+            warm: at(0),
+            retained: 1,
+            until: at(2_000),
+            events: u64::MAX,
+            strikes: Vec::new(),
+            error: 0.01,
+            tolerance: 0.03,
+        };
+        let ran = Driver::new(outline).drive(&mut Overloaded(Job::default()));
+        assert_eq!(ran.now, at(2_000));
+    }
 }

@@ -191,9 +191,8 @@ fn common(a: u64, b: u64) -> u64 {
 /// equally likely have met all but `exp(-n / k)` of them.
 fn warm_up(scenario: &Scenario, tolerance: f64) -> VirtualDuration {
     let operators = &scenario.job.operators;
-    let is_keyed = |kind: &OperatorKind| {
-        matches!(kind, OperatorKind::KeyedAggregate | OperatorKind::Join)
-    };
+    let is_keyed =
+        |kind: &OperatorKind| matches!(kind, OperatorKind::KeyedAggregate | OperatorKind::Join);
     if !operators.iter().any(|operator| is_keyed(&operator.kind)) {
         return VirtualDuration::ZERO;
     }
@@ -203,7 +202,9 @@ fn warm_up(scenario: &Scenario, tolerance: f64) -> VirtualDuration {
         _ => None,
     });
     let records_per_s = operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) => Some(f64::from(source.splits) / source.every.0.max(1) as f64),
+        OperatorKind::Source(source) => {
+            Some(f64::from(source.splits) / source.every.0.max(1) as f64)
+        }
         _ => None,
     });
     let slowest = records_per_s.fold(f64::INFINITY, f64::min);

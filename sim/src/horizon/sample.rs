@@ -109,13 +109,14 @@ fn is_stock(metric: Metric) -> bool {
     matches!(metric.quantity, Quantity::Storage | Quantity::Written)
 }
 
-/// What decides how long a sample must be. Other means may be rarer events (in-flight data, failed
-/// checkpoints) and scattered for ever; their error is reported, and what is too uncertain is not.
+/// What decides how long a sample must be. Other means may be those of rare events (in-flight data,
+/// failed checkpoints), or depend on where in the rhythm of its sources a trigger meets a job (start
+/// delay, alignment), and be scattered for ever; their error is reported, and what is too uncertain
+/// is not.
 fn is_gauge(metric: Metric) -> bool {
     matches!(
         metric.quantity,
         Quantity::Duration
-            | Quantity::StartDelay
             | Quantity::Async
             | Quantity::Latency
             | Quantity::CommitLatency

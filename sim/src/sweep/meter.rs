@@ -416,11 +416,8 @@ mod tests {
     fn what_waits_for_a_commit_waits_through_a_leap() {
         let second = VirtualDuration::from_secs(1);
         let (sink, mut latency) = (SubtaskId(0), Histogram::default());
-        let transaction = Transaction {
-            operator: OperatorId(0),
-            subtask: 0,
-            checkpoint: CheckpointId(1),
-        };
+        let transaction =
+            Transaction { operator: OperatorId(0), subtask: 0, checkpoint: CheckpointId(1) };
         let mut commits = Commits::new(1, second);
         let record = |ms| Record {
             split: SplitId(0),
