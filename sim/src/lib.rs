@@ -10,6 +10,7 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`defects`] | the catalogue of bugs that can be planted, or why not |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -17,6 +18,7 @@
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
 //! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
+//! | [`validate`] | simulations against the closed forms of `cutline::model` |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -272,8 +274,10 @@ pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;
+pub mod defects;
 pub mod engine;
 pub mod explore;
+pub mod flink;
 pub mod horizon;
 pub mod kernel;
 pub mod observe;
@@ -284,4 +288,5 @@ pub mod scenario;
 pub mod strategies;
 pub mod sweep;
 pub mod trace;
+pub mod validate;
 pub mod world;

@@ -21,9 +21,9 @@ const END: &str = "<!-- end of table -->\n";
 
 /// What sampling may add to the error of a mean.
 const TOLERANCE: f64 = 0.03;
-const REPEATS: u64 = 6;
-/// Student's t for so many repeats: 99.9 %, both sides.
-const T_OF_REPEATS: f64 = 6.87;
+const REPEATS: u64 = 4;
+/// Student's t for so many repeats: 99 %, both sides.
+const T_OF_REPEATS: f64 = 5.84;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -74,7 +74,7 @@ struct Difference {
     metric: Metric,
     /// Relative to the record-level run.
     error: f64,
-    /// What chance may do to it: about one in a thousand is further off than this.
+    /// What chance may do to it: about one in a hundred is further off than this.
     chance: f64,
 }
 

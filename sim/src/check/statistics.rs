@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Setup;
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::Disturbance;
 
 /// What happened in a run, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +25,9 @@ pub struct Statistics {
     pub restores: u64,
     /// Records (simulated ones, not multiplied by their weight).
     pub records: Records,
+    /// Storage requests that did not go as they should, by what became of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_disturbed: BTreeMap<Disturbance, u64>,
     /// From trigger to completion. Flink: end to end duration.
     pub end_to_end: Durations,
     /// From trigger to the first barrier at a subtask. Flink: start delay.
@@ -97,15 +101,15 @@ fn zip(mine: u64, other: u64, f: impl Fn(u128, u128) -> u128) -> u64 {
     u64::try_from(f(u128::from(mine), u128::from(other))).unwrap_or(u64::MAX)
 }
 
-fn zip_by_reason(
-    mine: &BTreeMap<FailureReason, u64>,
-    others: &BTreeMap<FailureReason, u64>,
+fn zip_by<K: Copy + Ord>(
+    mine: &BTreeMap<K, u64>,
+    others: &BTreeMap<K, u64>,
     f: impl Fn(u128, u128) -> u128,
-) -> BTreeMap<FailureReason, u64> {
-    let zipped = |reason: &FailureReason| {
-        let [mine, others] = [mine, others].map(|it| it.get(reason).copied().unwrap_or(0));
+) -> BTreeMap<K, u64> {
+    let zipped = |key: &K| {
+        let [mine, others] = [mine, others].map(|it| it.get(key).copied().unwrap_or(0));
         let count = zip(mine, others, &f);
-        (count > 0).then_some((*reason, count))
+        (count > 0).then_some((*key, count))
     };
     mine.keys().chain(others.keys()).filter_map(zipped).collect()
 }
@@ -120,9 +124,9 @@ impl Statistics {
             checkpoints: Checkpoints {
                 triggered: count(checkpoints.triggered, others_checkpoints.triggered),
                 completed: count(checkpoints.completed, others_checkpoints.completed),
-                failed: zip_by_reason(&checkpoints.failed, &others_checkpoints.failed, &f),
+                failed: zip_by(&checkpoints.failed, &others_checkpoints.failed, &f),
             },
-            requests_failed: zip_by_reason(&self.requests_failed, &other.requests_failed, &f),
+            requests_failed: zip_by(&self.requests_failed, &other.requests_failed, &f),
             restarts: count(self.restarts, other.restarts),
             restores: count(self.restores, other.restores),
             records: Records {
@@ -131,6 +135,7 @@ impl Statistics {
                 committed: count(records.committed, others_records.committed),
                 persisted: count(records.persisted, others_records.persisted),
             },
+            storage_disturbed: zip_by(&self.storage_disturbed, &other.storage_disturbed, &f),
             end_to_end: self.end_to_end.zip(&other.end_to_end, &f),
             start_delay: self.start_delay.zip(&other.start_delay, &f),
             alignment: self.alignment.zip(&other.alignment, &f),
@@ -209,6 +214,9 @@ impl Counter {
                 statistics.restores += u64::from(checkpoint.is_some());
             }
             Observation::LeaderElected { .. } => self.pending.clear(),
+            Observation::StorageDisturbed { how, .. } => {
+                *statistics.storage_disturbed.entry(how).or_default() += 1;
+            }
             Observation::Persisted { .. } => statistics.records.persisted += 1,
             Observation::Committed { contents, .. } => {
                 statistics.records.committed += contents.count;

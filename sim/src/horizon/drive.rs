@@ -240,7 +240,8 @@ impl Driver {
 
     /// Whether an interval has room for a quiet block that pays.
     fn has_quiet(&self) -> bool {
-        self.outline.interval > self.block() * 3 + SETTLE + GUARD
+        !self.outline.transactions_expire
+            && self.outline.interval > self.block() * 3 + SETTLE + GUARD
     }
 
     /// The length of a quiet block: whole heartbeats, and several records of each split.
@@ -482,6 +483,7 @@ mod tests {
             period: secs(1),
             every: secs(1),
             heartbeat: secs(10),
+            transactions_expire: false,
             patience: secs(100),
             warm: at(50),
             retained: 1,
@@ -548,6 +550,7 @@ mod tests {
             period: secs(1),
             every: secs(1),
             heartbeat: secs(10),
+            transactions_expire: false,
             patience: secs(100),
             warm: at(0),
             retained: 1,

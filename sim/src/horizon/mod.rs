@@ -135,6 +135,8 @@ pub(crate) struct Outline {
     /// The longest time between two records of a split.
     every: VirtualDuration,
     heartbeat: VirtualDuration,
+    /// Open transactions time out: the time in which they are open is simulated.
+    transactions_expire: bool,
     /// After it a fault that showed no effect had none.
     patience: VirtualDuration,
     /// By then the keyed state has seen its keys.
@@ -165,6 +167,7 @@ impl Outline {
             min_pause: scenario.checkpointing.min_pause,
             period: VirtualDuration(sources().fold(1, |all, it| common(all, it.every.0))),
             every,
+            transactions_expire: scenario.external.transaction_timeout.is_some(),
             heartbeat: scenario.cluster.heartbeat_interval,
             patience: scenario.cluster.heartbeat_timeout * 2,
             warm: VirtualTime::ZERO + warm_up(scenario, leaping.tolerance),

@@ -108,12 +108,18 @@ fn span(what: &FaultKind) -> VirtualDuration {
         FaultKind::CrashTask(..)
         | FaultKind::CrashTaskManager(_)
         | FaultKind::CrashJobManager
-        | FaultKind::FailStorage(..) => VirtualDuration::ZERO,
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => VirtualDuration::ZERO,
         FaultKind::PauseTask(_, _, span)
         | FaultKind::PauseTaskManager(_, span)
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
         | FaultKind::CutLink(_, _, span)
-        | FaultKind::SlowStorage(_, _, span) => span,
+        | FaultKind::SlowStorage(_, _, span)
+        | FaultKind::SlowExternal(_, _, span)
+        | FaultKind::CutExternal(_, span) => span,
     }
 }

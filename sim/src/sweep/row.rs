@@ -86,7 +86,7 @@ impl LeaptRow {
 
     /// Of runs that were sampled independently: the variance of their mean is that of their sum
     /// over the square of their number.
-    pub(super) fn together<'r>(runs: impl Iterator<Item = &'r Self>) -> Option<Self> {
+    pub fn together<'r>(runs: impl Iterator<Item = &'r Self>) -> Option<Self> {
         let mut all = Self::default();
         let mut count = 0.0;
         for run in runs {

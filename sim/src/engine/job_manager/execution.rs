@@ -7,7 +7,7 @@ use cutline::ids::{Attempt, OperatorId, SubtaskId};
 use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 
-use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
+use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Report};
 use crate::observe::{JobEnd, Observation};
@@ -161,7 +161,7 @@ impl JobManager {
         deployment.finished = checkpoint.finished.contains(&subtask);
         let mut states = checkpoint.subtasks.iter();
         if let Some((_, Some(state))) = states.find(|(one, _)| *one == subtask) {
-            deployment.parts.clone_from(&state.payload.parts);
+            deployment.parts = checkpoints::parts_of(state).collect();
         }
         deployment
     }
@@ -189,11 +189,14 @@ impl JobManager {
         }
         match report {
             Report::Running => self.set_state(subtask, ExecutionState::Running, ctx),
-            Report::Failed => {
+            Report::Failed | Report::FailedForGood => {
                 self.set_state(subtask, ExecutionState::Failed, ctx);
                 let attempt = Attempt(execution);
                 self.coordinate(io::Input::TaskFailed { subtask, attempt }, ctx);
-                self.on_failure(ctx);
+                match report == Report::FailedForGood {
+                    true => self.fail_job(ctx),
+                    false => self.on_failure(ctx),
+                }
             }
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
@@ -250,6 +253,18 @@ impl JobManager {
             }
             Decision::Fail => self.end_if_canceled(ctx),
         }
+    }
+
+    /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
+    fn fail_job<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
+        self.phase = Phase::Failing;
+        self.end_execution(ctx);
+        self.cancel_tasks(ctx);
+        self.end_if_canceled(ctx);
     }
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
