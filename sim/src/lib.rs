@@ -281,6 +281,7 @@ pub mod engine;
 pub mod explain;
 pub mod explore;
 pub mod flink;
+pub mod horizon;
 pub mod kernel;
 pub mod observe;
 pub mod report;

@@ -10,6 +10,8 @@
 //! # Ok::<(), cutline::job::JobGraphError>(())
 //! ```
 
+mod rig;
+
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,10 +29,11 @@ use crate::check::{
 use crate::engine::{
     BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
 };
+use crate::horizon::{self, Driver, Figures, LeapError, Leaping, Leapt, Outline};
 use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
-use crate::kernel::run::{End, Limits, run};
+use crate::kernel::run::{End, Limits, Ran, run};
 use crate::observe::{JobEnd, Observation};
 use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
 use crate::sweep::{Measures, Meter};
@@ -48,6 +51,7 @@ pub struct Simulation {
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
     meter: bool,
+    leaping: Option<Leaping>,
     stop_at_violation: bool,
 }
 
@@ -91,6 +95,8 @@ pub struct Outcome {
     pub statistics: Statistics,
     /// What was measured, if it was to be.
     pub measures: Option<Measures>,
+    /// What was leapt over, if that was allowed.
+    pub leapt: Option<Leapt>,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
     /// What each sink operator shows in the end.
@@ -142,6 +148,7 @@ impl Simulation {
             situations: Vec::new(),
             trace: false,
             meter: false,
+            leaping: None,
             stop_at_violation: true,
         })
     }
@@ -195,6 +202,19 @@ impl Simulation {
         self
     }
 
+    /// Leaps over time in which nothing would happen, and [measures](Self::meter) the run with it:
+    /// `measures` and `statistics` of the outcome are those of the whole horizon, everything else
+    /// is of what was simulated.
+    ///
+    /// # Errors
+    /// The scenario has something that would be missed.
+    pub fn leaping(mut self, leaping: Leaping) -> Result<Self, LeapError> {
+        horizon::check(&self.plan.scenario)?;
+        self.leaping = Some(leaping);
+        self.meter = true;
+        Ok(self)
+    }
+
     /// Whether the run ends at the first violation (it does unless told otherwise).
     #[must_use]
     pub fn stop_at_violation(mut self, stop: bool) -> Self {
@@ -214,14 +234,36 @@ impl Simulation {
     /// # Panics
     /// On an invariant of ours that does not hold.
     pub fn run(self) -> Outcome {
-        self.run_engine(BuiltIn)
+        let Some(leaping) = self.leaping else { return self.run_with(BuiltIn, run) };
+        let scenario = &self.plan.scenario;
+        let mut driver = Driver::new(Outline::of(scenario, rig::strikes(scenario), leaping));
+        let mut outcome =
+            self.run_with(BuiltIn, |world, queue, _| driver.drive(&mut rig::Rig { world, queue }));
+        if let Some(measures) = outcome.measures.take() {
+            let figures = Figures { measures, statistics: outcome.statistics };
+            let (figures, leapt) = driver.finish(figures);
+            outcome.measures = Some(figures.measures);
+            outcome.statistics = figures.statistics;
+            outcome.leapt = Some(leapt);
+        }
+        outcome
     }
 
     /// Runs it with an engine of your own in the place of the built-in one.
     ///
     /// # Panics
-    /// If the engine has not one process for each host, or names a check that does not exist.
+    /// If the engine has not one process for each host, or names a check that does not exist; if
+    /// time was to be [leapt over](Self::leaping), which the built-in engine alone can bear.
     pub fn run_engine<E: Mount>(self, engine: E) -> Outcome {
+        assert!(self.leaping.is_none(), "the built-in engine alone leaps");
+        self.run_with(engine, run)
+    }
+
+    fn run_with<E: Mount>(
+        self,
+        engine: E,
+        go: impl FnOnce(&mut World<E::Process, Hub<E>>, &mut Queue<Due>, &Limits) -> Ran,
+    ) -> Outcome {
         let plan = Arc::new(self.plan);
         let processes = engine.processes(&plan);
         let mut checks = checks_of(&plan);
@@ -237,6 +279,7 @@ impl Simulation {
             stop_at_violation: self.stop_at_violation,
             faults_injected: Vec::new(),
         };
+        let announced = self.leaping.is_some();
         let mut queue: Queue<Due> = Queue::new();
         let named_by = Arc::clone(&plan);
         let mut world = World::new(
@@ -245,7 +288,7 @@ impl Simulation {
             processes,
             move |channel| named_by.graph.channel_name(channel),
             (
-                plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+                plan.scenario.faults.iter().map(|fault| planned(&plan, fault, announced)).collect(),
                 plan.scenario
                     .actions
                     .iter()
@@ -260,7 +303,7 @@ impl Simulation {
             events: plan.scenario.limits.events,
             ..Limits::default()
         };
-        let ran = run(&mut world, &mut queue, &limits);
+        let ran = go(&mut world, &mut queue, &limits);
         let ending = match ran.end {
             End::Quiet | End::Stopped => Ending::Quiescent,
             End::Until => Ending::TimeUp,
@@ -292,6 +335,7 @@ impl Simulation {
             situations: checks.situations(),
             statistics: checks.statistics().clone(),
             measures: meter.map(|meter| meter.finish(ran.now)),
+            leapt: None,
             faults_injected,
             shown: checks.shown(),
             trace: recorder.into_kept(),
@@ -465,9 +509,12 @@ fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
     plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
 }
 
-fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
+fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFault {
     let subtask = |operator, index| subtask(plan, operator, index);
-    let when = planned_when(plan, &fault.at);
+    let when = match announced {
+        true => PlannedWhen::Announced,
+        false => planned_when(plan, &fault.at),
+    };
     let kind = match fault.what {
         FaultKind::CrashTask(operator, index) => {
             PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))

@@ -32,6 +32,12 @@ pub trait Coordinate<P>: fmt::Debug {
 
     /// Whether a file is part of a checkpoint that is pending, completed or outlives the job.
     fn refers_to(&self, file: &FileHandle) -> bool;
+
+    /// Between two checkpoints, with nothing under way: when the last one completed, and when the
+    /// next periodic one is due. Time is never leapt over with a coordinator that does not say.
+    fn idle(&self) -> Option<(VirtualTime, VirtualTime)> {
+        None
+    }
 }
 
 impl<P: fmt::Debug> Coordinate<P> for Coordinator<P> {
@@ -53,5 +59,9 @@ impl<P: fmt::Debug> Coordinate<P> for Coordinator<P> {
 
     fn refers_to(&self, file: &FileHandle) -> bool {
         Self::refers_to(self, file)
+    }
+
+    fn idle(&self) -> Option<(VirtualTime, VirtualTime)> {
+        self.last_completion().zip(self.idle_until())
     }
 }

@@ -50,6 +50,12 @@ impl<P> Coordinator<P> {
         self.on_trigger(now, None, SnapshotKind::Checkpoint, true, out);
     }
 
+    pub(super) fn on_skip(&mut self, now: VirtualTime, by: VirtualDuration) {
+        if let Some((due, _)) = self.periodic {
+            self.set_periodic(Some(VirtualTime(due.0.saturating_sub(by.0)).max(now)));
+        }
+    }
+
     pub(super) fn on_backlog(&mut self, now: VirtualTime, source: OperatorId, on: bool) {
         let due = self.periodic.map(|(due, _)| due);
         if let Some(next) = self.policy.backlog(now, source, on, due) {

@@ -8,6 +8,7 @@ mod actions;
 mod checkpoints;
 mod election;
 mod execution;
+mod leap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use cutline::coordinator::own::Coordinate;
 use cutline::ids::{Attempt, CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::execution::Execution;
+pub use self::leap::Idle;
 use super::plan::Plan;
 use super::{Control, Engine, Part};
 use crate::kernel::stream::Stream;
@@ -73,6 +75,8 @@ pub struct JobManager {
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
     draws: Option<Stream>,
+    /// Time that was leapt over: the clock of the restart strategy goes ahead by it.
+    leapt: VirtualDuration,
 }
 
 /// A task manager that has registered.
@@ -178,12 +182,13 @@ impl JobManager {
             coordinating: false,
             outputs: Vec::new(),
             draws: None,
+            leapt: VirtualDuration::ZERO,
         }
     }
 
     /// The process that takes its place after a crash.
     pub fn reborn(&self) -> Self {
-        Self::new(Arc::clone(&self.plan))
+        Self { leapt: self.leapt, ..Self::new(Arc::clone(&self.plan)) }
     }
 
     /// Reacts to an event.

@@ -18,7 +18,7 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Back, Frame, Mail};
 use cutline::time::{VirtualDuration, VirtualTime};
 
-pub use self::job_manager::{JobManager, SnapshotPayload};
+pub use self::job_manager::{Idle, JobManager, SnapshotPayload};
 pub use self::mount::{BuiltIn, Mount, Stores};
 pub use self::plan::{BarrierFactory, CoordinatorFactory, CoordinatorSetup, OperatorFactory, Plan};
 pub use self::shadow::Storage;

@@ -260,7 +260,7 @@ impl JobManager {
         }
         ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
         let word = self.draws.as_mut().expect("made at the start").word();
-        let decision = self.backoff.on_failure(ctx.now(), word);
+        let decision = self.backoff.on_failure(ctx.now() + self.leapt, word);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,
