@@ -57,8 +57,12 @@ fn disturbed(
             "operation": "{operation}", "how": "{}", "count": {count}}}]"#,
         how.name()
     );
-    let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", "storage.timeout=200 ms",
-        "storage.backoff=5 ms"];
+    let changes = [
+        fault.as_str(),
+        "checkpointing.tolerable_failures=5",
+        "storage.timeout=200 ms",
+        "storage.backoff=5 ms",
+    ];
     runs("quickstart.json", &changes)
 }
 
