@@ -173,13 +173,13 @@ impl Storage {
             // One that was lost with its store is nobody's fault.
             if !file.exists && !file.damaged {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
-                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                report.add(what, now, Subject::file(id).at(checkpoint), || {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)
                 });
             }
             if shares {
                 let what = (NAME, Class::UnusableCheckpoint, "the user's snapshot shares a file");
-                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                report.add(what, now, Subject::file(id).at(checkpoint), || {
                     format!(
                         "{checkpoint} and another snapshot, one of them the user's alone, both \
                              refer to file {}",
@@ -211,7 +211,7 @@ impl Storage {
         file.exists = false;
         if file.references > 0 {
             let owner = self.references.iter().find(|(_, files)| files.contains(&id));
-            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::default() };
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
             let what = (NAME, Class::PrematureDelete, "a file in use was deleted");
             report.add(what, now, subject, || {
                 let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
@@ -288,7 +288,7 @@ impl Storage {
             let (count, bytes) = leaked
                 .fold((1, file.bytes), |(count, bytes), (_, it)| (count + 1, bytes + it.bytes));
             let what = (NAME, Class::Leak, "files nothing refers to");
-            report.add(what, now, Subject::default(), || {
+            report.add(what, now, Subject::file(FileId(first as u32)), || {
                 let written = file.written;
                 format!(
                     "{count} files ({bytes} bytes) are left that nothing refers to; the first is \

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cutline::config::{self, CheckpointingOptions};
+use cutline::coordinator::CoordinatorConfig;
 use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, StoreKind};
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
-use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
@@ -233,7 +233,7 @@ impl JobManager {
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         });
-        if self.coordinator.as_ref().is_some_and(Coordinator::is_shut_down) {
+        if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
         let metrics = CheckpointMetrics {

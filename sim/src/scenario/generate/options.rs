@@ -58,15 +58,6 @@ pub(super) fn checkpointing(
     (result, manual(drawn, periodic, draws))
 }
 
-/// Flink's own timeout is longer than most faults last: what depends on it stands still for too
-/// long to go unnoticed.
-const FLINK_TIMEOUT: VirtualDuration = VirtualDuration::from_secs(600);
-
-/// How long one may wait for what waits for this timeout. Checkpoints end without it, as a rule.
-pub(super) fn waits_for(timeout: VirtualDuration) -> VirtualDuration {
-    if timeout < FLINK_TIMEOUT { timeout } else { VirtualDuration::ZERO }
-}
-
 /// Where checkpoints are kept: in one case of two the store is neutral.
 pub(super) fn directory(drawn: &Drawn, draws: &Draws) -> Option<Scheme> {
     // A job manager's memory takes no large state, and a job that waits for it would never end.
@@ -88,11 +79,10 @@ fn patience(load: &Load, draws: &Draws) -> (VirtualDuration, u32) {
     }
     let calm = load.checkpoint * 10 + load.work * 3;
     let tolerable = [0, 1, 3, 1_000][weighted(&mut stream, &[2, 2, 2, 4])];
-    let timeout = match weighted(&mut draws.of("timeout kind", ""), &[2, 1, 1]) {
+    let timeout = match weighted(&mut draws.of("timeout kind", ""), &[3, 1]) {
         0 => VirtualDuration::from_secs(10) + calm,
         // Enough for a calm checkpoint, and not for one that a fault holds up.
-        1 => calm,
-        _ => FLINK_TIMEOUT.max(calm),
+        _ => calm,
     };
     (whole_ms(timeout), tolerable)
 }
