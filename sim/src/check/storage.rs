@@ -170,7 +170,8 @@ impl Storage {
             let shares = file.exclusive || exclusive && file.references > 0;
             file.references += u32::from(!discarded);
             file.exclusive |= exclusive;
-            if !file.exists {
+            // One that was lost with its store is nobody's fault.
+            if !file.exists && !file.damaged {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
                 report.add(what, now, Subject::file(id).at(checkpoint), || {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)

@@ -83,13 +83,13 @@ impl Seeds {
 pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let drawn = topology::draw(options, &Draws::new(seeds.job));
     let draws = Draws::new(seeds.world);
-    let world = world::draw(&drawn, &draws);
+    let mut world = world::draw(&drawn, &draws);
+    let dir = options::directory(&drawn, &draws);
+    world::of_scheme(&mut world.storage, dir, &draws);
     let load = Load::of(&drawn, &world);
-    let (checkpointing, manual) = options::checkpointing(options, &drawn, &load, &draws);
+    let (checkpointing, manual) = options::checkpointing(options, &drawn, (&load, dir), &draws);
     let restart = options::restart(&draws);
     let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
-    let mut storage = world.storage;
-    world::of_scheme(&mut storage, checkpointing.dir, &draws);
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),
@@ -99,7 +99,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         buffers: options::buffers(&draws),
         cluster: world.cluster,
         network: world.network,
-        storage,
+        storage: world.storage,
         ha: world.ha,
         external: world.external,
         manual,
@@ -271,7 +271,9 @@ impl Load {
             work += tail(&operator.cost) * (records * u64::from(drawn.weight));
             checkpoint += tail(&operator.sync_cost) + longest(world.network.latencies());
         }
-        let requests = tail(&world.storage.latency) * 3 + tail(&world.ha.latency) * 3;
+        let name_node = world.storage.name_node.as_ref().map_or(VirtualDuration::ZERO, tail);
+        let requests =
+            tail(&world.storage.latency) * 3 + tail(&world.ha.latency) * 3 + name_node * 5;
         let control = longest(world.network.control_latencies()) * 3;
         let upload = at(drawn.state, world.storage.bandwidth) + tail(&world.storage.visibility);
         Self { work, checkpoint: checkpoint + requests + control + upload }

@@ -12,7 +12,7 @@ use crate::scenario::model::ManualTrigger;
 pub(super) fn checkpointing(
     options: &Options,
     drawn: &Drawn,
-    load: &Load,
+    (load, dir): (&Load, Option<Scheme>),
     draws: &Draws,
 ) -> (CheckpointingOptions, Vec<ManualTrigger>) {
     let ms = VirtualDuration::from_millis;
@@ -50,20 +50,22 @@ pub(super) fn checkpointing(
         ..CheckpointingOptions::default()
     };
     mode(&mut result, options, &mut draws.of("mode", ""));
-    result.dir = match weighted(&mut draws.of("directory", ""), &[12, 3, 3, 2, 1]) {
-        0 => None,
-        scheme => Some(Scheme::ALL[scheme - 1]),
-    };
-    // A job manager's memory takes no large state, and a job that waits for it would never end.
-    const IN_MEMORY_MAX: u64 = 4 << 20;
-    if drawn.state.max(drawn.bytes) > IN_MEMORY_MAX {
-        result.dir = result.dir.filter(|scheme| *scheme != Scheme::Memory);
-    }
+    result.dir = dir;
     result.incremental = draws.is("incremental", 300);
     let mut stream = draws.of("inline threshold", "");
     result.inline_threshold =
         permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));
     (result, manual(drawn, periodic, draws))
+}
+
+/// Where checkpoints are kept: in one case of two the store is neutral.
+pub(super) fn directory(drawn: &Drawn, draws: &Draws) -> Option<Scheme> {
+    // A job manager's memory takes no large state, and a job that waits for it would never end.
+    const IN_MEMORY_MAX: u64 = 4 << 20;
+    let fits = drawn.state.max(drawn.bytes) <= IN_MEMORY_MAX;
+    let kinds = weighted(&mut draws.of("directory", ""), &[12, 3, 3, 2, 1]);
+    let scheme = kinds.checked_sub(1).map(|kind| Scheme::ALL[kind]);
+    scheme.filter(|scheme| fits || *scheme != Scheme::Memory)
 }
 
 /// Timeout and tolerated failures. A job that may fail for want of checkpoints gets a timeout that

@@ -128,7 +128,8 @@ pub(super) fn of_scheme(storage: &mut Storage, scheme: Option<Scheme>, draws: &D
         }
         Some(Scheme::S3) => {
             let mut stream = draws.of("requests per prefix", "");
-            storage.requests_per_prefix = Some(log_between(&mut stream, 10, 500) as u32);
+            // A single checkpoint is not kept from completing in its time.
+            storage.requests_per_prefix = Some(log_between(&mut stream, 100, 1_000) as u32);
         }
         Some(Scheme::File | Scheme::Memory) | None => {}
     }
