@@ -58,6 +58,7 @@ pub mod completed;
 pub mod failure;
 mod finalize;
 pub mod io;
+pub mod own;
 mod pending;
 pub mod plan;
 mod restore;

@@ -23,6 +23,7 @@ impl<P> Coordinator<P> {
     pub(super) fn on_stop(&mut self, out: &mut Vec<Output<P>>) {
         self.scheduling = false;
         self.set_periodic(None);
+        self.outlive_triggering();
         self.abort_queued_and_pending(FailureReason::CheckpointCoordinatorSuspend, out);
     }
 

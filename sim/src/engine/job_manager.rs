@@ -13,9 +13,9 @@ mod leap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
+use cutline::coordinator::own::Coordinate;
 use cutline::ids::{Attempt, CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
@@ -48,7 +48,7 @@ pub struct JobManager {
     phase: Phase,
     session: u64,
     task_managers: BTreeMap<u32, Registered>,
-    coordinator: Option<Coordinator<SnapshotPayload>>,
+    coordinator: Option<Box<dyn Coordinate<SnapshotPayload>>>,
     backoff: RestartBackoff,
     execution: Execution,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
@@ -152,6 +152,8 @@ enum Waiting {
         execution: u32,
     },
     Manual(usize),
+    /// The sources have worked off their backlog.
+    BacklogOver,
 }
 
 impl JobManager {
@@ -214,7 +216,7 @@ impl JobManager {
 
     /// Completed checkpoints that are retained, oldest first, with their files.
     pub fn retained(&self) -> impl Iterator<Item = &Retained<SnapshotPayload>> {
-        self.coordinator.iter().flat_map(Coordinator::retained)
+        self.coordinator.iter().flat_map(|coordinator| coordinator.retained())
     }
 
     /// Who has not done its part yet, for a report on a job that is stuck.
@@ -260,7 +262,7 @@ impl JobManager {
                 if self.coordinator_timer == Some(due) {
                     self.coordinator_timer = None;
                 }
-                let timeout = self.coordinator.as_ref().and_then(Coordinator::next_timeout);
+                let timeout = self.coordinator.as_ref().and_then(|it| it.next_timeout());
                 if timeout.is_some_and(|timeout| timeout <= due) {
                     self.coordinate(io::Input::Timeout, ctx);
                 } else {
@@ -271,6 +273,7 @@ impl JobManager {
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
+            Waiting::BacklogOver => self.on_backlog(false, ctx),
             Waiting::Lead
             | Waiting::Pointers
             | Waiting::Metadata { .. }
@@ -337,7 +340,8 @@ impl JobManager {
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll
             | Waiting::RestartDelay { .. }
-            | Waiting::Manual(_) => unreachable!("these are timers, not requests"),
+            | Waiting::Manual(_)
+            | Waiting::BacklogOver => unreachable!("these are timers, not requests"),
         }
         self.end_if_done(ctx);
     }

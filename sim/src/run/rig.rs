@@ -3,7 +3,7 @@
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::Hub;
-use crate::engine::{Engine, Idle, Plan};
+use crate::engine::{BuiltIn, Engine, Idle, Plan};
 use crate::horizon::{Figures, Strike, Subject};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{Limits, Ran, run};
@@ -12,7 +12,7 @@ use crate::sweep::Meter;
 use crate::world::{Due, World};
 
 pub(super) struct Rig<'a> {
-    pub(super) world: &'a mut World<Engine, Hub>,
+    pub(super) world: &'a mut World<Engine, Hub<BuiltIn>>,
     pub(super) queue: &'a mut Queue<Due>,
 }
 

@@ -21,8 +21,8 @@ impl JobManager {
     pub fn idle(&self) -> Option<Idle> {
         let coordinator = self.coordinator.as_ref().filter(|_| self.phase == Phase::Running)?;
         let calm = self.discards.is_empty() && self.inbox.is_empty() && self.stop.is_none();
-        let until = coordinator.idle_until().filter(|_| calm)?;
-        Some(Idle { since: coordinator.last_completion()?, until })
+        let (since, until) = coordinator.idle().filter(|_| calm)?;
+        Some(Idle { since, until })
     }
 
     /// Whole intervals are leapt over, with their checkpoints.
