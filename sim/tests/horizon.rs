@@ -249,3 +249,16 @@ fn what_would_be_missed_is_refused() {
         Some(LeapError::AtStep { index: 0 })
     );
 }
+
+#[test]
+fn the_command_names_what_it_cannot_leap_over() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_cutline"))
+        .args(["sweep", "scenarios/quickstart.json", "--vary", "interval=1s,2s"])
+        .args(["--coarsen", "3%", "--out", env!("CARGO_TARGET_TMPDIR")])
+        .current_dir(root())
+        .output()
+        .expect("the binary is built");
+    let said = String::from_utf8(output.stderr).expect("texts are UTF-8");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("--coarsen cannot leap over time at interval 1s: source"), "{said}");
+}
