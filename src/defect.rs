@@ -66,10 +66,15 @@ defects! {
     D76 "notify-complete commits only the transaction of exactly that id",
     D78 "Pre-committed transactions of the restored checkpoint are not committed",
     D79 "Second recovered commit handle of a subtask overwrites or rejects the first",
+    D80 "Left-over transactions of subtasks that no longer exist are never aborted",
     D81 "A non-empty transaction is stored as empty",
     D88 "No checkpoint is taken any more once a source has finished",
     D90 "Operators stored as finished run again after a restore",
+    D93 "Keyed state of operators behind the head of a chain is not redistributed",
+    D94 "Channel state is not redistributed because the operator's own parallelism is unchanged",
+    D95 "Empty restored state is taken for a first start",
     D96 "Range of key groups is computed with inconsistent rounding",
+    D97 "Operators without state are left out of the metadata",
 }
 
 impl fmt::Display for Defect {

@@ -40,6 +40,33 @@ pub(super) struct Output {
     abandoned: Option<CheckpointId>,
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
+    history: History,
+}
+
+/// Which checkpoints follow from which. A job that is resumed begins a branch; what the last one did
+/// behind the snapshot is on another.
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// Of each job but the first, in order: its first checkpoint can be this one, and it was resumed
+    /// from that one.
+    jobs: Vec<(CheckpointId, CheckpointId)>,
+}
+
+impl History {
+    /// Whether a checkpoint is on the way to another one.
+    fn leads(&self, checkpoint: CheckpointId, to: CheckpointId) -> bool {
+        let mut to = to;
+        for &(first, resumed) in self.jobs.iter().rev().filter(|_| checkpoint < to) {
+            if to < first {
+                continue;
+            }
+            if checkpoint >= first {
+                break;
+            }
+            to = resumed;
+        }
+        checkpoint <= to
+    }
 }
 
 /// What one sink operator has shown.
@@ -55,11 +82,9 @@ struct Sink {
     visible_settled: Fingerprint,
     /// Durable checkpoints beyond `settled`, and what must be visible with them, if known.
     expected: VecDeque<(CheckpointId, Option<Fingerprint>)>,
-    /// What was committed behind the snapshot that a new job was started from: whoever goes back
-    /// so far asks for it a second time.
+    /// What was committed on other branches than the present job's: it begins behind them, and
+    /// commits the same a second time.
     repeated: Fingerprint,
-    /// The last of those snapshots.
-    resumed: Option<CheckpointId>,
     /// Written identities.
     written: Written,
 }
@@ -68,6 +93,8 @@ struct Sink {
 struct Held {
     contents: Fingerprint,
     state: TransactionState,
+    /// The external system has heard of neither commit nor abort since the job went back behind it.
+    left_open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +162,26 @@ impl Sink {
         self.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1))
     }
 
+    /// A new job begins from a snapshot: what is not on the way there is none of its.
+    fn branch_off(&mut self, snapshot: CheckpointId, history: &History) {
+        self.repeated = Fingerprint::EMPTY;
+        for ((checkpoint, _), held) in &mut self.transactions {
+            let elsewhere = !history.leads(*checkpoint, snapshot);
+            match held.state {
+                TransactionState::Committed if elsewhere => self.repeated += held.contents,
+                // What was settled was judged.
+                TransactionState::Aborted if elsewhere || Some(*checkpoint) <= self.settled => {
+                    held.state = TransactionState::Void;
+                }
+                _ => {}
+            }
+        }
+        self.expected.retain(|(checkpoint, _)| history.leads(*checkpoint, snapshot));
+        if self.settled.is_some_and(|settled| !history.leads(settled, snapshot)) {
+            (self.settled, self.visible_settled) = (None, Fingerprint::EMPTY);
+        }
+    }
+
     /// The transactions beyond what is settled, up to a checkpoint.
     fn unsettled(
         &self,
@@ -156,6 +203,7 @@ impl Output {
             plain_savepoints: Vec::new(),
             abandoned: None,
             promises: VecDeque::new(),
+            history: History::default(),
         }
     }
 
@@ -194,7 +242,8 @@ impl Output {
                     true => TransactionState::Void,
                     false => TransactionState::Open,
                 };
-                let held = Held { contents, state };
+                let left_open = state == TransactionState::Void;
+                let held = Held { contents, state, left_open };
                 let sink = &mut self.sinks[transaction.operator.index()];
                 sink.transactions.insert(key(transaction), held);
             }
@@ -275,6 +324,7 @@ impl Output {
         }
         if let Some(held) = held {
             held.state = TransactionState::Committed;
+            held.left_open = false;
             let prepared = held.contents;
             if prepared != contents {
                 let class = Class::of_counts(contents.count, prepared.count, Class::Loss);
@@ -305,6 +355,7 @@ impl Output {
         match held.state {
             TransactionState::Open => held.state = TransactionState::Aborted,
             TransactionState::Committed | TransactionState::Aborted | TransactionState::Void => {
+                held.left_open = false;
                 return;
             }
         }
@@ -332,12 +383,10 @@ impl Output {
 
     /// A new job begins from a snapshot of the last one.
     fn on_adopted(&mut self, snapshot: CheckpointId) {
+        let first = self.triggered.map_or(1, |last| last.0 + 1);
+        self.history.jobs.push((CheckpointId(first), snapshot));
         for sink in &mut self.sinks {
-            let behind = sink.transactions.range((CheckpointId(snapshot.0 + 1), 0)..);
-            let committed = behind.filter(|(_, held)| held.state == TransactionState::Committed);
-            sink.repeated =
-                committed.fold(Fingerprint::EMPTY, |sum, (_, held)| sum + held.contents);
-            sink.resumed = Some(snapshot);
+            sink.branch_off(snapshot, &self.history);
         }
     }
 
@@ -369,6 +418,7 @@ impl Output {
                 match held.state {
                     TransactionState::Open if Some(checkpoint) > chosen => {
                         held.state = TransactionState::Void;
+                        held.left_open = true;
                     }
                     TransactionState::Aborted if Some(checkpoint) <= chosen => {
                         dropped.push(Transaction { operator, subtask, checkpoint });
@@ -446,6 +496,10 @@ impl Output {
         if self.plain_savepoints.contains(&checkpoint) && Some(checkpoint) > self.decided {
             return;
         }
+        // Nobody commits any more what is on another branch.
+        if self.decided.is_some_and(|to| checkpoint <= to && !self.history.leads(checkpoint, to)) {
+            return;
+        }
         let sink = &mut self.sinks[operator.index()];
         if sink.settled >= Some(checkpoint) {
             return;
@@ -464,10 +518,11 @@ impl Output {
         setup: &Setup,
         report: &mut Report,
     ) {
-        let sink = &mut self.sinks[operator.index()];
+        let (sink, history) = (&mut self.sinks[operator.index()], &self.history);
         while let Some(&(checkpoint, expected)) = sink.expected.front() {
             let mut visible = sink.visible_settled;
-            for (_, held) in sink.unsettled(checkpoint) {
+            let unsettled = sink.unsettled(checkpoint);
+            for (_, held) in unsettled.filter(|((of, _), _)| history.leads(*of, checkpoint)) {
                 match held.state {
                     TransactionState::Open => return,
                     TransactionState::Committed => visible += held.contents,
@@ -477,8 +532,6 @@ impl Output {
             sink.expected.pop_front();
             (sink.settled, sink.visible_settled) = (Some(checkpoint), visible);
             let Some(expected) = expected else { continue };
-            let again = Some(checkpoint) > sink.resumed;
-            let expected = if again { expected + sink.repeated } else { expected };
             self.judged += 1;
             if visible != expected {
                 let class = Class::of_counts(visible.count, expected.count, Class::Loss);
@@ -575,6 +628,21 @@ impl Output {
             for promise in std::mem::take(&mut self.promises) {
                 self.judge_promise(now, promise, setup, report);
             }
+            self.judge_left_overs(now, setup, report);
+        }
+    }
+
+    /// What the job had gone back behind was to be aborted: readers of the outside wait for it.
+    fn judge_left_overs(&self, now: VirtualTime, setup: &Setup, report: &mut Report) {
+        for (operator, sink) in (0..).map(OperatorId).zip(&self.sinks) {
+            let open = sink.transactions.iter().find(|(_, held)| held.left_open);
+            let Some((&(checkpoint, subtask), _)) = open else { continue };
+            let transaction = Transaction { operator, subtask, checkpoint };
+            let what = (NAME, Class::Leak, "a transaction was left open");
+            report.add(what, now, subject(transaction), || {
+                let name = name(transaction, setup);
+                format!("{name} is of an abandoned history, and was never aborted")
+            });
         }
     }
 }

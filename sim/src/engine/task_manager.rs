@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
-use cutline::storage::channel_state::ChannelState;
+use cutline::job::assignment::Captured;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -54,7 +54,8 @@ struct Task {
     deployment: Deployment,
     reads_left: usize,
     state: Vec<(u32, Vec<u8>)>,
-    channels: ChannelState,
+    /// Captured in-flight data, as it is read.
+    captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
     cost: Distribution,
     sync_cost: Distribution,

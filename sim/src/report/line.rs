@@ -229,6 +229,9 @@ impl Line {
             O::Recovered { channel, record } => {
                 self.event("recovered").at_receiver(channel, names).record(&record, names)
             }
+            O::Filtered { subtask, records } => {
+                self.event("filtered").at_subtask(subtask, names).detail_of("records", records)
+            }
             O::Acknowledged { subtask, checkpoint } => {
                 self.event("acknowledged").at_subtask(subtask, names).of(checkpoint)
             }
@@ -324,8 +327,10 @@ impl Line {
             O::Adopted { checkpoint, claimed } => {
                 self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
             }
+            O::Rescaled { layout } => self.event("rescaled").detail_of("layout", layout.0),
             O::Step { .. }
             | O::SourceEmitted { .. }
+            | O::Filtered { .. }
             | O::Sent { .. }
             | O::Processed { .. }
             | O::BarrierSent { .. }

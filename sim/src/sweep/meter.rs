@@ -249,7 +249,9 @@ impl Meter {
 }
 
 fn sink(transaction: Transaction, plan: &Plan) -> SubtaskId {
-    plan.graph.subtask(transaction.operator, transaction.subtask)
+    // By whatever name it has: which of its attempts wrote it does not matter here.
+    let mut instances = plan.graph.instances(transaction.operator, transaction.subtask);
+    instances.next().expect("a transaction is some subtask's")
 }
 
 /// What is stored, as time goes on.

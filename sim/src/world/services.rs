@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use cutline::ids::{Attempt, CheckpointId, OperatorId};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId};
 use cutline::operator::{Fingerprint, LeftOvers, TransactionId};
 
 use crate::observe::{JobEnd, Transaction};
@@ -108,6 +108,8 @@ pub enum Answer {
         pointers: Vec<(CheckpointId, Pointer)>,
         /// How the job has ended, if it has.
         ended: Option<JobEnd>,
+        /// How the job is spread over subtasks.
+        layout: LayoutId,
     },
     /// The number of the leader session.
     Session(u64),
@@ -139,6 +141,8 @@ pub struct Adoption {
     pub checkpoint: CheckpointId,
     /// Where it is, and whose it is from now on.
     pub pointer: Pointer,
+    /// How the new job is spread over subtasks.
+    pub layout: LayoutId,
 }
 
 /// What the HA store keeps of a completed checkpoint.
@@ -172,6 +176,8 @@ pub struct HaStore {
     pub session: u64,
     /// The job has ended; nobody may run it again.
     pub ended: Option<JobEnd>,
+    /// How the job is spread over subtasks: a part of its job graph.
+    pub layout: LayoutId,
 }
 
 /// What has become of a transaction.
@@ -201,8 +207,9 @@ pub struct StoredTransaction {
 pub struct ExternalSystem {
     /// Every transaction that was ever flushed.
     pub transactions: BTreeMap<TransactionId, StoredTransaction>,
-    /// Attempts below this are refused, by sink and subtask.
-    fences: BTreeMap<(OperatorId, u32), Attempt>,
+    /// Attempts below this are refused, by sink and subtask; each speaks for all subtasks that are
+    /// its own modulo the parallelism beside it.
+    fences: BTreeMap<(OperatorId, u32), (Attempt, u32)>,
 }
 
 impl ExternalSystem {
@@ -213,8 +220,10 @@ impl ExternalSystem {
         checkpoint: CheckpointId,
         contents: Fingerprint,
     ) -> bool {
-        let sink = (transaction.operator, transaction.subtask);
-        let fenced = self.fences.get(&sink).is_some_and(|fence| transaction.attempt < *fence);
+        let TransactionId { operator, subtask, attempt, .. } = transaction;
+        let fenced = self.fences.iter().any(|(&(sink, speaker), &(fence, parallelism))| {
+            sink == operator && subtask % parallelism == speaker && attempt < fence
+        });
         let decided = self
             .transactions
             .get(&transaction)
@@ -261,8 +270,9 @@ impl ExternalSystem {
             }
         }
         let sink = (left_overs.operator, left_overs.subtask);
-        let fence = self.fences.entry(sink).or_insert(left_overs.attempt);
-        *fence = (*fence).max(left_overs.attempt);
+        let fence = (left_overs.attempt, left_overs.parallelism);
+        let newest = self.fences.entry(sink).or_insert(fence);
+        *newest = (*newest).max(fence);
         aborted
     }
 }

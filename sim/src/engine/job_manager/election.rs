@@ -42,6 +42,7 @@ impl JobManager {
 
     pub(super) fn read_pointers<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         self.recovered.clear();
+        self.parallelism_found.clear();
         self.request(Waiting::Pointers, Request::ReadPointers, ctx);
     }
 
@@ -51,7 +52,9 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            Ok(Answer::Pointers { pointers, ended }) => {
+            Ok(Answer::Pointers { pointers, ended, layout }) => {
+                self.layout = layout;
+                self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended;
@@ -89,8 +92,14 @@ impl JobManager {
         };
         match metadata {
             Some((metadata, size)) => {
-                let retained: Retained<_> =
-                    checkpoints::retained_from(&self.plan, &metadata, pointer, size);
+                let parallelism = checkpoints::parallelism_of(self.layout(), &metadata);
+                let retained: Retained<_> = checkpoints::retained_from(
+                    (&self.plan, &parallelism),
+                    &metadata,
+                    pointer,
+                    size,
+                );
+                self.parallelism_found.insert(checkpoint, parallelism);
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
@@ -118,7 +127,7 @@ impl JobManager {
         );
         let coordinator = Coordinator::new(
             checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            checkpoints::topology(&self.plan),
+            checkpoints::topology(self.layout()),
             Vec::new(),
             Box::new(policy),
             recovered,

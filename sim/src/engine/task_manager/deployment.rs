@@ -1,7 +1,6 @@
 //! Deployment of tasks, and their end.
 
 use cutline::ids::SubtaskId;
-use cutline::storage::channel_state::ChannelState;
 use cutline::task::subtask::Input;
 
 use super::{Task, TaskManager, Waiting};
@@ -29,7 +28,7 @@ impl TaskManager {
             reads_left: deployment.parts.len(),
             deployment,
             state: Vec::new(),
-            channels: ChannelState::default(),
+            captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,
             sync_cost: operator.sync_cost,
@@ -116,9 +115,28 @@ impl TaskManager {
         // Reads come back in any order; the parts are taken over in the order of the metadata.
         task.state.sort_by_key(|(index, _)| *index);
         let state = std::mem::take(&mut task.state).into_iter().map(|(_, bytes)| bytes).collect();
-        let channels = Box::new(std::mem::take(&mut task.channels));
-        let restored = task.deployment.restored;
-        let lane = task.lane;
+        let mut captured = std::mem::take(&mut task.captured);
+        let (restored, lane) = (task.deployment.restored, task.lane);
+        let (subtask, execution) = (task.subtask, task.execution);
+        let channels = match &task.deployment.rescaling {
+            None => captured.pop().map(|own| own.channels).unwrap_or_default(),
+            Some(rescaling) => {
+                let operator = self.plan.graph.operator(subtask);
+                let index = self.plan.graph.index_in_operator(subtask);
+                // Its own operator's come first, as they are assigned.
+                captured.sort_by_key(|it| (it.operator != operator, it.operator, it.subtask));
+                let Ok(taken) = rescaling.take(operator, index, &captured) else {
+                    self.fail(place, ctx);
+                    return;
+                };
+                if taken.filtered > 0 {
+                    let records = taken.filtered;
+                    ctx.observe_task(execution, Observation::Filtered { subtask, records });
+                }
+                taken.channels
+            }
+        };
+        let channels = Box::new(channels);
         self.drive(place, Input::Start { restored, state, channels }, ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);
@@ -176,7 +194,11 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let (Command::Throw(subtask) | Command::Pause(subtask, _)) = command;
-        let Some(place) = self.place_of[subtask.index()] else { return };
+        let graph = &self.plan.graph;
+        let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
+        let instances = graph.instances(operator, index);
+        let place = instances.filter_map(|instance| self.place_of[instance.index()]).next();
+        let Some(place) = place else { return };
         match command {
             Command::Throw(_) => self.fail(place, ctx),
             Command::Pause(_, span) => {

@@ -3,6 +3,7 @@
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::operator::{Effect, TransactionId};
 use cutline::step::Step;
+use cutline::job::assignment::Captured;
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Input, Subtask};
@@ -185,7 +186,10 @@ impl TaskManager {
         match part.kind {
             PartKind::Operator => task.state.push((part.subtask, bytes)),
             PartKind::Channels => match ChannelState::decode(&bytes) {
-                Ok(channels) => task.channels = channels,
+                Ok(channels) => {
+                    let Part { operator, subtask, .. } = *part;
+                    task.captured.push(Captured { operator, subtask, channels });
+                }
                 Err(_) => {
                     self.fail(place, ctx);
                     return;

@@ -110,6 +110,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Request::ReadPointers => Ok(Answer::Pointers {
                 pointers: self.ha.pointers.iter().map(|(id, path)| (*id, path.clone())).collect(),
                 ended: self.ha.ended,
+                layout: self.ha.layout,
             }),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
@@ -131,7 +132,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
-                let services::Adoption { action, checkpoint, pointer } = adoption;
+                let services::Adoption { action, checkpoint, pointer, layout } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
                 // Another job: what the last one has left here is none of its business.
                 self.ha.ended = None;
@@ -140,6 +141,9 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.outside.take(action);
                 self.observer.observe(now, &Observation::ActionTaken { action });
                 self.observer.observe(now, &Observation::Adopted { checkpoint, claimed });
+                if std::mem::replace(&mut self.ha.layout, layout) != layout {
+                    self.observer.observe(now, &Observation::Rescaled { layout });
+                }
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
