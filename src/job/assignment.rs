@@ -292,3 +292,173 @@ impl Assignment {
         operator_index(group, max, self.parallelism(operator)) == index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::job::{Edge, JobGraph, JobOperator, Partitioner};
+    use crate::operator::SplitId;
+    use crate::time::VirtualTime;
+
+    const MAX: u32 = 13;
+
+    fn graph(parallelism: [u32; 2], partitioner: Partitioner) -> ExecutionGraph {
+        let operator = |parallelism| JobOperator {
+            name: format!("of {parallelism}"),
+            parallelism,
+            max_parallelism: MAX,
+        };
+        let (from, to) = (OperatorId(0), OperatorId(1));
+        let edges = vec![Edge { from, to, input: 0, partitioner }];
+        let job = JobGraph::new(parallelism.map(operator).to_vec(), edges);
+        ExecutionGraph::new(job.expect("it can run"))
+    }
+
+    fn record(key: u32, offset: u64) -> Record {
+        Record {
+            split: SplitId::new(0, 0),
+            key,
+            offset,
+            path: 0,
+            event_time: VirtualTime::ZERO,
+            weight: 1,
+            record_bytes: 1,
+        }
+    }
+
+    /// In-flight data as a job leaves it: over a hash edge each record on the way to its owner.
+    fn capture(graph: &ExecutionGraph, records: &[(u32, u32, bool)]) -> Vec<Captured> {
+        let layout = &graph.layouts()[0];
+        let mut captured: BTreeMap<(OperatorId, u32), ChannelState> = BTreeMap::new();
+        for (offset, &(sender, key, at_sender)) in (0..).zip(records) {
+            let (senders, receivers) =
+                (layout.parallelism(OperatorId(0)), layout.parallelism(OperatorId(1)));
+            let sender = sender % senders;
+            let receiver = match graph.job().edges()[0].partitioner {
+                Partitioner::Hash => operator_index(key_group(key as i32, MAX), MAX, receivers),
+                _ => key % receivers,
+            };
+            let record = record(key, offset);
+            if at_sender {
+                let of = captured.entry((OperatorId(0), sender)).or_default();
+                of.outputs.push((OutputChannel(receiver), record));
+            } else {
+                let of = captured.entry((OperatorId(1), receiver)).or_default();
+                of.inputs.push((InputChannel(sender), record));
+            }
+        }
+        let of = |((operator, subtask), channels)| Captured { operator, subtask, channels };
+        captured.into_iter().map(of).collect()
+    }
+
+    /// What each new receiver takes of that.
+    fn taken(assignment: &Assignment, all: &[Captured], receivers: u32) -> Vec<Taken> {
+        let of = |index| {
+            let wanted = assignment.in_flight_of(OperatorId(1), index);
+            let read = wanted.iter().filter_map(|(operator, subtask)| {
+                all.iter().find(|it| (it.operator, it.subtask) == (*operator, *subtask))
+            });
+            let read: Vec<Captured> = read.cloned().collect();
+            assignment.take(OperatorId(1), index, &read).expect("these edges can be rescaled")
+        };
+        (0..receivers).map(of).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_goes_to_one_owner_and_keeps_its_place(
+            old in [1_u32..6, 1_u32..6],
+            new in [1_u32..6, 1_u32..6],
+            hashed: bool,
+            records in prop::collection::vec((0_u32..6, 0_u32..40, any::<bool>()), 0..60),
+        ) {
+            prop_assume!(old != new);
+            let partitioner = if hashed { Partitioner::Hash } else { Partitioner::Rebalance };
+            let (before, after) = (graph(old, partitioner), graph(new, partitioner));
+            let captured = capture(&before, &records);
+            let assignment = Assignment::new(before, after.clone(), Defects::none());
+            let shares = taken(&assignment, &captured, new[1]);
+            let mut seen = Vec::new();
+            for (index, share) in (0..).zip(&shares) {
+                prop_assert!(share.channels.outputs.is_empty());
+                let mut last: BTreeMap<(u32, u32), (bool, u64)> = BTreeMap::new();
+                for (channel, record) in &share.channels.inputs {
+                    prop_assert!(channel.0 < new[0]);
+                    seen.push(record.offset);
+                    if hashed {
+                        let group = key_group(record.key as i32, MAX);
+                        prop_assert_eq!(operator_index(group, MAX, new[1]), index);
+                    }
+                    let (sender, _, at_sender) = records[record.offset as usize];
+                    let receiver = match hashed {
+                        true => operator_index(key_group(record.key as i32, MAX), MAX, old[1]),
+                        false => record.key % old[1],
+                    };
+                    let place = (at_sender, record.offset);
+                    let before = last.insert((sender % old[0], receiver), place);
+                    prop_assert!(before.is_none_or(|before| before < place));
+                }
+            }
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..records.len() as u64).collect::<Vec<_>>());
+        }
+
+        /// Whoever may own something that an old subtask holds reads it.
+        #[test]
+        fn every_key_group_is_read_by_its_owner(old in 1_u32..=MAX, new in 1_u32..=MAX) {
+            let assignment = Assignment::new(
+                graph([1, old], Partitioner::Hash),
+                graph([1, new], Partitioner::Hash),
+                Defects::none(),
+            );
+            for group in (0..MAX as u16).map(crate::ids::KeyGroup) {
+                let owner = operator_index(group, MAX, new);
+                let read = assignment.state_of(OperatorId(1), owner, Redistribution::Keyed);
+                prop_assert!(read.contains(&operator_index(group, MAX, old)));
+            }
+            for part in 0..old {
+                let readers = (0..new).filter(|&index| {
+                    let how = Redistribution::ByWriter;
+                    assignment.state_of(OperatorId(1), index, how).contains(&part)
+                });
+                prop_assert_eq!(readers.count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn an_edge_that_stays_is_restored_channel_by_channel() {
+        let (before, after) =
+            (graph([2, 2], Partitioner::Forward), graph([2, 2], Partitioner::Forward));
+        let channels = ChannelState {
+            inputs: vec![(InputChannel(0), record(1, 9))],
+            outputs: vec![(OutputChannel(0), record(0, 8))],
+        };
+        let assignment = Assignment::new(before, after, Defects::none());
+        for operator in [OperatorId(0), OperatorId(1)] {
+            let own = Captured { operator, subtask: 1, channels: channels.clone() };
+            let taken = assignment.take(operator, 1, &[own]).expect("nothing has changed");
+            let (inputs, outputs) = (taken.channels.inputs.len(), taken.channels.outputs.len());
+            let expected = if operator.0 == 0 { (0, 1) } else { (1, 0) };
+            assert_eq!((inputs, outputs), expected, "{operator}");
+        }
+    }
+
+    #[test]
+    fn a_forward_edge_cannot_be_rescaled_with_data_in_flight() {
+        let (before, after) =
+            (graph([2, 2], Partitioner::Forward), graph([3, 3], Partitioner::Forward));
+        let assignment = Assignment::new(before, after, Defects::none());
+        let channels = ChannelState {
+            inputs: vec![(InputChannel(0), record(1, 9))],
+            outputs: Vec::new(),
+        };
+        let own = Captured { operator: OperatorId(1), subtask: 1, channels };
+        assert_eq!(assignment.take(OperatorId(1), 1, &[own]), Err(Unsupported));
+        assert_eq!(assignment.take(OperatorId(1), 1, &[]), Ok(Taken::default()));
+    }
+}

@@ -56,7 +56,7 @@ impl History {
     /// Whether a checkpoint is on the way to another one.
     fn leads(&self, checkpoint: CheckpointId, to: CheckpointId) -> bool {
         let mut to = to;
-        for &(first, resumed) in self.jobs.iter().rev().filter(|_| checkpoint < to) {
+        for &(first, resumed) in self.jobs.iter().rev() {
             if to < first {
                 continue;
             }
