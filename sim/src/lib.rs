@@ -10,6 +10,7 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`defects`] | the catalogue of bugs that can be planted, or why not |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -272,6 +273,7 @@ pub mod calibrate;
 pub mod check;
 pub mod cli;
 pub mod conform;
+pub mod defects;
 pub mod engine;
 pub mod explore;
 pub mod kernel;

@@ -1,10 +1,9 @@
-//! `cutline corpus` and `cutline defects`: what is kept, and when it says that something differs.
+//! `cutline corpus`: what is kept, and when it says that something differs.
 
 mod support;
 
 use std::fs;
 
-use serde_json::Value;
 use support::{cutline, directory, read};
 
 const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/quickstart.json");
@@ -65,23 +64,4 @@ fn a_corpus_must_be_there() {
     cutline(&here, "corpus run empty").expect(3).complains("empty/bad.json:1");
     cutline(&here, &format!("corpus add {QUICKSTART} --dir kept")).expect(3);
     assert!(!here.join("kept").exists());
-}
-
-#[test]
-fn defects_are_listed() {
-    let here = directory("defects");
-    let said = cutline(&here, "defects").expect(0);
-    said.has("D69  Transaction is committed at the barrier\n");
-    let listed = cutline(&here, "defects --format json").expect(0).json();
-    let listed = listed.as_array().expect("a list");
-    assert_eq!(listed.len(), said.out.lines().count());
-    // What is listed can be planted.
-    for row in listed {
-        let id = row["id"].as_str().expect("an id");
-        let run = format!("run {QUICKSTART} --until 200ms --defect {id}");
-        assert_ne!(cutline(&here, &run).code, 2, "{row}");
-        assert!(row["title"].as_str().is_some_and(|title| !title.is_empty()), "{row}");
-    }
-    let ids: Vec<&Value> = listed.iter().map(|row| &row["id"]).collect();
-    assert!(ids.contains(&&"D01".into()));
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use cutline::defect::Defects;
@@ -218,6 +218,29 @@ impl Campaign {
             }
         }
         Ok(results)
+    }
+
+    /// Runs it on this thread alone and shows each run in the order of the campaign, until told to
+    /// stop.
+    pub fn in_order(&self, mut show: impl FnMut(&Row) -> ControlFlow<()>) {
+        let mut round: Vec<Row> = Vec::new();
+        for item in (0..self.len()).map(|item| self.item(item)) {
+            if self.has_rounds() && item.seed % ROUND == 0 {
+                round.clear();
+            }
+            let parent = match item.method {
+                Method::Feedback => parent(&round, item.seed),
+                Method::Given | Method::Swarm | Method::Placement | Method::Aimed => None,
+            };
+            let row = self.run_one(item, parent);
+            if show(&row).is_break() {
+                return;
+            }
+            // Only the first runs of a round have others depend on them.
+            if self.has_rounds() && item.method != Method::Feedback {
+                round.push(row);
+            }
+        }
     }
 
     /// About a chunk of the partition's runs from `next` on, and where the next one begins.

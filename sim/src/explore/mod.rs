@@ -7,6 +7,8 @@ pub mod corpus;
 pub mod journal;
 mod junit;
 mod row;
+#[cfg(feature = "defects")]
+pub mod score;
 pub mod shrink;
 mod strategy;
 mod summary;

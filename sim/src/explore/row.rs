@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caught::Panic;
 use super::strategy::Method;
-use crate::check::Verdict;
+use crate::check::{Class, Verdict};
 use crate::observe::JobEnd;
 use crate::run::Outcome;
 
@@ -174,6 +174,12 @@ impl Row {
     /// Which run it is about.
     pub fn about(&self) -> Item {
         Item { item: self.item, seed: self.seed, scenario: self.scenario, method: self.method }
+    }
+
+    /// What harm was done first, if any: a signature is check, class and rule.
+    pub fn class(&self) -> Option<Class> {
+        let name = self.signature.as_ref()?.split('/').nth(1)?;
+        Class::ALL.into_iter().find(|class| class.name() == name)
     }
 
     /// The row as a line, without a line break.

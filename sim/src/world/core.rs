@@ -75,7 +75,12 @@ pub enum Due {
         token: u32,
     },
     /// A process starts.
-    Start(ProcessId),
+    Start {
+        /// Which.
+        process: ProcessId,
+        /// Which of its lives begins: one that a crash cut short before it began never does.
+        life: u32,
+    },
     /// A paused process goes on.
     Unpause(ProcessId),
     /// A survivor learns that a process died.
@@ -224,7 +229,8 @@ impl<P: Process, O: Observer> World<P, O> {
             }
         }
         for index in 0..processes.len() {
-            queue.push(VirtualTime::ZERO, Due::Start(ProcessId(index as u32)));
+            let process = ProcessId(index as u32);
+            queue.push(VirtualTime::ZERO, Due::Start { process, life: 0 });
         }
         let core = Core {
             observer,
@@ -277,7 +283,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let deferred = std::mem::take(&mut host.deferred);
         host.paused_until = now;
         let restart = self.config.process_restart.draw(&mut host.restart);
-        queue.push(now + restart, Due::Start(process));
+        queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
             if let Due::Mail(slot) | Due::Answer(slot) = due {
                 self.take_parcel(slot);

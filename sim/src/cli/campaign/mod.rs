@@ -22,6 +22,8 @@ use super::files;
 use super::output::Output;
 pub(super) use report::{Format, Report, is_vacuous};
 use watch::Watch;
+#[cfg(feature = "defects")]
+pub(super) use watch::listen;
 
 /// Where the cases of failing seeds go unless `--out` says otherwise.
 pub(super) const OUT: &str = "cutline-out";

@@ -86,7 +86,7 @@ impl Watcher for Watch {
 }
 
 /// The first Ctrl-C ends the campaign with what it has; the second ends the process.
-fn listen(interrupted: Arc<AtomicBool>) {
+pub(in crate::cli) fn listen(interrupted: Arc<AtomicBool>) {
     let heard = ctrlc::set_handler(move || {
         if interrupted.swap(true, Ordering::Relaxed) {
             std::process::exit(super::super::exit::Exit::Interrupted as i32);

@@ -142,7 +142,7 @@ fn when(scenario: &Scenario, steps: &[Step], span: VirtualDuration, stream: &mut
 
 pub(super) fn anchor(scenario: &Scenario, step: Step, stream: &mut Stream) -> StepAnchor {
     let ids_max = match scenario.checkpointing.interval {
-        Some(_) => 8,
+        Some(_) => 16,
         None => scenario.manual.len() as u64,
     };
     let numbered = ids_max > 0 && !matches!(step, Step::T1 | Step::R1);

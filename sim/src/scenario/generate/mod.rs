@@ -91,7 +91,8 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, &load, &draws);
     let restart = options::restart(&draws);
-    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    let settle =
+        settle(&load, options::waits_for(checkpointing.timeout), world.cluster.heartbeat_timeout);
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),

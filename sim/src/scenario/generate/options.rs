@@ -53,6 +53,15 @@ pub(super) fn checkpointing(
     (result, manual(drawn, periodic, draws))
 }
 
+/// Flink's own timeout is longer than most faults last: what depends on it stands still for too
+/// long to go unnoticed.
+const FLINK_TIMEOUT: VirtualDuration = VirtualDuration::from_secs(600);
+
+/// How long one may wait for what waits for this timeout. Checkpoints end without it, as a rule.
+pub(super) fn waits_for(timeout: VirtualDuration) -> VirtualDuration {
+    if timeout < FLINK_TIMEOUT { timeout } else { VirtualDuration::ZERO }
+}
+
 /// Timeout and tolerated failures. A job that may fail for want of checkpoints gets a timeout that
 /// only a fault can make too short: else it would go back for ever, and rightly so.
 fn patience(load: &Load, draws: &Draws) -> (VirtualDuration, u32) {
@@ -62,9 +71,15 @@ fn patience(load: &Load, draws: &Draws) -> (VirtualDuration, u32) {
         let tight = load.checkpoint * stream.between(1_200, 4_000);
         return (whole_ms(VirtualDuration(tight.0 / 1_000)), 1_000_000);
     }
-    let generous = VirtualDuration::from_secs(10) + load.checkpoint * 10 + load.work * 3;
+    let calm = load.checkpoint * 10 + load.work * 3;
     let tolerable = [0, 1, 3, 1_000][weighted(&mut stream, &[2, 2, 2, 4])];
-    (whole_ms(generous), tolerable)
+    let timeout = match weighted(&mut draws.of("timeout kind", ""), &[2, 1, 1]) {
+        0 => VirtualDuration::from_secs(10) + calm,
+        // Enough for a calm checkpoint, and not for one that a fault holds up.
+        1 => calm,
+        _ => FLINK_TIMEOUT.max(calm),
+    };
+    (whole_ms(timeout), tolerable)
 }
 
 fn mode(result: &mut CheckpointingOptions, options: &Options, stream: &mut Stream) {

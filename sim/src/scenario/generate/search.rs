@@ -22,17 +22,20 @@ pub struct Aim {
     pub position: u64,
 }
 
-/// A scenario with one crash at one of its protocol steps, chosen by the aim; what crashes is drawn.
+/// A scenario with one crash at one of its protocol steps, chosen by the aim; what crashes, and
+/// whether it is the first time that the step is taken, is drawn.
 pub fn placed(options: &Options, aim: Aim, seed: u64) -> Scenario {
     let mut scenario = calm(options, aim.base);
     let steps = steps(&scenario);
     let mut stream = Draws::new(seed).of("placed fault", "");
     let step = steps[((aim.round + aim.position) % steps.len() as u64) as usize];
+    let at = anchor(&scenario, step, &mut stream);
+    let mut later = Draws::new(seed).of("placed fault", "later");
     let fault = Fault {
         at: When::Step(StepAnchor {
             delay: VirtualDuration::ZERO,
-            occurrence: 1,
-            ..anchor(&scenario, step, &mut stream)
+            occurrence: if later.below(2) == 0 { 1 } else { at.occurrence },
+            ..at
         }),
         what: crash(&scenario, &mut stream),
     };
@@ -67,9 +70,13 @@ const WINDOWS: [(Step, Hold); 14] = [
     (Step::R2, Hold::TaskManager),
 ];
 
-/// A scenario in which a window between two steps is held open and something fails in it.
+/// A scenario in which a window between two steps is held open and something fails in it; in half
+/// of them after, or amid, faults of other kinds, which make states that a calm run does not have.
 pub fn aimed(options: &Options, seed: u64) -> Scenario {
-    let mut scenario = calm(options, seed);
+    let mut scenario = match Draws::new(seed).is("aimed amid faults", 500) {
+        true => generate_with(options, Seeds::all(seed)),
+        false => calm(options, seed),
+    };
     let reachable = steps(&scenario);
     let mut stream = Draws::new(seed).of("aimed faults", "");
     let windows: Vec<&(Step, Hold)> =
@@ -82,7 +89,7 @@ pub fn aimed(options: &Options, seed: u64) -> Scenario {
     };
     let length = VirtualDuration::from_millis(log_between(&mut stream, 20, 2_000));
     let delay = VirtualDuration(stream.between(0, length.0));
-    let mut faults = Vec::new();
+    let mut faults = scenario.faults.clone();
     // Some windows open only after something has failed.
     match step {
         Step::X1 => faults.push(at_start(FaultKind::FailStorage(StorageOperation::WriteState, 1))),

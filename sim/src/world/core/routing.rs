@@ -58,7 +58,7 @@ impl<P: Process, O: Observer> World<P, O> {
                     self.deliver(process, Event::Timer(u64::from(token)), now, queue);
                 }
             }
-            Due::Start(process) => self.on_start(process, now, queue),
+            Due::Start { process, life } => self.on_start(process, life, now, queue),
             Due::Unpause(process) => self.on_unpause(process, now, queue),
             Due::Lost { process, peer } => {
                 if self.core.hosts[process.index()].alive {
@@ -142,8 +142,17 @@ impl<P: Process, O: Observer> World<P, O> {
         }
     }
 
-    fn on_start(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) {
+    fn on_start(
+        &mut self,
+        process: ProcessId,
+        life: u32,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
         let host = &mut self.core.hosts[process.index()];
+        if host.life != life {
+            return;
+        }
         if host.life > 0 {
             self.processes[process.index()] = self.processes[process.index()].reborn();
         }
@@ -238,7 +247,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
             Due::Lane(_)
             | Due::Apply(_)
-            | Due::Start(_)
+            | Due::Start { .. }
             | Due::Unpause(_)
             | Due::Fault(_)
             | Due::Healed(_) => None,

@@ -1,31 +1,54 @@
-//! Every defect that can be planted is found by a directed scenario, and the same run passes when
+//! Every defect that can be planted is found by its directed scenario, and the same run passes when
 //! it is not planted. Together the defects make every class of violation and every check fire
 //! through the real engine.
 //!
-//! `cargo test --test defects -- --nocapture` prints what was found.
-
-#[path = "defects/scenarios.rs"]
-mod scenarios;
-#[path = "defects/world.rs"]
-mod world;
+//! `cargo test -p cutline-sim --test defects -- --nocapture` prints what was found.
+#![cfg(feature = "defects")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cutline::defect::{Defect, Defects};
 use cutline_sim::check::Class;
+use cutline_sim::defects::{catalogue, directed};
 use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::model::Scenario;
-
-use scenarios::{ELSEWHERE, ROWS, Row};
-
-const SEED: u64 = 1;
+use cutline_sim::scenario::{Scenario, load};
 
 const CHECKS: [&str; 8] =
     ["cut", "liveness", "order", "output", "policy", "restore", "state", "storage"];
 
-fn run(scenario: &Arc<Scenario>, defects: Defects) -> Outcome {
-    let simulation = Simulation::new(Arc::clone(scenario), SEED).expect("a valid job");
+/// A defect, what it may be found as, and where.
+struct Row {
+    defect: Defect,
+    classes: Vec<Class>,
+    scenario: Arc<Scenario>,
+    seed: u64,
+}
+
+/// What the catalogue has.
+fn rows() -> Vec<Row> {
+    let entries = catalogue().iter().filter_map(|entry| Some((entry, entry.defect()?)));
+    entries
+        .map(|(entry, defect)| Row {
+            defect,
+            classes: entry.classes.clone(),
+            scenario: Arc::new(directed::scenario(defect)),
+            seed: entry.seed,
+        })
+        .collect()
+}
+
+/// What is found first depends on what happens next. These are found as something else than the
+/// catalogue names, because another step of the same harm comes first.
+fn elsewhere() -> Vec<Row> {
+    let text = include_str!("data/defects/D06-files-go-after-the-decision.json");
+    let scenario = load(text.as_bytes(), "D06", &[]).expect("it is valid").scenario;
+    let scenario = Arc::new(scenario);
+    vec![Row { defect: Defect::D06, classes: vec![Class::PrematureDelete], scenario, seed: 1 }]
+}
+
+fn run(row: &Row, defects: Defects) -> Outcome {
+    let simulation = Simulation::new(Arc::clone(&row.scenario), row.seed).expect("a valid job");
     simulation.defects(defects).run()
 }
 
@@ -35,15 +58,14 @@ fn planted(defect: Defect) -> Defects {
 
 /// The first violation's check and class, or what is wrong with the row.
 fn judge(row: &Row) -> Result<(&'static str, Class), String> {
-    let scenario = Arc::new((row.scenario)());
-    let clean = run(&scenario, Defects::none());
+    let clean = run(row, Defects::none());
     if let Some(violation) = clean.violations.first() {
         return Err(format!("not planted, and yet: {violation}"));
     }
-    if clean.faults_injected.len() < scenario.faults.len() {
+    if clean.faults_injected.len() < row.scenario.faults.len() {
         return Err(format!("only {:?} of the faults struck", clean.faults_injected));
     }
-    let broken = run(&scenario, planted(row.defect));
+    let broken = run(row, planted(row.defect));
     let Some(violation) = broken.violations.first() else {
         return Err(format!("not found; the job ended as {:?}", broken.job_end));
     };
@@ -58,7 +80,7 @@ fn judge(row: &Row) -> Result<(&'static str, Class), String> {
 #[test]
 fn each_defect_is_found_and_nothing_without_it() {
     let (mut checks, mut classes, mut wrong) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for row in ROWS.iter().chain(ELSEWHERE) {
+    for row in rows().iter().chain(&elsewhere()) {
         match judge(row) {
             Ok((check, class)) => {
                 checks.insert(check);
@@ -74,16 +96,19 @@ fn each_defect_is_found_and_nothing_without_it() {
 
 #[test]
 fn every_defect_has_a_scenario() {
-    let rows: Vec<_> = ROWS.iter().map(|row| row.defect).collect();
-    assert_eq!(rows, Defect::ALL);
+    let rows = rows();
+    assert!(rows.iter().map(|row| row.defect).eq(Defect::ALL.iter().copied()));
+    for row in &rows {
+        assert_eq!(row.scenario.title, row.defect.title(), "{}", row.defect);
+        assert!(!row.scenario.why.is_empty(), "{}", row.defect);
+    }
 }
 
 /// A planted defect replays like anything else.
 #[test]
 fn a_broken_run_repeats() {
-    for row in ROWS {
-        let scenario = Arc::new((row.scenario)());
-        let digests = [(); 2].map(|()| run(&scenario, planted(row.defect)).digest);
+    for row in rows() {
+        let digests = [(); 2].map(|()| run(&row, planted(row.defect)).digest);
         assert_eq!(digests[0], digests[1], "{}", row.defect);
     }
 }

@@ -1,0 +1,69 @@
+//! For each defect a scenario that fails with it and passes without: fixed job, faults and timing.
+//!
+//! The files are ordinary scenarios, so that `cutline run FILE --defect ID` shows the harm.
+
+use cutline::defect::Defect;
+
+use crate::scenario::{Scenario, load};
+
+macro_rules! files {
+    ($($id:ident),+ $(,)?) => {
+        /// The file of a defect's scenario, as text.
+        pub fn text(of: Defect) -> &'static str {
+            match of {
+                $(Defect::$id => {
+                    include_str!(concat!("../../defects/directed/", stringify!($id), ".json"))
+                }),+
+            }
+        }
+    };
+}
+
+files! {
+    D01,
+    D02,
+    D04,
+    D06,
+    D07,
+    D08,
+    D09,
+    D11,
+    D17,
+    D18,
+    D21,
+    D22,
+    D30,
+    D31,
+    D43,
+    D44,
+    D46,
+    D47,
+    D48,
+    D52,
+    D53,
+    D57,
+    D59,
+    D60,
+    D61,
+    D69,
+    D70,
+    D73,
+    D76,
+    D78,
+    D79,
+    D81,
+    D88,
+    D90,
+    D96,
+}
+
+/// The scenario of a defect.
+///
+/// # Panics
+/// Its file is not valid, which tests rule out.
+pub fn scenario(of: Defect) -> Scenario {
+    match load(text(of).as_bytes(), of.id(), &[]) {
+        Ok(loaded) => loaded.scenario,
+        Err(found) => panic!("{}", found.render(false)),
+    }
+}
