@@ -222,13 +222,16 @@ impl Operator for Source {
     }
 
     fn open(&mut self, restored: Option<CheckpointId>, _effects: &mut Vec<Effect>) {
+        let defects = self.instance.defects;
+        let mut again = false;
         if let Some(lists) = self.lists.take() {
             self.splits = self.share(&lists);
+            let own = lists.get(self.instance.subtask as usize);
+            again = defects.has(Defect::D95) && own.is_none_or(Vec::is_empty);
         }
         self.splits.sort_by_key(|split| split.index);
-        let defects = self.instance.defects;
-        let restarts = defects.has(Defect::D90) || defects.has(Defect::D95);
-        if restored.is_none() || restarts && self.splits.is_empty() {
+        again |= defects.has(Defect::D90) && self.splits.is_empty();
+        if restored.is_none() || again {
             let finished = self.options.records == Some(0);
             let mine = (0..self.options.splits).filter(|&index| self.instance.owns_part(index));
             self.splits = mine.map(|index| Split { index, offset: 0, finished }).collect();

@@ -67,7 +67,7 @@ impl Show {
         let outcome = self.simulate()?;
         let names = Names::of(&outcome);
         self.filter.validate(&names)?;
-        self.print(lines(&outcome), names.subtasks(), output)?;
+        self.print(lines(&outcome), &names.columns(), output)?;
         Ok(Exit::Ok)
     }
 

@@ -85,6 +85,23 @@ impl Names {
         &self.subtasks
     }
 
+    /// The names for columns, operator after operator: a subtask keeps its name, and its column, when
+    /// the job is rescaled.
+    pub fn columns(&self) -> Vec<String> {
+        let mut names: Vec<&String> = Vec::new();
+        for operator in &self.operators {
+            let of = |name: &&String| {
+                name.rsplit_once('[').is_some_and(|(of, _)| of == operator)
+            };
+            for name in self.subtasks.iter().filter(of) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names.into_iter().cloned().collect()
+    }
+
     /// The name of every channel, by `ChannelId`.
     pub fn channels(&self) -> &[String] {
         &self.channels

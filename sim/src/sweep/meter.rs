@@ -127,7 +127,12 @@ impl Meter {
         let interval =
             plan.scenario.checkpointing.interval.unwrap_or(VirtualDuration::from_secs(1));
         Self {
-            recovery: Watch::new(subtasks, splits.into_iter(), patience),
+            recovery: Watch::new(
+                subtasks,
+                graph.layouts()[0].subtasks(),
+                splits.into_iter(),
+                patience,
+            ),
             crashes: crashes.collect(),
             first_split,
             sink_of: sink_of.collect(),
@@ -201,6 +206,9 @@ impl Meter {
             Observation::ExecutionEnded => {
                 self.recovery.on_execution_ended(now);
                 self.commits.on_execution_ended();
+            }
+            Observation::Rescaled { layout } => {
+                self.recovery.on_rescaled(plan.graph.layout(layout).subtasks());
             }
             Observation::Task { subtask, state, .. } => self.recovery.on_task(now, subtask, state),
             Observation::FileWritten { file, bytes, .. } => {

@@ -477,6 +477,8 @@ fn metadata_of(
         let Some(state) = state else { continue };
         let metadata = &mut subtasks[subtask.index()];
         metadata.ended = state.payload.ended;
+        metadata.finished |=
+            defects.has(Defect::D85) && checkpoint.kind == SnapshotKind::SavepointSuspend;
         for part in &state.payload.parts {
             let Part { path, bytes, nominal, checksum, .. } = part.clone();
             let object = StateObject::File(StateHandle { path, bytes, nominal, checksum });
