@@ -341,9 +341,6 @@ impl Ledger {
                 self.finish(subtask, graph);
             }
             Observation::Failed { checkpoint, .. } => self.close(checkpoint),
-            Observation::Subsumed { checkpoint } => {
-                self.kept.retain(|kept| kept.checkpoint != checkpoint);
-            }
             Observation::RestoreChosen { checkpoint } => self.restart(checkpoint, (graph, layout)),
             _ => {}
         }
@@ -468,6 +465,11 @@ impl Ledger {
         };
         self.kept.push(kept);
         self.close(checkpoint);
+    }
+
+    /// Nobody will go back to this checkpoint any more.
+    pub(super) fn forget(&mut self, checkpoint: CheckpointId) {
+        self.kept.retain(|kept| kept.checkpoint != checkpoint);
     }
 
     fn close(&mut self, checkpoint: CheckpointId) {

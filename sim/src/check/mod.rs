@@ -309,7 +309,13 @@ impl Checks {
                 ledger.keep(checkpoint);
                 self.questions.push(Question::Durable(checkpoint));
             }
-            Observation::Subsumed { checkpoint } => self.state.forget(checkpoint),
+            // One that the user owns may be what the next job is started from.
+            Observation::Subsumed { checkpoint }
+                if !self.restore.retained().any(|retained| retained == checkpoint) =>
+            {
+                ledger.forget(checkpoint);
+                self.state.forget(checkpoint);
+            }
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
