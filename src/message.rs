@@ -58,6 +58,16 @@ pub enum Alignment {
     Unaligned,
 }
 
+impl Alignment {
+    /// Whether a cut that is taken so divides the records exactly.
+    pub fn is_exactly_once(self) -> bool {
+        match self {
+            Self::AtLeastOnce => false,
+            Self::Aligned | Self::AlignedWithTimeout(_) | Self::Unaligned => true,
+        }
+    }
+}
+
 /// What a barrier asks of the tasks it passes. Flink: `CheckpointOptions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckpointOptions {

@@ -18,6 +18,7 @@
 //! | [`kernel`] | virtual clock, event queue, named random streams, digest; usable alone |
 //! | [`conform`] | recorded runs of Apache Flink against the machines |
 //! | [`sweep`] | grids of scenarios: what an interval costs and what it buys |
+//! | [`validate`] | simulations against the closed forms of `cutline::model` |
 //! | [`report`], [`trace`] | summaries, traces, the space-time view |
 //! | [`cli`] | the command `cutline` |
 //!
@@ -276,6 +277,7 @@ pub mod conform;
 pub mod defects;
 pub mod engine;
 pub mod explore;
+pub mod flink;
 pub mod kernel;
 pub mod observe;
 pub mod report;
@@ -285,4 +287,5 @@ pub mod scenario;
 pub mod strategies;
 pub mod sweep;
 pub mod trace;
+pub mod validate;
 pub mod world;

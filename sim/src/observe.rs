@@ -5,8 +5,10 @@
 
 use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
-use cutline::operator::{Fingerprint, Record, SplitId};
+use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
+
+use crate::scenario::model::{Disturbance, StorageOperation};
 
 /// A file of the object store, numbered in the order of first writing; the store knows its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +24,14 @@ pub struct Transaction {
     pub subtask: u32,
     /// The checkpoint whose completion commits it.
     pub checkpoint: CheckpointId,
+}
+
+impl Transaction {
+    /// A batch of a write-ahead sink: its epoch is the checkpoint that holds it first.
+    pub(crate) fn of(batch: TransactionId) -> Self {
+        let TransactionId { operator, subtask, checkpoint, .. } = batch;
+        Self { operator, subtask, checkpoint }
+    }
 }
 
 /// How a task took a checkpoint.
@@ -370,6 +380,31 @@ pub enum Observation {
         /// The new job owns it from now on; else the user does.
         claimed: bool,
     },
+
+    /// A request to a store did not go as it should. One that is made again may be disturbed again.
+    StorageDisturbed {
+        /// What was asked for.
+        operation: StorageOperation,
+        /// What became of it.
+        how: Disturbance,
+    },
+    /// A bit of a file of the object store has flipped: it cannot be read any more.
+    FileDamaged {
+        /// The file.
+        file: FileId,
+    },
+    /// The external system dropped a flushed transaction that had been open for too long. Nothing is
+    /// lost yet: the job may be restored from before it, or fail rather than go on without it.
+    TransactionExpired {
+        /// The transaction.
+        transaction: Transaction,
+    },
+    /// A file is gone with the process that had it in its memory.
+    FileLost {
+        /// The file.
+        file: FileId,
+    },
+
     /// The new job is spread over other subtasks and channels than the last one.
     Rescaled {
         /// Over those of this layout of the execution graph.

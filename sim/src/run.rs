@@ -26,6 +26,7 @@ use crate::check::{
 };
 use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
 use crate::kernel::digest::{Fingerprint, Ladder};
+use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, run};
 use crate::observe::{JobEnd, Observation};
@@ -33,8 +34,8 @@ use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Sce
 use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
 use crate::world::{
-    Command, Due, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault, PlannedFaultKind,
-    PlannedWhen, ProcessId, World, WorldConfig,
+    Command, Due, ExternalSystem, HaStore, LinkConfig, Note, ObjectStore, Observer, PlannedFault,
+    PlannedFaultKind, PlannedWhen, ProcessId, World, WorldConfig,
 };
 
 /// A run that is yet to happen.
@@ -242,7 +243,7 @@ impl Simulation {
         let core = &mut world.core;
         let stopped_by_violation = !core.observer.checks.violations().is_empty();
         if !(self.stop_at_violation && stopped_by_violation) {
-            let mut storage = Storage::new(&plan, &core.store, &core.ha);
+            let mut storage = Storage::new(&plan, &core.store, &core.ha, &core.external);
             core.observer.checks.finish(ran.now, ending, &mut storage);
         }
         let files = core.store.paths().to_vec();
@@ -302,9 +303,15 @@ impl Observer for Hub {
     }
 
     #[inline]
-    fn settle(&mut self, now: VirtualTime, store: &ObjectStore, ha: &HaStore) -> ControlFlow<()> {
+    fn settle(
+        &mut self,
+        now: VirtualTime,
+        store: &ObjectStore,
+        ha: &HaStore,
+        external: &ExternalSystem,
+    ) -> ControlFlow<()> {
         if self.checks.has_questions() {
-            let mut storage = Storage::new(&self.plan, store, ha);
+            let mut storage = Storage::new(&self.plan, store, ha, external);
             self.checks.consult(now, &mut storage);
         }
         if self.stop_at_violation && !self.checks.violations().is_empty() {
@@ -338,8 +345,16 @@ fn world_config(plan: &Plan) -> WorldConfig {
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
+        storage_scheme: scenario.checkpointing.dir,
+        storage_name_node: scenario.storage.name_node.unwrap_or(Distribution::Uniform {
+            min: VirtualDuration::from_millis(1),
+            max: VirtualDuration::from_millis(4),
+        }),
+        storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,
         external_latency: scenario.external.latency,
+        transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
     }
 }
@@ -372,14 +387,17 @@ fn checks_of(plan: &Arc<Plan>) -> Checks {
         OperatorKind::Source(source) => {
             Role::Source { splits: source.splits, records: source.records }
         }
-        OperatorKind::TwoPhaseCommitSink => Role::TransactionalSink,
+        OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::WriteAheadSink => Role::TransactionalSink,
         OperatorKind::IdempotentSink => Role::IdempotentSink,
         OperatorKind::AtLeastOnceSink => Role::AtLeastOnceSink,
         OperatorKind::Map { .. }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
-        | OperatorKind::Join => Role::Inner,
+        | OperatorKind::Join
+        | OperatorKind::Committer => Role::Inner,
     };
     let config = CheckConfig {
         checkpointing: scenario.checkpointing.clone(),
@@ -464,6 +482,22 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
         FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+        FaultKind::DisturbStorage(operation, how, count) => {
+            PlannedFaultKind::DisturbStorage(operation, how, count)
+        }
+        FaultKind::DamageObject(operation) => PlannedFaultKind::DamageObject(operation),
+        FaultKind::SlowExternal(operation, by, span) => {
+            PlannedFaultKind::SlowExternal(operation, by, span)
+        }
+        FaultKind::FailExternal(operation, count) => {
+            PlannedFaultKind::FailExternal(operation, count)
+        }
+        FaultKind::AmbiguousExternal(operation, count) => {
+            PlannedFaultKind::AmbiguousExternal(operation, count)
+        }
+        FaultKind::CutExternal(number, span) => {
+            PlannedFaultKind::CutExternal(Plan::task_manager(number), span)
+        }
     };
     PlannedFault { when, kind }
 }
@@ -471,7 +505,6 @@ fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::distribution::Distribution;
     use crate::scenario::model::Storage;
     use crate::scenario::model::*;
     use cutline::config::*;
@@ -550,9 +583,12 @@ mod tests {
                 latency: uniform(2_000, 20_000),
                 bandwidth: 100_000_000,
                 visibility: constant(0),
+                name_node: None,
+                requests_per_prefix: None,
+                client: StorageClient::default(),
             },
             ha: Service { latency: uniform(1_000, 5_000) },
-            external: Service { latency: uniform(1_000, 5_000) },
+            external: External::patient(uniform(1_000, 5_000)),
             manual: vec![],
             actions: vec![],
             faults: vec![

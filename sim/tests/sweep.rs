@@ -1,9 +1,12 @@
 //! `cutline sweep`, end to end: files, exit codes, interruption, partitions, threads.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use quick_xml::Reader;
+use quick_xml::events::Event;
 use serde_json::Value;
 
 /// Fails every 20 s on average; a run takes milliseconds.
@@ -63,13 +66,161 @@ fn read(directory: &Path, name: &str) -> String {
     fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-const FILES: [&str; 4] = ["results.jsonl", "points.csv", "summary.json", "summary.txt"];
+/// Names of all files of a directory.
+fn files(directory: &Path, out: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory.join(out)).expect("the sweep has made it");
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("names are text");
+    entries.map(|entry| name(entry.expect("it can be read"))).collect()
+}
 
 fn assert_same(directory: &Path, one: &str, other: &str) {
-    for name in FILES {
+    let names = files(directory, one);
+    assert_eq!(names, files(directory, other));
+    assert!(names.contains("report.html") && names.contains("lost-work.svg"), "{names:?}");
+    for name in names {
         let [one, other] = [one, other].map(|out| read(directory, &format!("{out}/{name}")));
         assert_eq!(one, other, "{name}");
     }
+}
+
+/// The texts of a document, which must be well-formed XML: pictures are, and the page is too.
+fn texts(document: &str) -> Vec<String> {
+    let mut reader = Reader::from_str(document);
+    let mut texts = Vec::new();
+    let mut depth = 0;
+    loop {
+        match reader.read_event().unwrap_or_else(|error| panic!("{error}: {document}")) {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth -= 1,
+            Event::Text(text) => {
+                let text = String::from_utf8(text.to_vec()).expect("UTF-8");
+                texts.extend(Some(text.trim().to_owned()).filter(|text| !text.is_empty()));
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    assert_eq!(depth, 0, "a tag is open at the end");
+    texts
+}
+
+#[test]
+fn every_sweep_has_pictures_and_a_page() {
+    let directory = directory("pictures");
+    let goal = ["--goal", "recovery.mean<=1min", "--price", "0.005,0.0004,0.023", "--out", "out"];
+    sweep(&directory, &[&VARY[..], &goal].concat(), 0);
+    let pictures = [
+        ("recovery", "Recovery time"),
+        ("lost-work", "Lost work"),
+        ("overhead", "Overhead of checkpoints"),
+        ("latency", "Latency until a sink has a record"),
+        ("commit-latency", "Latency until the outside sees a record"),
+        ("duration", "Duration of a checkpoint"),
+        ("storage", "Bytes stored"),
+        ("requests", "Requests to the object store"),
+        ("price", "Price of requests and storage in a month"),
+    ];
+    let mut expected: BTreeSet<String> =
+        ["results.jsonl", "points.csv", "summary.json", "summary.txt", "report.html"]
+            .map(str::to_owned)
+            .into();
+    expected.extend(pictures.map(|(name, _)| format!("{name}.svg")));
+    assert_eq!(files(&directory, "out"), expected);
+    let page = read(&directory, "out/report.html");
+    let said = texts(&page);
+    for (name, title) in pictures {
+        let picture = read(&directory, &format!("out/{name}.svg"));
+        let words = texts(&picture);
+        assert!(words[0].starts_with(title), "{name}: {words:?}");
+        // Ticks that people say, and the axis.
+        for expected in ["500 ms", "1 s", "2 s", "interval"] {
+            assert!(words.iter().any(|word| word == expected), "{name}, {expected}: {words:?}");
+        }
+        assert!(page.contains(&picture), "the page has {name}");
+    }
+    let of = |name: &str| texts(&read(&directory, &format!("out/{name}.svg")));
+    assert!(of("recovery").contains(&"goal recovery.mean&lt;=1min".to_owned()));
+    for expected in ["simulated", "closed form"] {
+        assert!(of("lost-work").contains(&expected.to_owned()), "{expected}");
+    }
+    assert!(of("lost-work").iter().any(|it| it.starts_with("optimum of the closed form: ")));
+    assert!(of("lost-work").iter().any(|it| it.contains("(measured); M 20.0 s (declared)")));
+    for expected in [
+        "A small job that fails",
+        "execution.checkpointing.interval: ",
+        "uploads do not slow down the processing of records",
+        "cutline sweep small.json --vary interval=500ms..4s:log:4 --repeat 6 \
+         --goal 'recovery.mean&lt;=1min' --minimise lost_work --price 0.005,0.0004,0.023",
+        "time not lost",
+    ] {
+        assert!(said.iter().any(|text| text.contains(expected)), "{expected}: {said:?}");
+    }
+    for medium in ["screen and (prefers-color-scheme: dark)", "@media print"] {
+        assert!(page.contains(medium), "{medium}");
+    }
+    // No network, no path, no time of day.
+    let page = page.replace("http://www.w3.org/2000/svg", "");
+    let here = directory.to_str().expect("a path of ours is text");
+    for unwanted in ["http", "src=", "href=", "url(", "import", "<script", here, "/home", "/tmp"] {
+        assert!(!page.contains(unwanted), "{unwanted}");
+    }
+}
+
+#[test]
+fn closed_forms_stand_beside_the_points() {
+    let directory = directory("forms");
+    let said = sweep(&directory, &[&VARY[..], &["--out", "out"]].concat(), 0);
+    assert!(said.out.contains("  closed form  "), "{}", said.out);
+    assert!(said.out.contains("\nclosed form: c 20.0 ms, d "), "{}", said.out);
+    let summary: Value = serde_json::from_str(&read(&directory, "out/summary.json")).expect("JSON");
+    let form = &summary["closed_forms"][0];
+    assert_eq!(form["points"], serde_json::json!([0, 1, 2, 3]));
+    assert_eq!(form["parameters"]["mtbf_s"]["origin"], "declared");
+    assert_eq!(form["parameters"]["checkpoint_cost_s"]["value"], 0.02);
+    // Young: the root of 2 times 20 ms times 20 s.
+    assert!((form["best_interval"]["young_s"].as_f64().expect("it") - 0.894).abs() < 1e-3);
+    for point in summary["points"].as_array().expect("points") {
+        for (column, within) in
+            [("lost_work_share", 0.3), ("overhead_share", 0.05), ("replay_mean_s", 0.3)]
+        {
+            let figure = &point["metrics"][column];
+            let [simulated, form] =
+                ["value", "closed_form"].map(|key| figure[key].as_f64().expect("both are there"));
+            assert!((simulated / form - 1.0).abs() < within, "{column}: {simulated} and {form}");
+        }
+    }
+    let csv = read(&directory, "out/points.csv");
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().expect("a head");
+    for column in ["lost_work_share_closed_form", "recovery_p99_s_closed_form"] {
+        let at = head.iter().position(|name| *name == column).expect(column);
+        assert!(lines.clone().all(|line| line[at].parse::<f64>().is_ok_and(|it| it > 0.0)));
+    }
+    assert!(!csv.contains("latency_p99_s_closed_form"), "there is no form of that");
+}
+
+#[test]
+fn pictures_without_an_interval_and_with_several_series() {
+    let directory = directory("bars");
+    let few = ["--repeat", "2", "--out"];
+    let names = ["--vary", "unaligned=false,true"];
+    sweep(&directory, &[&names[..], &few, &["names"]].concat(), 0);
+    let words = texts(&read(&directory, "names/overhead.svg"));
+    for expected in ["false", "true", "unaligned", "0"] {
+        assert!(words.iter().any(|word| word == expected), "{expected}: {words:?}");
+    }
+    let series = ["--vary", "interval=1s,3s", "--vary", "unaligned=false,true"];
+    sweep(&directory, &[&series[..], &few, &["series"]].concat(), 0);
+    let words = texts(&read(&directory, "series/recovery.svg"));
+    for expected in ["unaligned false", "unaligned true", "closed forms", "Recovery time (mean)"] {
+        assert!(words.iter().any(|word| word == expected), "{expected}: {words:?}");
+    }
+    // One value of one axis is a sweep, too; nothing fails, and nothing is drawn of failures.
+    let one = ["--vary", "interval=1s", "--set", "failures.mtbf=1000 d"];
+    sweep(&directory, &[&one[..], &few, &["one"]].concat(), 0);
+    let names = files(&directory, "one");
+    assert!(names.contains("overhead.svg") && !names.contains("recovery.svg"), "{names:?}");
+    texts(&read(&directory, "one/report.html"));
 }
 
 #[test]

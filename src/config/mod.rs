@@ -45,6 +45,13 @@ pub struct CheckpointingOptions {
     pub checkpoints_after_tasks_finish: bool,
     /// `execution.checkpointing.externalized-checkpoint-retention`.
     pub retention: Retention,
+    /// The scheme of `execution.checkpointing.dir`; `None`: not set.
+    pub dir: Option<Scheme>,
+    /// `execution.checkpointing.incremental`.
+    pub incremental: bool,
+    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
+    /// is 20 kb.
+    pub inline_threshold: Option<u64>,
 }
 
 /// What becomes of the retained checkpoints of a job that ends.
@@ -57,6 +64,35 @@ pub enum Retention {
     RetainOnCancellation,
     /// Deleted (nothing is externalized).
     NoExternalized,
+}
+
+/// What kind of file system holds the checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Hadoop's: a name node is asked for everything; half a file may be left of a write.
+    Hdfs,
+    /// An object store: an object is there wholly or not at all; requests below one prefix are
+    /// limited.
+    S3,
+    /// A mounted directory; half a file may be left of a write.
+    File,
+    /// The memory of the job manager, gone with it. Flink: `JobManagerCheckpointStorage`.
+    Memory,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Hdfs, Self::S3, Self::File, Self::Memory];
+
+    /// How a path begins.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Hdfs => "hdfs://",
+            Self::S3 => "s3://",
+            Self::File => "file://",
+            Self::Memory => "memory://",
+        }
+    }
 }
 
 /// `restart-strategy.*`.
@@ -132,6 +168,9 @@ impl Default for CheckpointingOptions {
             retained: 1,
             checkpoints_after_tasks_finish: true,
             retention: Retention::NoExternalized,
+            dir: None,
+            incremental: false,
+            inline_threshold: None,
         }
     }
 }

@@ -43,6 +43,10 @@ pub enum OptionKind {
     Boolean,
     /// A decimal, kept in thousandths.
     Decimal,
+    /// Bytes.
+    Size,
+    /// The URI of a directory, of which the scheme counts: how it is shown, then what Flink accepts.
+    Uri(&'static [(&'static str, &'static [&'static str])]),
     /// One of several words: the name in scenario files, then what Flink accepts.
     Choice(&'static [(&'static str, &'static [&'static str])]),
 }
@@ -58,6 +62,8 @@ pub enum OptionValue {
     Boolean(bool),
     /// Thousandths.
     Decimal(u32),
+    /// Bytes.
+    Size(u64),
     /// The name that scenario files use.
     Choice(&'static str),
 }
@@ -110,7 +116,7 @@ macro_rules! options {
     (@optional $value:literal) => { Some($value) };
 }
 
-use OptionKind::{Boolean, Choice, Decimal, Duration, Integer};
+use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size, Uri};
 
 const MODES: OptionKind =
     Choice(&[("exactly_once", &["EXACTLY_ONCE"]), ("at_least_once", &["AT_LEAST_ONCE"])]);
@@ -124,6 +130,15 @@ const STRATEGIES: OptionKind = Choice(&[
     ("fixed_delay", &["fixed-delay", "fixeddelay"]),
     ("failure_rate", &["failure-rate", "failurerate"]),
     ("exponential_delay", &["exponential-delay", "exponentialdelay"]),
+]);
+
+/// File systems whose semantics are modelled. A path without a scheme is one of `file`, Flink's
+/// default of `fs.default-scheme`.
+const SCHEMES: OptionKind = Uri(&[
+    ("hdfs://", &["hdfs", "viewfs", "webhdfs"]),
+    ("s3://", &["s3", "s3a", "s3p"]),
+    ("file://", &["file"]),
+    ("memory://", &["memory"]),
 ]);
 
 options! {
@@ -167,6 +182,21 @@ options! {
         "checkpointing"."retention"; RETENTIONS, default "NO_EXTERNALIZED_CHECKPOINTS";
         "What becomes of the retained checkpoints when the job ends.";
         ["DELETE_ON_CANCELLATION", "NO_EXTERNALIZED_CHECKPOINTS"] }
+
+    Incremental { "execution.checkpointing.incremental", was ["state.backend.incremental"];
+        "checkpointing"."incremental"; Boolean, default "false";
+        "Whether a checkpoint uploads only what has changed of keyed state since the last one.";
+        ["true", "false"] }
+    Directory { "execution.checkpointing.dir", was ["state.checkpoints.dir"];
+        "checkpointing"."dir"; SCHEMES;
+        "Where checkpoints are kept; its scheme says what the store is like. Absent: as neutral a \
+         store as can be. `memory://` stands for `execution.checkpointing.storage: jobmanager`.";
+        ["hdfs://namenode/flink", "s3://bucket/flink"] }
+    InlineThreshold { "execution.checkpointing.data-inline-threshold",
+        was ["state.storage.fs.memory-threshold", "state.backend.fs.memory-threshold"];
+        "checkpointing"."inline_threshold"; Size;
+        "State files of no more bytes go into the metadata; absent: none do (Flink: 20 kb).";
+        ["500 b", "1 kb"] }
 
     Strategy { "restart-strategy.type", was ["restart-strategy"]; "restart"."type"; STRATEGIES;
         "The restart strategy; absent: exponential_delay with checkpoints, disabled without.";
@@ -285,10 +315,25 @@ impl OptionSpec {
             Duration => OptionValue::Duration(text::parse_duration(text)?),
             Boolean => OptionValue::Boolean(text::parse_boolean(text)?),
             Decimal => OptionValue::Decimal(text::parse_permille(text)?),
+            Size => OptionValue::Size(text::parse_size(text)?),
             Integer => {
                 let value = text::parse_integer(text)?;
                 i32::try_from(value).map_err(|_| BadOption::TooLarge(value))?;
                 OptionValue::Integer(value)
+            }
+            Uri(schemes) => {
+                let scheme = match text.split_once(':') {
+                    Some((scheme, _)) => scheme,
+                    None if text.starts_with('/') => "file",
+                    None => text,
+                };
+                let named = |(_, words): &&(&str, &[&str])| words.contains(&scheme);
+                match schemes.iter().find(named) {
+                    Some((name, _)) if scheme != text => OptionValue::Choice(name),
+                    Some(_) | None => {
+                        return Err(unknown_word(scheme, schemes.iter().map(|(name, _)| *name)));
+                    }
+                }
             }
             // Flink: ConfigurationUtils#convertToEnum and RestartStrategyType#of; case is ignored,
             // but a hyphen is no underscore.
@@ -338,6 +383,7 @@ impl fmt::Display for OptionValue {
             Self::Duration(span) => f.write_str(&text::format_duration(*span)),
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
+            Self::Size(bytes) => f.write_str(&text::format_size(*bytes)),
             Self::Decimal(permille) => f.write_str(&text::format_permille(*permille)),
             Self::Choice(name) => f.write_str(name),
         }
@@ -400,7 +446,8 @@ mod tests {
             ("execution.checkpointing.alignment-timeout", "deprecated"),
             ("state.checkpoints.num-retained", "deprecated"),
             ("restart-strategy", "deprecated"),
-            ("state.checkpoints.dir", "not modelled"),
+            ("state.checkpoints.dir", "deprecated"),
+            ("execution.checkpointing.savepoint-dir", "not modelled"),
             ("execution.checkpointing.file-merging.enabled", "not modelled"),
             ("high-availability.type", "not modelled"),
             ("s3.access-key", "not modelled"),
@@ -419,6 +466,25 @@ mod tests {
                 None => "unknown",
             };
             assert_eq!(found, expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_of_a_directory_counts() {
+        let directory = Key::Directory.spec();
+        for (text, scheme) in [
+            ("hdfs://namenode:9000/flink", "hdfs://"),
+            ("s3a://bucket", "s3://"),
+            ("file:///mnt/flink", "file://"),
+            ("file:/mnt/flink", "file://"),
+            ("/mnt/flink", "file://"),
+            ("memory://", "memory://"),
+        ] {
+            assert_eq!(directory.parse(text), Ok(OptionValue::Choice(scheme)), "{text}");
+        }
+        for text in ["hdsf://namenode", "gs://bucket", "flink", "s3", ""] {
+            let refused = directory.parse(text);
+            assert!(matches!(refused, Err(BadOption::UnknownWord { .. })), "{text}: {refused:?}");
         }
     }
 

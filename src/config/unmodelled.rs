@@ -13,8 +13,8 @@ const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
     Unmodelled { key, reason }
 }
 
-const STORE: &str = "the simulated object store has no directories; see `storage`";
-const FULL: &str = "checkpoints are full snapshots in this version";
+const STORE: &str = "one store holds everything; see `checkpointing.dir` and `storage`";
+const FULL: &str = "there are full and incremental checkpoints in this version, no changelog";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
 const BUFFER: &str = "a record is one buffer, whatever its size";
@@ -23,8 +23,6 @@ const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
 /// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
 /// stands for all that begin so.
 pub const NOT_MODELLED: &[Unmodelled] = &[
-    unmodelled("execution.checkpointing.dir", STORE),
-    unmodelled("state.checkpoints.dir", STORE),
     unmodelled("execution.checkpointing.savepoint-dir", STORE),
     unmodelled("state.savepoints.dir", STORE),
     unmodelled("execution.checkpointing.storage", STORE),
@@ -32,13 +30,10 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("execution.checkpointing.create-subdir", STORE),
     unmodelled("state.checkpoints.create-subdir", STORE),
     unmodelled("execution.checkpointing.write-buffer-size", STORE),
-    unmodelled("execution.checkpointing.data-inline-threshold", STORE),
     unmodelled("state.storage.fs.", STORE),
     unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
     unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
     unmodelled("execution.checkpointing.interval-during-backlog", "no source reports a backlog"),
-    unmodelled("execution.checkpointing.incremental", FULL),
-    unmodelled("state.backend.incremental", FULL),
     unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
     unmodelled("execution.checkpointing.local-backup.", "recovery reads remote storage"),
     unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),

@@ -8,7 +8,9 @@ use crate::time::VirtualDuration;
 
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
-use super::{CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention};
+use super::{
+    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention, Scheme,
+};
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
 const MINIMAL_CHECKPOINT_TIME: VirtualDuration = VirtualDuration::from_millis(10);
@@ -107,6 +109,13 @@ impl FlinkConfig {
             Retention::NoExternalized => "no_externalized",
         };
         set(Key::Retention, OptionValue::Choice(retention));
+        if let Some(scheme) = c.dir {
+            set(Key::Directory, OptionValue::Choice(scheme.prefix()));
+        }
+        set(Key::Incremental, OptionValue::Boolean(c.incremental));
+        if let Some(bytes) = c.inline_threshold {
+            set(Key::InlineThreshold, OptionValue::Size(bytes));
+        }
         set(Key::BuffersPerChannel, integer(n.buffers_per_channel));
         set(Key::FloatingBuffers, integer(n.floating_per_gate));
         set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
@@ -187,11 +196,33 @@ impl Reader {
                 "retain_on_cancellation" => Retention::RetainOnCancellation,
                 _ => Retention::NoExternalized,
             },
+            dir: self.word_if_set(Key::Directory).map(|prefix| {
+                let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.prefix() == prefix);
+                scheme.expect("the table has the same schemes")
+            }),
+            incremental: self.boolean(Key::Incremental),
+            inline_threshold: self.inline_threshold(),
         };
         if interval.is_none() && !manual {
             self.warn_of_no_interval();
         }
         checkpointing
+    }
+
+    /// Flink: `FileSystemCheckpointStorage`, `MAX_FILE_STATE_THRESHOLD`.
+    fn inline_threshold(&mut self) -> Option<u64> {
+        const MOST: u64 = 1 << 20;
+        const DEFAULT: u64 = 20 << 10;
+        match self.values.effective(Key::InlineThreshold)? {
+            OptionValue::Size(bytes) if bytes > MOST => {
+                let message = "more than 1 mb is not inlined; the threshold is 20 kb".to_owned();
+                let flink = "FileSystemCheckpointStorage: takes its default and logs a warning";
+                self.warn(Key::InlineThreshold, message, flink);
+                Some(DEFAULT)
+            }
+            OptionValue::Size(bytes) => Some(bytes),
+            _ => unreachable!("the threshold is a size in the table"),
+        }
     }
 
     /// Flink: `StreamingJobGraphGenerator#preValidate` switches unaligned off in at-least-once

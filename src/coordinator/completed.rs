@@ -376,6 +376,13 @@ impl<P> CompletedStore<P> {
         };
         cleanup.checkpoints.extend(gone);
         self.kept = kept;
+        if over {
+            // Deviation: what was uploaded for checkpoints that came to nothing goes with the job.
+            // Flink leaves it, if an older checkpoint is kept.
+            let mut registry = std::mem::take(&mut self.registry);
+            cleanup.shared.extend(registry.drain(|file| self.refers_to(file)));
+            self.registry = registry;
+        }
         (removed, cleanup)
     }
 

@@ -3,6 +3,7 @@
 
 use crate::ids::{Attempt, CheckpointId, OperatorId};
 
+use super::instance::Instance;
 use super::record::{Fingerprint, Record};
 
 /// A transaction of a two-phase-commit sink.
@@ -21,6 +22,27 @@ pub struct TransactionId {
     pub checkpoint: CheckpointId,
     /// The attempt that opened it.
     pub attempt: Attempt,
+}
+
+impl TransactionId {
+    /// The transaction that an instance opens which snapshotted (or was restored from) `last`.
+    pub(super) fn next(instance: &Instance, last: Option<CheckpointId>) -> Self {
+        Self {
+            operator: instance.operator,
+            subtask: instance.subtask,
+            checkpoint: CheckpointId(last.map_or(1, |last| last.0 + 1)),
+            attempt: instance.attempt,
+        }
+    }
+}
+
+/// What one batch of a write-ahead sink does to one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The key.
+    pub key: u32,
+    /// What is added to it.
+    pub delta: Fingerprint,
 }
 
 /// The transactions that S6 aborts: all of certain subtasks that a restored checkpoint does not
@@ -50,7 +72,7 @@ impl LeftOvers {
 }
 
 /// What the outside is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Open a transaction; its timeout runs from here.
     Begin {
@@ -74,10 +96,39 @@ pub enum Effect {
         /// What becomes visible, as pre-committed.
         contents: Fingerprint,
     },
+    /// B3: nothing is asked for yet; a batch of a write-ahead sink is closed, and from now on in
+    /// every snapshot until it is applied.
+    Close {
+        /// Which batch.
+        batch: TransactionId,
+        /// What it will have changed.
+        contents: Fingerprint,
+    },
+    /// S5, S6: apply a batch, each update unless its key has seen this batch. Repeating it is
+    /// harmless, as for a commit.
+    Apply {
+        /// Which batch; its checkpoint is the epoch.
+        batch: TransactionId,
+        /// What it does, in the order of the first records.
+        updates: Vec<Update>,
+    },
     /// S6: abort what the restored checkpoint does not know, and fence older attempts.
     AbortLeftOvers(LeftOvers),
     /// Write by identity: a repeated write of the same record changes nothing.
     Upsert(Record),
     /// Write at once; a repeated write is visible twice.
     Append(Record),
+}
+
+impl Effect {
+    /// The transaction, or the batch, that it is about; if it is about one.
+    pub fn transaction(&self) -> Option<TransactionId> {
+        match *self {
+            Self::Begin { transaction }
+            | Self::PreCommit { transaction, .. }
+            | Self::Commit { transaction, .. } => Some(transaction),
+            Self::Close { batch, .. } | Self::Apply { batch, .. } => Some(batch),
+            Self::AbortLeftOvers(_) | Self::Upsert(_) | Self::Append(_) => None,
+        }
+    }
 }

@@ -9,9 +9,11 @@
 //! ended, and after that snapshots and notifications only (the final checkpoint).
 
 mod aggregate;
+mod committer;
 mod effect;
 mod filter;
 mod flat_map;
+mod handle;
 mod instance;
 mod join;
 mod map;
@@ -22,6 +24,8 @@ mod reference;
 mod sink_append;
 mod sink_idempotent;
 mod sink_two_phase;
+mod sink_write_ahead;
+mod sink_writer;
 mod source;
 mod state;
 mod table;
@@ -36,7 +40,8 @@ use crate::codec::DecodeError;
 use crate::ids::CheckpointId;
 
 pub use aggregate::Aggregate;
-pub use effect::{Effect, LeftOvers, TransactionId};
+pub use committer::Committer;
+pub use effect::{Effect, LeftOvers, TransactionId, Update};
 pub use filter::Filter;
 pub use flat_map::FlatMap;
 pub use instance::Instance;
@@ -48,6 +53,8 @@ pub use reference::Reference;
 pub use sink_append::AppendSink;
 pub use sink_idempotent::IdempotentSink;
 pub use sink_two_phase::TwoPhaseCommitSink;
+pub use sink_write_ahead::WriteAheadSink;
+pub use sink_writer::SinkWriter;
 pub use source::{Source, SourceOptions, SplitReader};
 pub use table::{Table, TableKey};
 
@@ -59,6 +66,12 @@ pub trait Operator: fmt::Debug + Send {
     /// Takes one record of input `input`. What it emits, and what the outside is to see at once,
     /// goes to `out`.
     fn process(&mut self, input: u32, record: &Record, out: &mut Emitter);
+
+    /// Ahead of B3 and B4: what is emitted here goes in front of the barrier, so that those
+    /// downstream have it in the same checkpoint. Flink: `prepareSnapshotPreBarrier`.
+    fn prepare_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
+        let _ = (checkpoint, out);
+    }
 
     /// B3: writes the whole state, as bytes that can be read without anything else. Sinks
     /// pre-commit here. The caller hands in an empty `out`.
@@ -98,7 +111,7 @@ pub trait Operator: fmt::Debug + Send {
         let _ = (checkpoint, effects);
     }
 
-    /// The outside has confirmed [`Effect::Commit`] of this transaction. Until then the transaction
+    /// The outside has confirmed [`Effect::Commit`] or [`Effect::Apply`] of this transaction. Until then the transaction
     /// stays in every snapshot, so that a commit that is lost with the task is repeated at S6.
     fn committed(&mut self, transaction: TransactionId) {
         let _ = transaction;
@@ -108,6 +121,12 @@ pub trait Operator: fmt::Debug + Send {
     /// without draining.
     fn finish(&mut self, out: &mut Emitter) {
         let _ = out;
+    }
+
+    /// The attempt has failed or is cancelled; the last call. Nothing may be made visible: what is
+    /// not in a checkpoint will be processed again.
+    fn close(&mut self, effects: &mut Vec<Effect>) {
+        let _ = effects;
     }
 
     /// Order-free digest of the whole logical state. Those of all subtasks add up to that of one

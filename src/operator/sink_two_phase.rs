@@ -11,16 +11,15 @@
 //! - an aborted checkpoint rolls nothing back: its transaction waits for the next one.
 
 use super::effect::{Effect, LeftOvers, TransactionId};
+use super::handle::{Handle, Handles};
 use super::instance::Instance;
 use super::record::{Fingerprint, Record};
 use super::state::{Format, read_fingerprint, write_fingerprint};
 use super::{Emitter, Operator, RestoreError, Snapshot, StateEntry};
-use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::defect::Defect;
-use crate::ids::{Attempt, CheckpointId, OperatorId};
+use crate::ids::CheckpointId;
 
 const FORMAT: Format = Format { operator: "a two-phase-commit sink", magic: *b"CLs2", version: 1 };
-const PENDING_BYTES_MIN: usize = 14;
 
 /// Writes into transactions that become visible when a checkpoint that holds them completes.
 #[derive(Clone, Debug)]
@@ -28,53 +27,21 @@ pub struct TwoPhaseCommitSink {
     instance: Instance,
     processed: Fingerprint,
     open: Option<(TransactionId, Fingerprint)>,
-    pending: Vec<Pending>,
+    pending: Handles,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
-}
-
-/// A transaction that is pre-committed and not yet confirmed as committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pending {
-    transaction: TransactionId,
-    /// The first checkpoint that holds it.
-    checkpoint: CheckpointId,
-    contents: Fingerprint,
 }
 
 impl TwoPhaseCommitSink {
     /// A sink that has written nothing.
     pub fn new(instance: Instance) -> Self {
-        let (processed, pending) = (Fingerprint::EMPTY, Vec::new());
+        let (processed, pending) = (Fingerprint::EMPTY, Handles::default());
         Self { instance, processed, open: None, pending, last: None }
     }
 
     /// The transactions that are pre-committed and not confirmed, oldest first.
     pub fn pending(&self) -> impl Iterator<Item = TransactionId> {
-        self.pending.iter().map(|pending| pending.transaction)
-    }
-
-    fn begin(&self) -> TransactionId {
-        let next = self.last.map_or(1, |last| last.0 + 1);
-        TransactionId {
-            operator: self.instance.operator,
-            subtask: self.instance.subtask,
-            checkpoint: CheckpointId(next),
-            attempt: self.instance.attempt,
-        }
-    }
-
-    fn commit(&self, up_to: Option<CheckpointId>, effects: &mut Vec<Effect>) {
-        for pending in &self.pending {
-            let decided = match self.instance.defects.has(Defect::D76) {
-                true => up_to.is_none_or(|exactly| pending.checkpoint == exactly),
-                false => up_to.is_none_or(|up_to| pending.checkpoint <= up_to),
-            };
-            if decided {
-                let Pending { transaction, contents, .. } = *pending;
-                effects.push(Effect::Commit { transaction, contents });
-            }
-        }
+        self.pending.iter().map(|handle| handle.transaction)
     }
 }
 
@@ -86,7 +53,7 @@ impl Operator for TwoPhaseCommitSink {
             Some((_, contents)) => *contents += one,
             // Opened with the first record, so that there is no transaction without data.
             None => {
-                let transaction = self.begin();
+                let transaction = TransactionId::next(&self.instance, self.last);
                 out.effect(Effect::Begin { transaction });
                 self.open = Some((transaction, one));
             }
@@ -98,17 +65,15 @@ impl Operator for TwoPhaseCommitSink {
         let seems_empty =
             |contents: &Fingerprint| self.instance.defects.has(Defect::D81) && contents.count == 1;
         if let Some((transaction, contents)) = self.open.take_if(|(_, it)| !seems_empty(it)) {
-            self.pending.push(Pending { transaction, checkpoint, contents });
-            out.effects.push(Effect::PreCommit { transaction, checkpoint, contents });
+            let handle = Handle { transaction, checkpoint, contents };
+            self.pending.add(handle);
+            out.effects.push(handle.pre_commit());
         }
         self.open = None;
         self.last = self.last.max(Some(checkpoint));
         let mut state = FORMAT.write(&self.instance);
         write_fingerprint(self.processed, &mut state);
-        state.varint(self.pending.len() as u64);
-        for pending in &self.pending {
-            pending.write(&mut state);
-        }
+        self.pending.write(&mut state);
         out.state = state.seal();
         out.nominal = out.state.len() as u64;
     }
@@ -116,17 +81,11 @@ impl Operator for TwoPhaseCommitSink {
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let (writer, processed, pending) = FORMAT.read(state, |input, writer| {
             let processed = read_fingerprint(input)?;
-            let count = input.count(PENDING_BYTES_MIN)?;
-            let pending: Result<Vec<_>, _> = (0..count).map(|_| Pending::read(input)).collect();
-            Ok((writer, processed, pending?))
+            Ok((writer, processed, Handles::read(input)?))
         })?;
         if self.instance.owns_part(writer) {
             self.processed += processed;
-            // Appended, not put into a map by subtask: a writer may have several (Flink: FLINK-29627).
-            self.pending.extend(pending);
-            if self.instance.defects.has(Defect::D79) {
-                self.pending.drain(..self.pending.len().saturating_sub(1));
-            }
+            self.pending.restore(pending, self.instance.defects);
         }
         Ok(())
     }
@@ -137,7 +96,11 @@ impl Operator for TwoPhaseCommitSink {
         if forgets {
             self.pending.clear();
         }
-        self.commit(None, effects);
+        self.pending.commit(None, self.instance.defects, effects);
+        // An id that nobody else can guess is one that nobody can look for.
+        if self.instance.defects.has(Defect::D77) {
+            return;
+        }
         effects.push(Effect::AbortLeftOvers(LeftOvers {
             operator: self.instance.operator,
             subtask: self.instance.subtask,
@@ -152,17 +115,26 @@ impl Operator for TwoPhaseCommitSink {
     }
 
     fn notify_complete(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
-        self.commit(Some(checkpoint), effects);
+        self.pending.commit(Some(checkpoint), self.instance.defects, effects);
     }
 
     fn notify_aborted(&mut self, checkpoint: CheckpointId, _effects: &mut Vec<Effect>) {
         if self.instance.defects.has(Defect::D70) {
-            self.pending.retain(|pending| pending.checkpoint != checkpoint);
+            self.pending.forget(checkpoint);
         }
     }
 
     fn committed(&mut self, transaction: TransactionId) {
-        self.pending.retain(|pending| pending.transaction != transaction);
+        self.pending.confirm(transaction);
+    }
+
+    fn close(&mut self, effects: &mut Vec<Effect>) {
+        if self.instance.defects.has(Defect::D71) {
+            let open = self.open.take();
+            effects.extend(
+                open.map(|(transaction, contents)| Effect::Commit { transaction, contents }),
+            );
+        }
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -175,35 +147,12 @@ impl Operator for TwoPhaseCommitSink {
             visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
         };
         show("processed", self.processed);
-        for pending in &self.pending {
-            show("pending", pending.contents);
+        for handle in self.pending.iter() {
+            show("pending", handle.contents);
         }
         if let Some((_, contents)) = self.open {
             show("open", contents);
         }
-    }
-}
-
-impl Pending {
-    fn write(&self, out: &mut Encoder) {
-        let TransactionId { operator, subtask, checkpoint, attempt } = self.transaction;
-        out.varint(u64::from(operator.0));
-        out.varint(u64::from(subtask));
-        out.varint(checkpoint.0);
-        out.varint(u64::from(attempt.0));
-        out.varint(self.checkpoint.0);
-        write_fingerprint(self.contents, out);
-    }
-
-    fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let transaction = TransactionId {
-            operator: OperatorId(input.varint32()?),
-            subtask: input.varint32()?,
-            checkpoint: CheckpointId(input.varint()?),
-            attempt: Attempt(input.varint32()?),
-        };
-        let checkpoint = CheckpointId(input.varint()?);
-        Ok(Self { transaction, checkpoint, contents: read_fingerprint(input)? })
     }
 }
 
@@ -212,6 +161,7 @@ mod tests {
     use super::super::testing::record;
     use super::*;
     use crate::defect::Defects;
+    use crate::ids::{Attempt, OperatorId};
 
     /// One call to a sink; `Record` writes one record.
     #[derive(Clone, Copy)]
@@ -246,7 +196,9 @@ mod tests {
             Effect::AbortLeftOvers(left) => {
                 format!("abort>{}", left.restored.map_or(0, |restored| restored.0))
             }
-            Effect::Upsert(_) | Effect::Append(_) => unreachable!("no effect of this sink"),
+            Effect::Close { .. } | Effect::Apply { .. } | Effect::Upsert(_) | Effect::Append(_) => {
+                unreachable!("no effect of this sink")
+            }
         }
     }
 

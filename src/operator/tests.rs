@@ -190,7 +190,7 @@ fn sinks_that_write_at_once_say_so_for_each_record() {
         let mut sink = build(kind, instance(0, 1));
         sink.process(0, &one, &mut out);
         sink.process(0, &one, &mut out);
-        assert_eq!(out.effects(), [effect, effect]);
+        assert_eq!(out.effects(), [effect.clone(), effect]);
         assert_eq!(out.records(), []);
         assert_eq!(sink.fingerprint().count, 2);
     }

@@ -7,6 +7,7 @@
 use crate::codec::{DecodeError, Decoder, Encoder, checksum};
 use crate::ids::CheckpointId;
 use crate::message::SnapshotKind;
+use crate::storage::handle::SharedKey;
 use crate::time::VirtualTime;
 
 const MAGIC: [u8; 4] = *b"CLmd";
@@ -59,6 +60,14 @@ pub struct SubtaskMetadata {
 pub enum StateObject {
     /// In a file.
     File(StateHandle),
+    /// In a file that other checkpoints may refer to
+    /// ([`increment`](super::increment)).
+    Shared {
+        /// What checkpoints call it.
+        key: SharedKey,
+        /// The file.
+        handle: StateHandle,
+    },
     /// Here.
     Inline {
         /// The bytes.
@@ -97,7 +106,7 @@ impl StateObject {
     /// Bytes it stands for.
     pub fn nominal(&self) -> u64 {
         match self {
-            Self::File(handle) => handle.nominal,
+            Self::File(handle) | Self::Shared { handle, .. } => handle.nominal,
             Self::Inline { nominal, .. } => *nominal,
         }
     }
@@ -162,7 +171,7 @@ impl Metadata {
     /// All files, in the order of the metadata.
     pub fn files(&self) -> impl Iterator<Item = &StateHandle> {
         self.objects().filter_map(|object| match object {
-            StateObject::File(handle) => Some(handle),
+            StateObject::File(handle) | StateObject::Shared { handle, .. } => Some(handle),
             StateObject::Inline { .. } => None,
         })
     }
@@ -235,34 +244,52 @@ fn read_subtask(input: &mut Decoder<'_>) -> Result<SubtaskMetadata, DecodeError>
     })
 }
 
+/// The kinds of objects are numbered: never renumber.
 fn write_object(object: &StateObject, out: &mut Encoder) {
     match object {
         StateObject::File(handle) => {
             out.byte(0);
-            out.text(&handle.path);
-            out.varint(handle.bytes);
-            out.varint(handle.nominal);
-            out.fixed(handle.checksum);
+            write_handle(handle, out);
         }
         StateObject::Inline { bytes, nominal } => {
             out.byte(1);
             out.bytes(bytes);
             out.varint(*nominal);
         }
+        StateObject::Shared { key, handle } => {
+            out.byte(2);
+            out.text(&key.0);
+            write_handle(handle, out);
+        }
     }
 }
 
 fn read_object(input: &mut Decoder<'_>) -> Result<StateObject, DecodeError> {
     match input.byte()? {
-        0 => Ok(StateObject::File(StateHandle {
-            path: input.text()?.to_owned(),
-            bytes: input.varint()?,
-            nominal: input.varint()?,
-            checksum: input.fixed()?,
-        })),
+        0 => Ok(StateObject::File(read_handle(input)?)),
         1 => Ok(StateObject::Inline { bytes: input.bytes()?.to_vec(), nominal: input.varint()? }),
+        2 => {
+            let key = SharedKey(input.text()?.into());
+            Ok(StateObject::Shared { key, handle: read_handle(input)? })
+        }
         _ => Err(input.invalid("kind of a state object")),
     }
+}
+
+fn write_handle(handle: &StateHandle, out: &mut Encoder) {
+    out.text(&handle.path);
+    out.varint(handle.bytes);
+    out.varint(handle.nominal);
+    out.fixed(handle.checksum);
+}
+
+fn read_handle(input: &mut Decoder<'_>) -> Result<StateHandle, DecodeError> {
+    Ok(StateHandle {
+        path: input.text()?.to_owned(),
+        bytes: input.varint()?,
+        nominal: input.varint()?,
+        checksum: input.fixed()?,
+    })
 }
 
 #[cfg(test)]
@@ -274,12 +301,16 @@ mod tests {
 
     fn object() -> impl Strategy<Value = StateObject> {
         let bytes = prop::collection::vec(any::<u8>(), 0..20);
-        (any::<bool>(), "[a-z0-9/.-]{1,20}", bytes, any::<u64>()).prop_map(
-            |(file, path, bytes, nominal)| match file {
-                true => StateObject::File(StateHandle::new(path, &bytes, nominal)),
-                false => StateObject::Inline { bytes, nominal },
-            },
-        )
+        (0..3, "[a-z0-9/.-]{1,20}", bytes, any::<u64>()).prop_map(|(kind, path, bytes, nominal)| {
+            match kind {
+                0 => StateObject::File(StateHandle::new(path, &bytes, nominal)),
+                1 => StateObject::Inline { bytes, nominal },
+                _ => {
+                    let key = SharedKey(format!("key of {path}").into());
+                    StateObject::Shared { key, handle: StateHandle::new(path, &bytes, nominal) }
+                }
+            }
+        })
     }
 
     fn metadata() -> impl Strategy<Value = Metadata> {

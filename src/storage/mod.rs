@@ -3,6 +3,7 @@
 
 pub mod channel_state;
 pub mod handle;
+pub mod increment;
 pub mod layout;
 pub mod metadata;
 pub mod registry;

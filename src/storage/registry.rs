@@ -184,6 +184,20 @@ impl SharedStateRegistry {
         unused
     }
 
+    /// The job is over: lets go of everything that `is_kept` does not know.
+    pub fn drain(&mut self, is_kept: impl Fn(&FileHandle) -> bool) -> Vec<FileHandle> {
+        let not_claimed = self.not_claimed;
+        let mut gone = Vec::new();
+        self.entries.retain(|_, entry| {
+            let kept = is_kept(&entry.file);
+            if !kept && Some(entry.created_by) > not_claimed {
+                gone.push(entry.file.clone());
+            }
+            kept
+        });
+        gone
+    }
+
     /// The job has ended: nothing is registered from now on.
     pub fn close(&mut self) {
         self.closed = true;

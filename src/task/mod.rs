@@ -18,6 +18,7 @@ pub mod subpartition;
 pub mod subtask;
 
 mod channel_set;
+mod commits;
 mod gate;
 mod prioritized;
 mod turns;

@@ -27,6 +27,8 @@ use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::operator::{Effect, Emitter, Operator, Record, TransactionId};
 use crate::storage::channel_state::ChannelState;
 use crate::task::barrier::{self, AlignmentMetrics, Cut, InputConfig, InputHandler};
+pub use crate::task::commits::CommitError;
+use crate::task::commits::Commits;
 use crate::task::credit::GateCredit;
 use crate::task::router::Router;
 use crate::task::snapshots::{PartKind, Snapshots};
@@ -53,6 +55,11 @@ pub struct SubtaskConfig {
     pub waits_for_final_checkpoint: bool,
     /// The restored checkpoint says that this subtask had finished: nothing is processed.
     pub finished_on_restore: bool,
+    /// Barriers leave aligned, whatever they asked for: the channels lead to committers. Flink:
+    /// `StreamEdge#supportsUnalignedCheckpoints`, `CheckpointOptions#withUnalignedUnsupported`.
+    pub leads_to_committers: bool,
+    /// Flink: `sink.committer.retries`.
+    pub commit_retries: u32,
     /// What is planted.
     pub defects: Defects,
 }
@@ -100,6 +107,15 @@ pub enum Input {
     Flushed(CheckpointId),
     /// The external system has committed a transaction.
     Committed(TransactionId),
+    /// The external system has not committed a transaction, or says so.
+    CommitFailed {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Why.
+        error: CommitError,
+    },
+    /// The attempt has failed or is cancelled; the last input.
+    Close,
 }
 
 /// An element on the wire.
@@ -260,8 +276,13 @@ pub enum Output {
         reason: FailureReason,
     },
     /// What the outside is asked to do; `PreCommit` is answered with [`Input::Flushed`], `Commit`
-    /// with [`Input::Committed`].
+    /// and `Apply` with [`Input::Committed`] or [`Input::CommitFailed`].
     Effect(Effect),
+    /// A commit was tried often enough: the attempt fails, and the next one tries again.
+    CommitGivenUp(TransactionId),
+    /// What was decided can never be committed: the job fails for good. Deviation: Flink restarts
+    /// it until the restart strategy gives up, and its Kafka committer goes on without the data.
+    CommitLost(TransactionId),
     /// N1 was handled.
     NotifiedComplete(CheckpointId),
     /// The abort of a checkpoint was handled.
@@ -338,7 +359,8 @@ pub struct Subtask {
     /// The savepoint with which the job stops. Flink: `StreamTask#syncSavepoint`.
     stops_with: Option<CheckpointId>,
     /// Commits that the external system has not confirmed yet.
-    commits_out: u32,
+    commits: Commits,
+    leads_to_committers: bool,
     emitter: Emitter,
     gate_outputs: Vec<barrier::Output<Record>>,
     subpartition_outputs: Vec<subpartition::Output<Record>>,
@@ -390,7 +412,8 @@ impl Subtask {
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
             stops_with: None,
-            commits_out: 0,
+            commits: Commits::new(config.commit_retries),
+            leads_to_committers: config.leads_to_committers,
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
             subpartition_outputs: Vec::new(),
@@ -420,6 +443,13 @@ impl Subtask {
                 }
             }
             Input::Committed(transaction) => self.on_committed(transaction),
+            Input::CommitFailed { transaction, error } => {
+                self.on_commit_failed(now, transaction, error, out);
+            }
+            Input::Close => {
+                self.operator.close(&mut self.effects);
+                self.flush_effects(None, out);
+            }
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
             }
@@ -432,11 +462,12 @@ impl Subtask {
     /// When [`Input::Timeout`] is due.
     #[inline]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
-        if self.output_timeouts.is_empty() {
+        if self.output_timeouts.is_empty() && self.commits.is_empty() {
             return self.gates.next_timeout();
         }
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
-        [self.gates.next_timeout(), outputs].into_iter().flatten().min()
+        let timeouts = [self.gates.next_timeout(), outputs, self.commits.next_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Whether [`Input::Run`] would do something now.
@@ -548,6 +579,9 @@ impl Subtask {
 
     #[inline]
     fn on_timeout(&mut self, now: VirtualTime, out: &mut impl Outputs) {
+        for effect in self.commits.due(now) {
+            out.push(Output::Effect(effect));
+        }
         if self.gates.next_timeout().is_some_and(|due| due <= now) {
             self.gates.handle(now, barrier::Input::Timeout, &mut self.gate_outputs);
             self.follow_gates(now, out);

@@ -8,6 +8,7 @@
 //! | [`profile`], [`fit`] | a few numbers, and how they come from runs |
 //! | [`predict`], [`measure`] | what they say about a run that was not measured |
 //! | [`judge`], [`goal`] | how wrong that is |
+//! | [`rest`] | the same from a dump of the REST interface, with a scenario |
 
 pub mod fit;
 pub mod goal;
@@ -18,5 +19,6 @@ pub mod predict;
 pub mod profile;
 pub mod race;
 pub mod report;
+pub mod rest;
 pub mod robust;
 pub mod runs;

@@ -290,7 +290,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// A column of which every cell begins like a number has numbers.
-fn finish(mut table: Table) -> String {
+pub(super) fn finish(mut table: Table) -> String {
     let begins = |text: String| text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c));
     let numbers: Vec<bool> = (0..table.column_count())
         .map(|column| {

@@ -17,7 +17,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::ledger::Ledger;
 use super::violation::{Class, Report, Subject};
 use super::{Ending, Setup};
-use crate::observe::{JobEnd, Observation, TaskState};
+use crate::observe::{FileId, JobEnd, Observation, TaskState};
 
 pub(super) const NAME: &str = "liveness";
 
@@ -28,6 +28,8 @@ pub(super) struct Weather {
     changed: VirtualTime,
     /// When a user last did something: bounds begin anew, but nothing is disturbed.
     acted: VirtualTime,
+    /// Files that cannot be read any more, and are there still: what needs them comes to no end.
+    damaged: BTreeSet<FileId>,
 }
 
 impl Weather {
@@ -41,6 +43,11 @@ impl Weather {
                 self.active.remove(&fault);
                 self.changed = now;
             }
+            Observation::StorageDisturbed { .. } => self.changed = now,
+            Observation::FileDamaged { file } => {
+                self.damaged.insert(file);
+            }
+            Observation::FileDeleted { file } if self.damaged.remove(&file) => self.changed = now,
             Observation::ActionTaken { .. }
             | Observation::ActionEnded { .. }
             | Observation::Adopted { .. } => self.acted = now,
@@ -56,7 +63,9 @@ impl Weather {
         bound: VirtualDuration,
         now: VirtualTime,
     ) -> bool {
-        self.active.is_empty() && now > since.max(self.changed).max(self.acted) + bound
+        self.active.is_empty()
+            && self.damaged.is_empty()
+            && now > since.max(self.changed).max(self.acted) + bound
     }
 }
 
@@ -195,6 +204,10 @@ impl Liveness {
         report: &mut Report,
     ) {
         self.judge_time(now, (ledger, weather), setup, report);
+        // A job whose checkpoint is damaged goes back to it again and again, as Flink's does.
+        if !weather.damaged.is_empty() {
+            return;
+        }
         let (rule, what) = match ending {
             Ending::BudgetSpent => ("too many events", "the run has used up its events"),
             Ending::Quiescent if self.end.is_none() && setup.config.due.is_some() => {

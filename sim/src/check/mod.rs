@@ -49,7 +49,9 @@ use cutline::time::VirtualTime;
 use crate::observe::{JobEnd, Observation};
 
 pub use config::{CheckConfig, Role};
-pub use oracle::{InFlight, NoOracle, RestoreOracle, ShadowError, ShadowState};
+pub use oracle::{
+    InFlight, NoOracle, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState,
+};
 pub use situations::{Situation, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
@@ -351,13 +353,18 @@ impl Checks {
                 Question::Durable(checkpoint) => {
                     if let Some(files) = oracle.references(checkpoint) {
                         self.answered.0 = true;
-                        self.storage.refer(now, checkpoint, files, &mut self.report);
+                        if self.storage.refer(now, checkpoint, files, &mut self.report) {
+                            self.situations.on_shared();
+                        }
                     }
                     self.judge_shadow(now, checkpoint, oracle);
                 }
                 Question::Chosen(checkpoint) => {
                     if let Some(checkpoint) = checkpoint {
                         self.judge_shadow(now, checkpoint, oracle);
+                        if self.storage.is_damaged(checkpoint) {
+                            self.situations.on_unreadable();
+                        }
                     }
                     if self.restore.is_doubted() {
                         self.restore.judge_fallback(now, oracle, &mut self.report);
@@ -383,6 +390,7 @@ impl Checks {
             return;
         };
         self.answered.1 = true;
+        let damaged = self.storage.is_damaged(checkpoint);
         let read = shadow.and_then(|shadow| {
             let books = (ledger, setup);
             let judged =
@@ -392,7 +400,7 @@ impl Checks {
                 error: error.to_string(),
             })
         });
-        self.restore.judge_shadow(now, checkpoint, read.as_ref().err(), report);
+        self.restore.judge_shadow(now, checkpoint, (read.as_ref().err(), damaged), report);
     }
 
     /// The run is over: asks what is still open, judges what can be judged only now.
@@ -406,6 +414,9 @@ impl Checks {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &self.ledger);
         let weather = &self.weather;
         self.output.finish(now, end, weather, setup, report);
+        if ending != Ending::BudgetSpent {
+            self.output.judge_open(now, weather, oracle, setup, report);
+        }
         self.policy.finish(now, weather, setup, report);
         self.liveness.finish(now, ending, (ledger, weather), setup, report);
         if ending == Ending::Quiescent && end.is_some() && self.answered.0 {

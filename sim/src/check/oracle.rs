@@ -1,7 +1,9 @@
-//! What checks need beyond observations: two questions to an engine's storage.
+//! What checks need beyond observations: two questions to an engine's storage, and one to the
+//! outside.
 
-use cutline::ids::{CheckpointId, OperatorId};
-use cutline::operator::Record;
+use cutline::ids::{Attempt, CheckpointId, OperatorId};
+use cutline::operator::{Fingerprint, Record};
+use cutline::time::VirtualTime;
 
 use crate::observe::FileId;
 
@@ -14,6 +16,32 @@ pub trait RestoreOracle {
     /// What a restore from this checkpoint would give, read from storage only and now, without
     /// virtual time and without faults that come and go.
     fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>>;
+
+    /// What somebody outside finds of a sink's transactions now.
+    fn outside(&self, sink: OperatorId) -> Option<Outside> {
+        let _ = sink;
+        None
+    }
+}
+
+/// The transactions of one sink, as those outside see them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The open ones, oldest first.
+    pub open: Vec<OpenTransaction>,
+    /// What is committed behind an open one: readers do not get so far.
+    pub hidden: Fingerprint,
+}
+
+/// A transaction that is neither committed nor aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// The subtask that opened it.
+    pub subtask: u32,
+    /// The attempt that opened it.
+    pub attempt: Attempt,
+    /// When.
+    pub begun: VirtualTime,
 }
 
 /// An engine that cannot tell.

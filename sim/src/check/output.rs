@@ -11,15 +11,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, JOINED, Record, SplitId, Table, TableKey, mix};
 use cutline::time::VirtualTime;
 
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
-use super::{Role, Setup, Shown, order};
-use crate::observe::{JobEnd, Observation, Transaction};
+use super::{OpenTransaction, RestoreOracle, Role, Setup, Shown, order};
+use crate::observe::{JobEnd, Observation, TaskState, Transaction};
 
 pub(super) const NAME: &str = "output";
 
@@ -41,6 +41,10 @@ pub(super) struct Output {
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
     history: History,
+    /// How the last job ended.
+    end: Option<JobEnd>,
+    /// The newest attempt of any task, and since when it runs.
+    newest: (Attempt, VirtualTime),
 }
 
 /// Which checkpoints follow from which. A job that is resumed begins a branch; what the last one did
@@ -93,8 +97,13 @@ struct Sink {
 struct Held {
     contents: Fingerprint,
     state: TransactionState,
-    /// The external system has heard of neither commit nor abort since the job went back behind it.
-    left_open: bool,
+}
+
+impl Held {
+    /// Whether it is to be committed, if its checkpoint is decided.
+    fn is_awaited(&self) -> bool {
+        matches!(self.state, TransactionState::Open | TransactionState::Expired)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +115,9 @@ enum TransactionState {
     Aborted,
     /// Open when the job went back behind it: must never be committed.
     Void,
+    /// Dropped by the external system because it was open for too long. Nothing is lost as long as
+    /// nobody goes on as if it had been committed.
+    Expired,
 }
 
 /// A subtask knows that everything up to a checkpoint is decided.
@@ -204,6 +216,8 @@ impl Output {
             abandoned: None,
             promises: VecDeque::new(),
             history: History::default(),
+            end: None,
+            newest: (Attempt(0), VirtualTime::ZERO),
         }
     }
 
@@ -242,8 +256,7 @@ impl Output {
                     true => TransactionState::Void,
                     false => TransactionState::Open,
                 };
-                let left_open = state == TransactionState::Void;
-                let held = Held { contents, state, left_open };
+                let held = Held { contents, state };
                 let sink = &mut self.sinks[transaction.operator.index()];
                 sink.transactions.insert(key(transaction), held);
             }
@@ -253,12 +266,21 @@ impl Output {
             Observation::TransactionAborted { transaction } => {
                 self.on_aborted(now, transaction, setup, report);
             }
+            Observation::TransactionExpired { transaction } => self.on_expired(transaction),
             Observation::Durable { checkpoint } if !self.plain_savepoints.contains(&checkpoint) => {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
-            Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
-                self.judge_stop(now, setup, report);
+            Observation::Task { attempt, state: TaskState::Running, .. }
+                if attempt > self.newest.0 =>
+            {
+                self.newest = (attempt, now);
+            }
+            Observation::JobEnded { end } => {
+                self.end = Some(end);
+                if end == JobEnd::StoppedWithSavepoint {
+                    self.judge_stop(now, setup, report);
+                }
             }
             Observation::NotifiedComplete { subtask, checkpoint }
             | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
@@ -302,7 +324,7 @@ impl Output {
             Some(TransactionState::Committed) => {
                 Some((Class::Duplication, "committed twice", "was committed before"))
             }
-            Some(TransactionState::Aborted) => {
+            Some(TransactionState::Aborted | TransactionState::Expired) => {
                 Some((Class::WrongCommit, "committed after abort", "was aborted before"))
             }
             Some(TransactionState::Void) => Some((
@@ -324,7 +346,6 @@ impl Output {
         }
         if let Some(held) = held {
             held.state = TransactionState::Committed;
-            held.left_open = false;
             let prepared = held.contents;
             if prepared != contents {
                 let class = Class::of_counts(contents.count, prepared.count, Class::Loss);
@@ -354,13 +375,21 @@ impl Output {
         let Some(held) = sink.transactions.get_mut(&key(transaction)) else { return };
         match held.state {
             TransactionState::Open => held.state = TransactionState::Aborted,
-            TransactionState::Committed | TransactionState::Aborted | TransactionState::Void => {
-                held.left_open = false;
-                return;
-            }
+            TransactionState::Committed
+            | TransactionState::Aborted
+            | TransactionState::Void
+            | TransactionState::Expired => return,
         }
         if self.running || self.decided >= Some(transaction.checkpoint) {
             self.report_dropped(now, transaction, setup, report);
+        }
+    }
+
+    fn on_expired(&mut self, transaction: Transaction) {
+        let sink = &mut self.sinks[transaction.operator.index()];
+        let held = sink.transactions.get_mut(&key(transaction));
+        if let Some(held) = held.filter(|held| held.state == TransactionState::Open) {
+            held.state = TransactionState::Expired;
         }
     }
 
@@ -385,6 +414,7 @@ impl Output {
     fn on_adopted(&mut self, snapshot: CheckpointId) {
         let first = self.triggered.map_or(1, |last| last.0 + 1);
         self.history.jobs.push((CheckpointId(first), snapshot));
+        self.end = None;
         for sink in &mut self.sinks {
             sink.branch_off(snapshot, &self.history);
         }
@@ -416,9 +446,10 @@ impl Output {
             for (&(checkpoint, subtask), held) in sink.transactions.range_mut((first, 0)..) {
                 let operator = OperatorId(operator as u32);
                 match held.state {
-                    TransactionState::Open if Some(checkpoint) > chosen => {
+                    TransactionState::Open | TransactionState::Expired
+                        if Some(checkpoint) > chosen =>
+                    {
                         held.state = TransactionState::Void;
-                        held.left_open = true;
                     }
                     TransactionState::Aborted if Some(checkpoint) <= chosen => {
                         dropped.push(Transaction { operator, subtask, checkpoint });
@@ -461,7 +492,7 @@ impl Output {
         let sink = &self.sinks[operator.index()];
         let open = sink
             .unsettled(promise.checkpoint)
-            .find(|((_, subtask), held)| *subtask == index && held.state == TransactionState::Open);
+            .find(|((_, subtask), held)| *subtask == index && held.is_awaited());
         if let Some((&(checkpoint, subtask), _)) = open {
             let transaction = Transaction { operator, subtask, checkpoint };
             let what = (NAME, Class::Loss, "decided and left uncommitted");
@@ -524,7 +555,7 @@ impl Output {
             let unsettled = sink.unsettled(checkpoint);
             for (_, held) in unsettled.filter(|((of, _), _)| history.leads(*of, checkpoint)) {
                 match held.state {
-                    TransactionState::Open => return,
+                    TransactionState::Open | TransactionState::Expired => return,
                     TransactionState::Committed => visible += held.contents,
                     TransactionState::Aborted | TransactionState::Void => {}
                 }
@@ -614,6 +645,59 @@ impl Output {
         }
     }
 
+    /// The end of the run. When nothing is under way any more, a transaction that is open is open
+    /// until it times out, if ever; while a job goes on, so is one of an attempt that was replaced
+    /// long ago. Readers, which stop at the last stable position, wait behind it.
+    pub(super) fn judge_open(
+        &mut self,
+        now: VirtualTime,
+        weather: &Weather,
+        oracle: &dyn RestoreOracle,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let options = &setup.config.checkpointing;
+        let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
+        let newest = match self.end {
+            Some(JobEnd::Finished) if commits_all => None,
+            Some(JobEnd::StoppedWithSavepoint) => None,
+            None if weather.is_overdue(self.newest.1, setup.config.settle, now) => {
+                Some(self.newest.0)
+            }
+            // A job that fails or is cancelled leaves its last transactions to the timeout, and so
+            // does one that ends without a final checkpoint.
+            Some(_) | None => return,
+        };
+        for operator in setup.sinks() {
+            if !self.is_transactional(operator, setup) {
+                continue;
+            }
+            let Some(outside) = oracle.outside(operator) else { continue };
+            self.judged += 1;
+            let mut open = outside.open.iter();
+            let Some(open) = open.find(|it| newest.is_none_or(|newest| it.attempt < newest)) else {
+                continue;
+            };
+            let what = match outside.hidden.count {
+                0 => (NAME, Class::Leak, "a transaction is left open"),
+                _ => (NAME, Class::Stuck, "readers wait behind an open transaction"),
+            };
+            report.add(what, now, Subject::operator(operator), || {
+                let OpenTransaction { subtask, attempt, begun } = *open;
+                let name = setup.name(operator);
+                let hidden = match outside.hidden.count {
+                    0 => String::new(),
+                    count => format!("; {} behind it stay hidden", order::records(count)),
+                };
+                format!(
+                    "{name}[{subtask}] opened a transaction at {begun} (attempt {}) that nobody \
+                     commits or aborts{hidden}",
+                    attempt.0
+                )
+            });
+        }
+    }
+
     /// The end of the run: at the end of a finished job, nothing decided may be open.
     pub(super) fn finish(
         &mut self,
@@ -628,21 +712,6 @@ impl Output {
             for promise in std::mem::take(&mut self.promises) {
                 self.judge_promise(now, promise, setup, report);
             }
-            self.judge_left_overs(now, setup, report);
-        }
-    }
-
-    /// What the job had gone back behind was to be aborted: readers of the outside wait for it.
-    fn judge_left_overs(&self, now: VirtualTime, setup: &Setup, report: &mut Report) {
-        for (operator, sink) in (0..).map(OperatorId).zip(&self.sinks) {
-            let open = sink.transactions.iter().find(|(_, held)| held.left_open);
-            let Some((&(checkpoint, subtask), _)) = open else { continue };
-            let transaction = Transaction { operator, subtask, checkpoint };
-            let what = (NAME, Class::Leak, "a transaction was left open");
-            report.add(what, now, subject(transaction), || {
-                let name = name(transaction, setup);
-                format!("{name} is of an abandoned history, and was never aborted")
-            });
         }
     }
 }

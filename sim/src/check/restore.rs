@@ -4,6 +4,8 @@
 //!   be read (an honest fallback). All tasks take over from the chosen one.
 //! - A checkpoint does not become durable after recovery has chosen an older one.
 //! - The last restorable checkpoint is not given up before a newer one is durable.
+//! - What is damaged by the world is noticed: neither is it the protocol's fault, nor may it be read as
+//!   if it were whole.
 //! - What is retained can be restored from storage alone (the shadow restore; what it gives is
 //!   judged by *state*).
 
@@ -223,10 +225,19 @@ impl Restore {
         &mut self,
         now: VirtualTime,
         checkpoint: CheckpointId,
-        error: Option<&ShadowError>,
+        (error, damaged): (Option<&ShadowError>, bool),
         report: &mut Report,
     ) {
         self.judged += 1;
+        if damaged {
+            if error.is_none() {
+                let what = (NAME, Class::UnusableCheckpoint, "damage was not noticed");
+                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                    format!("a file of {checkpoint} is damaged, and was read as if it were whole")
+                });
+            }
+            return;
+        }
         if let Some(error) = error {
             let what = (NAME, Class::UnusableCheckpoint, "a retained checkpoint cannot be read");
             report.add(what, now, Subject::checkpoint(checkpoint), || {

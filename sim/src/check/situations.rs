@@ -13,6 +13,7 @@ use cutline::time::VirtualTime;
 use super::Setup;
 use super::ledger::{Ledger, Part};
 use crate::observe::{CutKind, Observation, TaskState};
+use crate::scenario::model::Disturbance;
 
 macro_rules! situations {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
@@ -87,6 +88,28 @@ situations! {
     CommitCarriedOver = "commit carried over an aborted checkpoint",
     /// A pre-committed or open transaction is dropped.
     TransactionAborted = "transaction aborted",
+    /// A client of a store has to ask again.
+    RequestRepeated = "storage request made again",
+    /// Nobody answers a client of a store.
+    RequestTimedOut = "storage request without an answer",
+    /// A request is done whose client is told that it failed.
+    DoneInDoubt = "storage request done and reported as failed",
+    /// Half an object is left behind.
+    WriteTorn = "half an object written",
+    /// Half an object is read.
+    ReadShort = "half an object read",
+    /// A read does not see what was written.
+    ReadStale = "stale read",
+    /// A bit of an object has flipped.
+    ObjectDamaged = "object damaged",
+    /// An object is gone with the job manager's memory.
+    ObjectLost = "object lost with the job manager",
+    /// A checkpoint becomes durable that has a file of another one.
+    FilesShared = "checkpoints with a file in common",
+    /// An execution goes back to a checkpoint with an object that is damaged.
+    RestoredFromDamaged = "restore from a damaged checkpoint",
+    /// The external system drops a transaction that was open for too long.
+    TransactionExpired = "transaction expired",
     /// A new job begins in which some operator has more subtasks.
     RescaledUp = "rescaled up",
     /// A new job begins in which some operator has fewer subtasks.
@@ -246,6 +269,17 @@ impl Situations {
                 self.saw_if(carried, Situation::CommitCarriedOver);
             }
             Observation::TransactionAborted { .. } => self.saw(Situation::TransactionAborted),
+            Observation::StorageDisturbed { how, .. } => self.saw(match how {
+                Disturbance::Transient | Disturbance::Throttled => Situation::RequestRepeated,
+                Disturbance::Hanging => Situation::RequestTimedOut,
+                Disturbance::Ambiguous => Situation::DoneInDoubt,
+                Disturbance::Torn => Situation::WriteTorn,
+                Disturbance::ShortRead => Situation::ReadShort,
+                Disturbance::Stale => Situation::ReadStale,
+            }),
+            Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
+            Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
+            Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }
@@ -259,6 +293,16 @@ impl Situations {
         let some = |test: fn(&u32, &u32) -> bool| before.iter().zip(&now).any(|(a, b)| test(a, b));
         self.saw_if(some(u32::lt), Situation::RescaledUp);
         self.saw_if(some(u32::gt), Situation::RescaledDown);
+    }
+
+    /// A checkpoint that has just become durable has files of others.
+    pub(super) fn on_shared(&mut self) {
+        self.saw(Situation::FilesShared);
+    }
+
+    /// Storage was asked for what the execution begins from, and cannot give it.
+    pub(super) fn on_unreadable(&mut self) {
+        self.saw(Situation::RestoredFromDamaged);
     }
 
     fn pending_mut(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {

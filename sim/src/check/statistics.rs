@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Setup;
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::Disturbance;
 
 /// What happened in a run, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +25,9 @@ pub struct Statistics {
     pub restores: u64,
     /// Records (simulated ones, not multiplied by their weight).
     pub records: Records,
+    /// Storage requests that did not go as they should, by what became of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_disturbed: BTreeMap<Disturbance, u64>,
     /// From trigger to completion. Flink: end to end duration.
     pub end_to_end: Durations,
     /// From trigger to the first barrier at a subtask. Flink: start delay.
@@ -154,6 +158,9 @@ impl Counter {
                 statistics.restores += u64::from(checkpoint.is_some());
             }
             Observation::LeaderElected { .. } => self.pending.clear(),
+            Observation::StorageDisturbed { how, .. } => {
+                *statistics.storage_disturbed.entry(how).or_default() += 1;
+            }
             Observation::Persisted { .. } => statistics.records.persisted += 1,
             Observation::Committed { contents, .. } => {
                 statistics.records.committed += contents.count;

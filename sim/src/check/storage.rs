@@ -71,6 +71,8 @@ struct File {
     keeper: Option<u32>,
     written: VirtualTime,
     bytes: u64,
+    /// A bit of it has flipped.
+    damaged: bool,
 }
 
 impl File {
@@ -105,6 +107,12 @@ impl Storage {
                 let file = self.file(file);
                 (file.exists, file.written, file.bytes) = (true, now, bytes);
                 file.keeper = (!orphaned).then_some(process);
+                file.damaged = false;
+            }
+            Observation::FileDamaged { file } => self.file(file).damaged = true,
+            Observation::FileLost { file } => {
+                let file = self.file(file);
+                (file.exists, file.damaged) = (false, true);
             }
             Observation::FileHandedOver { file, process, orphaned } => {
                 self.file(file).keeper = (!orphaned).then_some(process);
@@ -132,19 +140,33 @@ impl Storage {
         }
     }
 
-    /// What a checkpoint refers to, as soon as it is durable.
+    /// Whether a retained checkpoint has a file that was damaged: nobody can be asked to read it.
+    pub(super) fn is_damaged(&self, checkpoint: CheckpointId) -> bool {
+        let mut files = self.references.get(&checkpoint).into_iter().flatten();
+        files.any(|file| self.files[file.0 as usize].damaged)
+    }
+
+    /// Whether the metadata or a part of anything that is still stored was damaged.
+    fn has_damage(&self) -> bool {
+        let matters = |file: &File| file.exists || file.pointers > 0;
+        self.files.iter().any(|file| file.damaged && matters(file))
+    }
+
+    /// What a checkpoint refers to, as soon as it is durable; whether others have some of it, too.
     pub(super) fn refer(
         &mut self,
         now: VirtualTime,
         checkpoint: CheckpointId,
         files: Vec<FileId>,
         report: &mut Report,
-    ) {
+    ) -> bool {
+        let mut common = false;
         let discarded = self.discards && !self.users.contains(&checkpoint);
         let exclusive = self.savepoints.contains(&checkpoint);
         for &id in &files {
             self.judged += 1;
             let file = self.file(id);
+            common |= file.references > 0;
             let shares = file.exclusive || exclusive && file.references > 0;
             file.references += u32::from(!discarded);
             file.exclusive |= exclusive;
@@ -172,6 +194,7 @@ impl Storage {
         if !discarded {
             self.references.insert(checkpoint, files);
         }
+        common
     }
 
     fn point_to(&mut self, checkpoint: CheckpointId, files: Vec<FileId>) {
@@ -253,6 +276,10 @@ impl Storage {
 
     /// Nothing is under way any more, and everybody knows that the job has ended.
     pub(super) fn judge_leaks(&mut self, now: VirtualTime, report: &mut Report) {
+        // What only damaged metadata names cannot be found. Flink: the clean-up of such a job fails.
+        if self.has_damage() {
+            return;
+        }
         self.judged += self.files.iter().filter(|file| file.exists).count() as u64;
         let mut leaked = self.files.iter().enumerate().filter(|(_, file)| file.is_leaked());
         if let Some((first, file)) = leaked.next() {
@@ -272,6 +299,9 @@ impl Storage {
 
     /// Nothing leads to the checkpoints of a job that is over.
     fn judge_pointers(&self, now: VirtualTime, report: &mut Report) {
+        if self.has_damage() {
+            return;
+        }
         if let (true, Some(&checkpoint)) = (self.over, self.pointers.keys().next()) {
             let what = (NAME, Class::Leak, "a pointer is left");
             report.add(what, now, Subject::checkpoint(checkpoint), || {

@@ -326,6 +326,9 @@ impl World {
                     let transaction = self.transaction(transaction);
                     self.see(Observation::Committed { transaction, contents });
                 }
+                Effect::Close { .. } | Effect::Apply { .. } => {
+                    unreachable!("no sink of this world writes batches")
+                }
                 Effect::Upsert(record) => self.see(Observation::Upserted { subtask, record }),
                 Effect::Append(record) => self.see(Observation::Appended { subtask, record }),
             }

@@ -15,6 +15,7 @@ mod exit;
 mod files;
 mod filter;
 mod guard;
+mod init;
 mod merge;
 mod model;
 mod output;
@@ -42,10 +43,12 @@ Examples:
   cutline replay cutline-out/liveness-stuck-0123456789abcdef/case.json
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
   cutline check scenarios/*.json
+  cutline check --flink-conf conf/config.yaml
+  cutline init job.json --rate 20000/s --state 10gb
   cutline campaign --seeds 0..1000
   cutline shrink case.json
   cutline corpus run
-  cutline calibrate --from-runs runs.jsonl --cross-validate
+  cutline calibrate --from-rest flink-dump --out scenario.json
 
 Exit codes:
   0  ok
@@ -68,6 +71,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Init(Box<init::Init>),
     Replay(replay::Replay),
     Show(show::Show),
     Campaign(campaign::Campaign),
@@ -75,7 +79,7 @@ enum Command {
     Shrink(shrink::Shrink),
     Corpus(corpus::Corpus),
     Defects(defects::Defects),
-    Calibrate(calibrate::Calibrate),
+    Calibrate(Box<calibrate::Calibrate>),
     Sweep(Box<sweep::Sweep>),
     Model(Box<model::Model>),
     Check(check::Check),
@@ -111,6 +115,7 @@ fn run(command: Command) -> Exit {
     let mut output = Output::new();
     let done = match command {
         Command::Run(command) => command.execute(&mut output),
+        Command::Init(command) => command.execute(&mut output),
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),

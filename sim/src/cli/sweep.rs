@@ -12,18 +12,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::report::Style;
-use crate::report::sweep::{csv, json, text};
+use crate::report::sweep::{SweepReport, csv, json, page, pictures, text};
 use crate::run::Simulation;
 use crate::scenario::{Override, Scenario, load, to_json};
 use crate::sweep::Row;
 use crate::sweep::analysis::{Analysis, Answer, Question};
+use crate::sweep::forecast::Forecasts;
 use crate::sweep::grid::{Axis, Grid};
 use crate::sweep::metric::{Goal, Metric, Prices, Rates};
-use crate::sweep::recommend::{Recommendation, recommend};
+use crate::sweep::recommend::recommend;
 use crate::sweep::runner::{Event, SweepError, Task};
 use crate::sweep::store::{self, FORMAT, Identity, Rows, StoreError, Writer};
 
-use super::arguments::{Changes, command_line};
+use super::arguments::{Changes, command_line, quoted};
 use super::exit::{Exit, Failure};
 use super::files;
 use super::output::{Output, STYLE};
@@ -104,7 +105,8 @@ pub(super) struct Sweep {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 
-    /// Where results.jsonl, points.csv, summary.txt and summary.json go
+    /// Where the files go: report.html with all that was found, its pictures (*.svg), points.csv,
+    /// summary.txt, summary.json, and the results themselves (results.jsonl)
     #[arg(long, value_name = "DIR", default_value = "cutline-out/sweep")]
     out: String,
 
@@ -359,17 +361,26 @@ impl Sweep {
         let points = self.reported(task, results);
         let analysis = Analysis::new(grid, &points, results, &question);
         let advice = recommend(grid, &analysis, &question);
-        self.write(grid, &analysis, &question, advice.as_ref())?;
+        let report = SweepReport {
+            title: &prepared.identity.title,
+            command: &self.command(),
+            grid,
+            analysis: &analysis,
+            question: &question,
+            advice: advice.as_ref(),
+            forecasts: &Forecasts::new(grid, &analysis, results, &task.scenarios),
+        };
+        self.write(&report)?;
         match self.format {
             Format::Human => {
-                let head = self.head(prepared, &analysis);
-                let said = text(grid, &analysis, &question, advice.as_ref(), STYLE);
-                output.print(&(head + &said))?;
+                let (head, reset) = (STYLE.head, STYLE.reset);
+                let (title, extent) = (report.title, report.extent());
+                output.print(&format!("{head}{title}{reset}\n{extent}\n\n"))?;
+                output.print(&text(&report, STYLE))?;
                 output.print(&format!("\nfiles: {}/\n", self.out.trim_end_matches('/')))?;
             }
             Format::Json => {
-                let object = json(grid, &analysis, &question, advice.as_ref());
-                output.print(&format!("{object:#}\n"))?;
+                output.print(&format!("{:#}\n", json(&report)))?;
             }
         }
         self.complain(prepared, results);
@@ -385,34 +396,47 @@ impl Sweep {
         points
     }
 
-    fn head(&self, prepared: &Prepared, analysis: &Analysis) -> String {
-        let runs: usize = analysis.points.iter().map(|point| point.runs).sum();
-        let virtual_s: f64 = analysis.points.iter().map(|point| point.virtual_s).sum();
-        let failures: u64 = analysis.points.iter().map(|point| point.failures).sum();
-        let (points, all) = (analysis.points.len(), prepared.grid.points());
-        let of = if points < all { format!(" of {all}") } else { String::new() };
-        format!(
-            "{}{}{}\n{points}{of} points, {runs} runs, {} of virtual time, {failures} failures\n\n",
-            STYLE.head,
-            prepared.identity.title,
-            STYLE.reset,
-            crate::sweep::metric::seconds(virtual_s),
-        )
+    /// The command that makes this sweep again: how it was divided, interrupted and stored is no
+    /// part of it, nor is the directory of the scenario.
+    fn command(&self) -> String {
+        let file = Path::new(&self.scenario).file_name().and_then(|name| name.to_str());
+        let mut words = vec![quoted(file.unwrap_or(&self.scenario))];
+        let mut add = |option: &str, value: &str| {
+            words.extend([option.to_owned(), quoted(value)]);
+        };
+        self.vary.iter().for_each(|axis| add("--vary", &axis.text));
+        add("--repeat", &self.repeat.to_string());
+        if self.seed != 0 {
+            add("--seed", &self.seed.to_string());
+        }
+        self.goal.iter().for_each(|goal| add("--goal", &goal.text));
+        add("--minimise", &self.minimise.to_string());
+        if let Some(precision) = self.precision {
+            add("--precision", &precision.to_string());
+        }
+        for (option, given) in [
+            ("--mtbf", &self.mtbf),
+            ("--horizon", &self.horizon),
+            ("--message-cost", &self.message_cost),
+        ] {
+            given.iter().for_each(|given| add(option, &given.text));
+        }
+        if let Some(Prices { put, get, gb_month }) = self.price {
+            add("--price", &format!("{put},{get},{gb_month}"));
+        }
+        self.changes.overrides.iter().for_each(|change| add("--set", change.text()));
+        format!("cutline sweep {}", words.join(" "))
     }
 
-    fn write(
-        &self,
-        grid: &Grid,
-        analysis: &Analysis,
-        question: &Question,
-        advice: Option<&Recommendation>,
-    ) -> Result<(), Failure> {
+    fn write(&self, report: &SweepReport<'_>) -> Result<(), Failure> {
         let directory = Path::new(&self.out);
-        files::write(directory, "points.csv", &csv(grid, analysis))?;
-        let object = json(grid, analysis, question, advice);
-        files::write(directory, "summary.json", &format!("{object:#}\n"))?;
-        let said = text(grid, analysis, question, advice, Style::PLAIN);
-        files::write(directory, "summary.txt", &said)
+        files::write(directory, "points.csv", &csv(report))?;
+        files::write(directory, "summary.json", &format!("{:#}\n", json(report)))?;
+        files::write(directory, "summary.txt", &text(report, Style::PLAIN))?;
+        for (name, svg) in pictures(report) {
+            files::write(directory, &name, &svg)?;
+        }
+        files::write(directory, "report.html", &page(report))
     }
 
     /// What is wrong with runs, on standard error; each kind once, with a command that shows it.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
-use cutline::ids::{CheckpointId, LayoutId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, SubtaskId};
 use cutline::job::Layout;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
@@ -72,6 +72,8 @@ pub struct JobManager {
     inbox: checkpoints::Inbox,
     /// Acknowledgements that came before there was a coordinator.
     early: Vec<io::Input<SnapshotPayload>>,
+    /// Shared files uploaded for acknowledgements that are being taken in.
+    acknowledging: BTreeMap<(CheckpointId, SubtaskId), (Attempt, Vec<String>)>,
     /// The coordinator is being served: what comes meanwhile waits in the inbox.
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
@@ -124,7 +126,10 @@ enum Waiting {
         path: String,
         nominal: u64,
     },
-    PointerWritten(Token),
+    PointerWritten {
+        token: Token,
+        pointer: checkpoints::Decision,
+    },
     PointerRemoved {
         token: Token,
         checkpoint: CheckpointId,
@@ -174,6 +179,7 @@ impl JobManager {
             discards: BTreeMap::new(),
             inbox: checkpoints::Inbox::new(),
             early: Vec::new(),
+            acknowledging: BTreeMap::new(),
             coordinating: false,
             outputs: Vec::new(),
             draws: None,
@@ -288,7 +294,7 @@ impl JobManager {
             | Waiting::Metadata { .. }
             | Waiting::IdDrawn(_)
             | Waiting::MetadataWritten { .. }
-            | Waiting::PointerWritten(_)
+            | Waiting::PointerWritten { .. }
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
@@ -322,10 +328,12 @@ impl JobManager {
             Waiting::MetadataWritten { token, path, nominal } => {
                 self.on_metadata_written(token, path, nominal, answer, ctx);
             }
-            Waiting::PointerWritten(token) => self.on_pointer_written(token, answer, ctx),
+            Waiting::PointerWritten { token, pointer } => {
+                self.on_pointer_written(token, pointer, answer, ctx);
+            }
             // Deviation: tried again, as a deletion is. Flink logs the failure, and the pointer goes
             // when the job's data are cleaned up; its files stay.
-            Waiting::PointerRemoved { token, checkpoint } if answer == Err(Refusal::Failed) => {
+            Waiting::PointerRemoved { token, checkpoint } if answer.is_err() => {
                 let waiting = Waiting::PointerRemoved { token, checkpoint };
                 self.request(waiting, Request::RemovePointer { checkpoint }, ctx);
             }

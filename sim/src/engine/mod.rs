@@ -10,9 +10,11 @@ mod task_manager;
 
 use std::sync::Arc;
 
+use cutline::codec::checksum;
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
+use cutline::storage::handle::SharedKey;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Back, Frame, Mail};
@@ -136,6 +138,9 @@ pub enum Report {
     Finished,
     /// It has failed.
     Failed,
+    /// It has failed, and no further attempt can do better. Flink: `ThrowableType#
+    /// NonRecoverableError`.
+    FailedForGood,
 }
 
 /// What a task manager needs to run a subtask.
@@ -155,7 +160,7 @@ pub struct Deployment {
     pub rescaling: Option<Arc<Assignment>>,
 }
 
-/// A file of a subtask's snapshot.
+/// A part of a subtask's snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// What is in it.
@@ -172,6 +177,45 @@ pub struct Part {
     pub nominal: u64,
     /// Checksum of the real bytes.
     pub checksum: u64,
+    /// Where its bytes are.
+    pub place: Place,
+}
+
+/// Where the bytes of a part are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file of this checkpoint alone.
+    File,
+    /// In a file that other checkpoints may refer to by this key.
+    Shared(SharedKey),
+    /// In such a file, uploaded for the base of this checkpoint: its path is known to the job
+    /// manager. Flink: `PlaceholderStreamStateHandle`.
+    Known(SharedKey),
+    /// Here: they go into the metadata. Flink: `ByteStreamStateHandle`.
+    Inline(Vec<u8>),
+}
+
+impl Part {
+    /// What other checkpoints call it, if they may refer to it.
+    pub fn key(&self) -> Option<&SharedKey> {
+        match &self.place {
+            Place::Shared(key) | Place::Known(key) => Some(key),
+            Place::File | Place::Inline(_) => None,
+        }
+    }
+
+    /// Whether a file was written for it.
+    pub fn is_new_file(&self) -> bool {
+        match self.place {
+            Place::File | Place::Shared(_) => true,
+            Place::Known(_) | Place::Inline(_) => false,
+        }
+    }
+
+    /// Whether these are the bytes that were written.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.bytes && checksum(bytes) == self.checksum
+    }
 }
 
 /// What a subtask has written for a checkpoint, and how that went.

@@ -10,9 +10,11 @@ use cutline::job::assignment::Redistribution;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, Behaviour, Filter, FlatMap, IdempotentSink, Instance, Join, Map,
-    Operator, Source, SourceOptions, TwoPhaseCommitSink, promises_order,
+    Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
+    Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WriteAheadSink,
+    promises_order,
 };
+use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
 use cutline::storage::metadata::StateHandle;
 use cutline::task::barrier::{BarrierMode, ChannelKind, InputConfig};
@@ -21,7 +23,7 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
-use super::{Deployment, Part};
+use super::{Deployment, Part, Place};
 use crate::scenario::model::{ActionKind, OperatorKind, Scenario};
 use crate::world::ProcessId;
 
@@ -143,6 +145,9 @@ impl Plan {
             | OperatorKind::FlatMap { .. }
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::Committer
+            | OperatorKind::WriteAheadSink
             | OperatorKind::AtLeastOnceSink => Redistribution::ByWriter,
         }
     }
@@ -185,6 +190,9 @@ impl Plan {
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
             OperatorKind::IdempotentSink => Box::new(IdempotentSink::new(instance)),
             OperatorKind::TwoPhaseCommitSink => Box::new(TwoPhaseCommitSink::new(instance)),
+            OperatorKind::SinkWriter => Box::new(SinkWriter::new(instance)),
+            OperatorKind::Committer => Box::new(Committer::new(instance)),
+            OperatorKind::WriteAheadSink => Box::new(WriteAheadSink::new(instance)),
             OperatorKind::AtLeastOnceSink => Box::new(AppendSink::new(instance)),
         }
     }
@@ -233,6 +241,11 @@ impl Plan {
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
             finished_on_restore: deployment.finished,
+            leads_to_committers: matches!(
+                self.scenario.job.operators[operator.index()].kind,
+                OperatorKind::SinkWriter
+            ),
+            commit_retries: self.scenario.external.commit_retries,
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
@@ -270,8 +283,48 @@ impl Plan {
             },
         };
         let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).to_string();
-        let StateHandle { path, bytes, nominal, checksum } = StateHandle::new(path, bytes, nominal);
-        Part { kind, operator, subtask: index, path, bytes, nominal, checksum }
+        let StateHandle { path, bytes: length, nominal, checksum } =
+            StateHandle::new(path, bytes, nominal);
+        // Deviation: files that checkpoints share are never inlined, whatever their size.
+        let place = match self.scenario.checkpointing.inline_threshold {
+            Some(most) if nominal <= most => Place::Inline(bytes.to_vec()),
+            Some(_) | None => Place::File,
+        };
+        Part { kind, operator, subtask: index, path, bytes: length, nominal, checksum, place }
+    }
+
+    /// A file of an incremental snapshot of a subtask.
+    pub fn shared_part(
+        &self,
+        (operator, subtask): (OperatorId, u32),
+        file: &IncrementFile,
+    ) -> Part {
+        let IncrementFile { key, bytes, nominal, checksum, upload } = file;
+        let (path, place) = match upload {
+            Some((name, _)) => {
+                let path = layout::Path::Part(layout::Directory::Shared, *name);
+                (path.to_string(), Place::Shared(key.clone()))
+            }
+            None => (String::new(), Place::Known(key.clone())),
+        };
+        let (bytes, nominal, checksum) = (*bytes, *nominal, *checksum);
+        Part { kind: PartKind::Operator, operator, subtask, path, bytes, nominal, checksum, place }
+    }
+
+    /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
+    /// incremental; operator state is written whole.
+    pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
+        let operator = self.graph.operator(subtask);
+        let keyed = matches!(
+            self.scenario.job.operators[operator.index()].kind,
+            OperatorKind::KeyedAggregate | OperatorKind::Join
+        );
+        let writer = Writer {
+            operator,
+            subtask: self.graph.index_in_operator(subtask),
+            attempt: Attempt(execution),
+        };
+        (keyed && self.scenario.checkpointing.incremental).then_some(writer)
     }
 }
 
@@ -315,6 +368,9 @@ fn behaviour(kind: &OperatorKind) -> Behaviour {
         | OperatorKind::KeyedAggregate
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
+        | OperatorKind::WriteAheadSink
         | OperatorKind::AtLeastOnceSink => Behaviour::KeepsKey,
     }
 }

@@ -4,26 +4,33 @@ use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, Subtas
 use cutline::job::Layout;
 use cutline::operator::Record;
 use cutline::storage::channel_state::ChannelState;
+use cutline::storage::increment::{self, ReadFile};
 use cutline::storage::layout::{self, Directory};
-use cutline::storage::metadata::{Metadata, StateHandle, StateObject};
+use cutline::storage::metadata::{Metadata, StateHandle, StateObject, SubtaskMetadata};
 
 use super::plan::Plan;
-use crate::check::{InFlight, RestoreOracle, ShadowError, ShadowState};
+use crate::check::{InFlight, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState};
 use crate::observe::FileId;
-use crate::world::{HaStore, ObjectStore};
+use crate::world::{ExternalSystem, HaStore, ObjectStore};
 
-/// The stores, as somebody would see them who has nothing else.
+/// The stores and the outside, as somebody would see them who has nothing else.
 #[derive(Debug)]
 pub struct Storage<'a> {
     plan: &'a Plan,
     store: &'a ObjectStore,
     ha: &'a HaStore,
+    external: &'a ExternalSystem,
 }
 
 impl<'a> Storage<'a> {
     /// The stores of a job.
-    pub fn new(plan: &'a Plan, store: &'a ObjectStore, ha: &'a HaStore) -> Self {
-        Self { plan, store, ha }
+    pub fn new(
+        plan: &'a Plan,
+        store: &'a ObjectStore,
+        ha: &'a HaStore,
+        external: &'a ExternalSystem,
+    ) -> Self {
+        Self { plan, store, ha, external }
     }
 
     /// Where the metadata of a checkpoint is: the pointer says it, or, of what has none (any more),
@@ -60,7 +67,7 @@ impl<'a> Storage<'a> {
     fn bytes(&self, object: &'a StateObject) -> Result<&'a [u8], ShadowError> {
         match object {
             StateObject::Inline { bytes, .. } => Ok(bytes),
-            StateObject::File(handle) => self.file(handle),
+            StateObject::File(handle) | StateObject::Shared { handle, .. } => self.file(handle),
         }
     }
 
@@ -80,11 +87,7 @@ impl<'a> Storage<'a> {
         for operator in &metadata.operators {
             let Some(id) = self.plan.operator_named(&operator.name) else { continue };
             for (number, subtask) in operator.subtasks.iter().enumerate() {
-                let mut states = Vec::new();
-                for object in &subtask.state {
-                    states.push(self.bytes(object)?.to_vec());
-                }
-                shadow.parts.push((id, states));
+                shadow.parts.push((id, self.states(subtask)?));
                 if subtask.ended {
                     shadow.ended.push((id, number as u32));
                 }
@@ -116,6 +119,31 @@ impl<'a> Storage<'a> {
             })
         };
         layouts.iter().find(fits).unwrap_or(&layouts[0])
+    }
+
+    /// The states of a subtask; of an incremental snapshot, put together.
+    fn states(&self, subtask: &SubtaskMetadata) -> Result<Vec<Vec<u8>>, ShadowError> {
+        let mut states = Vec::new();
+        let mut files = Vec::new();
+        for object in &subtask.state {
+            let bytes = self.bytes(object)?;
+            match object {
+                StateObject::Shared { key, handle } => {
+                    files.push(ReadFile { key, nominal: handle.nominal, bytes });
+                }
+                StateObject::File(_) | StateObject::Inline { .. } => states.push(bytes.to_vec()),
+            }
+        }
+        if files.is_empty() {
+            return Ok(states);
+        }
+        let assembled = states.iter().map(|manifest| {
+            increment::assemble(manifest, &files).map_err(|error| ShadowError::Damaged {
+                what: "an incremental snapshot".to_owned(),
+                error: error.to_string(),
+            })
+        });
+        assembled.collect()
     }
 
     /// What was in flight, in the order in which it is to be processed: at the operators furthest
@@ -162,5 +190,15 @@ impl RestoreOracle for Storage<'_> {
     fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
         let metadata = self.metadata(checkpoint)?;
         Some(metadata.and_then(|metadata| self.state(&metadata)))
+    }
+
+    fn outside(&self, sink: OperatorId) -> Option<Outside> {
+        let open = self.external.open().filter(|(transaction, _)| transaction.operator == sink);
+        let open = open.map(|(transaction, stored)| OpenTransaction {
+            subtask: transaction.subtask,
+            attempt: transaction.attempt,
+            begun: stored.begun,
+        });
+        Some(Outside { open: open.collect(), hidden: self.external.hidden(sink) })
     }
 }

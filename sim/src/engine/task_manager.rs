@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::job::assignment::Captured;
+use cutline::storage::increment::Increments;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -54,6 +55,10 @@ struct Task {
     deployment: Deployment,
     reads_left: usize,
     state: Vec<(u32, Vec<u8>)>,
+    /// Files of incremental snapshots, as they are read.
+    shared: Vec<(Part, Vec<u8>)>,
+    /// What of its state is stored already, if only what has changed is uploaded.
+    increments: Option<Increments>,
     /// Captured in-flight data, as it is read.
     captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
@@ -68,6 +73,8 @@ struct SnapshotUnderWay {
     checkpoint: CheckpointId,
     kind: SnapshotKind,
     parts: Vec<Part>,
+    /// Files of the operator's state that are being uploaded.
+    uploads: usize,
     cut_at: VirtualTime,
     sync: VirtualDuration,
     start_delay: VirtualDuration,

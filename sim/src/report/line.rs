@@ -287,6 +287,9 @@ impl Line {
             O::TransactionAborted { transaction } => {
                 self.event("transaction_aborted").transaction(transaction, names)
             }
+            O::TransactionExpired { transaction } => {
+                self.event("transaction_expired").transaction(transaction, names)
+            }
             _ => self.fill_job(observation, names),
         }
     }
@@ -333,6 +336,14 @@ impl Line {
             O::FileDeleted { file } => {
                 self.event("file_deleted").detail_of("file", names.file(file))
             }
+            O::FileDamaged { file } => {
+                self.event("file_damaged").detail_of("file", names.file(file))
+            }
+            O::FileLost { file } => self.event("file_lost").detail_of("file", names.file(file)),
+            O::StorageDisturbed { operation, how } => self
+                .event("storage_disturbed")
+                .detail_of("operation", operation.name())
+                .detail_of("how", how.name()),
             O::FaultInjected { fault } => self.event("fault_injected").detail_of("fault", fault),
             O::FaultHealed { fault } => self.event("fault_healed").detail_of("fault", fault),
             O::ActionTaken { action } => self.event("action_taken").detail_of("action", action),
@@ -367,7 +378,10 @@ impl Line {
             | O::Appended { .. }
             | O::PreCommitted { .. }
             | O::Committed { .. }
-            | O::TransactionAborted { .. } => unreachable!("`fill` writes what happens at tasks"),
+            | O::TransactionAborted { .. }
+            | O::TransactionExpired { .. } => {
+                unreachable!("`fill` writes what happens at tasks")
+            }
         }
     }
 

@@ -73,6 +73,11 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
     let inert = outcome.inert_faults();
     let mut of_faults = vec![format!("{} injected, {} inert", scripted - inert.len(), inert.len())];
     of_faults.extend(inert_faults(outcome, &inert));
+    let disturbed = statistics.storage_disturbed.iter();
+    of_faults.extend(disturbed.map(|(how, count)| {
+        let requests = if *count == 1 { "request" } else { "requests" };
+        format!("  {} storage {requests} {}", grouped(*count), how.name().replace('_', " "))
+    }));
     vec![
         ("checkpoints", of_checkpoints),
         (

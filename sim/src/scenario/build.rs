@@ -5,6 +5,7 @@
 //! A value that was refused before is simply absent here, so that one mistake is not reported
 //! twice; what is made of it then is thrown away with the errors.
 
+use cutline::config::Scheme;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
@@ -16,7 +17,10 @@ use super::build_network::network;
 use super::build_options::flink_config;
 use super::build_rescaling::widest;
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Cluster, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage};
+use super::model::{
+    Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
+    StorageClient,
+};
 use super::read::Node;
 
 /// Makes the scenario; it means nothing if the sink has errors afterwards.
@@ -47,9 +51,16 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             latency: span(storage, "latency"),
             bandwidth: storage.integer("bandwidth").unwrap_or(0),
             visibility: span(storage, "visibility"),
+            name_node: storage.distribution("name_node"),
+            requests_per_prefix: storage.u32("requests_per_prefix"),
+            client: StorageClient {
+                attempts: storage.u32("attempts").unwrap_or(1),
+                backoff: storage.duration("backoff").unwrap_or_default(),
+                timeout: storage.duration("timeout").unwrap_or_default(),
+            },
         },
         ha: Service { latency: span(section("ha"), "latency") },
-        external: Service { latency: span(section("external"), "latency") },
+        external: external(section("external")),
         manual,
         actions: Vec::new(),
         faults: Vec::new(),
@@ -61,6 +72,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);
     if all_was_read {
+        refuse_of_other_stores(root, &scenario, sink);
         check_failures(root, &scenario, sink);
         warn_of_weak_sinks(root, &scenario, sink);
     }
@@ -69,6 +81,25 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
 
 pub(super) fn span(node: &Node, name: &str) -> Distribution {
     node.distribution(name).unwrap_or(Distribution::Constant(VirtualDuration::ZERO))
+}
+
+/// What only one kind of store has.
+fn refuse_of_other_stores(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    let Some(node) = root.object("storage") else { return };
+    let storage = &scenario.storage;
+    for (name, given, scheme) in [
+        ("name_node", storage.name_node.is_some(), Scheme::Hdfs),
+        ("requests_per_prefix", storage.requests_per_prefix.is_some(), Scheme::S3),
+    ] {
+        if given && scenario.checkpointing.dir != Some(scheme) {
+            let prefix = scheme.prefix();
+            let message = format!("`{name}` has no effect: checkpoints are not kept on {prefix}");
+            sink.push(
+                Diagnostic::error("contradiction", node.place(name), message)
+                    .expected(format!("a `checkpointing.dir` that begins with {prefix}")),
+            );
+        }
+    }
 }
 
 fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
@@ -80,6 +111,14 @@ fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {
         },
     };
     checkpointing.list("manual").iter().map(trigger).collect()
+}
+
+fn external(node: &Node) -> External {
+    External {
+        latency: span(node, "latency"),
+        transaction_timeout: node.duration("transaction_timeout"),
+        commit_retries: node.u32("commit_retries").unwrap_or(External::COMMIT_RETRIES),
+    }
 }
 
 fn limits(node: &Node) -> Limits {

@@ -7,8 +7,8 @@ use cutline::time::VirtualTime;
 use super::build_network::{ends, task_manager};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Endpoint, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
-    OperatorKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
+    Action, ActionKind, Disturbance, Endpoint, ExternalOperation, FailureLaw, FailureTarget,
+    Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
 use super::build_rescaling as rescaling;
 use super::read::{Datum, Node};
@@ -229,27 +229,38 @@ impl Builder<'_> {
         }
     }
 
-    /// S5 and S6 are steps of two-phase-commit sinks alone.
+    /// S5 and S6 are steps of sinks that commit, or have transactions.
     fn check_commit_step(&mut self, node: &Node, step: Step, subtask: Option<(usize, u32)>) {
         if !matches!(step, Step::S5 | Step::S6) || !self.known.graph {
             return;
         }
         let operators = &self.scenario.job.operators;
-        let commits = |index: usize| operators[index].kind == OperatorKind::TwoPhaseCommitSink;
+        let commits = |index: usize| operators[index].kind.takes(step);
         let possible = match subtask {
             Some((operator, _)) => commits(operator),
             None => (0..operators.len()).any(commits),
         };
         if !possible {
-            let message = format!("{step} is a step of a two-phase-commit sink");
+            let (who, expected) = match step {
+                Step::S5 => (
+                    "a sink that commits",
+                    "a two_phase_commit_sink, a committer, or a write_ahead_sink",
+                ),
+                _ => ("a sink that has transactions", "a two_phase_commit_sink, or a sink_writer"),
+            };
+            let message = format!("{step} is a step of {who}");
             let error = Diagnostic::error("impossible-step", node.place("step"), message);
-            self.sink.push(error.expected("a two_phase_commit_sink"));
+            self.sink.push(error.expected(expected));
         }
     }
 
     fn what(&mut self, node: &Node) -> Option<FaultKind> {
         let span = |name| node.duration(name);
         let operation = || node.word("operation").map(operation);
+        let external = || {
+            let word = node.word("operation")?;
+            ExternalOperation::ALL.into_iter().find(|operation| operation.word() == word)
+        };
         Some(match node.variant {
             "crash_task" => {
                 let (operator, index) = self.subtask(node, "target")?;
@@ -275,9 +286,38 @@ impl Builder<'_> {
             }
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
+            "disturb_storage" => {
+                let how = self.disturbance(node, operation()?)?;
+                FaultKind::DisturbStorage(operation()?, how, node.u32("count")?)
+            }
+            "damage_object" => FaultKind::DamageObject(operation()?),
+            "slow_external" => FaultKind::SlowExternal(external()?, span("by")?, span("for")?),
+            "fail_external" => FaultKind::FailExternal(external()?, node.u32("count")?),
+            "ambiguous_external" => FaultKind::AmbiguousExternal(external()?, node.u32("count")?),
+            "cut_external" => FaultKind::CutExternal(self.task_manager(node)?, span("for")?),
             // A kind that was refused.
             _ => return None,
         })
+    }
+
+    /// Refuses what cannot befall such requests: it would never strike.
+    fn disturbance(&mut self, node: &Node, operation: StorageOperation) -> Option<Disturbance> {
+        let word = node.word("how")?;
+        let how = Disturbance::ALL.into_iter().find(|how| how.name() == word);
+        let how = how.expect("the table has the words");
+        if !how.befalls(operation) {
+            let message = format!("`{word}` cannot befall such requests");
+            let possible = match how {
+                Disturbance::Torn => "`write_state`, `write_metadata` or `any`",
+                Disturbance::ShortRead | Disturbance::Stale => "`read` or `any`",
+                _ => "an operation that changes something",
+            };
+            self.sink.push(
+                Diagnostic::error("impossible-fault", node.place("how"), message)
+                    .expected(format!("{possible} as its `operation`")),
+            );
+        }
+        Some(how)
     }
 
     fn subtask(&mut self, node: &Node, field: &str) -> Option<(usize, u32)> {

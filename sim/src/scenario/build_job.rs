@@ -92,6 +92,9 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
         "join" => OperatorKind::Join,
         "idempotent_sink" => OperatorKind::IdempotentSink,
         "two_phase_commit_sink" => OperatorKind::TwoPhaseCommitSink,
+        "sink_writer" => OperatorKind::SinkWriter,
+        "committer" => OperatorKind::Committer,
+        "write_ahead_sink" => OperatorKind::WriteAheadSink,
         "at_least_once_sink" => OperatorKind::AtLeastOnceSink,
         // Also what stands for a kind that was refused; the graph is not looked at then.
         _ => OperatorKind::Map { rekey: node.u32("rekey") },
@@ -137,20 +140,6 @@ fn refuse_twins(nodes: &[Node], sink: &mut Sink) -> bool {
         }
     }
     unique
-}
-
-fn is_sink(kind: &OperatorKind) -> bool {
-    match kind {
-        OperatorKind::IdempotentSink
-        | OperatorKind::TwoPhaseCommitSink
-        | OperatorKind::AtLeastOnceSink => true,
-        OperatorKind::Source(_)
-        | OperatorKind::Map { .. }
-        | OperatorKind::Filter { .. }
-        | OperatorKind::FlatMap { .. }
-        | OperatorKind::KeyedAggregate
-        | OperatorKind::Join => false,
-    }
 }
 
 fn is_keyed(kind: &OperatorKind) -> bool {
@@ -271,7 +260,7 @@ impl Builder<'_> {
     fn check_ends(&mut self, job: &Node) {
         let source = |op: &Operator| matches!(op.kind, OperatorKind::Source(_));
         let has_source = self.operators.iter().any(source);
-        let has_sink = self.operators.iter().any(|operator| is_sink(&operator.kind));
+        let has_sink = self.operators.iter().any(|operator| operator.kind.is_sink());
         for (has, what) in [(has_source, "source"), (has_sink, "sink")] {
             if !has {
                 let error = Diagnostic::error(
@@ -290,7 +279,7 @@ impl Builder<'_> {
         let input = edges.iter().position(|edge| edge.to == index);
         let output = edges.iter().position(|edge| edge.from == index);
         let is_source = matches!(operator.kind, OperatorKind::Source(_));
-        let error = match (is_source, is_sink(&operator.kind), input, output) {
+        let error = match (is_source, operator.kind.is_sink(), input, output) {
             (true, _, Some(edge), _) => Diagnostic::error(
                 "bad-end",
                 edge_nodes[edge].place("to"),
@@ -311,7 +300,11 @@ impl Builder<'_> {
                 Diagnostic::error("dead-end", place, format!("the records of `{name}` go nowhere"))
                     .expected("an edge from it, or a sink")
             }
-            _ => return self.check_join(index, edges),
+            _ => {
+                self.check_join(index, edges);
+                self.check_committed(index, edges, edge_nodes);
+                return;
+            }
         };
         self.refuse(error);
     }
@@ -330,6 +323,45 @@ impl Builder<'_> {
             let error = Diagnostic::error("bad-input", self.nodes[index].place("name"), message);
             self.refuse(error.expected("exactly one edge to input 0 and one to input 1"));
         }
+    }
+
+    /// What a sink writer sends are commit handles: they go to one committer, each once, and a
+    /// committer understands nothing else.
+    fn check_committed(&mut self, index: usize, edges: &[Edge], edge_nodes: &[Node]) {
+        let committer = &OperatorKind::Committer;
+        let is_writer = |operator: usize| self.operators[operator].kind == OperatorKind::SinkWriter;
+        let name = &self.operators[index].name;
+        let touching = edges.iter().zip(edge_nodes);
+        let mut errors = Vec::new();
+        let outputs = touching.clone().filter(|(edge, _)| edge.from == index && is_writer(index));
+        for (number, (edge, node)) in outputs.enumerate() {
+            if number > 0 {
+                let message = format!("sink writer `{name}` has several outputs");
+                let error = Diagnostic::error("bad-committer", node.place("from"), message);
+                errors.push(error.expected("one edge, to its committer"));
+            } else if self.operators[edge.to].kind != *committer {
+                let to = &self.operators[edge.to].name;
+                let message =
+                    format!("sink writer `{name}` leads to `{to}`, which is no committer");
+                let error = Diagnostic::error("bad-committer", node.place("to"), message);
+                errors.push(error.expected("an operator of kind committer"));
+            } else if edge.partitioner == Partitioner::Broadcast {
+                let message = format!("each committer would commit what `{name}` has written");
+                let error = Diagnostic::error("bad-committer", node.place("partitioner"), message);
+                errors.push(error.expected("forward, rebalance, rescale or hash"));
+            }
+        }
+        let inputs = touching.filter(|(edge, _)| {
+            edge.to == index && self.operators[index].kind == *committer && !is_writer(edge.from)
+        });
+        for (edge, node) in inputs {
+            let from = &self.operators[edge.from].name;
+            let message = format!("committer `{name}` gets records of `{from}`, no commit handles");
+            let error = Diagnostic::error("bad-committer", node.place("from"), message);
+            let error = error.expected("an operator of kind sink_writer");
+            errors.push(error.flink("Sink: only a writer that supports a committer has one"));
+        }
+        errors.into_iter().for_each(|error| self.refuse(error));
     }
 
     /// Follows the edges from every operator; an edge back to where one came from closes a cycle.

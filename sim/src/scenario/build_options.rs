@@ -17,7 +17,7 @@ pub(super) fn flink_config(
     manual: bool,
     sink: &mut Sink,
 ) -> (FlinkConfig, Option<VirtualDuration>) {
-    let mut given = Given { values: OptionValues::default(), at: Vec::new(), sink };
+    let mut given = Given::new(sink);
     for section in ["checkpointing", "restart", "buffers", "cluster"] {
         if let Some(node) = root.object(section) {
             given.section(section, node);
@@ -30,7 +30,7 @@ pub(super) fn flink_config(
     }
     let (config, findings) = FlinkConfig::resolve(&given.values, manual);
     for finding in findings {
-        given.report(&finding, root);
+        given.report(&finding, root.span());
     }
     let initial_delay =
         root.object("checkpointing").and_then(|node| node.duration("initial_delay"));
@@ -46,6 +46,41 @@ pub(super) fn flink_config(
     (config, initial_delay)
 }
 
+/// Judges the keys of a cluster's configuration; answers how many of them matter here, and how many
+/// are about something else.
+pub(super) fn check_options(members: &[Member], sink: &mut Sink) -> (usize, usize) {
+    let mut given = Given::new(sink);
+    let others = members.iter().filter(|member| given.cluster_key(member) == About::SomethingElse);
+    let others = others.count();
+    let start = Span { source: 0, start: 0, end: 0 };
+    // A value that was refused is not a missing one.
+    let all_was_read = !given.sink.has_errors();
+    let (_, findings) = FlinkConfig::resolve(&given.values, !all_was_read);
+    findings.iter().for_each(|finding| given.report(finding, start));
+    (members.len() - others, others)
+}
+
+/// What a key of a cluster's configuration is about.
+#[derive(PartialEq, Eq)]
+enum About {
+    Checkpoints,
+    SomethingElse,
+}
+
+/// Families of keys that checkpoints, recovery and what slows them down depend on.
+const ABOUT_CHECKPOINTS: [&str; 10] = [
+    "execution.checkpointing.",
+    "execution.state-recovery.",
+    "execution.savepoint.",
+    "execution.buffer-timeout.",
+    "state.",
+    "restart-strategy",
+    "heartbeat.",
+    "taskmanager.network.memory.",
+    "taskmanager.memory.segment-size",
+    "high-availability",
+];
+
 /// What was set so far, and where.
 struct Given<'s> {
     values: OptionValues,
@@ -53,7 +88,42 @@ struct Given<'s> {
     sink: &'s mut Sink,
 }
 
-impl Given<'_> {
+impl<'s> Given<'s> {
+    fn new(sink: &'s mut Sink) -> Self {
+        Self { values: OptionValues::default(), at: Vec::new(), sink }
+    }
+
+    /// A key of a cluster's configuration. One that is neither about checkpoints nor near to a key
+    /// that is modelled may be anybody's.
+    fn cluster_key(&mut self, member: &Member) -> About {
+        const SLIP_SHARE: usize = 6;
+        let key = member.key.as_str();
+        let concerns_us = ABOUT_CHECKPOINTS.iter().any(|family| key.starts_with(family));
+        let known = find(key);
+        let modelled = matches!(known, Some(Known::Option(_) | Known::Deprecated(_)));
+        let slip = || {
+            let near = nearest(key, OPTIONS.iter().map(|spec| spec.key));
+            near.is_some_and(|meant| {
+                strsim::damerau_levenshtein(key, meant) <= (key.len() / SLIP_SHARE).max(2)
+            })
+        };
+        let exact = matches!(known, Some(Known::NotModelled(entry)) if entry.key == key);
+        if !modelled && !concerns_us && (exact || !slip()) {
+            return About::SomethingElse;
+        }
+        if matches!(member.value.value, Value::Null) {
+            let error = Diagnostic::error("no-value", member.key_span, format!("`{key}` is empty"));
+            self.sink.push(
+                error
+                    .expected("a value, or no such line")
+                    .flink("Configuration: refuses it, the process does not start"),
+            );
+            return About::Checkpoints;
+        }
+        self.flink_key(member);
+        About::Checkpoints
+    }
+
     fn section(&mut self, section: &str, node: &Node) {
         if section == "restart" && !node.variant.is_empty() {
             let value = cutline::config::OptionValue::Choice(node.variant);
@@ -176,13 +246,13 @@ impl Given<'_> {
     }
 
     /// Puts a finding of the core where the option was given.
-    fn report(&mut self, finding: &Finding, root: &Node) {
+    fn report(&mut self, finding: &Finding, root: Span) {
         let spec = finding.option.spec();
         let (span, name) = match self.place(finding.option) {
             Some((span, name)) => (span, name.to_owned()),
             None => {
                 let other = finding.with.and_then(|with| self.place(with));
-                let span = other.map_or_else(|| root.span(), |(span, _)| span);
+                let span = other.map_or(root, |(span, _)| span);
                 (span, format!("{}.{}", spec.path.0, spec.path.1))
             }
         };

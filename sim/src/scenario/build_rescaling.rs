@@ -5,7 +5,7 @@ use cutline::job::Partitioner;
 use super::build_faults::Known;
 use super::build_job::{CHANNELS_MAX, channels};
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Action, ActionKind, Scenario, SnapshotSource};
+use super::model::{Action, ActionKind, OperatorKind, Scenario, SnapshotSource};
 use super::read::{Counted, Datum, Node};
 
 /// The numbers of subtasks that a resumed job has, by the index of the operator, ascending.
@@ -114,6 +114,22 @@ pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sin
     }
 }
 
+/// Whether an operator may get another number of subtasks.
+pub(super) fn can_be_rescaled(kind: &OperatorKind) -> bool {
+    match kind {
+        OperatorKind::SinkWriter | OperatorKind::Committer | OperatorKind::WriteAheadSink => false,
+        OperatorKind::Source(_)
+        | OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join
+        | OperatorKind::IdempotentSink
+        | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::AtLeastOnceSink => true,
+    }
+}
+
 struct Checker<'a> {
     scenario: &'a Scenario,
     node: &'a Node,
@@ -128,6 +144,16 @@ impl Checker<'_> {
 
     fn check_job(&mut self, first: &[u32], layout: &[u32]) {
         let job = &self.scenario.job;
+        for (at, operator) in job.operators.iter().enumerate() {
+            if layout[at] != first[at] && !can_be_rescaled(&operator.kind) {
+                let message = format!(
+                    "`{}` keeps what it has open outside under the number of its subtask; this \
+                     version does not rescale it",
+                    operator.name
+                );
+                self.refuse("not-modelled", message, "the parallelism that `job` gives it", "runs so");
+            }
+        }
         for edge in &job.edges {
             let (from, to) = (&job.operators[edge.from], &job.operators[edge.to]);
             let (senders, receivers) = (layout[edge.from], layout[edge.to]);

@@ -9,7 +9,7 @@ use cutline::step::Step;
 use serde::Serialize;
 
 use super::model::{
-    ActionKind, FaultKind, OperatorKind, Scenario, SnapshotSource, StorageOperation, When,
+    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, StorageOperation, When,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -28,7 +28,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 12] = [
     "source",
     "map",
     "filter",
@@ -38,12 +38,15 @@ const KINDS: [&str; 9] = [
     "idempotent_sink",
     "two_phase_commit_sink",
     "at_least_once_sink",
+    "sink_writer",
+    "committer",
+    "write_ahead_sink",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
 const SHAPES: [&str; 7] =
     ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 15] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -57,9 +60,12 @@ const OPTIONS: [&str; 13] = [
     "none after tasks finish",
     "delete on cancellation",
     "retain on cancellation",
+    "incremental",
+    "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
-const WORLDS: [&str; 10] = [
+const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
+const WORLDS: [&str; 12] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -70,9 +76,11 @@ const WORLDS: [&str; 10] = [
     "nominal state",
     "heavy records",
     "few key groups",
+    "transaction timeout",
+    "few commit retries",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 10] = [
+const FAULTS: [&str; 16] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -83,7 +91,16 @@ const FAULTS: [&str; 10] = [
     "cut link",
     "slow storage",
     "fail storage",
+    "disturb storage",
+    "damage object",
+    "slow external",
+    "fail external",
+    "ambiguous external",
+    "cut external",
 ];
+const DISTURBANCES: [&str; 7] =
+    ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
+const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
 const ACTIONS: [&str; 12] = [
     "savepoint",
     "stop with savepoint",
@@ -104,19 +121,22 @@ const OPERATIONS: [&str; 6] =
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 14] = [
+    let classes: [(&'static str, &[&'static str]); 17] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
         ("mode", &MODES),
         ("option", &OPTIONS),
         ("restart", &RESTARTS),
+        ("store", &STORES),
         ("world", &WORLDS),
         ("network latency", &DISTRIBUTIONS),
         ("fault at time", &FAULTS),
         ("fault at step", &FAULTS),
         ("slow storage", &OPERATIONS),
         ("fail storage", &OPERATIONS),
+        ("disturb storage", &DISTURBANCES),
+        ("external request", &EXTERNAL),
         ("step", &steps),
         ("action", &ACTIONS),
     ];
@@ -182,7 +202,7 @@ impl Found {
         self.add_if(operators.clone().any(|of| is_diamond(scenario, of)), "shape", "diamond");
         let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
         self.add_if(sources > 1, "shape", "several sources");
-        self.add_if(count(is_sink) > 1, "shape", "several sinks");
+        self.add_if(count(OperatorKind::is_sink) > 1, "shape", "several sinks");
     }
 
     fn actions(&mut self, scenario: &Scenario) {
@@ -254,6 +274,9 @@ impl Found {
             Retention::RetainOnCancellation => self.add("option", "retain on cancellation"),
             Retention::NoExternalized => {}
         }
+        self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
+        self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),
@@ -276,6 +299,10 @@ impl Found {
         let visible_at_once = matches!(scenario.storage.visibility,
             Distribution::Constant(span) if span.is_zero());
         self.add_if(!visible_at_once, "world", "delayed visibility");
+        let external = &scenario.external;
+        self.add_if(external.transaction_timeout.is_some(), "world", "transaction timeout");
+        let few = external.commit_retries < External::COMMIT_RETRIES;
+        self.add_if(few, "world", "few commit retries");
         self.add(
             "network latency",
             match scenario.network.latency {
@@ -299,19 +326,18 @@ impl Found {
             match fault.what {
                 FaultKind::SlowStorage(what, ..) => self.add("slow storage", operation(what)),
                 FaultKind::FailStorage(what, _) => self.add("fail storage", operation(what)),
+                FaultKind::DisturbStorage(_, how, _) => {
+                    self.add("disturb storage", DISTURBANCES[how as usize]);
+                }
+                FaultKind::SlowExternal(what, ..)
+                | FaultKind::FailExternal(what, _)
+                | FaultKind::AmbiguousExternal(what, _) => {
+                    self.add("external request", EXTERNAL[what as usize]);
+                }
                 _ => {}
             }
         }
     }
-}
-
-fn is_sink(kind: &OperatorKind) -> bool {
-    matches!(
-        kind,
-        OperatorKind::IdempotentSink
-            | OperatorKind::TwoPhaseCommitSink
-            | OperatorKind::AtLeastOnceSink
-    )
 }
 
 /// Whether two ways lead from an operator to one other.
@@ -344,6 +370,9 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::IdempotentSink => 6,
         OperatorKind::TwoPhaseCommitSink => 7,
         OperatorKind::AtLeastOnceSink => 8,
+        OperatorKind::SinkWriter => 9,
+        OperatorKind::Committer => 10,
+        OperatorKind::WriteAheadSink => 11,
     }]
 }
 
@@ -369,6 +398,12 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutLink(..) => 7,
         FaultKind::SlowStorage(..) => 8,
         FaultKind::FailStorage(..) => 9,
+        FaultKind::DisturbStorage(..) => 10,
+        FaultKind::DamageObject(_) => 11,
+        FaultKind::SlowExternal(..) => 12,
+        FaultKind::FailExternal(..) => 13,
+        FaultKind::AmbiguousExternal(..) => 14,
+        FaultKind::CutExternal(..) => 15,
     }]
 }
 

@@ -50,10 +50,7 @@ pub(super) fn root() -> Object {
             section("network", network()),
             section("storage", storage()),
             section("ha", service("`ha`", "The store of the id counter and the pointers.")),
-            section(
-                "external",
-                service("`external`", "The transaction system of the two-phase-commit sinks."),
-            ),
+            section("external", external()),
             Field::part(
                 "flink",
                 Kind::Flink,
@@ -187,6 +184,23 @@ fn operator() -> Object {
                     vec![],
                 ),
                 kind("at_least_once_sink", "Writes at once.", vec![]),
+                kind(
+                    "sink_writer",
+                    "Writes into a transaction, pre-committed ahead of B3; a committer downstream \
+                     commits it (Flink: SinkWriter).",
+                    vec![],
+                ),
+                kind(
+                    "committer",
+                    "Commits at N1 what sink writers have pre-committed (Flink: Committer).",
+                    vec![],
+                ),
+                kind(
+                    "write_ahead_sink",
+                    "Applies a batch a checkpoint at N1, to a store that takes each batch once \
+                     (Flink: GenericWriteAheadSink).",
+                    vec![],
+                ),
             ],
         }),
     }
@@ -465,6 +479,44 @@ fn storage() -> Object {
                 ["\"50 ms\"", "\"80 ms\""],
             )
             .default("\"0 ms\""),
+            Field::new(
+                "name_node",
+                Kind::Distribution,
+                "With `checkpointing.dir` on hdfs: time that the name node takes to answer; it is \
+                 asked twice for a write and once for anything else. Absent: 1 to 4 ms.",
+                ["\"20 ms\"", "\"40 ms\""],
+            ),
+            Field::new(
+                "requests_per_prefix",
+                Kind::Integer { min: 1, max: U32 },
+                "With `checkpointing.dir` on s3: requests a second that are answered below one \
+                 prefix, such as `shared/`; more are throttled (HTTP 503). Absent: 3500.",
+                ["2", "3"],
+            ),
+            Field::new(
+                "attempts",
+                Kind::Integer { min: 1, max: 1_000 },
+                "How often a client makes a request at most; those of the high-availability store \
+                 are as patient (`fs.s3a.retry.limit`, `s3.max-error-retries`).",
+                ["1", "2"],
+            )
+            .default("5"),
+            Field::new(
+                "backoff",
+                SOME_SPAN,
+                "A client's wait before its second attempt; it doubles with each \
+                 (`fs.s3a.retry.interval`).",
+                ["\"30 ms\"", "\"60 ms\""],
+            )
+            .default("\"100 ms\""),
+            Field::new(
+                "timeout",
+                SOME_SPAN,
+                "So long a client waits for an answer (`fs.s3a.connection.timeout`, \
+                 `s3.socket-timeout`).",
+                ["\"300 ms\"", "\"500 ms\""],
+            )
+            .default("\"5 s\""),
         ],
     }
 }
@@ -484,6 +536,28 @@ fn service(name: &'static str, doc: &'static str) -> Object {
             .default(r#"{"uniform": ["2 ms", "8 ms"]}"#),
         ],
     }
+}
+
+fn external() -> Object {
+    let mut object = service("`external`", "The transaction system that sinks commit to.");
+    object.fields.extend([
+        Field::new(
+            "transaction_timeout",
+            SOME_SPAN,
+            "How long a transaction may be open before the system aborts it; absent: for ever \
+             (Kafka: `transaction.timeout.ms`).",
+            ["\"10 ms\"", "\"250 ms\""],
+        ),
+        Field::new(
+            "commit_retries",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            "How many times a sink tries a failed commit again, once a second, before it fails \
+             (Flink: `sink.committer.retries`).",
+            ["0", "3"],
+        )
+        .default("10"),
+    ]);
+    object
 }
 
 fn limits() -> Object {

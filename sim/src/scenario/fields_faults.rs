@@ -3,6 +3,8 @@
 use cutline::step::Step;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
+use super::model::Disturbance;
+use super::model::ExternalOperation;
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 pub(super) fn fault() -> Object {
@@ -27,6 +29,17 @@ pub(super) fn fault() -> Object {
         let examples = ["\"write_state\"", "\"write_metadata\""];
         let doc = "Which requests; `write_pointer` is one of the high-availability store.";
         Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
+    };
+    let external = || {
+        let words = ExternalOperation::ALL.map(ExternalOperation::word).to_vec();
+        let examples = ["\"pre_commit\"", "\"commit\""];
+        let doc =
+            "Which requests to the external system; `abort` looks for left-over transactions.";
+        Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")
+    };
+    let count = |doc| {
+        let kind = Kind::Integer { min: 1, max: U32 };
+        Field::new("count", kind, doc, ["2", "3"]).default("1")
     };
     let kind = |name, doc, fields| Variant { name, doc, fields };
     Object {
@@ -98,17 +111,64 @@ pub(super) fn fault() -> Object {
                 ),
                 kind(
                     "fail_storage",
-                    "The next storage requests fail.",
+                    "The next storage requests fail, whatever the client tries.",
+                    vec![operation(), count("How many requests fail.")],
+                ),
+                kind(
+                    "disturb_storage",
+                    "The next storage requests do not go as they should.",
                     vec![
                         operation(),
                         Field::new(
-                            "count",
-                            Kind::Integer { min: 1, max: U32 },
-                            "How many requests fail.",
-                            ["2", "3"],
+                            "how",
+                            Kind::Choice(Disturbance::ALL.map(Disturbance::name).to_vec()),
+                            "What becomes of them: an error that goes away; HTTP 503; no answer; \
+                             done but reported as failed; half an object written; half an object \
+                             read; an answer from before the object was written.",
+                            ["\"hanging\"", "\"transient\""],
                         )
-                        .default("1"),
+                        .required(),
+                        count("How many requests are disturbed."),
                     ],
+                ),
+                kind(
+                    "damage_object",
+                    "A bit of the newest object flips, for good.",
+                    vec![
+                        Field::new(
+                            "operation",
+                            Kind::Choice(vec!["any", "write_state", "write_metadata"]),
+                            "What the object was written for.",
+                            ["\"write_state\"", "\"write_metadata\""],
+                        )
+                        .default("\"any\""),
+                    ],
+                ),
+                kind(
+                    "slow_external",
+                    "Requests to the external system take longer for a while.",
+                    vec![
+                        external(),
+                        Field::new("by", SOME_SPAN, "So much longer.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "fail_external",
+                    "The next requests to the external system fail.",
+                    vec![external(), count("How many requests fail.")],
+                ),
+                kind(
+                    "ambiguous_external",
+                    "The next requests to the external system are done, and reported as failed.",
+                    vec![external(), count("How many answers are wrong.")],
+                ),
+                kind(
+                    "cut_external",
+                    "A task manager and the external system do not reach each other for a while; \
+                     what is sent meanwhile arrives later.",
+                    vec![task_manager(), span()],
                 ),
             ],
         }),

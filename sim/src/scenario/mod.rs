@@ -3,7 +3,7 @@
 //! `table` and `fields*` say what a file may hold. `syntax` parses JSON with positions, `set`
 //! overrides values, `read` and `scalar` type them by the table, `build*` makes a `Scenario` of them, and all
 //! of these report to `diagnostic`. `schema` and `probe` are made from the same table; `write` is
-//! the way back.
+//! the way back. `flink_conf` reads a cluster's own configuration by the same rules.
 
 mod build;
 mod build_faults;
@@ -17,7 +17,9 @@ mod failures;
 pub mod features;
 mod fields;
 mod fields_faults;
+mod flink_conf;
 pub mod generate;
+mod json_text;
 mod load;
 pub mod model;
 mod probe;
@@ -35,9 +37,13 @@ pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case}
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
+pub use flink_conf::{FlinkConf, check_flink_conf};
+pub(crate) use json_text::{Json as JsonText, text as json_string};
 pub use load::{Loaded, SIZE_MAX, load, read_file};
 pub use model::Scenario;
 pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;
 pub use set::{Override, OverrideError};
+pub(crate) use values::format_bandwidth;
 pub use write::to_json;
+pub(crate) use write::{distribution as distribution_text, span as span_text};

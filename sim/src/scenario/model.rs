@@ -7,6 +7,7 @@ use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use serde::Serialize;
 
 use crate::kernel::distribution::Distribution;
 
@@ -33,8 +34,8 @@ pub struct Scenario {
     pub storage: Storage,
     /// The high-availability store that holds the id counter and the pointers.
     pub ha: Service,
-    /// The external transaction system of the two-phase-commit sinks.
-    pub external: Service,
+    /// The external system that sinks commit to.
+    pub external: External,
     /// Checkpoints and savepoints asked for by hand.
     pub manual: Vec<ManualTrigger>,
     /// What users do, in the order of the file.
@@ -105,8 +106,50 @@ pub enum OperatorKind {
     IdempotentSink,
     /// Writes into a transaction that is pre-committed at B3 and committed at N1.
     TwoPhaseCommitSink,
+    /// Writes into a transaction that is pre-committed ahead of B3; its handle goes to a committer.
+    SinkWriter,
+    /// Commits at N1 what the sink writers upstream have pre-committed.
+    Committer,
+    /// Collects updates by key in batches that are closed at B3 and applied at N1, each once.
+    WriteAheadSink,
     /// Writes at once; after a restore records may be visible twice.
     AtLeastOnceSink,
+}
+
+impl OperatorKind {
+    /// Whether records leave the job here; a writer's are committed by others.
+    pub fn is_sink(&self) -> bool {
+        match self {
+            Self::IdempotentSink
+            | Self::TwoPhaseCommitSink
+            | Self::Committer
+            | Self::WriteAheadSink
+            | Self::AtLeastOnceSink => true,
+            Self::Source(_)
+            | Self::Map { .. }
+            | Self::Filter { .. }
+            | Self::FlatMap { .. }
+            | Self::KeyedAggregate
+            | Self::Join
+            | Self::SinkWriter => false,
+        }
+    }
+
+    /// Whether what it writes becomes visible when a checkpoint completes.
+    pub fn is_transactional(&self) -> bool {
+        matches!(self, Self::TwoPhaseCommitSink | Self::SinkWriter | Self::WriteAheadSink)
+    }
+
+    /// Whether it takes S5 or S6, if the step is one of them.
+    pub fn takes(&self, step: cutline::step::Step) -> bool {
+        match step {
+            cutline::step::Step::S5 => {
+                matches!(self, Self::TwoPhaseCommitSink | Self::Committer | Self::WriteAheadSink)
+            }
+            cutline::step::Step::S6 => matches!(self, Self::TwoPhaseCommitSink | Self::SinkWriter),
+            _ => true,
+        }
+    }
 }
 
 /// A split-based source.
@@ -216,6 +259,37 @@ pub struct Storage {
     pub bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub visibility: Distribution,
+    /// With `hdfs://`: time that the name node takes to answer; `None`: a usual one.
+    pub name_node: Option<Distribution>,
+    /// With `s3://`: requests a second that are answered below one prefix; `None`: as many as
+    /// Amazon's are.
+    pub requests_per_prefix: Option<u32>,
+    /// How patient those are who ask it for something.
+    pub client: StorageClient,
+}
+
+/// What the client library of a file system does about requests that come to nothing. The clients
+/// of the high-availability store are as patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageClient {
+    /// How often a request is made at most, before whoever asked is told that it failed. In Flink's
+    /// file systems: `fs.s3a.retry.limit`, `s3.max-error-retries`.
+    pub attempts: u32,
+    /// The wait before the second attempt; it doubles with each. `fs.s3a.retry.interval`.
+    pub backoff: VirtualDuration,
+    /// A request without an answer is given up after so long. `fs.s3a.connection.timeout`,
+    /// `s3.socket-timeout`.
+    pub timeout: VirtualDuration,
+}
+
+impl Default for StorageClient {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            backoff: VirtualDuration::from_millis(100),
+            timeout: VirtualDuration::from_secs(5),
+        }
+    }
 }
 
 /// A service that answers requests, such as the HA store.
@@ -223,6 +297,27 @@ pub struct Storage {
 pub struct Service {
     /// Time from request to answer.
     pub latency: Distribution,
+}
+
+/// The external system that sinks commit to, as Kafka is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct External {
+    /// Time from request to answer.
+    pub latency: Distribution,
+    /// How long a transaction may be open; `None`: for ever. Kafka: `transaction.timeout.ms`.
+    pub transaction_timeout: Option<VirtualDuration>,
+    /// How many times a sink tries a commit again that has failed. Flink: `sink.committer.retries`.
+    pub commit_retries: u32,
+}
+
+impl External {
+    /// Flink: the default of `sink.committer.retries`.
+    pub const COMMIT_RETRIES: u32 = 10;
+
+    /// A system in which transactions stay open for as long as it takes.
+    pub fn patient(latency: Distribution) -> Self {
+        Self { latency, transaction_timeout: None, commit_retries: Self::COMMIT_RETRIES }
+    }
 }
 
 /// A snapshot somebody asks for.
@@ -409,6 +504,77 @@ pub enum FaultKind {
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next `count` storage requests of a kind fail.
     FailStorage(StorageOperation, u32),
+    /// The next `count` storage requests of a kind do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object of a kind flips.
+    DamageObject(StorageOperation),
+    /// Requests of a kind to the external system take so much longer for a while.
+    SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
+    /// The next `count` requests of a kind to the external system fail.
+    FailExternal(ExternalOperation, u32),
+    /// The next `count` requests of a kind to the external system are done, and said to have failed.
+    AmbiguousExternal(ExternalOperation, u32),
+    /// A task manager and the external system do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards.
+    CutExternal(u32, VirtualDuration),
+}
+
+/// What becomes of a storage request that does not go as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// An error that goes away: the client asks again.
+    Transient,
+    /// The store has too much to do (HTTP 503): the client waits and asks again, for longer than
+    /// after other errors.
+    Throttled,
+    /// No answer comes, and nothing is done. The client gives up waiting and asks again.
+    Hanging,
+    /// It is done, but whoever asked is told that it failed.
+    Ambiguous,
+    /// Of an object that is written only the first half arrives, and the write fails.
+    Torn,
+    /// Of an object that is read only the first half comes.
+    ShortRead,
+    /// The store answers from before the object was written.
+    Stale,
+}
+
+impl Disturbance {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Transient,
+        Self::Throttled,
+        Self::Hanging,
+        Self::Ambiguous,
+        Self::Torn,
+        Self::ShortRead,
+        Self::Stale,
+    ];
+
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Hanging => "hanging",
+            Self::Ambiguous => "ambiguous",
+            Self::Torn => "torn",
+            Self::ShortRead => "short_read",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether it can befall requests of a kind; `Any` stands for those that it can.
+    pub fn befalls(self, operation: StorageOperation) -> bool {
+        use StorageOperation::{Any, Read, WriteMetadata, WriteState};
+        match self {
+            Self::Transient | Self::Throttled | Self::Hanging => true,
+            Self::Ambiguous => operation != Read,
+            Self::Torn => matches!(operation, Any | WriteState | WriteMetadata),
+            Self::ShortRead | Self::Stale => matches!(operation, Any | Read),
+        }
+    }
 }
 
 /// One end of a link.
@@ -421,7 +587,7 @@ pub enum Endpoint {
 }
 
 /// What a storage fault applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StorageOperation {
     /// Any request.
     Any,
@@ -435,4 +601,51 @@ pub enum StorageOperation {
     Delete,
     /// Adding or removing a pointer in the high-availability store.
     WritePointer,
+}
+
+impl StorageOperation {
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::WriteState => "write_state",
+            Self::WriteMetadata => "write_metadata",
+            Self::Read => "read",
+            Self::Delete => "delete",
+            Self::WritePointer => "write_pointer",
+        }
+    }
+}
+
+/// What a fault of the external system applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExternalOperation {
+    /// Any request.
+    Any,
+    /// Flushing a transaction (B3).
+    PreCommit,
+    /// Committing a transaction, or applying a batch (S5, S6).
+    Commit,
+    /// Aborting left-over transactions (S6).
+    Abort,
+}
+
+impl ExternalOperation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Any, Self::PreCommit, Self::Commit, Self::Abort];
+
+    /// The word of scenario files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::PreCommit => "pre_commit",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+        }
+    }
+
+    /// Whether a fault of this one concerns a request of that one.
+    pub fn concerns(self, request: Self) -> bool {
+        self == Self::Any || self == request
+    }
 }

@@ -115,7 +115,12 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
     }
     if let [a, b] = field.examples[..] {
         let values = [a, b].map(str::to_owned);
-        probes.push(FieldProbe { path: path.to_owned(), with: Vec::new(), values });
+        let with = match path {
+            "storage.name_node" => vec!["checkpointing.dir=hdfs://namenode".to_owned()],
+            "storage.requests_per_prefix" => vec!["checkpointing.dir=s3://bucket".to_owned()],
+            _ => Vec::new(),
+        };
+        probes.push(FieldProbe { path: path.to_owned(), with, values });
     }
 }
 

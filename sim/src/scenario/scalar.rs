@@ -147,16 +147,18 @@ fn word(json: &Json, words: &[&'static str]) -> Result<&'static str, Refusal> {
 }
 
 fn option(json: &Json, spec: &OptionSpec) -> Result<OptionValue, Refusal> {
-    use OptionKind::{Boolean, Choice, Decimal, Duration, Integer};
+    use OptionKind::{Boolean, Choice, Decimal, Duration, Integer, Size, Uri};
     let expected = match spec.kind {
         Duration => "a duration such as \"500 ms\" or \"10 s\"",
         Integer => "a whole number",
         Boolean => "true or false",
         Decimal => "a decimal number such as 1.5",
+        Size => "a size such as \"20 kb\"",
+        Uri(_) => "a path with a scheme, such as \"hdfs://namenode/flink\"",
         Choice(_) => "a word",
     };
     let fits = match &json.value {
-        Value::Text(_) => matches!(spec.kind, Duration | Choice(_) | Decimal),
+        Value::Text(_) => matches!(spec.kind, Duration | Choice(_) | Decimal | Size | Uri(_)),
         Value::Number(_) => matches!(spec.kind, Integer | Decimal),
         Value::Boolean(_) => spec.kind == Boolean,
         Value::Null | Value::List(_) | Value::Object(_) => false,

@@ -132,6 +132,12 @@ fn short_option(spec: &OptionSpec) -> Value {
         OptionKind::Integer => json!({ "type": "integer" }),
         OptionKind::Boolean => json!({ "type": "boolean" }),
         OptionKind::Decimal => json!({ "type": ["number", "string"] }),
+        OptionKind::Uri(schemes) => {
+            let words: Vec<&str> =
+                schemes.iter().flat_map(|(_, words)| words.iter().copied()).collect();
+            json!({ "type": "string", "pattern": format!("^(({}):|/)", words.join("|")) })
+        }
+        OptionKind::Size => json!({ "$ref": "#/$defs/size" }),
         OptionKind::Choice(choices) => {
             let short = choices.iter().map(|(name, _)| *name);
             let long = choices.iter().flat_map(|(_, words)| words.iter().copied());

@@ -5,7 +5,8 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, Job, Limits, Network, Operator, OperatorKind, Scenario, Service, Source, Storage,
+    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
+    Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -89,9 +90,12 @@ pub fn pipeline(
             latency: uniform(1_000, 3_000),
             bandwidth: 1_000_000_000,
             visibility: constant(0),
+            name_node: None,
+            requests_per_prefix: None,
+            client: StorageClient::default(),
         },
         ha: Service { latency: uniform(500, 1_000) },
-        external: Service { latency: uniform(500, 1_000) },
+        external: External::patient(uniform(500, 1_000)),
         manual: Vec::new(),
         actions: Vec::new(),
         faults: Vec::new(),

@@ -40,7 +40,7 @@ pub(super) fn parse_bandwidth(text: &str) -> Result<u64, ValueError> {
 }
 
 /// The inverse of `parse_bandwidth`.
-pub(super) fn format_bandwidth(bytes: u64) -> String {
+pub(crate) fn format_bandwidth(bytes: u64) -> String {
     if bytes == 0 { "unlimited".to_owned() } else { format!("{}/s", format_size(bytes)) }
 }
 

@@ -10,10 +10,11 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use crate::kernel::distribution::Distribution;
 
 use super::fields::FORMAT;
+use super::json_text::{Json, text};
 use super::model::{
-    Action, ActionKind, Edge, FailureLaw, FailureTarget, Failures, Fault, FaultKind, Link,
-    ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source, StepAnchor,
-    StorageOperation, When,
+    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
+    Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
+    StepAnchor, Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -41,7 +42,6 @@ pub fn to_json(scenario: &Scenario) -> String {
     if !scenario.network.links.is_empty() {
         network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
     }
-    let storage = &scenario.storage;
     let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
@@ -64,16 +64,9 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("buffers", Json::Object(options(&config, "buffers"))),
         ("cluster", Json::Object(cluster)),
         ("network", Json::Object(network)),
-        (
-            "storage",
-            Json::Object(vec![
-                ("latency", distribution(&storage.latency)),
-                ("bandwidth", text(&format_bandwidth(storage.bandwidth))),
-                ("visibility", distribution(&storage.visibility)),
-            ]),
-        ),
+        ("storage", Json::Object(storage(&scenario.storage))),
         ("ha", service(&scenario.ha)),
-        ("external", service(&scenario.external)),
+        ("external", external(&scenario.external)),
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
     ];
@@ -113,6 +106,24 @@ fn link_values(
     ]
 }
 
+fn storage(of: &Storage) -> Vec<(&'static str, Json)> {
+    let mut parts = vec![
+        ("latency", distribution(&of.latency)),
+        ("bandwidth", text(&format_bandwidth(of.bandwidth))),
+        ("visibility", distribution(&of.visibility)),
+    ];
+    if let Some(name_node) = &of.name_node {
+        parts.push(("name_node", distribution(name_node)));
+    }
+    if let Some(requests) = of.requests_per_prefix {
+        parts.push(("requests_per_prefix", number(requests)));
+    }
+    parts.push(("attempts", number(of.client.attempts)));
+    parts.push(("backoff", span(of.client.backoff)));
+    parts.push(("timeout", span(of.client.timeout)));
+    parts
+}
+
 fn config_of(scenario: &Scenario) -> FlinkConfig {
     FlinkConfig {
         checkpointing: scenario.checkpointing.clone(),
@@ -134,9 +145,10 @@ fn options(config: &FlinkConfig, section: &str) -> Vec<(&'static str, Json)> {
         let value = values.get(spec.id)?;
         let json = match value {
             OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
-            OptionValue::Duration(_) | OptionValue::Decimal(_) | OptionValue::Choice(_) => {
-                text(&value.to_string())
-            }
+            OptionValue::Duration(_)
+            | OptionValue::Decimal(_)
+            | OptionValue::Size(_)
+            | OptionValue::Choice(_) => text(&value.to_string()),
         };
         Some((spec.path.1, json))
     });
@@ -170,6 +182,9 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
         OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
         OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
+        OperatorKind::SinkWriter => ("sink_writer", vec![]),
+        OperatorKind::Committer => ("committer", vec![]),
+        OperatorKind::WriteAheadSink => ("write_ahead_sink", vec![]),
     };
     let mut parts = vec![
         ("name", text(&of.name)),
@@ -290,10 +305,34 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         }
         FaultKind::SlowStorage(operation, by, length) => (
             "slow_storage",
-            vec![("operation", text(word(operation))), ("by", span(by)), ("for", span(length))],
+            vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))],
         ),
         FaultKind::FailStorage(operation, count) => {
-            ("fail_storage", vec![("operation", text(word(operation))), ("count", number(count))])
+            ("fail_storage", vec![("operation", text(operation.name())), ("count", number(count))])
+        }
+        FaultKind::DisturbStorage(operation, how, count) => (
+            "disturb_storage",
+            vec![
+                ("operation", text(operation.name())),
+                ("how", text(how.name())),
+                ("count", number(count)),
+            ],
+        ),
+        FaultKind::DamageObject(operation) => {
+            ("damage_object", vec![("operation", text(operation.name()))])
+        }
+        FaultKind::SlowExternal(of, by, length) => (
+            "slow_external",
+            vec![("operation", text(of.word())), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::FailExternal(of, count) => {
+            ("fail_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::AmbiguousExternal(of, count) => {
+            ("ambiguous_external", vec![("operation", text(of.word())), ("count", number(count))])
+        }
+        FaultKind::CutExternal(index, length) => {
+            ("cut_external", vec![("target", number(index)), ("for", span(length))])
         }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
@@ -330,22 +369,20 @@ fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
     Json::Object(parts)
 }
 
-fn word(operation: StorageOperation) -> &'static str {
-    match operation {
-        StorageOperation::Any => "any",
-        StorageOperation::WriteState => "write_state",
-        StorageOperation::WriteMetadata => "write_metadata",
-        StorageOperation::Read => "read",
-        StorageOperation::Delete => "delete",
-        StorageOperation::WritePointer => "write_pointer",
-    }
-}
-
 fn service(of: &Service) -> Json {
     Json::Object(vec![("latency", distribution(&of.latency))])
 }
 
-fn distribution(of: &Distribution) -> Json {
+fn external(of: &External) -> Json {
+    let mut parts = vec![("latency", distribution(&of.latency))];
+    if let Some(timeout) = of.transaction_timeout {
+        parts.push(("transaction_timeout", span(timeout)));
+    }
+    parts.push(("commit_retries", number(of.commit_retries)));
+    Json::Object(parts)
+}
+
+pub(crate) fn distribution(of: &Distribution) -> Json {
     match *of {
         Distribution::Constant(length) => span(length),
         Distribution::Uniform { min, max } => {
@@ -363,7 +400,7 @@ fn distribution(of: &Distribution) -> Json {
     }
 }
 
-fn span(of: VirtualDuration) -> Json {
+pub(crate) fn span(of: VirtualDuration) -> Json {
     text(&format_duration(of))
 }
 
@@ -373,68 +410,4 @@ fn time(of: VirtualTime) -> Json {
 
 fn number(of: u32) -> Json {
     Json::Plain(of.to_string())
-}
-
-fn text(of: &str) -> Json {
-    Json::Plain(serde_json::to_string(of).expect("a string is always JSON"))
-}
-
-/// JSON to be written, with its keys in order.
-enum Json {
-    /// A number, a boolean or a quoted string.
-    Plain(String),
-    List(Vec<Json>),
-    Object(Vec<(&'static str, Json)>),
-}
-
-impl Json {
-    /// In one line where it fits; sections, lists of objects and the like get a line a part.
-    fn write(&self, indent: usize, before: usize, out: &mut String) {
-        const LINE_MAX: usize = 100;
-        let line = self.one_line();
-        if indent >= 4 && before + line.len() <= LINE_MAX || matches!(self, Self::Plain(_)) {
-            out.push_str(&line);
-            return;
-        }
-        let (open, close, parts): (_, _, Vec<(String, &Json)>) = match self {
-            Self::Plain(_) => unreachable!("written in one line"),
-            Self::List(parts) => {
-                ('[', ']', parts.iter().map(|part| (String::new(), part)).collect())
-            }
-            Self::Object(parts) => {
-                let keyed = parts.iter().map(|(key, part)| (format!("\"{key}\": "), part));
-                ('{', '}', keyed.collect())
-            }
-        };
-        if parts.is_empty() {
-            out.push_str(&line);
-            return;
-        }
-        out.push(open);
-        for (index, (key, part)) in parts.iter().enumerate() {
-            out.push_str(if index == 0 { "\n" } else { ",\n" });
-            out.push_str(&" ".repeat(indent + 2));
-            out.push_str(key);
-            part.write(indent + 2, indent + 2 + key.len(), out);
-        }
-        out.push('\n');
-        out.push_str(&" ".repeat(indent));
-        out.push(close);
-    }
-
-    fn one_line(&self) -> String {
-        match self {
-            Self::Plain(text) => text.clone(),
-            Self::List(parts) => {
-                let parts: Vec<String> = parts.iter().map(Self::one_line).collect();
-                format!("[{}]", parts.join(", "))
-            }
-            Self::Object(parts) if parts.is_empty() => "{}".to_owned(),
-            Self::Object(parts) => {
-                let part = |(key, part): &(&str, Json)| format!("\"{key}\": {}", part.one_line());
-                let parts: Vec<String> = parts.iter().map(part).collect();
-                format!("{{ {} }}", parts.join(", "))
-            }
-        }
-    }
 }

@@ -93,14 +93,18 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let OperatorKind::Source(source) = &operator.kind {
-                splits.extend((0..source.splits).map(|_| source.every));
+                splits.extend((0..source.splits).map(|_| (source.every, source.weight)));
             }
         }
         let kind = |subtask| &job.operators[graph.operator(subtask).index()].kind;
         let is_sink = |subtask: SubtaskId| match kind(subtask) {
             OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::WriteAheadSink
             | OperatorKind::IdempotentSink
             | OperatorKind::AtLeastOnceSink => true,
+            // Commit handles have no event time.
+            OperatorKind::Committer => false,
             OperatorKind::Source(_)
             | OperatorKind::Map { .. }
             | OperatorKind::Filter { .. }
@@ -119,7 +123,13 @@ impl Meter {
             | FaultKind::SlowLink(..)
             | FaultKind::CutLink(..)
             | FaultKind::SlowStorage(..)
-            | FaultKind::FailStorage(..) => false,
+            | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_)
+            | FaultKind::SlowExternal(..)
+            | FaultKind::FailExternal(..)
+            | FaultKind::AmbiguousExternal(..)
+            | FaultKind::CutExternal(..) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;
@@ -197,7 +207,8 @@ impl Meter {
                 let sink = sink(transaction, plan);
                 self.commits.on_committed(now, sink, transaction, &mut measures.commit_latency);
             }
-            Observation::TransactionAborted { transaction } => {
+            Observation::TransactionAborted { transaction }
+            | Observation::TransactionExpired { transaction } => {
                 self.commits.on_aborted(sink(transaction, plan), transaction.checkpoint);
             }
             Observation::FaultInjected { fault } if self.crashes[fault as usize] => {
@@ -215,7 +226,9 @@ impl Meter {
                 measures.written_bytes += bytes;
                 self.stored.set(now, file, bytes);
             }
-            Observation::FileDeleted { file } => self.stored.set(now, file, 0),
+            Observation::FileDeleted { file } | Observation::FileLost { file } => {
+                self.stored.set(now, file, 0)
+            }
             _ => {}
         }
     }

@@ -18,6 +18,8 @@ pub enum Unit {
     Share,
     /// Bytes.
     Bytes,
+    /// Records.
+    Records,
     /// So many in a second.
     PerSecond,
     /// So many in an hour.
@@ -33,6 +35,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::Share => "share",
             Self::Bytes => "bytes",
+            Self::Records => "records",
             Self::PerSecond => "per_s",
             Self::PerHour => "per_h",
             Self::Price => "per_month",
@@ -45,6 +48,7 @@ impl Unit {
             Self::Seconds => seconds(value),
             Self::Share => format!("{} %", digits(value * 100.0)),
             Self::Bytes => bytes(value),
+            Self::Records => format!("{} records", digits(value)),
             Self::PerSecond => format!("{}/s", digits(value)),
             Self::PerHour => format!("{}/h", digits(value)),
             Self::Price => format!("{}/month", digits(value)),
@@ -68,7 +72,7 @@ impl Unit {
             Self::Bytes => parse_size(text).ok().map(|bytes| bytes as f64),
             Self::PerSecond => number(text.strip_suffix("/s").unwrap_or(text)),
             Self::PerHour => number(text.strip_suffix("/h").unwrap_or(text)),
-            Self::Price => number(text),
+            Self::Price | Self::Records => number(text),
         }
     }
 
@@ -78,6 +82,7 @@ impl Unit {
             Self::Seconds => "a time such as 120s or 500ms",
             Self::Share => "a share such as 5% or 0.05",
             Self::Bytes => "a size such as 10gb",
+            Self::Records => "a number such as 5000",
             Self::PerSecond => "a rate such as 20/s",
             Self::PerHour => "a rate such as 60/h",
             Self::Price => "an amount such as 12.5",
@@ -177,6 +182,7 @@ pub enum Quantity {
     Latency,
     CommitLatency,
     Lag,
+    Backlog,
     InFlight,
     Storage,
     Written,
@@ -198,7 +204,7 @@ const ENDS: &[Statistic] = &[Statistic::Mean, Statistic::Max];
 
 impl Quantity {
     /// All that there are, in the order of reports.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Q::Recovery,
         Q::Downtime,
         Q::Replay,
@@ -214,6 +220,7 @@ impl Quantity {
         Q::Latency,
         Q::CommitLatency,
         Q::Lag,
+        Q::Backlog,
         Q::InFlight,
         Q::Storage,
         Q::Written,
@@ -227,7 +234,7 @@ impl Quantity {
     ];
 
     fn row(self) -> (&'static str, Unit, &'static [Statistic], &'static str) {
-        use Unit::{Bytes, PerHour, PerSecond, Price, Seconds, Share};
+        use Unit::{Bytes, PerHour, PerSecond, Price, Records, Seconds, Share};
         match self {
             Q::Recovery => {
                 ("recovery", Seconds, ALL, "from a failure until no input waits longer than before")
@@ -274,6 +281,12 @@ impl Quantity {
                 "from when a record is due at its source until the outside may see it",
             ),
             Q::Lag => ("lag", Seconds, ALL, "how long records wait at their source"),
+            Q::Backlog => (
+                "backlog",
+                Records,
+                MEAN,
+                "records that wait at their sources, as a mean over time",
+            ),
             Q::InFlight => {
                 ("in_flight", Bytes, MEAN, "records persisted in flight by one checkpoint")
             }
@@ -532,6 +545,7 @@ pub(super) fn of_run(
         Q::Latency => of_histogram(metric.statistic, &measures.latency),
         Q::CommitLatency => of_histogram(metric.statistic, &measures.commit_latency),
         Q::Lag => of_histogram(metric.statistic, &measures.lag),
+        Q::Backlog => (span > 0.0).then(|| recoveries.waited as f64 / 1e9 / span),
         Q::InFlight => {
             let completed = checkpoints.completed;
             (completed > 0).then(|| measures.in_flight_bytes as f64 / completed as f64)

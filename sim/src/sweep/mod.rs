@@ -8,6 +8,7 @@
 //! | `row`, `runner`, `store` | runs on all cores, one line of `results.jsonl` a run |
 //! | `statistics` | how sure a figure is |
 //! | `analysis` | points against each other: the best, and those that are as good |
+//! | `forecast` | the closed forms beside the simulated points |
 //! | `recommend` | what to put into the configuration |
 //!
 //! All points see the same random numbers: repeat 7 has the same seed at every point, its streams
@@ -16,6 +17,7 @@
 //! than the repeats themselves.
 
 pub mod analysis;
+pub mod forecast;
 pub mod grid;
 pub mod histogram;
 mod meter;

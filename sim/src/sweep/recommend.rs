@@ -24,7 +24,7 @@ pub struct Recommendation {
 }
 
 /// What a simulation leaves out, whatever the scenario.
-const NOT_MODELLED: [&str; 4] = [
+pub const NOT_MODELLED: [&str; 4] = [
     "costs and latencies are the scenario's; nothing here says that they are your cluster's",
     "snapshots are full ones; uploads do not slow down the processing of records",
     "the job manager handles messages in no time; the object store never throttles",

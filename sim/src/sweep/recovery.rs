@@ -41,9 +41,11 @@ impl Recovery {
 }
 
 /// How a split is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Split {
     every: VirtualDuration,
+    /// Real records that one of it stands for.
+    weight: u64,
     /// Offset of the next record in this execution.
     next: u64,
     /// The highest `next` of all executions.
@@ -54,6 +56,28 @@ struct Split {
     fresh: bool,
     replayed: bool,
     caught_up: bool,
+    /// Records below an offset that a failure made wait again, and since when; the lowest offset
+    /// is last.
+    rewound: Vec<(u64, VirtualTime)>,
+}
+
+impl Split {
+    /// A failure: what was read behind the snapshot waits from now on, as if it had just come in.
+    fn rewind(&mut self, at: VirtualTime) {
+        // What is read for the second time since an earlier failure no longer waits since then.
+        while self.rewound.last().is_some_and(|(until, _)| *until <= self.next) {
+            self.rewound.pop();
+        }
+        self.rewound.push((self.next, at));
+    }
+
+    /// Since when the record of an offset, due at `due`, has been waiting.
+    fn waiting_since(&mut self, offset: u64, due: VirtualTime) -> VirtualTime {
+        while self.rewound.last().is_some_and(|(until, _)| *until <= offset) {
+            self.rewound.pop();
+        }
+        self.rewound.last().map_or(due, |(_, since)| due.max(*since))
+    }
 }
 
 /// Watches for recoveries.
@@ -74,6 +98,8 @@ pub(super) struct Watch {
     /// Time in which not all subtasks ran, of recoveries that are over.
     down: VirtualDuration,
     replayed: VirtualDuration,
+    /// Records times nanoseconds that they waited at their source.
+    waited: u128,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,21 +116,23 @@ struct Open {
 }
 
 impl Watch {
-    /// Of so many subtasks, and of splits with these spans between records.
+    /// Of so many subtasks, and of splits with these spans between records, and their weights.
     pub(super) fn new(
         subtasks: usize,
         present: std::ops::Range<u32>,
-        splits: impl Iterator<Item = VirtualDuration>,
+        splits: impl Iterator<Item = (VirtualDuration, u32)>,
         patience: VirtualDuration,
     ) -> Self {
-        let split = |every| Split {
+        let split = |(every, weight)| Split {
             every,
+            weight: u64::from(weight),
             next: 0,
             front: 0,
             wait: 0,
             fresh: false,
             replayed: true,
             caught_up: true,
+            rewound: Vec::new(),
         };
         Self {
             splits: splits.map(split).collect(),
@@ -118,6 +146,7 @@ impl Watch {
             failures: 0,
             down: VirtualDuration::ZERO,
             replayed: VirtualDuration::ZERO,
+            waited: 0,
         }
     }
 
@@ -136,6 +165,7 @@ impl Watch {
         self.running.fill(false);
         self.missing = self.present.len();
         for split in &mut self.splits {
+            split.rewind(began);
             split.fresh = true;
             split.replayed = false;
             split.caught_up = false;
@@ -197,14 +227,18 @@ impl Watch {
         offset: u64,
     ) -> VirtualDuration {
         let state = &mut self.splits[split];
-        let wait = now.since(VirtualTime::ZERO + state.every * offset);
+        let due = VirtualTime::ZERO + state.every * offset;
+        let wait = now.since(due);
         if self.open.is_some() {
+            let waited = now.since(state.waiting_since(offset, due)).0 * state.weight;
+            self.waited += u128::from(waited);
             self.on_read_again(now, split, offset, wait);
             return wait;
         }
         state.next = offset + 1;
         state.front = state.next;
         state.wait = state.wait - state.wait / 64 + wait.0 / 64;
+        self.waited += u128::from(wait.0 * state.weight);
         wait
     }
 
@@ -269,6 +303,7 @@ impl Watch {
             failures: self.failures,
             down: self.down,
             replayed: self.replayed,
+            waited: self.waited,
         }
     }
 }
@@ -286,6 +321,9 @@ pub struct Recoveries {
     pub down: VirtualDuration,
     /// Input that was read again, in time it took to come in; mean over the splits.
     pub replayed: VirtualDuration,
+    /// Records (with their weight) times nanoseconds that they waited at their source. A record
+    /// that a failure makes wait again waits from the failure on.
+    pub waited: u128,
 }
 
 #[cfg(test)]
@@ -302,7 +340,7 @@ mod tests {
     fn failed(restored: u64, up: u64) -> Watch {
         let every = VirtualDuration::from_millis(10);
         let patience = VirtualDuration::from_secs(1);
-        let mut watch = Watch::new(1, 0..1, [every].into_iter(), patience);
+        let mut watch = Watch::new(1, 0..1, [(every, 3)].into_iter(), patience);
         watch.on_task(at(0), SubtaskId(0), TaskState::Running);
         for offset in 0..=100 {
             watch.on_read(at(offset * 10), 0, offset);
@@ -334,6 +372,11 @@ mod tests {
         let expected = 200 + 495 + 200;
         assert!(recovery.total().as_millis().abs_diff(expected) <= 20, "{recovery:?}");
         assert_eq!((recoveries.failures, recoveries.cut_off), (1, 0));
+        // Three real records each: 50 wait again from the failure on, 20 come in during the
+        // downtime, and the surplus drains one each 10 ms: a trapezium and two triangles.
+        let area = 3 * (50 * 200 + 20 * 100 + 70 * 700 / 2);
+        let waited = (recoveries.waited / u128::from(MS)) as u64;
+        assert!(waited.abs_diff(area) * 20 <= area, "{waited}, expected about {area}");
     }
 
     #[test]

@@ -4,25 +4,31 @@
 //! [`channels`] for data and [`requests`] for what leaves its host otherwise.
 
 mod channels;
+mod client;
 mod context;
 mod requests;
 mod routing;
+mod scheme;
 
 use std::cmp::Reverse;
 
+use cutline::config::Scheme;
 use cutline::ids::{ChannelId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::scheme::PrefixLimits;
+use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
-use super::services::{Answer, ExternalSystem, HaStore, Refusal, Request};
+use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::model::StorageClient;
 
 /// What a world is made of, besides its processes.
 #[derive(Clone, Debug)]
@@ -44,10 +50,20 @@ pub struct WorldConfig {
     pub storage_bandwidth: u64,
     /// Time until a written object can be read and listed.
     pub storage_visibility: Distribution,
+    /// What kind of store it is; `None`: a neutral one.
+    pub storage_scheme: Option<Scheme>,
+    /// Time that a name node takes to answer.
+    pub storage_name_node: Distribution,
+    /// Requests a second that are answered below one prefix.
+    pub storage_requests_per_prefix: u32,
+    /// How patient the clients of the stores are.
+    pub storage_client: StorageClient,
     /// Time of an HA-store request.
     pub ha_latency: Distribution,
     /// Time of a request to the external system.
     pub external_latency: Distribution,
+    /// How long the external system keeps a transaction open; `None`: for ever.
+    pub transaction_timeout: Option<VirtualDuration>,
     /// Time from the death of a process to the start of the next one in its place.
     pub process_restart: Distribution,
 }
@@ -96,6 +112,8 @@ pub enum Due {
     Healed(u32),
     /// Somebody outside asks for something, by its index in the plan.
     Ask(u32),
+    /// A transaction has been open for as long as it may, by its place in the external system.
+    Expire(u32),
 }
 
 #[derive(Debug)]
@@ -113,6 +131,8 @@ enum Parcel<C> {
         session: u64,
         token: u64,
         back: VirtualDuration,
+        /// How often it has been made, from 1.
+        attempt: u32,
         request: Request,
     },
     Answer {
@@ -132,7 +152,12 @@ struct Host {
     deferred: Vec<Due>,
     /// The leader session its requests to the HA store carry.
     session: u64,
+    /// Until when the external system is out of reach.
+    external_cut_until: VirtualTime,
     storage: Stream,
+    name_node: Stream,
+    /// How long its clients wait before they ask again.
+    retries: Stream,
     restart: Stream,
 }
 
@@ -160,6 +185,7 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    limits: PrefixLimits,
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
     leader: ProcessId,
@@ -204,7 +230,10 @@ impl<P: Process, O: Observer> World<P, O> {
             paused_until: VirtualTime::ZERO,
             deferred: Vec::new(),
             session: 0,
+            external_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
+            name_node: streams.stream("name-node", name),
+            retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
         };
         let hosts: Vec<Host> = names.iter().map(host).collect();
@@ -236,7 +265,7 @@ impl<P: Process, O: Observer> World<P, O> {
             observer,
             store: ObjectStore::default(),
             ha: HaStore::default(),
-            external: ExternalSystem::default(),
+            external: ExternalSystem::new(config.transaction_timeout),
             execution: 0,
             config,
             streams,
@@ -249,6 +278,7 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
             ended: None,
@@ -278,6 +308,10 @@ impl<P: Process, O: Observer> Core<P, O> {
             return false;
         }
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
+        if process == self.leader {
+            self.lose_memory(now);
+        }
+        let host = &mut self.hosts[process.index()];
         host.alive = false;
         host.life += 1;
         let deferred = std::mem::take(&mut host.deferred);

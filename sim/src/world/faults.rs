@@ -5,7 +5,7 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::ProcessId;
-use crate::scenario::model::StorageOperation;
+use crate::scenario::model::{Disturbance, ExternalOperation, StorageOperation};
 
 /// A fault inside a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,18 @@ pub enum PlannedFaultKind {
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
     FailStorage(StorageOperation, u32),
+    /// The next requests do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object flips.
+    DamageObject(StorageOperation),
+    /// Requests to the external system take so much longer, for a while.
+    SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
+    /// The next requests to the external system fail.
+    FailExternal(ExternalOperation, u32),
+    /// The next requests to the external system are done and reported as failed.
+    AmbiguousExternal(ExternalOperation, u32),
+    /// Nothing passes between a process and the external system, either way, for a while.
+    CutExternal(ProcessId, VirtualDuration),
 }
 
 /// A fault of the plan.
@@ -64,13 +76,49 @@ pub struct PlannedFault {
     pub kind: PlannedFaultKind,
 }
 
-/// What is left of the plan, and what it does to storage now.
+/// What is left of the plan, and what it does to storage and to the external system now.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) plan: Vec<PlannedFault>,
     pub(super) armed: Armed,
     pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
     pub(super) fail: Vec<(StorageOperation, u32)>,
+    pub(super) disturb: Vec<(StorageOperation, Disturbance, u32)>,
+    pub(super) external: ExternalTroubles,
+}
+
+/// What faults do to the external system now.
+#[derive(Debug, Default)]
+pub(super) struct ExternalTroubles {
+    pub(super) slow: Vec<(ExternalOperation, VirtualDuration, VirtualTime)>,
+    /// Requests that fail; the mark says that they are done all the same.
+    pub(super) fail: Vec<(ExternalOperation, u32, Applied)>,
+}
+
+/// Whether a request that fails was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    No,
+    Yes,
+}
+
+impl ExternalTroubles {
+    /// Extra time that a request takes now.
+    pub(super) fn delay(&self, operation: ExternalOperation, now: VirtualTime) -> VirtualDuration {
+        self.slow
+            .iter()
+            .filter(|(slow, _, until)| slow.concerns(operation) && now < *until)
+            .fold(VirtualDuration::ZERO, |sum, (_, by, _)| sum + *by)
+    }
+
+    /// Whether a request fails now, and how; uses up one failure.
+    pub(super) fn fails(&mut self, operation: ExternalOperation) -> Option<Applied> {
+        let mut failures = self.fail.iter_mut();
+        let (_, left, applied) =
+            failures.find(|(fail, left, _)| fail.concerns(operation) && *left > 0)?;
+        *left -= 1;
+        Some(*applied)
+    }
 }
 
 /// What waits for a step: places in a plan, with how many times the step must still be reached.
@@ -153,6 +201,17 @@ impl Faults {
             }
             None => false,
         }
+    }
+
+    /// What becomes of a request that does not go as it should; uses up one disturbance. The oldest
+    /// that can befall it comes first.
+    pub(super) fn disturbs(&mut self, operation: StorageOperation) -> Option<Disturbance> {
+        let mut open = self.disturb.iter_mut();
+        let (_, how, left) = open.find(|(concerned, how, left)| {
+            *left > 0 && concerns(*concerned, operation) && how.befalls(operation)
+        })?;
+        *left -= 1;
+        Some(*how)
     }
 }
 

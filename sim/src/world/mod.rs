@@ -12,6 +12,7 @@
 //! busy channel costs one pending event, not one a buffer.
 
 mod core;
+mod external;
 mod faults;
 mod network;
 mod outside;
@@ -25,12 +26,12 @@ use cutline::ids::{ChannelId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::core::{Context, Core, Due, World, WorldConfig};
+pub use self::external::{ExternalSystem, StoredTransaction, TransactionState};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
 pub use self::network::LinkConfig;
 pub use self::outside::KnownSnapshot;
 pub use self::services::{
-    Adoption, Answer, ExternalSystem, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
-    StoredTransaction, TransactionState,
+    Adoption, Answer, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
 };
 pub use self::store::{ObjectStore, StoredObject};
 
@@ -155,8 +156,14 @@ pub trait Observer {
 
     /// Called after each kernel event, before anything else changes: the observer may look at the
     /// stores to judge what it has seen. Says whether the run should end here.
-    fn settle(&mut self, now: VirtualTime, store: &ObjectStore, ha: &HaStore) -> ControlFlow<()> {
-        let _ = (now, store, ha);
+    fn settle(
+        &mut self,
+        now: VirtualTime,
+        store: &ObjectStore,
+        ha: &HaStore,
+        external: &ExternalSystem,
+    ) -> ControlFlow<()> {
+        let _ = (now, store, ha, external);
         ControlFlow::Continue(())
     }
 }

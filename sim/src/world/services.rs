@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId};
-use cutline::operator::{Fingerprint, LeftOvers, TransactionId};
+use cutline::ids::{CheckpointId, LayoutId};
+use cutline::operator::{Fingerprint, LeftOvers, TransactionId, Update};
 
-use crate::observe::{JobEnd, Transaction};
+use crate::observe::JobEnd;
 
 /// What a file is for; storage faults choose by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,15 @@ pub enum Request {
     Commit {
         /// The transaction.
         transaction: TransactionId,
+        /// Its contents, if it has not been flushed.
+        contents: Fingerprint,
+    },
+    /// External system: apply a batch of a write-ahead sink; done twice, it is done once.
+    Apply {
+        /// The batch.
+        batch: TransactionId,
+        /// What it does.
+        updates: Vec<Update>,
     },
     /// External system: drop what a restored checkpoint does not know, and refuse from now on what
     /// older attempts send.
@@ -118,9 +127,13 @@ pub enum Answer {
 /// Why a request was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A fault of the plan.
+    /// It failed, and nothing was done.
     #[error("the request failed")]
     Failed,
+    /// It failed, or so it seems: it may have been done, in part or wholly. Flink:
+    /// `PossibleInconsistentStateException`.
+    #[error("the request failed, and may have been done")]
+    Unknown,
     /// There is no such object, or it cannot be seen yet.
     #[error("no such object")]
     NotFound,
@@ -130,6 +143,12 @@ pub enum Refusal {
     /// The transaction is not known, or was aborted.
     #[error("no such transaction")]
     UnknownTransaction,
+    /// The transaction was open for too long, and the external system has aborted it.
+    #[error("the transaction has timed out")]
+    Expired,
+    /// A newer attempt has taken over.
+    #[error("fenced off by a newer attempt")]
+    ProducerFenced,
 }
 
 /// The start of a job from a snapshot. Flink: `CheckpointCoordinator#restoreSavepoint`.
@@ -178,110 +197,4 @@ pub struct HaStore {
     pub ended: Option<JobEnd>,
     /// How the job is spread over subtasks: a part of its job graph.
     pub layout: LayoutId,
-}
-
-/// What has become of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionState {
-    /// Flushed, not visible.
-    PreCommitted,
-    /// Visible.
-    Committed,
-    /// Dropped.
-    Aborted,
-}
-
-/// A transaction as the external system knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredTransaction {
-    /// What has become of it.
-    pub state: TransactionState,
-    /// The checkpoint whose completion commits it.
-    pub checkpoint: CheckpointId,
-    /// What it contains.
-    pub contents: Fingerprint,
-}
-
-/// The external system that transactional sinks write to.
-#[derive(Debug, Default)]
-pub struct ExternalSystem {
-    /// Every transaction that was ever flushed.
-    pub transactions: BTreeMap<TransactionId, StoredTransaction>,
-    /// Attempts below this are refused, by sink and subtask; each speaks for all subtasks that are
-    /// its own modulo the parallelism beside it.
-    fences: BTreeMap<(OperatorId, u32), (Attempt, u32)>,
-}
-
-impl ExternalSystem {
-    /// Flushes a transaction; false if its attempt is fenced off or it has been decided already.
-    pub(super) fn pre_commit(
-        &mut self,
-        transaction: TransactionId,
-        checkpoint: CheckpointId,
-        contents: Fingerprint,
-    ) -> bool {
-        let TransactionId { operator, subtask, attempt, .. } = transaction;
-        let fenced = self.fences.iter().any(|(&(sink, speaker), &(fence, parallelism))| {
-            sink == operator && subtask % parallelism == speaker && attempt < fence
-        });
-        let decided = self
-            .transactions
-            .get(&transaction)
-            .is_some_and(|stored| stored.state != TransactionState::PreCommitted);
-        if fenced || decided {
-            return false;
-        }
-        let state = TransactionState::PreCommitted;
-        self.transactions.insert(transaction, StoredTransaction { state, checkpoint, contents });
-        true
-    }
-
-    /// Commits a transaction: `Some(stored)` the first time, `None` if it was committed already.
-    ///
-    /// # Errors
-    /// There is no such transaction, or it was aborted.
-    pub(super) fn commit(
-        &mut self,
-        transaction: TransactionId,
-    ) -> Result<Option<StoredTransaction>, Refusal> {
-        let stored = self.transactions.get_mut(&transaction).ok_or(Refusal::UnknownTransaction)?;
-        match stored.state {
-            TransactionState::Committed => Ok(None),
-            TransactionState::Aborted => Err(Refusal::UnknownTransaction),
-            TransactionState::PreCommitted => {
-                stored.state = TransactionState::Committed;
-                Ok(Some(*stored))
-            }
-        }
-    }
-
-    /// Aborts the open transactions among the left-overs and fences older attempts off.
-    pub(super) fn abort_left_overs(
-        &mut self,
-        left_overs: &LeftOvers,
-    ) -> Vec<(TransactionId, StoredTransaction)> {
-        let mut aborted = Vec::new();
-        for (transaction, stored) in &mut self.transactions {
-            let open = stored.state == TransactionState::PreCommitted;
-            if open && left_overs.contains(transaction) && transaction.attempt < left_overs.attempt
-            {
-                stored.state = TransactionState::Aborted;
-                aborted.push((*transaction, *stored));
-            }
-        }
-        let sink = (left_overs.operator, left_overs.subtask);
-        let fence = (left_overs.attempt, left_overs.parallelism);
-        let newest = self.fences.entry(sink).or_insert(fence);
-        *newest = (*newest).max(fence);
-        aborted
-    }
-}
-
-/// A transaction as observations name it: by the checkpoint that commits it.
-pub(super) fn observed(transaction: TransactionId, stored: &StoredTransaction) -> Transaction {
-    Transaction {
-        operator: transaction.operator,
-        subtask: transaction.subtask,
-        checkpoint: stored.checkpoint,
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cutline::time::VirtualTime;
 
+use super::services::Purpose;
 use crate::observe::FileId;
 
 /// One object.
@@ -15,6 +16,8 @@ pub struct StoredObject {
     pub bytes: Vec<u8>,
     /// How many bytes it stands for.
     pub nominal: u64,
+    /// What for.
+    pub purpose: Purpose,
     /// From when on it can be read and listed.
     pub visible_at: VirtualTime,
 }
@@ -33,7 +36,12 @@ pub struct ObjectStore {
 
 impl ObjectStore {
     /// Writes an object, replacing one of the same path.
-    pub fn put(&mut self, path: String, bytes: Vec<u8>, nominal: u64, at: VirtualTime) -> FileId {
+    pub fn put(
+        &mut self,
+        path: String,
+        (bytes, nominal, purpose): (Vec<u8>, u64, Purpose),
+        at: VirtualTime,
+    ) -> FileId {
         let file = match self.files.get(&path) {
             Some(file) => *file,
             None => {
@@ -44,13 +52,34 @@ impl ObjectStore {
             }
         };
         self.bytes_written += nominal;
-        self.objects.insert(path, StoredObject { file, bytes, nominal, visible_at: at });
+        self.objects.insert(path, StoredObject { file, bytes, nominal, purpose, visible_at: at });
         file
     }
 
     /// Removes an object; `None` if there was none.
     pub fn delete(&mut self, path: &str) -> Option<StoredObject> {
         self.objects.remove(path)
+    }
+
+    /// Flips a bit of the newest object of which `concerns` says so; `None` if there is none that has
+    /// any bits. `draw` draws a number below another one.
+    pub fn damage(
+        &mut self,
+        concerns: impl Fn(Purpose) -> bool,
+        draw: impl FnOnce(u64) -> u64,
+    ) -> Option<FileId> {
+        let objects = self.objects.values_mut();
+        let object = objects
+            .filter(|object| concerns(object.purpose) && !object.bytes.is_empty())
+            .max_by_key(|object| object.file)?;
+        let bit = draw(object.bytes.len() as u64 * 8);
+        object.bytes[bit as usize / 8] ^= 1 << (bit % 8);
+        Some(object.file)
+    }
+
+    /// Loses all objects, and says which.
+    pub fn clear(&mut self) -> Vec<FileId> {
+        std::mem::take(&mut self.objects).into_values().map(|object| object.file).collect()
     }
 
     /// The object at a path, visible or not.

@@ -61,6 +61,7 @@ pub(crate) fn cutline(directory: &Path, line: &str) -> Said {
     Said { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
+#[allow(dead_code, reason = "not every test binary reads what was written")]
 pub(crate) fn read(directory: &Path, name: &str) -> String {
     fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

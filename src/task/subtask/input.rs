@@ -4,7 +4,7 @@ use super::{Back, Frame, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{GateId, InputChannel};
 use crate::message::Element;
-use crate::operator::Record;
+use crate::operator::{Effect, Record};
 use crate::task::barrier::{self, InputHandler};
 use crate::time::VirtualTime;
 
@@ -95,7 +95,11 @@ impl Subtask {
     #[inline]
     pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
         for effect in self.emitter.effects() {
-            out.push(Output::Effect(*effect));
+            // Of a writer that pre-commits ahead of a barrier, or at the end of its input.
+            if let Effect::PreCommit { checkpoint, .. } = *effect {
+                self.snapshots.await_flush(checkpoint);
+            }
+            out.push(Output::Effect(effect.clone()));
         }
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];

@@ -95,7 +95,7 @@ impl Subtask {
     /// is acknowledged by nobody would leave its files behind. Flink: `StreamTask#afterInvoke`,
     /// `SubtaskCheckpointCoordinator#waitForPendingCheckpoints`.
     pub(super) fn finish_if_settled(&mut self, out: &mut impl Outputs) {
-        if self.commits_out == 0 && self.snapshots.is_empty() {
+        if self.commits.is_empty() && self.snapshots.is_empty() {
             self.finish(out);
         }
     }

@@ -1,11 +1,12 @@
 //! The snapshots of a subtask, B1 … B6, and what the coordinator tells it about checkpoints.
 
-use super::{Mail, Output, Outputs, Phase, Subtask};
+use super::{CommitError, Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, OutputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, SnapshotKind};
 use crate::operator::{Effect, Snapshot, TransactionId};
 use crate::task::barrier::Cut;
+use crate::task::commits::Next;
 use crate::task::snapshots::PartKind;
 use crate::task::subpartition;
 use crate::time::{VirtualDuration, VirtualTime};
@@ -59,6 +60,10 @@ impl Subtask {
         if cut == Some(Cut::Unaligned) {
             forwarded.options.alignment = Alignment::Unaligned;
         }
+        let overtakes = self.defects.has(Defect::D51);
+        if self.leads_to_committers && !overtakes && barrier.options.alignment.is_exactly_once() {
+            forwarded.options.alignment = Alignment::Aligned;
+        }
         let (unaligned, timeout) = match forwarded.options.alignment {
             Alignment::Unaligned => (true, None),
             Alignment::AlignedWithTimeout(timeout) => (false, Some(timeout)),
@@ -75,6 +80,9 @@ impl Subtask {
         if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
             self.finish_operator(out);
         }
+        self.emitter.clear();
+        self.operator.prepare_snapshot(checkpoint, &mut self.emitter);
+        self.flush_emitter(out);
         // B3 before B4 here, in one mail as in Flink: nothing can come between them.
         let mut snapshot = Snapshot::default();
         self.operator.snapshot(checkpoint, &mut snapshot);
@@ -121,11 +129,11 @@ impl Subtask {
     /// Hands out effects; those that a snapshot must wait for are counted.
     pub(super) fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut impl Outputs) {
         for effect in self.effects.drain(..) {
-            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (effect, snapshot) {
+            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (&effect, snapshot) {
                 self.snapshots.await_flush(checkpoint);
             }
-            if let Effect::Commit { .. } = effect {
-                self.commits_out += 1;
+            if let Effect::Commit { .. } | Effect::Apply { .. } = effect {
+                self.commits.begin(effect.clone());
             }
             out.push(Output::Effect(effect));
         }
@@ -156,7 +164,25 @@ impl Subtask {
 
     pub(super) fn on_committed(&mut self, transaction: TransactionId) {
         self.operator.committed(transaction);
-        self.commits_out -= 1;
+        self.commits.on_committed(transaction);
+    }
+
+    pub(super) fn on_commit_failed(
+        &mut self,
+        now: VirtualTime,
+        transaction: TransactionId,
+        error: CommitError,
+        out: &mut impl Outputs,
+    ) {
+        match error {
+            CommitError::Retriable => match self.commits.on_failed(transaction, now) {
+                Next::Retry => {}
+                Next::GiveUp => out.push(Output::CommitGivenUp(transaction)),
+            },
+            // Whoever does not find it takes it for committed before.
+            CommitError::Gone if self.defects.has(Defect::D72) => self.on_committed(transaction),
+            CommitError::Gone => out.push(Output::CommitLost(transaction)),
+        }
     }
 
     fn on_aborted(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {

@@ -5,6 +5,7 @@ mod interval;
 mod sheet;
 mod stream;
 mod tasks;
+mod validate;
 mod values;
 
 use clap::{Args, Subcommand};
@@ -13,6 +14,7 @@ use cutline::model::ModelError;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use sheet::{Format, Sheet};
+pub(super) use values::rate;
 
 const EXAMPLES: &str = "\
 Durations and sizes are written as Flink writes them (200ms, 2 min, 1 d, 64 mb), rates with the
@@ -44,6 +46,7 @@ enum Question {
     Coordinator(tasks::Coordinator),
     Storage(tasks::Storage),
     Barriers(tasks::Barriers),
+    Validate(validate::Validate),
 }
 
 /// How an answer is printed.
@@ -65,6 +68,7 @@ impl Model {
             Question::Coordinator(of) => (of.answer(), of.shown),
             Question::Storage(of) => (of.answer(), of.shown),
             Question::Barriers(of) => (of.answer(), of.shown),
+            Question::Validate(of) => return of.execute(output),
         };
         let sheet: Sheet = sheet.map_err(|error: ModelError| Failure::Usage(error.to_string()))?;
         output.print(&sheet.print(shown.format))?;

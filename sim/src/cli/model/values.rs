@@ -21,7 +21,7 @@ pub(super) fn some_seconds(text: &str) -> Result<Seconds, String> {
 }
 
 /// So many things for a unit of time, such as `10000/s`.
-pub(super) fn rate(text: &str) -> Result<Rate, String> {
+pub(in crate::cli) fn rate(text: &str) -> Result<Rate, String> {
     let expected = || format!("`{text}` is no rate; expected one such as 10000/s or 2.5/min");
     let (count, unit) = text.split_once('/').ok_or_else(expected)?;
     let count: f64 = count.trim().parse().map_err(|_| expected())?;

@@ -18,7 +18,7 @@ use cutline::trigger::decider::RequestId;
 use super::{JobManager, Phase, Waiting, checkpoints};
 use crate::engine::Engine;
 use crate::observe::{JobEnd, Observation};
-use crate::scenario::model::{ActionKind, OperatorKind, SnapshotSource};
+use crate::scenario::model::{ActionKind, SnapshotSource};
 use crate::world::{
     Adoption, Answer, Context, KnownSnapshot, Observer, Ownership, Pointer, Refusal, Request,
 };
@@ -255,7 +255,7 @@ impl JobManager {
 
     fn commits(&self) -> bool {
         let mut operators = self.plan.scenario.job.operators.iter();
-        operators.any(|operator| operator.kind == OperatorKind::TwoPhaseCommitSink)
+        operators.any(|operator| operator.kind.is_transactional())
     }
 
     /// Reads the best of the snapshots that are left; without any, there will be no new job.

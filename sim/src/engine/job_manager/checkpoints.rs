@@ -12,9 +12,9 @@ use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::{Defect, Defects};
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Layout, Partitioner};
-use cutline::message::SnapshotKind;
+use cutline::message::{FailureReason, SnapshotKind};
 use cutline::step::Step;
-use cutline::storage::handle::{FileHandle, SubtaskState};
+use cutline::storage::handle::{FileHandle, SharedFile, SharedHandle, SubtaskState};
 use cutline::storage::layout;
 use cutline::storage::metadata::{
     Metadata, OperatorMetadata, StateHandle, StateObject, SubtaskMetadata,
@@ -26,7 +26,7 @@ use cutline::trigger::decider::RequestId;
 
 use super::{JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
-use crate::engine::{Engine, Part, SubtaskSnapshot};
+use crate::engine::{Engine, Part, Place, SubtaskSnapshot};
 use crate::observe::Observation;
 use crate::world::{Answer, Context, Observer, Ownership, Pointer, Purpose, Refusal, Request};
 
@@ -119,8 +119,7 @@ impl JobManager {
             Output::WritePointer { token, checkpoint, metadata } => {
                 ctx.observe(step(Step::F3, checkpoint));
                 let metadata = metadata.path.to_string();
-                let request = Request::AddPointer { checkpoint, metadata };
-                self.request(Waiting::PointerWritten(token), request, ctx);
+                self.write_pointer(token, Decision { checkpoint, metadata, unsure: false }, ctx);
             }
             Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
             Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
@@ -187,8 +186,8 @@ impl JobManager {
             | Output::ResetCoordinator { .. } => {
                 unreachable!("this job has no operator coordinators")
             }
-            Output::AcknowledgeRefused { .. } => {
-                unreachable!("this engine writes no shared files")
+            Output::AcknowledgeRefused { checkpoint, subtask, error: _ } => {
+                self.on_refused(checkpoint, subtask, ctx);
             }
         }
     }
@@ -255,13 +254,40 @@ impl JobManager {
                 .map(|part| part.nominal)
                 .sum(),
         };
-        let state = Some(subtask_state(snapshot.parts, snapshot.ended));
         let attempt = Attempt(execution);
+        let shared = snapshot.parts.iter().filter(|part| matches!(part.place, Place::Shared(_)));
+        let shared: Vec<String> = shared.map(|part| part.path.clone()).collect();
+        if !shared.is_empty() {
+            self.acknowledging.insert((checkpoint, number), (attempt, shared));
+        }
+        let state = Some(subtask_state(snapshot.parts, snapshot.ended));
         let input = Input::Acknowledge { checkpoint, subtask: number, attempt, state, metrics };
         match self.coordinator {
             Some(_) => self.coordinate(input, ctx),
-            None => self.early.push(input),
+            None => return self.early.push(input),
         }
+        self.acknowledging.remove(&(checkpoint, subtask));
+    }
+
+    /// A task refers to a file that the registry has let go of: it had not heard yet that the base of
+    /// its snapshot was subsumed. Nobody else knows of the files it has uploaded.
+    ///
+    /// Deviation: the checkpoint is declined. In Flink `SharedStateRegistryImpl` throws, and the
+    /// checkpoint runs into its timeout.
+    fn on_refused<O: Observer>(
+        &mut self,
+        checkpoint: CheckpointId,
+        subtask: SubtaskId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some((attempt, shared)) = self.acknowledging.remove(&(checkpoint, subtask)) else {
+            return; // It had uploaded nothing.
+        };
+        for path in shared {
+            self.delete_late(path, ctx);
+        }
+        let reason = FailureReason::CheckpointDeclined;
+        self.inbox.push_back(Input::Decline { checkpoint, subtask, attempt, reason });
     }
 
     /// What was acknowledged before there was a coordinator: to a former leader.
@@ -271,13 +297,14 @@ impl JobManager {
         for input in std::mem::take(&mut self.early) {
             self.coordinate(input, ctx);
         }
+        self.acknowledging.clear();
     }
 
     /// What is acknowledged after the end of the job, by a task that did not hear of it in time.
     ///
     /// Deviation: Flink's coordinator does not look at it, and its files stay for ever.
     fn on_late<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
-        for part in parts {
+        for part in parts.into_iter().filter(Part::is_new_file) {
             let handle = handle_of(&part);
             let mut coordinator = self.coordinator.iter();
             if !coordinator.any(|coordinator| coordinator.refers_to(&handle)) {
@@ -321,19 +348,45 @@ impl JobManager {
     ) {
         let result = match answer {
             Ok(_) => Ok(FileHandle { path: path.into(), size }),
-            Err(_) => Err(WorkError::Io),
+            Err(refusal) => {
+                // Flink: `FsCheckpointMetadataOutputStream#close` deletes what it could not finish.
+                if refusal == Refusal::Unknown {
+                    self.delete_late(path, ctx);
+                }
+                Err(WorkError::Io)
+            }
         };
         self.coordinate(Input::MetadataWritten { token, result }, ctx);
+    }
+
+    fn write_pointer<O: Observer>(
+        &mut self,
+        token: Token,
+        pointer: Decision,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Decision { checkpoint, metadata, .. } = pointer.clone();
+        let request = Request::AddPointer { checkpoint, metadata };
+        self.request(Waiting::PointerWritten { token, pointer }, request, ctx);
     }
 
     pub(super) fn on_pointer_written<O: Observer>(
         &mut self,
         token: Token,
+        pointer: Decision,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let outcome = match answer {
             Ok(_) => PointerOutcome::Written,
+            // Deviation: a decision that may have been made is made once more, until it is known;
+            // recoveries wait for it. Flink warns, keeps the files and goes on as if it had not been
+            // made (`PossibleInconsistentStateException`): the job would go back behind the
+            // checkpoint and abort its transactions, and the next leader would find it and restore
+            // it.
+            Err(refusal) if refusal == Refusal::Unknown || pointer.unsure => {
+                return self.write_pointer(token, Decision { unsure: true, ..pointer }, ctx);
+            }
             Err(_) => PointerOutcome::Failed,
         };
         self.coordinate(Input::PointerWritten { token, outcome }, ctx);
@@ -380,16 +433,52 @@ impl JobManager {
     }
 }
 
+/// The pointer that makes a checkpoint one that can be restored (F3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    checkpoint: CheckpointId,
+    metadata: String,
+    /// It may have been written already.
+    unsure: bool,
+}
+
 fn handle_of(part: &Part) -> FileHandle {
     FileHandle { path: part.path.as_str().into(), size: part.nominal }
 }
 
 fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload> {
+    let private = parts.iter().filter(|part| part.place == Place::File);
     SubtaskState {
-        private: parts.iter().map(handle_of).collect(),
-        shared: Vec::new(),
+        private: private.map(handle_of).collect(),
+        shared: parts.iter().filter_map(shared_file).collect(),
         payload: SnapshotPayload { parts, ended },
     }
+}
+
+fn shared_file(part: &Part) -> Option<SharedFile> {
+    let handle = match &part.place {
+        Place::Shared(_) => SharedHandle::File(handle_of(part)),
+        Place::Known(_) => SharedHandle::Placeholder,
+        Place::File | Place::Inline(_) => return None,
+    };
+    part.key().map(|key| SharedFile { key: key.clone(), handle })
+}
+
+/// The parts of a state that the coordinator has taken in: the registry knows where shared files are.
+pub(super) fn parts_of(state: &SubtaskState<SnapshotPayload>) -> impl Iterator<Item = Part> {
+    let mut shared = state.shared.iter();
+    state.payload.parts.iter().cloned().map(move |mut part| {
+        if let Some(key) = part.key().cloned() {
+            let file = shared.next().expect("each shared part was registered");
+            assert_eq!(file.key, key, "files are registered in the order of the parts");
+            let SharedHandle::File(handle) = &file.handle else {
+                unreachable!("placeholders were replaced when they were registered (F1)")
+            };
+            part.path = handle.path.to_string();
+            part.place = Place::Shared(key);
+        }
+        part
+    })
 }
 
 /// What the coordinator will ask of barriers; for the observation only.
@@ -479,10 +568,14 @@ fn metadata_of(
         metadata.ended = state.payload.ended;
         metadata.finished |=
             defects.has(Defect::D85) && checkpoint.kind == SnapshotKind::SavepointSuspend;
-        for part in &state.payload.parts {
-            let Part { path, bytes, nominal, checksum, .. } = part.clone();
-            let object = StateObject::File(StateHandle { path, bytes, nominal, checksum });
-            match part.kind {
+        for Part { kind, path, bytes, nominal, checksum, place, .. } in parts_of(state) {
+            let handle = StateHandle { path, bytes, nominal, checksum };
+            let object = match place {
+                Place::File => StateObject::File(handle),
+                Place::Shared(key) | Place::Known(key) => StateObject::Shared { key, handle },
+                Place::Inline(bytes) => StateObject::Inline { bytes, nominal },
+            };
+            match kind {
                 PartKind::Operator => metadata.state.push(object),
                 PartKind::Channels => metadata.channels.push(object),
             }
@@ -546,7 +639,7 @@ pub(super) fn retained_from(
             }
             let parts = |kind, objects: &[StateObject]| -> Vec<Part> {
                 let part = |object| part_of(kind, (at, number as u32), object);
-                objects.iter().filter_map(part).collect()
+                objects.iter().map(part).collect()
             };
             let mut all = parts(PartKind::Operator, &subtask.state);
             all.extend(parts(PartKind::Channels, &subtask.channels));
@@ -583,14 +676,16 @@ fn part_of(
     kind: PartKind,
     (operator, subtask): (OperatorId, u32),
     object: &StateObject,
-) -> Option<Part> {
-    match object {
-        StateObject::File(handle) => {
-            let StateHandle { path, bytes, nominal, checksum } = handle.clone();
-            Some(Part { kind, operator, subtask, path, bytes, nominal, checksum })
+) -> Part {
+    let (handle, place) = match object {
+        StateObject::File(handle) => (handle.clone(), Place::File),
+        StateObject::Shared { key, handle } => (handle.clone(), Place::Shared(key.clone())),
+        StateObject::Inline { bytes, nominal } => {
+            (StateHandle::new(String::new(), bytes, *nominal), Place::Inline(bytes.clone()))
         }
-        StateObject::Inline { .. } => None,
-    }
+    };
+    let StateHandle { path, bytes, nominal, checksum } = handle;
+    Part { kind, operator, subtask, path, bytes, nominal, checksum, place }
 }
 
 /// The inputs that wait for the coordinator while it is being answered.

@@ -1,5 +1,7 @@
 //! A job manager's start: leadership, the completed checkpoints it finds, the task managers.
 
+use cutline::codec::DecodeError;
+use cutline::config::Scheme;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::{Retained, StoreKind};
 use cutline::ids::CheckpointId;
@@ -10,6 +12,7 @@ use cutline::trigger::policy::PeriodicTimer;
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Engine};
+use crate::observe::JobEnd;
 use crate::world::{Answer, Context, KnownSnapshot, Observer, Pointer, Refusal, Request};
 
 impl JobManager {
@@ -41,6 +44,9 @@ impl JobManager {
     }
 
     pub(super) fn read_pointers<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase != Phase::Recovering {
+            return; // It was given up while the next attempt was waited for.
+        }
         self.recovered.clear();
         self.parallelism_found.clear();
         self.request(Waiting::Pointers, Request::ReadPointers, ctx);
@@ -72,8 +78,11 @@ impl JobManager {
     /// Flink: a completed checkpoint that cannot be read fails the recovery, which is tried again;
     /// it is never passed over in silence.
     fn retry_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let at = ctx.now() + self.plan.scenario.cluster.heartbeat_interval;
-        self.set_timer(at, Waiting::RetryRecovery, ctx);
+        let mut waiting = self.waiting.values();
+        if !waiting.any(|waiting| matches!(waiting, Waiting::RetryRecovery)) {
+            let at = ctx.now() + self.plan.scenario.cluster.heartbeat_interval;
+            self.set_timer(at, Waiting::RetryRecovery, ctx);
+        }
     }
 
     pub(super) fn on_metadata_read<O: Observer>(
@@ -83,15 +92,17 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let metadata = match answer {
-            Ok(Answer::Object { bytes }) => {
-                let size = bytes.len() as u64;
-                Metadata::decode(&bytes).ok().map(|metadata| (metadata, size))
-            }
-            Ok(_) | Err(_) => None,
+        // What was in the memory of a job manager does not come back.
+        let memory = self.plan.scenario.checkpointing.dir == Some(Scheme::Memory);
+        if memory && answer == Err(Refusal::NotFound) {
+            return self.give_up_recovery(ctx);
+        }
+        let Ok(Answer::Object { bytes }) = answer else {
+            return self.retry_recovery(ctx);
         };
-        match metadata {
-            Some((metadata, size)) => {
+        match Metadata::decode(&bytes) {
+            Ok(metadata) => {
+                let size = bytes.len() as u64;
                 let parallelism = checkpoints::parallelism_of(self.layout(), &metadata);
                 let retained: Retained<_> = checkpoints::retained_from(
                     (&self.plan, &parallelism),
@@ -103,7 +114,17 @@ impl JobManager {
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
-            None => self.retry_recovery(ctx),
+            Err(DecodeError::Truncated { .. }) => self.retry_recovery(ctx),
+            Err(_) => self.give_up_recovery(ctx),
+        }
+    }
+
+    /// The metadata is there, whole, and not what was written. Flink:
+    /// `DefaultCompletedCheckpointStoreUtils#retrieveCompletedCheckpoint` throws, the job master
+    /// does not start, and the job has failed.
+    fn give_up_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase == Phase::Recovering {
+            self.end(self.ended.unwrap_or(JobEnd::Failed), ctx);
         }
     }
 
@@ -112,7 +133,7 @@ impl JobManager {
             .waiting
             .values()
             .any(|waiting| matches!(waiting, Waiting::Metadata { .. } | Waiting::RetryRecovery));
-        if reading || self.coordinator.is_some() {
+        if reading || self.coordinator.is_some() || self.phase != Phase::Recovering {
             return;
         }
         let recovered: Vec<_> = std::mem::take(&mut self.recovered).into_values().collect();

@@ -14,7 +14,7 @@ use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
 use cutline::task::snapshots::PartKind;
 
-use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting};
+use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
@@ -101,10 +101,10 @@ struct ToRestore<'a> {
 }
 
 impl ToRestore<'_> {
-    fn parts(&self, operator: OperatorId, index: u32) -> &[Part] {
+    fn parts(&self, operator: OperatorId, index: u32) -> impl Iterator<Item = Part> {
         let number = self.first[operator.index()] + index;
         let state = self.states.get(number as usize).copied().flatten();
-        state.map_or(&[], |state| &state.payload.parts)
+        state.into_iter().flat_map(checkpoints::parts_of)
     }
 
     fn parts_of(
@@ -112,7 +112,7 @@ impl ToRestore<'_> {
         (operator, index): (OperatorId, u32),
         kind: PartKind,
     ) -> impl Iterator<Item = Part> {
-        self.parts(operator, index).iter().filter(move |part| part.kind == kind).cloned()
+        self.parts(operator, index).filter(move |part| part.kind == kind)
     }
 
     /// An operator that has changed had finished altogether, or not at all.
@@ -251,7 +251,7 @@ impl JobManager {
         deployment.finished = restored.finished(operator, index);
         let parts = &mut deployment.parts;
         match &restored.rescaling {
-            None => parts.extend(restored.parts(operator, index).iter().cloned()),
+            None => parts.extend(restored.parts(operator, index)),
             Some(rescaling) => {
                 let how = self.plan.redistribution(operator);
                 for old in rescaling.state_of(operator, index, how) {
@@ -289,12 +289,15 @@ impl JobManager {
         }
         match report {
             Report::Running => self.set_state(subtask, ExecutionState::Running, ctx),
-            Report::Failed => {
+            Report::Failed | Report::FailedForGood => {
                 self.set_state(subtask, ExecutionState::Failed, ctx);
                 let attempt = Attempt(execution);
                 let subtask = self.number_of(subtask).expect("as it is this execution's");
                 self.coordinate(io::Input::TaskFailed { subtask, attempt }, ctx);
-                self.on_failure(ctx);
+                match report == Report::FailedForGood {
+                    true => self.fail_job(ctx),
+                    false => self.on_failure(ctx),
+                }
             }
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
@@ -351,6 +354,18 @@ impl JobManager {
             }
             Decision::Fail => self.end_if_canceled(ctx),
         }
+    }
+
+    /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
+    fn fail_job<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
+        self.phase = Phase::Failing;
+        self.end_execution(ctx);
+        self.cancel_tasks(ctx);
+        self.end_if_canceled(ctx);
     }
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {

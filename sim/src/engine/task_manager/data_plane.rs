@@ -152,6 +152,7 @@ impl TaskManager {
                     checkpoint,
                     kind: barrier.options.kind,
                     parts: Vec::new(),
+                    uploads: 0,
                     cut_at: ready_at + sync,
                     sync,
                     start_delay,
@@ -206,7 +207,8 @@ impl TaskManager {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
                 let snapshot = task.take_snapshot(checkpoint, ctx.now());
-                let paths = snapshot.parts.iter().map(|part| part.path.as_str());
+                let new = snapshot.parts.iter().filter(|part| part.is_new_file());
+                let paths = new.map(|part| part.path.as_str());
                 ctx.hand_over(Plan::JOB_MANAGER, paths);
                 let message = Control::Acknowledge {
                     execution,
@@ -225,11 +227,17 @@ impl TaskManager {
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
+                if let Some(increments) = &mut task.increments {
+                    increments.on_complete(checkpoint);
+                }
                 self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
                 ctx.observe_task(execution, step(Step::N1, checkpoint));
                 ctx.observe_task(execution, Observation::NotifiedComplete { subtask, checkpoint });
             }
             Output::NotifiedAborted(checkpoint) => {
+                if let Some(increments) = &mut task.increments {
+                    increments.on_aborted(checkpoint);
+                }
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
             }
@@ -245,7 +253,10 @@ impl TaskManager {
                 self.observe_state(subtask, execution, TaskState::Finished, ctx);
                 self.report(execution, subtask, Report::Finished, ctx);
             }
-            Output::RestoreFailed(_) | Output::StopFailed(_) => self.fail(place, ctx),
+            Output::RestoreFailed(_) | Output::StopFailed(_) | Output::CommitGivenUp(_) => {
+                self.fail(place, ctx);
+            }
+            Output::CommitLost(_) => self.fail_with(Report::FailedForGood, place, ctx),
             Output::Processed { .. }
             | Output::Read(_)
             | Output::Passed { .. }

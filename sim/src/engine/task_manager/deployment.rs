@@ -1,10 +1,11 @@
 //! Deployment of tasks, and their end.
 
 use cutline::ids::SubtaskId;
+use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::task::subtask::Input;
 
 use super::{Task, TaskManager, Waiting};
-use crate::engine::{Deployment, Engine, Report};
+use crate::engine::{Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
 use crate::world::{Command, Context, LaneId, Observer, Request};
 
@@ -28,6 +29,8 @@ impl TaskManager {
             reads_left: deployment.parts.len(),
             deployment,
             state: Vec::new(),
+            shared: Vec::new(),
+            increments: self.plan.increments(subtask, execution).map(Increments::new),
             captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,
@@ -90,7 +93,18 @@ impl TaskManager {
             return;
         }
         self.observe_state(subtask, execution, TaskState::Initializing, ctx);
-        let parts = task.deployment.parts.clone();
+        let (inlined, parts): (Vec<Part>, Vec<Part>) = task
+            .deployment
+            .parts
+            .clone()
+            .into_iter()
+            .partition(|part| matches!(part.place, Place::Inline(_)));
+        for part in inlined {
+            let Place::Inline(bytes) = part.place.clone() else { unreachable!("just chosen") };
+            if !self.take_over(place, part, bytes) {
+                return self.fail(place, ctx);
+            }
+        }
         if parts.is_empty() {
             self.start(place, ctx);
         }
@@ -111,7 +125,11 @@ impl TaskManager {
     }
 
     pub(super) fn start<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        let assembled = self.assemble(place);
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        if assembled.is_err() {
+            return self.fail(place, ctx);
+        }
         // Reads come back in any order; the parts are taken over in the order of the metadata.
         task.state.sort_by_key(|(index, _)| *index);
         let state = std::mem::take(&mut task.state).into_iter().map(|(_, bytes)| bytes).collect();
@@ -142,6 +160,40 @@ impl TaskManager {
         ctx.wake_lane(lane, now);
     }
 
+    /// Puts the state of incremental snapshots together. If it is all of this subtask, it is the base
+    /// of the next one.
+    fn assemble(&mut self, place: u32) -> Result<(), AssembleError> {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        let shared = std::mem::take(&mut task.shared);
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let graph = &self.plan.graph;
+        let (operator, own) = (graph.operator(task.subtask), graph.index_in_operator(task.subtask));
+        let whole = !task.deployment.rescaling.as_ref().is_some_and(|it| it.changes(operator));
+        for (subtask, state) in &mut task.state {
+            let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
+            let files: Vec<ReadFile<'_>> = files
+                .map(|(part, bytes)| ReadFile {
+                    key: part.key().expect("it is shared"),
+                    nominal: part.nominal,
+                    bytes,
+                })
+                .collect();
+            if files.is_empty() {
+                continue;
+            }
+            let writer = self.plan.increments(task.subtask, task.execution);
+            let restored = task.deployment.restored;
+            if let (Some(writer), Some(restored)) = (writer.filter(|_| whole && *subtask == own), restored) {
+                let base = Increments::restored(writer, restored, state, &files)?;
+                task.increments = Some(base);
+            }
+            *state = increment::assemble(state, &files)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn cancel<O: Observer>(&mut self, execution: u32, ctx: &mut Context<'_, Engine, O>) {
         for place in 0..self.tasks.len() {
             if self.tasks[place].as_ref().is_some_and(|task| task.execution <= execution) {
@@ -151,10 +203,19 @@ impl TaskManager {
     }
 
     pub(super) fn fail<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
+        self.fail_with(Report::Failed, place, ctx);
+    }
+
+    pub(super) fn fail_with<O: Observer>(
+        &mut self,
+        report: Report,
+        place: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
         self.remove(place, TaskState::Failed, ctx);
-        self.report(execution, subtask, Report::Failed, ctx);
+        self.report(execution, subtask, report, ctx);
     }
 
     fn remove<O: Observer>(
@@ -163,6 +224,10 @@ impl TaskManager {
         state: TaskState,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let ended = |task: &Task| task.machine.is_finished();
+        if self.tasks[place as usize].as_ref().is_some_and(|task| !ended(task)) {
+            self.drive(place, Input::Close, ctx);
+        }
         let Some(task) = self.tasks[place as usize].take() else { return };
         self.place_of[task.subtask.index()] = None;
         let graph = &self.plan.graph;

@@ -1,16 +1,18 @@
 //! Requests under way: what they are for, and what their answers mean.
 
+use std::sync::Arc;
+
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::operator::{Effect, TransactionId};
+use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
 use cutline::job::assignment::Captured;
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::snapshots::PartKind;
-use cutline::task::subtask::{Input, Subtask};
+use cutline::task::subtask::{CommitError, Input, Subtask};
 
 use super::{SnapshotUnderWay, TaskManager};
-use crate::engine::{Engine, Part};
-use crate::observe::Observation;
+use crate::engine::{Engine, Part, Place};
+use crate::observe::{Observation, Transaction};
 use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
 
 /// What a token stands for.
@@ -41,10 +43,17 @@ pub(super) enum Waiting {
         execution: u32,
         transaction: TransactionId,
     },
+    /// A part needs no file; it is done as soon as it is begun.
+    Inlined {
+        subtask: SubtaskId,
+        execution: u32,
+        checkpoint: CheckpointId,
+        part: Part,
+    },
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
-    /// Nobody waits for the answer.
-    Nobody,
+    /// Left-over transactions are being aborted.
+    LeftOvers(LeftOvers),
 }
 
 impl TaskManager {
@@ -67,10 +76,21 @@ impl TaskManager {
     }
 
     pub(super) fn on_timer<O: Observer>(&mut self, token: u64, ctx: &mut Context<'_, Engine, O>) {
-        if let Waiting::Deployed { subtask, execution } = self.take(token)
-            && let Some((place, _)) = self.find(subtask, execution)
-        {
-            self.on_deployed(place, ctx);
+        match self.take(token) {
+            Waiting::Inlined { subtask, execution, checkpoint, part } => {
+                self.on_uploaded((subtask, execution), checkpoint, part, Ok(()), ctx);
+            }
+            Waiting::Deployed { subtask, execution } => {
+                if let Some((place, _)) = self.find(subtask, execution) {
+                    self.on_deployed(place, ctx);
+                }
+            }
+            Waiting::Read { .. }
+            | Waiting::Upload { .. }
+            | Waiting::Flush { .. }
+            | Waiting::Commit { .. }
+            | Waiting::Discarded(_)
+            | Waiting::LeftOvers(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -81,22 +101,33 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match self.take(token) {
-            Waiting::Deployed { .. } => unreachable!("a timer, not a request"),
+            Waiting::Deployed { .. } | Waiting::Inlined { .. } => {
+                unreachable!("timers, not requests")
+            }
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
-            Waiting::Discarded(_) | Waiting::Nobody => {}
+            Waiting::Discarded(_) => {}
+            // Kafka: `initTransactions` tries again by itself.
+            Waiting::LeftOvers(left_overs) if answer.is_err() => {
+                self.abort_left_overs(left_overs, ctx);
+            }
+            Waiting::LeftOvers(_) => {}
             Waiting::Read { subtask, execution, part } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
-                    self.on_read(place, &part, answer, ctx);
+                    self.on_read(place, part, answer, ctx);
                 }
             }
             Waiting::Upload { subtask, execution, checkpoint, part } => {
-                self.on_uploaded(subtask, execution, checkpoint, part, answer.is_ok(), ctx);
+                let task = (subtask, execution);
+                self.on_uploaded(task, checkpoint, part, answer.map(drop), ctx);
             }
             Waiting::Flush { subtask, execution, checkpoint } => {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     match answer {
                         Ok(_) => self.drive(place, Input::Flushed(checkpoint), ctx),
+                        // What a writer flushes at the end of its input is in no checkpoint, if it
+                        // does not wait for a final one.
+                        Err(_) if self.has_finished(place) => {}
                         // Flink: `preCommit` throws. The transaction would have to go with the next
                         // checkpoint, but its contents are lost.
                         Err(_) => self.fail(place, ctx),
@@ -104,26 +135,42 @@ impl TaskManager {
                 }
             }
             Waiting::Commit { subtask, execution, transaction } => {
-                if let Some((place, _)) = self.find(subtask, execution) {
-                    match answer {
-                        Ok(_) => self.drive(place, Input::Committed(transaction), ctx),
-                        // What was decided cannot be committed: the sink throws.
-                        Err(_) => self.fail(place, ctx),
+                if let Some((place, lane)) = self.find(subtask, execution) {
+                    let input = match answer {
+                        Ok(_) => Input::Committed(transaction),
+                        Err(refusal) => {
+                            Input::CommitFailed { transaction, error: commit_error(refusal) }
+                        }
+                    };
+                    let failed = answer.is_err();
+                    self.drive(place, input, ctx);
+                    if failed && self.find(subtask, execution).is_some() {
+                        // There may be a new deadline.
+                        let now = ctx.now();
+                        ctx.wake_lane(lane, now);
                     }
                 }
             }
         }
     }
 
+    fn has_finished(&self, place: u32) -> bool {
+        self.tasks[place as usize].as_ref().is_some_and(|task| task.machine.is_finished())
+    }
+
     fn on_uploaded<O: Observer>(
         &mut self,
-        subtask: SubtaskId,
-        execution: u32,
+        (subtask, execution): (SubtaskId, u32),
         checkpoint: CheckpointId,
         part: Part,
-        written: bool,
+        answer: Result<(), Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let written = answer.is_ok();
+        // Flink: `FsCheckpointStateOutputStream#closeAndGetHandle` deletes what it could not write.
+        if answer == Err(Refusal::Unknown) {
+            self.discard(vec![part.clone()], ctx);
+        }
         let snapshot = self.find(subtask, execution).and_then(|(place, _)| {
             let task = self.tasks[place as usize].as_mut()?;
             let mut snapshots = task.snapshots.iter_mut();
@@ -132,10 +179,19 @@ impl TaskManager {
         });
         match snapshot {
             Some((place, snapshot)) => {
+                let whole = match part.kind {
+                    PartKind::Channels => true,
+                    PartKind::Operator => {
+                        snapshot.uploads -= 1;
+                        snapshot.uploads == 0
+                    }
+                };
                 if written {
                     snapshot.parts.push(part);
                 }
-                self.drive(place, Input::Uploaded { checkpoint, written }, ctx);
+                if whole || !written {
+                    self.drive(place, Input::Uploaded { checkpoint, written }, ctx);
+                }
             }
             None if written => self.discard(vec![part], ctx),
             None => {}
@@ -149,7 +205,7 @@ impl TaskManager {
         parts: Vec<Part>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        for part in parts {
+        for part in parts.into_iter().filter(Part::is_new_file) {
             let path = part.path.clone();
             let token = self.wait(Waiting::Discarded(part));
             ctx.request(u64::from(token), Request::Delete { path });
@@ -174,32 +230,49 @@ impl TaskManager {
     fn on_read<O: Observer>(
         &mut self,
         place: u32,
-        part: &Part,
+        part: Part,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let Ok(Answer::Object { bytes }) = answer else {
-            self.fail(place, ctx);
-            return;
+        // A file that cannot be read, not wholly, or not as it was written: the task fails, and the
+        // job goes back to the same checkpoint once more, until its restart strategy gives up.
+        // Flink never falls back to an older one: what a newer one has committed would come twice.
+        let bytes = match answer {
+            Ok(Answer::Object { bytes }) if part.matches(&bytes) => bytes,
+            Ok(_) | Err(_) => {
+                self.fail(place, ctx);
+                return;
+            }
         };
-        match part.kind {
-            PartKind::Operator => task.state.push((part.subtask, bytes)),
-            PartKind::Channels => match ChannelState::decode(&bytes) {
-                Ok(channels) => {
-                    let Part { operator, subtask, .. } = *part;
-                    task.captured.push(Captured { operator, subtask, channels });
-                }
-                Err(_) => {
-                    self.fail(place, ctx);
-                    return;
-                }
-            },
+        if !self.take_over(place, part, bytes) {
+            return self.fail(place, ctx);
         }
-        task.reads_left -= 1;
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         if task.reads_left == 0 {
             self.start(place, ctx);
         }
+    }
+
+    /// Puts a part of a restored state where it belongs; false if it is none.
+    pub(super) fn take_over(&mut self, place: u32, part: Part, bytes: Vec<u8>) -> bool {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        task.reads_left -= 1;
+        match (part.kind, &part.place) {
+            (PartKind::Operator, Place::Shared(_) | Place::Known(_)) => {
+                task.shared.push((part, bytes));
+            }
+            (PartKind::Operator, Place::File | Place::Inline(_)) => {
+                task.state.push((part.subtask, bytes));
+            }
+            (PartKind::Channels, _) => match ChannelState::decode(&bytes) {
+                Ok(channels) => {
+                    let Part { operator, subtask, .. } = part;
+                    task.captured.push(Captured { operator, subtask, channels });
+                }
+                Err(_) => return false,
+            },
+        }
+        true
     }
 
     pub(super) fn upload<O: Observer>(
@@ -211,12 +284,59 @@ impl TaskManager {
         nominal: u64,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let plan = Arc::clone(&self.plan);
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
-        let snapshot = task.snapshots.iter().find(|snapshot| snapshot.checkpoint == checkpoint);
-        let of = snapshot.expect("what is uploaded was cut").kind;
-        let part = self.plan.part((checkpoint, of), subtask, execution, kind, &bytes, nominal);
-        let path = part.path.clone();
+        let mut snapshots = task.snapshots.iter_mut();
+        let snapshot = snapshots.find(|snapshot| snapshot.checkpoint == checkpoint);
+        let snapshot = snapshot.expect("what is uploaded was cut");
+        let of = (checkpoint, snapshot.kind);
+        let increments = task.increments.as_mut();
+        let mut uploads = Vec::new();
+        match increments.filter(|_| kind == PartKind::Operator && !of.1.is_savepoint()) {
+            Some(increments) => {
+                let increment = increments.snapshot(checkpoint, of.1, &bytes, nominal);
+                let manifest = increment.manifest;
+                let nominal = manifest.len() as u64;
+                let part = plan.part(of, subtask, execution, kind, &manifest, nominal);
+                let writer = (part.operator, part.subtask);
+                uploads.push((part, manifest));
+                for file in increment.files {
+                    let part = plan.shared_part(writer, &file);
+                    match file.upload {
+                        Some((_, bytes)) => uploads.push((part, bytes)),
+                        None => snapshot.parts.push(part),
+                    }
+                }
+            }
+            None => {
+                let part = plan.part(of, subtask, execution, kind, &bytes, nominal);
+                uploads.push((part, bytes));
+            }
+        }
+        if kind == PartKind::Operator {
+            snapshot.uploads = uploads.len();
+        }
+        for (part, bytes) in uploads {
+            self.write((subtask, execution), checkpoint, part, bytes, ctx);
+        }
+    }
+
+    fn write<O: Observer>(
+        &mut self,
+        (subtask, execution): (SubtaskId, u32),
+        checkpoint: CheckpointId,
+        part: Part,
+        bytes: Vec<u8>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if matches!(part.place, Place::Inline(_)) {
+            let token = self.wait(Waiting::Inlined { subtask, execution, checkpoint, part });
+            let now = ctx.now();
+            ctx.timer(now, token + 1);
+            return;
+        }
+        let (path, nominal) = (part.path.clone(), part.nominal);
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::State };
         ctx.request(u64::from(token), request);
@@ -229,6 +349,9 @@ impl TaskManager {
         effect: Effect,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let step = |step, checkpoint, ctx: &mut Context<'_, Engine, O>| {
+            ctx.observe(Observation::Step { step, checkpoint, subtask: Some(subtask) });
+        };
         let (waiting, request) = match effect {
             Effect::Upsert(record) => {
                 ctx.observe(Observation::Upserted { subtask, record });
@@ -238,27 +361,54 @@ impl TaskManager {
                 ctx.observe(Observation::Appended { subtask, record });
                 return;
             }
-            // The external system opens a transaction with its first flush; until then there is
-            // nothing that could be left over.
-            Effect::Begin { .. } => return,
+            Effect::Begin { transaction } => {
+                ctx.begin_transaction(transaction);
+                return;
+            }
+            Effect::Close { batch, contents } => {
+                let transaction = Transaction::of(batch);
+                ctx.observe_task(execution, Observation::PreCommitted { transaction, contents });
+                return;
+            }
             Effect::PreCommit { transaction, checkpoint, contents } => (
                 Waiting::Flush { subtask, execution, checkpoint },
                 Request::PreCommit { transaction, checkpoint, contents },
             ),
-            Effect::Commit { transaction, .. } => {
-                let place = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S5, checkpoint: None, subtask: place });
+            Effect::Commit { transaction, contents } => {
+                step(Step::S5, None, ctx);
                 let waiting = Waiting::Commit { subtask, execution, transaction };
-                (waiting, Request::Commit { transaction })
+                (waiting, Request::Commit { transaction, contents })
+            }
+            Effect::Apply { batch, updates } => {
+                step(Step::S5, None, ctx);
+                let waiting = Waiting::Commit { subtask, execution, transaction: batch };
+                (waiting, Request::Apply { batch, updates })
             }
             Effect::AbortLeftOvers(left_overs) => {
-                let checkpoint = left_overs.restored;
-                let subtask = Some(subtask);
-                ctx.observe(Observation::Step { step: Step::S6, checkpoint, subtask });
-                (Waiting::Nobody, Request::AbortLeftOvers(left_overs))
+                step(Step::S6, left_overs.restored, ctx);
+                return self.abort_left_overs(left_overs, ctx);
             }
         };
         let token = self.wait(waiting);
         ctx.request(u64::from(token), request);
+    }
+
+    fn abort_left_overs<O: Observer>(
+        &mut self,
+        left_overs: LeftOvers,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(Waiting::LeftOvers(left_overs));
+        ctx.request(u64::from(token), Request::AbortLeftOvers(left_overs));
+    }
+}
+
+fn commit_error(refusal: Refusal) -> CommitError {
+    match refusal {
+        Refusal::Failed | Refusal::Unknown => CommitError::Retriable,
+        Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
+            CommitError::Gone
+        }
+        Refusal::NotFound | Refusal::Fenced => unreachable!("these are said by other stores"),
     }
 }

@@ -101,5 +101,11 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::CutLink(..) => "cut_link",
         FaultKind::SlowStorage(..) => "slow_storage",
         FaultKind::FailStorage(..) => "fail_storage",
+        FaultKind::DisturbStorage(..) => "disturb_storage",
+        FaultKind::DamageObject(_) => "damage_object",
+        FaultKind::SlowExternal(..) => "slow_external",
+        FaultKind::FailExternal(..) => "fail_external",
+        FaultKind::AmbiguousExternal(..) => "ambiguous_external",
+        FaultKind::CutExternal(..) => "cut_external",
     }
 }

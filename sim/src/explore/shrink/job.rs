@@ -69,7 +69,10 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
             | OperatorKind::Source(_)
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::Committer
             | OperatorKind::AtLeastOnceSink => &[],
+            OperatorKind::WriteAheadSink => &[OperatorKind::TwoPhaseCommitSink],
         };
         for kind in simpler {
             let mut edited = scenario.clone();
@@ -203,7 +206,7 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
             let fed = edges.iter().any(|edge| edge.to == at);
             let heard = edges.iter().any(|edge| edge.from == at);
             let source = matches!(operators[at].kind, OperatorKind::Source(_));
-            let sink = is_sink(&operators[at].kind);
+            let sink = operators[at].kind.is_sink();
             keep[at] && ((!source && !fed) || (!sink && !heard))
         });
         match idle {
@@ -231,6 +234,7 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
         .map(|edge| Edge { from: numbered(edge.from), to: numbered(edge.to), ..edge })
         .collect();
     mend_joins(&mut edited);
+    mend_committers(&mut edited);
     mend_forwards(&mut edited);
     aim_anew(&mut edited, |operator| heir(scenario, &number, operator));
     aim_within(&mut edited);
@@ -249,6 +253,28 @@ fn mend_joins(scenario: &mut Scenario) {
         if inputs.len() != 2 {
             operator.kind = OperatorKind::KeyedAggregate;
             inputs.iter_mut().for_each(|edge| edge.input = 0);
+        }
+    }
+}
+
+/// A committer that has lost a writer writes and commits by itself; what another writer still sends
+/// are records then.
+fn mend_committers(scenario: &mut Scenario) {
+    let job = &mut scenario.job;
+    for at in 0..job.operators.len() {
+        if job.operators[at].kind != OperatorKind::Committer {
+            continue;
+        }
+        let senders: Vec<usize> =
+            job.edges.iter().filter(|edge| edge.to == at).map(|edge| edge.from).collect();
+        let writes = |sender: &usize| job.operators[*sender].kind == OperatorKind::SinkWriter;
+        if !senders.iter().all(writes) {
+            job.operators[at].kind = OperatorKind::TwoPhaseCommitSink;
+            for sender in senders {
+                if job.operators[sender].kind == OperatorKind::SinkWriter {
+                    job.operators[sender].kind = OperatorKind::Map { rekey: None };
+                }
+            }
         }
     }
 }
@@ -341,21 +367,13 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::SlowStorage(..)
-            | FaultKind::FailStorage(..) => true,
+            | FaultKind::FailStorage(..)
+            | FaultKind::DisturbStorage(..)
+            | FaultKind::DamageObject(_)
+            | FaultKind::SlowExternal(..)
+            | FaultKind::FailExternal(..)
+            | FaultKind::AmbiguousExternal(..)
+            | FaultKind::CutExternal(..) => true,
         }
     });
-}
-
-fn is_sink(kind: &OperatorKind) -> bool {
-    match kind {
-        OperatorKind::IdempotentSink
-        | OperatorKind::TwoPhaseCommitSink
-        | OperatorKind::AtLeastOnceSink => true,
-        OperatorKind::Source(_)
-        | OperatorKind::Map { .. }
-        | OperatorKind::Filter { .. }
-        | OperatorKind::FlatMap { .. }
-        | OperatorKind::KeyedAggregate
-        | OperatorKind::Join => false,
-    }
 }

@@ -58,6 +58,9 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.min_pause": checkpointing.min_pause,
     "checkpointing.retained": checkpointing.retained,
     "checkpointing.retention": checkpointing.retention,
+    "checkpointing.dir": checkpointing.dir,
+    "checkpointing.incremental": checkpointing.incremental,
+    "checkpointing.inline_threshold": checkpointing.inline_threshold,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,
     "checkpointing.after_tasks_finish": checkpointing.checkpoints_after_tasks_finish,
@@ -77,8 +80,15 @@ const KNOBS: &[Knob] = knobs! {
     "storage.latency": storage.latency,
     "storage.bandwidth": storage.bandwidth,
     "storage.visibility": storage.visibility,
+    "storage.name_node": storage.name_node,
+    "storage.requests_per_prefix": storage.requests_per_prefix,
+    "storage.attempts": storage.client.attempts,
+    "storage.backoff": storage.client.backoff,
+    "storage.timeout": storage.client.timeout,
     "ha.latency": ha.latency,
     "external.latency": external.latency,
+    "external.transaction_timeout": external.transaction_timeout,
+    "external.commit_retries": external.commit_retries,
     "failures": failures,
     "limits.events": limits.events,
 };
@@ -123,7 +133,10 @@ fn kind(kind: &OperatorKind) -> u64 {
         OperatorKind::Join => 2,
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
         | OperatorKind::AtLeastOnceSink => 0,
+        OperatorKind::WriteAheadSink => 1,
     }
 }
 

@@ -71,6 +71,7 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
             When::Step(anchor) => found.push(&mut anchor.delay.0),
         }
     }
+    found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
         match &mut fault.at {
             When::Time(at) => found.push(&mut at.0),
@@ -95,13 +96,20 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         FaultKind::CrashTask(..)
         | FaultKind::CrashTaskManager(_)
         | FaultKind::CrashJobManager
-        | FaultKind::FailStorage(..) => Vec::new(),
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => Vec::new(),
         FaultKind::PauseTask(_, _, span)
         | FaultKind::PauseTaskManager(_, span)
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
-        | FaultKind::CutLink(_, _, span) => vec![&mut span.0],
-        FaultKind::SlowStorage(_, by, span) => vec![&mut by.0, &mut span.0],
+        | FaultKind::CutLink(_, _, span)
+        | FaultKind::CutExternal(_, span) => vec![&mut span.0],
+        FaultKind::SlowStorage(_, by, span) | FaultKind::SlowExternal(_, by, span) => {
+            vec![&mut by.0, &mut span.0]
+        }
     }
 }
 
@@ -126,6 +134,9 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | OperatorKind::Join
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::Committer
+            | OperatorKind::WriteAheadSink
             | OperatorKind::AtLeastOnceSink => {}
         }
     }
@@ -145,7 +156,10 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         }
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
-            FaultKind::FailStorage(_, count) => found.push(Count::Small(count)),
+            FaultKind::FailStorage(_, count)
+            | FaultKind::DisturbStorage(_, _, count)
+            | FaultKind::FailExternal(_, count)
+            | FaultKind::AmbiguousExternal(_, count) => found.push(Count::Small(count)),
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
             | FaultKind::CrashJobManager
@@ -153,7 +167,10 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
-            | FaultKind::SlowStorage(..) => {}
+            | FaultKind::SlowStorage(..)
+            | FaultKind::DamageObject(_)
+            | FaultKind::SlowExternal(..)
+            | FaultKind::CutExternal(..) => {}
         }
     }
     found
@@ -197,16 +214,22 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::SlowLink(..)
         | FaultKind::CutLink(..)
         | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..) => None,
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
+        | FaultKind::SlowExternal(..)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..)
+        | FaultKind::CutExternal(..) => None,
     }
 }
 
 /// The task managers that a fault is about.
 pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
     match kind {
-        FaultKind::CrashTaskManager(number) | FaultKind::PauseTaskManager(number, _) => {
-            vec![number]
-        }
+        FaultKind::CrashTaskManager(number)
+        | FaultKind::PauseTaskManager(number, _)
+        | FaultKind::CutExternal(number, _) => vec![number],
         FaultKind::SlowLink(from, to, _, _) | FaultKind::CutLink(from, to, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
@@ -215,7 +238,12 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::PauseTask(..)
         | FaultKind::PauseJobManager(_)
         | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..) => Vec::new(),
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
+        | FaultKind::SlowExternal(..)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => Vec::new(),
     }
 }
 

@@ -2,16 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::sweep::analysis::{Analysis, Answer, Point, Question};
-use crate::sweep::grid::Grid;
+use super::SweepReport;
+use crate::sweep::analysis::{Answer, Point};
+use crate::sweep::forecast::Family;
 use crate::sweep::metric::Metric;
-use crate::sweep::recommend::Recommendation;
 
 /// One line a point: its values, how much is behind the figures, and each figure with its interval.
 /// Units are in the names of the columns.
-pub fn csv(grid: &Grid, analysis: &Analysis) -> String {
+/// Where there is a closed form of the same, its figure is in a column `…_closed_form`.
+pub fn csv(report: &SweepReport<'_>) -> String {
+    let SweepReport { grid, analysis, forecasts, .. } = *report;
     let measured = |metric: &Metric| analysis.points.iter().any(|it| it.value(*metric).is_some());
     let metrics: Vec<Metric> = Metric::all().filter(measured).collect();
+    let form = |point: &Point, metric: Metric| forecasts.value(point.point, metric);
+    let has_form = |metric: Metric| analysis.points.iter().any(|it| form(it, metric).is_some());
     let mut head: Vec<String> = vec!["point".to_owned()];
     for axis in &grid.axes {
         head.push(quoted(&axis.name));
@@ -23,8 +27,10 @@ pub fn csv(grid: &Grid, analysis: &Analysis) -> String {
     head.extend(counts.map(str::to_owned));
     for metric in &metrics {
         let column = metric.column();
-        head.extend([format!("{column}_low"), format!("{column}_high")]);
-        head.insert(head.len() - 2, column);
+        head.extend(["", "_low", "_high"].map(|end| format!("{column}{end}")));
+        if has_form(*metric) {
+            head.push(format!("{column}_closed_form"));
+        }
     }
     let mut out = head.join(",") + "\n";
     let region = analysis.flat_region();
@@ -47,6 +53,9 @@ pub fn csv(grid: &Grid, analysis: &Analysis) -> String {
         ]);
         for metric in &metrics {
             line.extend(figures(point, *metric));
+            if has_form(*metric) {
+                line.push(form(point, *metric).map(number).unwrap_or_default());
+            }
         }
         out.push_str(&line.join(","));
         out.push('\n');
@@ -75,12 +84,8 @@ fn quoted(text: &str) -> String {
 }
 
 /// Everything as one object.
-pub fn json(
-    grid: &Grid,
-    analysis: &Analysis,
-    question: &Question,
-    recommendation: Option<&Recommendation>,
-) -> Value {
+pub fn json(report: &SweepReport<'_>) -> Value {
+    let SweepReport { analysis, question, .. } = *report;
     let (answer, needs) = match &analysis.answer {
         Answer::Best(_) => ("best", Value::Null),
         Answer::Missed => ("missed", Value::Null),
@@ -119,10 +124,11 @@ pub fn json(
         "minimise": question.minimise.to_string(),
         "goals": question.goals.iter().map(|goal| goal.text.as_str()).collect::<Vec<_>>(),
         "flat_region": analysis.flat_region(),
-        "points": analysis.points.iter().map(|it| point(grid, it, question)).collect::<Vec<_>>(),
+        "points": analysis.points.iter().map(|it| point(report, it)).collect::<Vec<_>>(),
+        "closed_forms": report.forecasts.families.iter().map(family).collect::<Vec<_>>(),
         "compared": rivals.collect::<Vec<_>>(),
         "sensitivity": sensitivity.collect::<Vec<_>>(),
-        "recommendation": recommendation,
+        "recommendation": report.advice,
     })
 }
 
@@ -130,18 +136,42 @@ fn rounded(value: f64) -> Value {
     number(value).parse::<f64>().map_or(Value::Null, Value::from)
 }
 
-fn point(grid: &Grid, point: &Point, question: &Question) -> Value {
+/// What the closed forms of some points are given, and which interval is best for them.
+fn family(family: &Family) -> Value {
+    let parameters: Map<String, Value> = family
+        .parameters
+        .iter()
+        .map(|it| {
+            let parameter = json!({ "value": rounded(it.value), "origin": it.origin.name() });
+            (it.column.to_owned(), parameter)
+        })
+        .collect();
+    let best = family.wear().map(|wear| {
+        json!({
+            "exact_s": rounded(wear.exact()),
+            "young_s": rounded(wear.young()),
+            "daly_s": rounded(wear.daly_higher() + wear.cost.get()),
+        })
+    });
+    json!({ "points": family.points, "parameters": parameters, "best_interval": best })
+}
+
+fn point(report: &SweepReport<'_>, point: &Point) -> Value {
+    let SweepReport { grid, question, forecasts, .. } = *report;
     let values: Map<String, Value> =
         grid.values(point.point).map(|(axis, value)| (axis.name.clone(), value.into())).collect();
     let figures: Map<String, Value> = point
         .estimates
         .iter()
         .map(|(metric, estimate)| {
-            let figure = json!({
+            let mut figure = json!({
                 "value": rounded(estimate.value),
                 "interval": estimate.interval.map(|(low, high)| [rounded(low), rounded(high)]),
                 "samples": estimate.samples,
             });
+            if let Some(form) = forecasts.value(point.point, *metric) {
+                figure["closed_form"] = rounded(form);
+            }
             (metric.column(), figure)
         })
         .collect();

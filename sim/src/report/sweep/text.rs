@@ -1,9 +1,9 @@
 //! What a sweep says, to read in a terminal.
 
+use super::SweepReport;
 use crate::report::Style;
-use crate::sweep::analysis::{Analysis, Answer, Point, Question};
-use crate::sweep::grid::Grid;
-use crate::sweep::metric::{Metric, Quantity, Statistic};
+use crate::sweep::analysis::{Answer, Point, Question};
+use crate::sweep::metric::{Metric, Quantity, Statistic, Unit};
 use crate::sweep::recommend::Recommendation;
 
 /// Columns of the table, besides what is asked about.
@@ -17,24 +17,20 @@ const SHOWN: [(Quantity, Statistic); 6] = [
 ];
 
 /// Table, answer, recommendation.
-pub fn text(
-    grid: &Grid,
-    analysis: &Analysis,
-    question: &Question,
-    recommendation: Option<&Recommendation>,
-    style: Style,
-) -> String {
-    let mut out = table(grid, analysis, question, style);
+pub fn text(report: &SweepReport<'_>, style: Style) -> String {
+    let mut out = table(report, style);
     out.push('\n');
-    out.push_str(&answer(analysis, question, style));
-    if let Some(recommendation) = recommendation {
-        out.push_str(&advice(recommendation, style));
+    out.push_str(&answer(report, style));
+    out.push_str(&forms(report));
+    if let Some(advice) = report.advice {
+        out.push_str(&recommendation(advice, style));
     }
     out
 }
 
 /// What is in the table: what is asked about first, then what was measured of the usual.
-fn columns(analysis: &Analysis, question: &Question) -> Vec<Metric> {
+pub(super) fn columns(report: &SweepReport<'_>) -> Vec<Metric> {
+    let SweepReport { analysis, question, .. } = report;
     let asked = std::iter::once(question.minimise).chain(question.goals.iter().map(|it| it.metric));
     let usual = SHOWN.map(|(quantity, statistic)| Metric { quantity, statistic });
     let mut columns: Vec<Metric> = Vec::new();
@@ -47,16 +43,31 @@ fn columns(analysis: &Analysis, question: &Question) -> Vec<Metric> {
     columns
 }
 
-fn table(grid: &Grid, analysis: &Analysis, question: &Question, style: Style) -> String {
-    let columns = columns(analysis, question);
+fn table(report: &SweepReport<'_>, style: Style) -> String {
+    let SweepReport { grid, analysis, question, forecasts, .. } = *report;
+    let columns = columns(report);
+    let form = |point: &Point| forecasts.value(point.point, question.minimise);
+    let has_form = analysis.points.iter().any(|point| form(point).is_some());
     let mut lines: Vec<Vec<String>> = Vec::new();
     let axes = grid.axes.iter().map(|axis| axis.name.clone());
-    let names = columns.iter().map(ToString::to_string);
-    lines.push(axes.chain(["failures".to_owned()]).chain(names).collect());
+    let mut head: Vec<String> = axes.chain(["failures".to_owned()]).collect();
+    for metric in &columns {
+        head.push(metric.to_string());
+        if *metric == question.minimise && has_form {
+            head.push("closed form".to_owned());
+        }
+    }
+    lines.push(head);
     for point in &analysis.points {
         let values = grid.values(point.point).map(|(_, value)| value.to_owned());
-        let figures = columns.iter().map(|metric| figure(point, *metric, question));
-        lines.push(values.chain([point.failures.to_string()]).chain(figures).collect());
+        let mut line: Vec<String> = values.chain([point.failures.to_string()]).collect();
+        for metric in &columns {
+            line.push(figure(point, *metric, question));
+            if *metric == question.minimise && has_form {
+                line.push(form(point).map_or("-".to_owned(), |value| metric.show(value)));
+            }
+        }
+        lines.push(line);
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<usize> = (0..lines[0].len()).map(|at| width(at).unwrap_or(0)).collect();
@@ -80,7 +91,7 @@ fn table(grid: &Grid, analysis: &Analysis, question: &Question, style: Style) ->
 }
 
 /// A figure; of what is to be minimised, with half the width of its interval.
-fn figure(point: &Point, metric: Metric, question: &Question) -> String {
+pub(super) fn figure(point: &Point, metric: Metric, question: &Question) -> String {
     let Some(estimate) = point.estimates.get(&metric) else { return "-".to_owned() };
     let shown = metric.show(estimate.value);
     match estimate.interval.filter(|_| metric == question.minimise) {
@@ -89,7 +100,9 @@ fn figure(point: &Point, metric: Metric, question: &Question) -> String {
     }
 }
 
-fn answer(analysis: &Analysis, question: &Question, style: Style) -> String {
+/// Which point is best, or why none is.
+pub(super) fn answer(report: &SweepReport<'_>, style: Style) -> String {
+    let SweepReport { analysis, question, .. } = *report;
     let label = |point: usize| analysis.point(point).map_or("", |point| &point.label).to_owned();
     let goals: Vec<&str> = question.goals.iter().map(|goal| goal.text.as_str()).collect();
     let (bad, good, reset) = (style.bad, style.good, style.reset);
@@ -145,7 +158,28 @@ fn answer(analysis: &Analysis, question: &Question, style: Style) -> String {
     }
 }
 
-fn advice(it: &Recommendation, style: Style) -> String {
+/// What the closed forms are given, and which interval is best for them.
+fn forms(report: &SweepReport<'_>) -> String {
+    let mut out = String::new();
+    for family in &report.forecasts.families {
+        if family.parameters.is_empty() {
+            continue;
+        }
+        let of = match family.label.as_str() {
+            "" => String::new(),
+            label => format!(" ({label})"),
+        };
+        out.push_str(&format!("closed form{of}: {}", family.said()));
+        if let Some(wear) = family.wear() {
+            let [exact, young] = [wear.exact(), wear.young()].map(|it| Unit::Seconds.show(it));
+            out.push_str(&format!("; best at {exact} (Young: {young})"));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn recommendation(it: &Recommendation, style: Style) -> String {
     let (head, dim, reset) = (style.head, style.dim, style.reset);
     let mut out = format!("\n{head}recommendation{reset}\n");
     for (key, value) in &it.keys {

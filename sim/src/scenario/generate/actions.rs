@@ -8,6 +8,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::faults::{anchor, steps};
 use super::{Draws, Options, permille_chance, weighted};
 use crate::kernel::stream::Stream;
+use crate::scenario::build_rescaling::can_be_rescaled;
 use crate::scenario::model::{Action, ActionKind, Scenario, SnapshotSource, When};
 
 pub(super) fn draw(
@@ -143,6 +144,10 @@ fn groups(scenario: &Scenario) -> Vec<Vec<usize>> {
 }
 
 fn can_change(scenario: &Scenario, group: &[usize], in_flight: bool) -> bool {
+    let operators = &scenario.job.operators;
+    if !group.iter().all(|at| can_be_rescaled(&operators[*at].kind)) {
+        return false;
+    }
     scenario.job.edges.iter().all(|edge| {
         let (from, to) = (group.contains(&edge.from), group.contains(&edge.to));
         match edge.partitioner {

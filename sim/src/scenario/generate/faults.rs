@@ -7,7 +7,8 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, OperatorKind, Scenario, StepAnchor, StorageOperation, When,
+    Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor,
+    StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -62,15 +63,20 @@ pub(super) fn draw(
     let kinds = &kinds[..stream.between(1, 5) as usize];
     let count = stream.between(1, u64::from(options.faults_max));
     let steps = steps(scenario);
+    let commits = scenario.job.operators.iter().any(|it| it.kind.is_transactional());
+    let external = commits && draws.is("external faults", 400);
     (0..count)
         .map(|index| {
             let name = index.to_string();
             let kind = *draws.of("fault kind", &name).choice(kinds).expect("some kinds are on");
             let mut stream = draws.of("fault", &name);
-            Fault {
-                what: what(kind, scenario, &mut stream),
-                at: when(scenario, &steps, span, &mut draws.of("fault time", &name)),
-            }
+            let mut outside = draws.of("external fault", &name);
+            let usual = what(kind, scenario, &mut stream);
+            let what = match external && permille_chance(&mut outside, 450) {
+                true => external_what(scenario, &mut outside),
+                false => of_storage(&mut draws.of("fault of storage", &name)).unwrap_or(usual),
+            };
+            Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
 }
@@ -101,6 +107,45 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
             FaultKind::SlowStorage(operation, ms(log_between(stream, 5, 3_000)), span)
         }
         Kind::FailStorage => FaultKind::FailStorage(operation, stream.between(1, 3) as u32),
+    }
+}
+
+/// In one case of five, something that befalls requests to the stores, or what they hold. What this
+/// draws has streams of its own, so that the other faults stay what they were before there were these.
+fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 200) {
+        return None;
+    }
+    Some(disturbance(stream))
+}
+
+fn disturbance(stream: &mut Stream) -> FaultKind {
+    // What cannot be read any more ends a run early: a few of these are enough.
+    if permille_chance(stream, 100) {
+        let of = [StorageOperation::WriteState, StorageOperation::WriteMetadata];
+        return FaultKind::DamageObject(*stream.choice(&of).expect("there are two"));
+    }
+    let how = *stream.choice(&Disturbance::ALL).expect("there are some");
+    let possible: Vec<StorageOperation> =
+        OPERATIONS.into_iter().filter(|operation| how.befalls(*operation)).collect();
+    let operation = *stream.choice(&possible).expect("each can befall any request");
+    // As many as a client bears, or more.
+    FaultKind::DisturbStorage(operation, how, log_between(stream, 1, 12) as u32)
+}
+
+/// A fault of the external system, or on the way to it.
+fn external_what(scenario: &Scenario, stream: &mut Stream) -> FaultKind {
+    let ms = VirtualDuration::from_millis;
+    let span = ms(log_between(stream, 5, 5_000));
+    let operation = *stream.choice(&ExternalOperation::ALL).expect("there are four");
+    match stream.below(4) {
+        0 => FaultKind::SlowExternal(operation, ms(log_between(stream, 5, 3_000)), span),
+        1 => FaultKind::FailExternal(operation, stream.between(1, 3) as u32),
+        2 => FaultKind::AmbiguousExternal(operation, stream.between(1, 3) as u32),
+        _ => {
+            let task_managers = u64::from(scenario.cluster.task_managers);
+            FaultKind::CutExternal(stream.below(task_managers) as u32, span)
+        }
     }
 }
 
@@ -172,7 +217,7 @@ fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
     }
     let operators = scenario.job.operators.iter().enumerate();
     let sinks: Vec<(usize, u32)> = operators
-        .filter(|(_, operator)| operator.kind == OperatorKind::TwoPhaseCommitSink)
+        .filter(|(_, operator)| operator.kind.takes(step))
         .map(|(index, operator)| (index, operator.parallelism))
         .collect();
     let (sink, parallelism) =
@@ -183,11 +228,10 @@ fn place(scenario: &Scenario, step: Step, stream: &mut Stream) -> (usize, u32) {
 /// The steps that this scenario can reach.
 pub(super) fn steps(scenario: &Scenario) -> Vec<Step> {
     let checkpoints = scenario.checkpointing.interval.is_some() || !scenario.manual.is_empty();
-    let commits =
-        scenario.job.operators.iter().any(|it| it.kind == OperatorKind::TwoPhaseCommitSink);
+    let taken = |step| scenario.job.operators.iter().any(|it| it.kind.takes(step));
     let possible = |step: &Step| match step {
         Step::R1 | Step::R2 | Step::R3 | Step::R4 | Step::R5 | Step::R6 => true,
-        Step::S5 | Step::S6 => checkpoints && commits,
+        Step::S5 | Step::S6 => checkpoints && taken(*step),
         _ => checkpoints,
     };
     Step::ALL.iter().copied().filter(possible).collect()

@@ -93,6 +93,8 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let restart = options::restart(&draws);
     let settle =
         settle(&load, options::waits_for(checkpointing.timeout), world.cluster.heartbeat_timeout);
+    let mut storage = world.storage;
+    world::of_scheme(&mut storage, checkpointing.dir, &draws);
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),
@@ -102,7 +104,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         buffers: options::buffers(&draws),
         cluster: world.cluster,
         network: world.network,
-        storage: world.storage,
+        storage,
         ha: world.ha,
         external: world.external,
         manual,
@@ -111,11 +113,23 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
+    // Whoever is promised all the output has time to commit it.
+    if !options.exactly_once_output {
+        scenario.external.transaction_timeout = transaction_timeout(settle, &draws);
+    }
     let draws = Draws::new(seeds.faults);
     scenario.actions = actions::draw(options, &scenario, drawn.span, &draws);
     scenario.faults = faults::draw(options, &scenario, drawn.span, &draws);
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
+}
+
+/// Mostly none. One that is longer than all that a calm job needs is noticed only when several faults
+/// come together; then a commit that comes too late fails the job, and that is as it should be.
+fn transaction_timeout(settle: VirtualDuration, draws: &Draws) -> Option<VirtualDuration> {
+    let mut stream = draws.of("transaction timeout", "");
+    let span = VirtualDuration(stream.between(settle.0 / 2, settle.0 * 2));
+    permille_chance(&mut stream, 250).then_some(span)
 }
 
 /// No fault lasts longer than this, with what follows from it.

@@ -1,6 +1,6 @@
 //! Flink's options: checkpointing, restart strategy, buffers. What Flink refuses is not drawn.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, Retention};
+use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, Retention, Scheme};
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
@@ -50,6 +50,14 @@ pub(super) fn checkpointing(
         ..CheckpointingOptions::default()
     };
     mode(&mut result, options, &mut draws.of("mode", ""));
+    result.dir = match weighted(&mut draws.of("directory", ""), &[12, 3, 3, 2, 1]) {
+        0 => None,
+        scheme => Some(Scheme::ALL[scheme - 1]),
+    };
+    result.incremental = draws.is("incremental", 300);
+    let mut stream = draws.of("inline threshold", "");
+    result.inline_threshold =
+        permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));
     (result, manual(drawn, periodic, draws))
 }
 

@@ -331,8 +331,12 @@ impl Builder<'_> {
             source.every = VirtualDuration::from_micros((ms * 1_000 / records).max(1));
             source.weight = weight;
         }
-        let records: Vec<u64> = self.flow.iter().map(|flow| flow.arriving * each / ONE).collect();
+        let mut records: Vec<u64> =
+            self.flow.iter().map(|flow| flow.arriving * each / ONE).collect();
         self.slow_one_down(&records, span, weight);
+        self.vary_transactional_sinks();
+        // Commit handles are few.
+        records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
         let bytes_max = self.sources().map(|source| u64::from(source.record_bytes)).max();
         let state = |(operator, records): (&Operator, &u64)| {
@@ -350,6 +354,37 @@ impl Builder<'_> {
             weight,
             span,
             bounded,
+        }
+    }
+
+    /// Some of the transactional sinks commit in another way: through a committer downstream, or by
+    /// batches. Drawn last, so that the rest of the job is what it would be without.
+    fn vary_transactional_sinks(&mut self) {
+        for sink in 0..self.operators.len() {
+            if self.operators[sink].kind != OperatorKind::TwoPhaseCommitSink {
+                continue;
+            }
+            let name = self.operators[sink].name.clone();
+            let mut stream = self.draws.of("sink kind", &name);
+            match weighted(&mut stream, &[6, 2, 2]) {
+                0 => {}
+                1 => self.operators[sink].kind = OperatorKind::WriteAheadSink,
+                _ => {
+                    self.operators[sink].kind = OperatorKind::SinkWriter;
+                    let to = self.add(name.replace("sink", "committer"), OperatorKind::Committer);
+                    let parallelism = self.operators[sink].parallelism;
+                    // As many committers as writers, or one for all.
+                    let (parallelism, partitioner) = match stream.below(3) {
+                        0 => (1, Partitioner::Rebalance),
+                        1 => (parallelism, Partitioner::Hash),
+                        _ => (parallelism, Partitioner::Forward),
+                    };
+                    let committer = &mut self.operators[to];
+                    committer.parallelism = parallelism;
+                    committer.max_parallelism = committer.max_parallelism.max(parallelism);
+                    self.edges.push(Edge { from: sink, to, input: 0, partitioner });
+                }
+            }
         }
     }
 

@@ -1,11 +1,15 @@
 //! Where the job runs: cluster, network, storage and the services.
 
+use cutline::config::Scheme;
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
 use super::{Draws, distribution, log_between, weighted};
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Cluster, Endpoint, Link, Network, Service, Storage};
+use crate::kernel::stream::Stream;
+use crate::scenario::model::{
+    Cluster, Endpoint, External, Link, Network, Service, Storage, StorageClient,
+};
 
 /// The parts of a scenario that are neither job, options nor faults.
 #[derive(Clone, Debug)]
@@ -14,7 +18,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) storage: Storage,
     pub(super) ha: Service,
-    pub(super) external: Service,
+    pub(super) external: External,
 }
 
 pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
@@ -24,7 +28,7 @@ pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
         cluster,
         storage: storage(draws),
         ha: Service { latency: service(draws, "ha") },
-        external: Service { latency: service(draws, "external") },
+        external: external(draws),
     }
 }
 
@@ -103,7 +107,50 @@ fn storage(draws: &Draws) -> Storage {
             distribution(&mut stream, mean)
         }
     };
-    Storage { latency: distribution(&mut stream, latency), bandwidth, visibility }
+    let latency = distribution(&mut stream, latency);
+    Storage {
+        latency,
+        bandwidth,
+        visibility,
+        name_node: None,
+        requests_per_prefix: None,
+        client: client(&mut draws.of("storage client", "")),
+    }
+}
+
+/// What a kind of store has of its own.
+pub(super) fn of_scheme(storage: &mut Storage, scheme: Option<Scheme>, draws: &Draws) {
+    match scheme {
+        Some(Scheme::Hdfs) => {
+            let mut stream = draws.of("name node", "");
+            let mean = log_between(&mut stream, 100, 20_000);
+            storage.name_node = Some(distribution(&mut stream, mean));
+        }
+        Some(Scheme::S3) => {
+            let mut stream = draws.of("requests per prefix", "");
+            storage.requests_per_prefix = Some(log_between(&mut stream, 10, 500) as u32);
+        }
+        Some(Scheme::File | Scheme::Memory) | None => {}
+    }
+}
+
+fn client(stream: &mut Stream) -> StorageClient {
+    let ms = VirtualDuration::from_millis;
+    StorageClient {
+        attempts: log_between(stream, 1, 8) as u32,
+        backoff: ms(log_between(stream, 1, 200)),
+        timeout: ms(log_between(stream, 20, 2_000)),
+    }
+}
+
+/// The timeout of transactions is drawn when it is known what the job needs.
+fn external(draws: &Draws) -> External {
+    let mut external = External::patient(service(draws, "external"));
+    let mut stream = draws.of("commit retries", "");
+    if weighted(&mut stream, &[8, 2]) == 1 {
+        external.commit_retries = stream.below(4) as u32;
+    }
+    external
 }
 
 fn service(draws: &Draws, name: &str) -> Distribution {

@@ -1,13 +1,18 @@
 //! Requests to the stores and to the external system: how long they take, and what they do.
 
+use cutline::config::Scheme;
 use cutline::ids::CheckpointId;
+use cutline::operator::TransactionId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Context, Core, Due, Parcel, transfer};
+use super::client::Disturbed;
+use super::{Context, Core, Due, Parcel, scheme, transfer};
 use crate::kernel::queue::Queue;
-use crate::observe::Observation;
-use crate::scenario::model::StorageOperation;
-use crate::world::services::{self, Answer, Ownership, Pointer, Purpose, Refusal, Request};
+use crate::observe::{Observation, Transaction};
+use crate::scenario::model::{ExternalOperation, StorageOperation};
+use crate::world::external;
+use crate::world::faults::Applied;
+use crate::world::services::{Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request};
 use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -29,55 +34,124 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             | Request::ReadPointers
             | Request::Lead
             | Request::StoreJobResult(_) => (config.ha_latency, 0),
-            Request::PreCommit { .. } | Request::Commit { .. } | Request::AbortLeftOvers(_) => {
-                (config.external_latency, 0)
-            }
+            Request::PreCommit { .. }
+            | Request::Commit { .. }
+            | Request::Apply { .. }
+            | Request::AbortLeftOvers(_) => (config.external_latency, 0),
         };
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
+        let rounds = scheme::rounds(&request);
+        if config.storage_scheme == Some(Scheme::Hdfs) {
+            for _ in 0..rounds {
+                span += config.storage_name_node.draw(&mut host.name_node);
+            }
+        }
         if let Some(operation) = operation_of(&request) {
             self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
         }
+        let mut held = VirtualDuration::ZERO;
+        if let Some(operation) = external_operation_of(&request) {
+            span += self.core.faults.external.delay(operation, self.now);
+            // What is sent while nothing passes arrives afterwards.
+            held = self.core.hosts[self.me.index()].external_cut_until.since(self.now);
+        }
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
+        let host = &self.core.hosts[self.me.index()];
         let (life, session) = (host.life, host.session);
-        let parcel = Parcel::Request { from: self.me, life, session, token, back, request };
+        let attempt = 1;
+        let parcel =
+            Parcel::Request { from: self.me, life, session, token, back, attempt, request };
         let slot = self.core.put_parcel(parcel);
-        self.queue.push(self.now + span.saturating_sub(back), Due::Apply(slot));
+        self.queue.push(self.now + held + span.saturating_sub(back), Due::Apply(slot));
+    }
+}
+
+impl<P: Process, O: Observer> Context<'_, P, O> {
+    /// The first write of a transaction, which nobody waits for: what is wrong with it is learnt at
+    /// the flush. (Kafka: `Producer#send`.)
+    pub fn begin_transaction(&mut self, transaction: TransactionId) {
+        let cut = self.core.hosts[self.me.index()].external_cut_until;
+        // It arrives with the flush, or not at all.
+        if cut <= self.now
+            && let Some((due, place)) = self.core.external.begin(transaction, self.now)
+        {
+            self.queue.push(due, Due::Expire(place));
+        }
     }
 }
 
 impl<P: Process, O: Observer> Core<P, O> {
+    pub(super) fn expire(&mut self, place: u32, now: VirtualTime) {
+        if let Some((transaction, stored)) = self.external.expire(place) {
+            let transaction = external::observed(transaction, &stored);
+            self.observer.observe(now, &Observation::TransactionExpired { transaction });
+        }
+    }
+
     pub(super) fn apply(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
-        let Parcel::Request { from, life, session, token, back, request } = self.take_parcel(slot)
+        let Parcel::Request { from, life, session, token, back, attempt, request } =
+            self.take_parcel(slot)
         else {
             unreachable!("only requests are applied");
         };
         let operation = operation_of(&request);
-        let failed = operation.is_some_and(|operation| self.faults.fails(operation));
-        let answer = if failed {
-            Err(Refusal::Failed)
-        } else {
-            self.apply_request(request, (from, session, !self.lives(from, life)), now)
+        let external = external_operation_of(&request);
+        let fails = match (operation, external) {
+            (Some(operation), _) => self.faults.fails(operation).then_some(Applied::No),
+            (None, Some(operation)) => self.faults.external.fails(operation),
+            (None, None) => None,
         };
+        let asker = (from, session, !self.lives(from, life));
+        let answer = if let Some(applied) = fails {
+            if applied == Applied::Yes {
+                // Done all the same; whoever asked does not learn it.
+                let _ = self.apply_request(request, asker, now, queue);
+            }
+            Err(Refusal::Failed)
+        } else if let Some((operation, how)) = self.disturbance((&request, operation), now) {
+            self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
+            match self.disturb(how, (request, attempt), asker, now, queue) {
+                Disturbed::Answered(answer) => answer,
+                // A process that has died asks no more, and nobody is to be answered.
+                Disturbed::AskedAgain(..) if asker.2 => return,
+                Disturbed::AskedAgain(at, request) => {
+                    let attempt = attempt + 1;
+                    let parcel =
+                        Parcel::Request { from, life, session, token, back, attempt, request };
+                    let slot = self.put_parcel(parcel);
+                    queue.push(at, Due::Apply(slot));
+                    return;
+                }
+            }
+        } else {
+            self.apply_request(request, asker, now, queue)
+        };
+        let mut back = back;
+        if external.is_some() {
+            back += self.hosts[from.index()].external_cut_until.since(now);
+        }
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
     }
 
-    fn apply_request(
+    pub(super) fn apply_request(
         &mut self,
         request: Request,
         (from, session, orphaned): (ProcessId, u64, bool),
         now: VirtualTime,
+        queue: &mut Queue<Due>,
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
         let process = from.0;
         match request {
-            Request::Put { path, bytes, nominal, purpose: _ } => {
+            Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
+            Request::Put { path, bytes, nominal, purpose } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
-                let file = self.store.put(path, bytes, nominal, visible);
+                let file = self.store.put(path, (bytes, nominal, purpose), visible);
                 let bytes = nominal;
                 let written = Observation::FileWritten { file, bytes, process, orphaned };
                 self.observer.observe(now, &written);
@@ -127,13 +201,20 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
             Request::AddPointer { checkpoint, metadata } => {
                 let pointer = Pointer { metadata, ownership: Ownership::Taker };
-                self.ha.pointers.insert(checkpoint, pointer);
-                self.observer.observe(now, &Observation::Durable { checkpoint });
+                // Somebody who got no answer asks twice; it is decided once.
+                if self.ha.pointers.insert(checkpoint, pointer).is_none() {
+                    self.observer.observe(now, &Observation::Durable { checkpoint });
+                }
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
-                let services::Adoption { action, checkpoint, pointer, layout } = adoption;
+                let Adoption { action, checkpoint, pointer, layout } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
+                let is_done =
+                    self.ha.ended.is_none() && self.ha.pointers.get(&checkpoint) == Some(&pointer);
+                if is_done {
+                    return Ok(Answer::Done); // Asked twice by somebody who got no answer.
+                }
                 // Another job: what the last one has left here is none of its business.
                 self.ha.ended = None;
                 self.ha.pointers.clear();
@@ -160,30 +241,59 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::PreCommit { transaction, checkpoint, contents } => {
-                if !self.external.pre_commit(transaction, checkpoint, contents) {
-                    return Err(Refusal::UnknownTransaction);
+                if let Some((due, place)) = self.external.begin(transaction, now) {
+                    queue.push(due, Due::Expire(place));
                 }
+                self.external.pre_commit(transaction, (checkpoint, contents))?;
                 let stored = self.external.transactions[&transaction];
-                let transaction = services::observed(transaction, &stored);
+                let transaction = external::observed(transaction, &stored);
                 self.observer.observe(now, &Observation::PreCommitted { transaction, contents });
                 Ok(Answer::Done)
             }
-            Request::Commit { transaction } => {
-                if let Some(stored) = self.external.commit(transaction)? {
-                    let transaction = services::observed(transaction, &stored);
+            Request::Commit { transaction, contents } => {
+                if let Some(stored) = self.external.commit(transaction, contents)? {
+                    let transaction = external::observed(transaction, &stored);
                     let contents = stored.contents;
+                    self.observer.observe(now, &Observation::Committed { transaction, contents });
+                }
+                Ok(Answer::Done)
+            }
+            Request::Apply { batch, updates } => {
+                let contents = self.external.apply(batch, &updates);
+                if contents.count > 0 {
+                    let transaction = Transaction::of(batch);
                     self.observer.observe(now, &Observation::Committed { transaction, contents });
                 }
                 Ok(Answer::Done)
             }
             Request::AbortLeftOvers(left_overs) => {
                 for (transaction, stored) in self.external.abort_left_overs(&left_overs) {
-                    let transaction = services::observed(transaction, &stored);
+                    let transaction = external::observed(transaction, &stored);
                     self.observer.observe(now, &Observation::TransactionAborted { transaction });
                 }
                 Ok(Answer::Done)
             }
         }
+    }
+}
+
+/// Which faults of the external system concern a request.
+fn external_operation_of(request: &Request) -> Option<ExternalOperation> {
+    match request {
+        Request::PreCommit { .. } => Some(ExternalOperation::PreCommit),
+        Request::Commit { .. } | Request::Apply { .. } => Some(ExternalOperation::Commit),
+        Request::AbortLeftOvers(_) => Some(ExternalOperation::Abort),
+        Request::Put { .. }
+        | Request::Get { .. }
+        | Request::Delete { .. }
+        | Request::List { .. }
+        | Request::NextCheckpointId
+        | Request::AddPointer { .. }
+        | Request::Adopt(_)
+        | Request::RemovePointer { .. }
+        | Request::ReadPointers
+        | Request::Lead
+        | Request::StoreJobResult(_) => None,
     }
 }
 
@@ -203,6 +313,7 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }
+        | Request::Apply { .. }
         | Request::AbortLeftOvers(_) => None,
     }
 }

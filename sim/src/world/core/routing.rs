@@ -9,7 +9,7 @@ use super::{Context, Core, Due, Parcel, World};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
 use crate::observe::Observation;
-use crate::world::faults::PlannedFaultKind;
+use crate::world::faults::{Applied, PlannedFaultKind};
 use crate::world::{Answer, Command, Event, LaneId, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Dispatch for World<P, O> {
@@ -18,8 +18,8 @@ impl<P: Process, O: Observer> Dispatch for World<P, O> {
     #[inline]
     fn dispatch(&mut self, now: VirtualTime, due: Due, queue: &mut Queue<Due>) -> ControlFlow<()> {
         self.route(now, due, queue);
-        let Core { observer, store, ha, ended, .. } = &mut self.core;
-        observer.settle(now, store, ha)?;
+        let Core { observer, store, ha, external, ended, .. } = &mut self.core;
+        observer.settle(now, store, ha, external)?;
         if ended.is_some() && self.is_settled() {
             return ControlFlow::Break(());
         }
@@ -69,6 +69,7 @@ impl<P: Process, O: Observer> World<P, O> {
             Due::Healed(fault) => {
                 self.core.observer.observe(now, &Observation::FaultHealed { fault });
             }
+            Due::Expire(place) => self.core.expire(place, now),
             Due::Ask(index) => {
                 self.core.outside.ask(index);
                 let leader = self.core.leader;
@@ -178,10 +179,16 @@ impl<P: Process, O: Observer> World<P, O> {
                 | PlannedFaultKind::SlowLink(_, _, _, span)
                 | PlannedFaultKind::CutLink(_, _, span)
                 | PlannedFaultKind::SlowStorage(_, _, span)
+                | PlannedFaultKind::SlowExternal(_, _, span)
+                | PlannedFaultKind::CutExternal(_, span)
                 | PlannedFaultKind::Command(Command::Pause(_, span)) => span,
                 PlannedFaultKind::Command(Command::Throw(_))
                 | PlannedFaultKind::Crash(_)
-                | PlannedFaultKind::FailStorage(..) => VirtualDuration::ZERO,
+                | PlannedFaultKind::FailStorage(..)
+                | PlannedFaultKind::DisturbStorage(..)
+                | PlannedFaultKind::DamageObject(_)
+                | PlannedFaultKind::FailExternal(..)
+                | PlannedFaultKind::AmbiguousExternal(..) => VirtualDuration::ZERO,
             };
             queue.push(now + healed, Due::Healed(index));
         }
@@ -229,6 +236,28 @@ impl<P: Process, O: Observer> World<P, O> {
                 self.core.faults.fail.push((operation, count));
                 true
             }
+            PlannedFaultKind::DisturbStorage(operation, how, count) => {
+                self.core.faults.disturb.push((operation, how, count));
+                true
+            }
+            PlannedFaultKind::DamageObject(operation) => self.core.damage(operation, now),
+            PlannedFaultKind::SlowExternal(operation, by, span) => {
+                self.core.faults.external.slow.push((operation, by, now + span));
+                true
+            }
+            PlannedFaultKind::FailExternal(operation, count) => {
+                self.core.faults.external.fail.push((operation, count, Applied::No));
+                true
+            }
+            PlannedFaultKind::AmbiguousExternal(operation, count) => {
+                self.core.faults.external.fail.push((operation, count, Applied::Yes));
+                true
+            }
+            PlannedFaultKind::CutExternal(process, span) => {
+                let host = &mut self.core.hosts[process.index()];
+                host.external_cut_until = host.external_cut_until.max(now + span);
+                true
+            }
         }
     }
 }
@@ -250,7 +279,8 @@ impl<P: Process, O: Observer> Core<P, O> {
             | Due::Start { .. }
             | Due::Unpause(_)
             | Due::Fault(_)
-            | Due::Healed(_) => None,
+            | Due::Healed(_)
+            | Due::Expire(_) => None,
         }
     }
 }

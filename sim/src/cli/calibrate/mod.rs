@@ -1,5 +1,9 @@
 //! `cutline calibrate`: what checkpoints and recoveries cost on a real cluster.
 
+mod rest;
+
+pub(super) use rest::{parse_load, parse_rate};
+
 use clap::{Args, ValueEnum};
 
 use crate::calibrate::fit::fit;
@@ -7,6 +11,7 @@ use crate::calibrate::goal::{Goal, Reached};
 use crate::calibrate::judge::{Judged, cross_validate, errors, judge};
 use crate::calibrate::report;
 use crate::calibrate::runs::{Run, read_runs};
+use crate::flink::requests;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
@@ -14,13 +19,38 @@ use super::output::Output;
 /// Fits a cost profile to what was measured on a cluster
 ///
 /// From runs (one JSON object a line), with predictions judged against other runs or against
-/// those that were left out.
+/// those that were left out; from a dump of Flink's REST interface, with a scenario that `run` and
+/// `sweep` take; or from both, where runs fill in what a dump cannot tell.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("source").required(true))]
+#[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(true))]
 pub(super) struct Calibrate {
     /// Measured runs to fit from
     #[arg(long, value_name = "FILE", group = "source")]
     from_runs: Option<String>,
+
+    /// A dump of Flink's REST interface: a directory with one file an endpoint
+    #[arg(long, value_name = "DIR", group = "source", conflicts_with_all = ["judge", "cross_validate", "goals"])]
+    from_rest: Option<String>,
+
+    /// Prints a shell script that makes such a dump from the job manager at this address; opens no
+    /// connection itself
+    #[arg(long, value_name = "HOST:PORT", group = "source", value_parser = rest::parse_address,
+        conflicts_with_all = ["from_runs", "from_rest", "format"])]
+    print_curl: Option<String>,
+
+    /// Writes the scenario that a dump makes
+    #[arg(long, value_name = "FILE", requires = "from_rest")]
+    out: Option<String>,
+
+    /// Records that all sources bring, such as 20000/s; a dump may not know
+    #[arg(long, value_name = "RATE", requires = "from_rest", value_parser = rest::parse_rate)]
+    rate: Option<f64>,
+
+    /// What is offered over what the job can take, such as 80%; a dump of a job that cannot keep up
+    /// does not know
+    #[arg(long, value_name = "SHARE", requires = "from_rest", value_parser = rest::parse_load)]
+    load: Option<f64>,
 
     /// Measured runs to judge predictions by
     #[arg(long, value_name = "FILE", requires = "from_runs", conflicts_with = "cross_validate")]
@@ -40,6 +70,13 @@ pub(super) struct Calibrate {
     format: Format,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  cutline calibrate --print-curl jobmanager:8081 >dump.sh && sh dump.sh
+  cutline calibrate --from-rest flink-dump --out scenario.json
+  cutline calibrate --from-rest flink-dump --from-runs runs.jsonl --load 80% --out scenario.json
+  cutline calibrate --from-runs runs.jsonl --cross-validate";
+
 /// How a calibration is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -51,9 +88,14 @@ enum Format {
 
 impl Calibrate {
     pub(super) fn execute(&self, output: &mut Output) -> Result<Exit, Failure> {
-        match &self.from_runs {
-            Some(path) => self.runs(path, output),
-            None => Err(Failure::Usage("nothing to fit from".to_owned())),
+        match (&self.print_curl, &self.from_rest, &self.from_runs) {
+            (Some(address), _, _) => {
+                output.print(&requests::script(address))?;
+                Ok(Exit::Ok)
+            }
+            (None, Some(path), runs) => self.rest(path, runs.as_deref(), output),
+            (None, None, Some(path)) => self.runs(path, output),
+            (None, None, None) => Err(Failure::Usage("nothing to fit from".to_owned())),
         }
     }
 

@@ -1,0 +1,542 @@
+//! A scenario in the making: what is known of a job, as a file that a user goes on with.
+//!
+//! Only what is known is written; what is not keeps the default of the format, and is named in
+//! [`Draft::assumed`], which becomes part of the file's `why`.
+
+use std::collections::BTreeSet;
+
+use cutline::config::{OPTIONS, OptionValue, OptionValues};
+use cutline::time::VirtualDuration;
+
+use super::shape::{Shape, Vertex};
+use crate::kernel::distribution::Distribution;
+use crate::scenario::{
+    FORMAT, JsonText as Json, distribution_text, format_bandwidth, json_string, span_text,
+};
+
+/// A scenario in the making.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// One line for lists and reports.
+    pub title: String,
+    /// Where the scenario comes from.
+    pub why: String,
+    /// What nobody said, and what stands in for it; one sentence each.
+    pub assumed: Vec<String>,
+    /// Operators, inputs first.
+    pub operators: Vec<Operator>,
+    /// Edges: sender, receiver, partitioner.
+    pub edges: Vec<(usize, usize, &'static str)>,
+    /// Flink's options, as far as they are set.
+    pub options: OptionValues,
+    /// Everything around the job.
+    pub world: World,
+}
+
+/// An operator of a draft.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// Unique, with the letters that a scenario allows.
+    pub name: String,
+    /// What it does.
+    pub kind: Kind,
+    /// Subtasks.
+    pub parallelism: u32,
+    /// Key groups, where they are known.
+    pub max_parallelism: Option<u32>,
+    /// Processing time of one real record.
+    pub cost: Option<VirtualDuration>,
+    /// The synchronous part of a snapshot.
+    pub sync_cost: Option<Distribution>,
+}
+
+/// What an operator of a draft does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads splits, one a subtask.
+    Source(Stream),
+    /// Hands records on.
+    Map,
+    /// Keeps so many bytes of state for each key, where that is known.
+    Aggregate(Option<u64>),
+    /// Joins two inputs.
+    Join(Option<u64>),
+    /// Ends a job.
+    Sink(Sink),
+}
+
+/// What a source brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Span between two simulated records of one split.
+    pub every: VirtualDuration,
+    /// Number of keys.
+    pub keys: u32,
+    /// Bytes of a real record.
+    pub record_bytes: u32,
+    /// Real records that a simulated one stands for.
+    pub weight: u32,
+}
+
+/// How a sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// In transactions that a checkpoint commits.
+    TwoPhaseCommit,
+    /// By record identity.
+    Idempotent,
+    /// At once, again after a restore.
+    AtLeastOnce,
+}
+
+/// What is known of the world around the job; `None` is left to the defaults of the format.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Task managers.
+    pub task_managers: Option<u32>,
+    /// Deploying a subtask.
+    pub deploy: Option<Distribution>,
+    /// Latency of data channels.
+    pub latency: Option<Distribution>,
+    /// Latency of control messages.
+    pub control_latency: Option<Distribution>,
+    /// A storage request without its bytes.
+    pub storage_latency: Option<Distribution>,
+    /// Bytes a second of one storage request.
+    pub storage_bandwidth: Option<u64>,
+    /// End of a run.
+    pub until: Option<VirtualDuration>,
+}
+
+/// What is known of a vertex besides its place in the job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VertexFacts {
+    /// Bytes of state of all its subtasks; `None`: unknown.
+    pub state_bytes: Option<u64>,
+    /// Processing time of one real record.
+    pub cost: Option<VirtualDuration>,
+    /// The synchronous part of a snapshot.
+    pub sync_cost: Option<Distribution>,
+}
+
+/// Keys for each subtask of the widest keyed vertex: so many that the busiest subtask has some 20 %
+/// more than its share at most, and so few that all are soon met.
+const KEYS_EACH: u32 = 200;
+const KEYS_MAX: u32 = 20_000;
+
+/// A vertex with less has its state inside of the metadata: offsets of a source, say. Flink:
+/// `execution.checkpointing.data-inline-threshold`.
+pub const STATE_MIN: u64 = 20 << 10;
+
+/// A number of keys for a job of this shape.
+pub fn keys(shape: &Shape) -> u32 {
+    let widest = shape.vertices.iter().map(|vertex| vertex.parallelism).max();
+    widest.unwrap_or(1).saturating_mul(KEYS_EACH).min(KEYS_MAX)
+}
+
+/// Flink flushes a buffer after so long, full or not: `execution.buffer-timeout.interval`.
+pub const FLUSH_S: f64 = 0.1;
+/// Flink: `taskmanager.memory.segment-size`.
+pub const BUFFER_BYTES: f64 = 32_768.0;
+
+/// Real records that a simulated one should stand for: those of a buffer, which leaves when it is
+/// full or after its time, with so many records a second in one channel.
+pub fn weight(per_second_and_channel: f64, record_bytes: f64) -> f64 {
+    let flushed = (per_second_and_channel * FLUSH_S).max(1.0);
+    flushed.min((BUFFER_BYTES / record_bytes).max(1.0)).floor()
+}
+
+/// Channels into a vertex, all-to-all.
+pub fn channels(shape: &Shape, vertex: usize) -> f64 {
+    let subtasks = |of: usize| f64::from(shape.vertices[of].parallelism);
+    let senders: f64 = shape.vertices[vertex].inputs.iter().map(|of| subtasks(of.from)).sum();
+    (senders * subtasks(vertex)).max(1.0)
+}
+
+/// Subtasks of all sources.
+pub fn source_subtasks(shape: &Shape) -> f64 {
+    let sources = shape.vertices.iter().filter(|vertex| vertex.inputs.is_empty());
+    sources.map(|vertex| f64::from(vertex.parallelism)).sum()
+}
+
+/// So many seconds, to the four digits that are known at best.
+pub fn seconds(of: f64) -> VirtualDuration {
+    const DIGITS: f64 = 1e4;
+    let nanos = of * 1e9;
+    let mut step = 1.0;
+    while nanos / step >= DIGITS {
+        step *= 10.0;
+    }
+    VirtualDuration::from_nanos(((nanos / step).round() * step) as u64)
+}
+
+impl Draft {
+    /// The draft of a job of a shape. `facts` has an entry for each vertex; without a `sink` it is
+    /// told from names.
+    pub fn of(shape: &Shape, facts: &[VertexFacts], stream: Stream, sink: Option<Sink>) -> Self {
+        let mut draft = Self {
+            title: shape.name.clone(),
+            why: String::new(),
+            assumed: Vec::new(),
+            operators: Vec::new(),
+            edges: Vec::new(),
+            options: OptionValues::default(),
+            world: World::default(),
+        };
+        let mut names = Names(BTreeSet::new());
+        // The operator that a vertex's records leave, by vertex.
+        let mut last = Vec::new();
+        for (index, (vertex, facts)) in shape.vertices.iter().zip(facts).enumerate() {
+            let name = names.unique(&vertex.name);
+            let first = draft.operators.len();
+            let is_end = shape.is_end(index);
+            let kind = draft.kind(&name, vertex, facts, stream, is_end, sink);
+            let partitioners = draft.partitioners(&name, vertex, shape, kind);
+            for (input, partitioner) in vertex.inputs.iter().zip(partitioners) {
+                draft.edges.push((last[input.from], first, partitioner));
+            }
+            draft.operators.push(Operator {
+                name: name.clone(),
+                kind,
+                parallelism: vertex.parallelism,
+                max_parallelism: vertex.max_parallelism,
+                cost: facts.cost,
+                sync_cost: facts.sync_cost,
+            });
+            if is_end && !matches!(kind, Kind::Sink(_)) {
+                draft.chain_sink(&mut names, &name, vertex, sink);
+            }
+            last.push(draft.operators.len() - 1);
+        }
+        draft
+    }
+
+    fn kind(
+        &mut self,
+        name: &str,
+        vertex: &Vertex,
+        facts: &VertexFacts,
+        stream: Stream,
+        is_end: bool,
+        sink: Option<Sink>,
+    ) -> Kind {
+        if vertex.inputs.is_empty() {
+            return Kind::Source(stream);
+        }
+        let has_state = facts.state_bytes.is_some_and(|bytes| bytes >= STATE_MIN);
+        let is_hash = |strategy: &Option<String>| strategy.as_deref() == Some("HASH");
+        let unknown = vertex.inputs.iter().all(|input| input.strategy.is_none());
+        let keyed = vertex.inputs.iter().all(|input| is_hash(&input.strategy));
+        let per_key = facts.state_bytes.map(|bytes| bytes / u64::from(stream.keys));
+        if keyed || unknown && has_state {
+            let joins = vertex.name.to_lowercase().contains("join") && vertex.inputs.len() == 2;
+            return if joins { Kind::Join(per_key) } else { Kind::Aggregate(per_key) };
+        }
+        if has_state {
+            let state = facts.state_bytes.unwrap_or(0);
+            self.assumed.push(format!(
+                "state of `{name}`: {state} bytes are left out, as its inputs are not all keyed"
+            ));
+        }
+        match is_end {
+            true => Kind::Sink(self.sink(name, vertex, sink)),
+            false => Kind::Map,
+        }
+    }
+
+    /// A sink that is chained to what is no sink itself.
+    fn chain_sink(&mut self, names: &mut Names, name: &str, vertex: &Vertex, sink: Option<Sink>) {
+        let kind = Kind::Sink(self.sink(name, vertex, sink));
+        self.edges.push((self.operators.len() - 1, self.operators.len(), "forward"));
+        self.operators.push(Operator {
+            name: names.unique(&format!("{name}.sink")),
+            kind,
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            cost: Some(VirtualDuration::ZERO),
+            sync_cost: Some(Distribution::Constant(VirtualDuration::ZERO)),
+        });
+    }
+
+    /// Flink calls the second half of a transactional sink its committer.
+    fn sink(&mut self, name: &str, vertex: &Vertex, given: Option<Sink>) -> Sink {
+        if let Some(given) = given {
+            return given;
+        }
+        if vertex.name.to_lowercase().contains("committer") {
+            return Sink::TwoPhaseCommit;
+        }
+        self.assumed.push(format!(
+            "how `{name}` writes: its name does not say that it has transactions, so at_least_once_sink"
+        ));
+        Sink::AtLeastOnce
+    }
+
+    fn partitioners(
+        &mut self,
+        name: &str,
+        vertex: &Vertex,
+        shape: &Shape,
+        kind: Kind,
+    ) -> Vec<&'static str> {
+        let keyed = matches!(kind, Kind::Aggregate(_) | Kind::Join(_));
+        let mut chosen = Vec::with_capacity(vertex.inputs.len());
+        for input in &vertex.inputs {
+            let even = shape.vertices[input.from].parallelism == vertex.parallelism;
+            chosen.push(match input.strategy.as_deref() {
+                _ if keyed => "hash",
+                Some("HASH") => "hash",
+                Some("FORWARD") if even => "forward",
+                Some("FORWARD" | "RESCALE") => "rescale",
+                Some("BROADCAST") => "broadcast",
+                Some("REBALANCE") | None => "rebalance",
+                Some(other) => {
+                    self.assumed.push(format!(
+                        "the exchange into `{name}` is {other}, which a scenario does not have, so \
+                         rebalance"
+                    ));
+                    "rebalance"
+                }
+            });
+        }
+        chosen
+    }
+
+    /// The file.
+    pub fn to_json(&self) -> String {
+        let mut root = vec![
+            ("format", json_string(FORMAT)),
+            ("title", json_string(&self.title)),
+            ("why", json_string(&self.full_why())),
+            ("job", self.job()),
+        ];
+        for section in ["checkpointing", "restart", "buffers", "cluster"] {
+            let mut parts = self.section(section);
+            if section == "cluster" {
+                parts.extend(self.cluster());
+            }
+            if !parts.is_empty() {
+                root.push((section, Json::Object(parts)));
+            }
+        }
+        let world = &self.world;
+        let network = [("latency", world.latency), ("control_latency", world.control_latency)];
+        root.extend(object("network", given(network)));
+        let mut storage = given([("latency", world.storage_latency)]);
+        if let Some(bandwidth) = world.storage_bandwidth {
+            storage.push(("bandwidth", json_string(&format_bandwidth(bandwidth))));
+        }
+        root.extend(object("storage", storage));
+        let until = world.until.map(|until| ("until", span_text(until)));
+        root.extend(object("limits", until.into_iter().collect()));
+        let mut out = String::new();
+        Json::Object(root).write(0, 0, &mut out);
+        out.push('\n');
+        out
+    }
+
+    fn full_why(&self) -> String {
+        match self.assumed.is_empty() {
+            true => self.why.clone(),
+            false => format!("{} Assumed: {}.", self.why, self.assumed.join("; ")),
+        }
+    }
+
+    fn job(&self) -> Json {
+        let edge = |&(from, to, partitioner): &(usize, usize, &'static str)| {
+            Json::Object(vec![
+                ("from", json_string(&self.operators[from].name)),
+                ("to", json_string(&self.operators[to].name)),
+                ("partitioner", json_string(partitioner)),
+            ])
+        };
+        Json::Object(vec![
+            ("operators", Json::List(self.operators.iter().map(operator).collect())),
+            ("edges", Json::List(self.edges.iter().map(edge).collect())),
+        ])
+    }
+
+    /// Options of a section that are set, but for those of a restart strategy that is not chosen:
+    /// a scenario has no place for them.
+    fn section(&self, section: &str) -> Vec<(&'static str, Json)> {
+        let chosen = match self.options.get(cutline::config::Key::Strategy) {
+            Some(OptionValue::Choice(strategy)) => Some(strategy),
+            _ => None,
+        };
+        let of = OPTIONS.iter().filter(|spec| {
+            spec.path.0 == section && spec.strategy.is_none_or(|of| chosen == Some(of))
+        });
+        let written = of.filter_map(|spec| {
+            let value = self.options.get(spec.id)?;
+            let json = match value {
+                OptionValue::Integer(_) | OptionValue::Boolean(_) => Json::Plain(value.to_string()),
+                OptionValue::Duration(_)
+                | OptionValue::Decimal(_)
+                | OptionValue::Size(_)
+                | OptionValue::Choice(_) => json_string(&value.to_string()),
+            };
+            Some((spec.path.1, json))
+        });
+        written.collect()
+    }
+
+    fn cluster(&self) -> Vec<(&'static str, Json)> {
+        let count = self.world.task_managers;
+        let count = count.map(|count| ("task_managers", Json::Plain(count.to_string())));
+        count.into_iter().chain(given([("deploy", self.world.deploy)])).collect()
+    }
+}
+
+fn given<const N: usize>(
+    parts: [(&'static str, Option<Distribution>); N],
+) -> Vec<(&'static str, Json)> {
+    let known = parts.into_iter().filter_map(|(name, of)| Some((name, distribution_text(&of?))));
+    known.collect()
+}
+
+fn object(name: &'static str, parts: Vec<(&'static str, Json)>) -> Option<(&'static str, Json)> {
+    (!parts.is_empty()).then(|| (name, Json::Object(parts)))
+}
+
+fn operator(of: &Operator) -> Json {
+    let number = |value: u32| Json::Plain(value.to_string());
+    let size = |bytes: u64| json_string(&cutline::config::text::format_size(bytes));
+    let (kind, own) = match of.kind {
+        Kind::Source(stream) => {
+            let parts = vec![
+                ("every", span_text(stream.every)),
+                ("keys", number(stream.keys)),
+                ("record_size", size(u64::from(stream.record_bytes))),
+                ("weight", number(stream.weight)),
+            ];
+            ("source", parts)
+        }
+        Kind::Map => ("map", vec![]),
+        Kind::Aggregate(state) => {
+            ("keyed_aggregate", state.map(|of| ("state_per_key", size(of))).into_iter().collect())
+        }
+        Kind::Join(state) => {
+            ("join", state.map(|of| ("state_per_key", size(of))).into_iter().collect())
+        }
+        Kind::Sink(Sink::TwoPhaseCommit) => ("two_phase_commit_sink", vec![]),
+        Kind::Sink(Sink::Idempotent) => ("idempotent_sink", vec![]),
+        Kind::Sink(Sink::AtLeastOnce) => ("at_least_once_sink", vec![]),
+    };
+    let mut parts = vec![
+        ("name", json_string(&of.name)),
+        ("kind", json_string(kind)),
+        ("parallelism", number(of.parallelism)),
+    ];
+    parts.extend(of.max_parallelism.map(|max| ("max_parallelism", number(max))));
+    parts.extend(own);
+    parts.extend(of.cost.map(|cost| ("cost", span_text(cost))));
+    parts.extend(of.sync_cost.map(|cost| ("sync_cost", distribution_text(&cost))));
+    Json::Object(parts)
+}
+
+/// Names of operators: unique, of letters that a scenario allows, and short enough to read.
+struct Names(BTreeSet<String>);
+
+impl Names {
+    fn unique(&mut self, name: &str) -> String {
+        const LONGEST: usize = 40;
+        let named = name.strip_prefix("Source: ").or_else(|| name.strip_prefix("Sink: "));
+        let words = named
+            .unwrap_or(name)
+            .split(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_' || sign == '.'));
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let mut short: String = words.join("-").chars().take(LONGEST).collect();
+        if short.is_empty() {
+            "operator".clone_into(&mut short);
+        }
+        let numbered = |number: usize| match number {
+            1 => short.clone(),
+            _ => format!("{short}-{number}"),
+        };
+        let free = (1..).map(numbered).find(|name| !self.0.contains(name));
+        let free = free.expect("there are more numbers than names");
+        self.0.insert(free.clone());
+        free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flink::shape::Input;
+    use crate::scenario::load;
+
+    const STREAM: Stream =
+        Stream { every: VirtualDuration::from_millis(1), keys: 100, record_bytes: 100, weight: 1 };
+
+    fn vertex(name: &str, inputs: &[(usize, &str)]) -> Vertex {
+        let inputs = inputs.iter().map(|(from, strategy)| Input {
+            from: *from,
+            strategy: Some((*strategy).to_owned()).filter(|of| !of.is_empty()),
+        });
+        Vertex {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            parallelism: 2,
+            max_parallelism: Some(128),
+            inputs: inputs.collect(),
+        }
+    }
+
+    fn kinds(vertices: Vec<Vertex>, state: &[u64]) -> (Vec<(String, &'static str)>, Draft) {
+        let shape = Shape { name: "job".to_owned(), vertices };
+        let facts: Vec<VertexFacts> = state
+            .iter()
+            .map(|bytes| VertexFacts { state_bytes: Some(*bytes), ..VertexFacts::default() })
+            .collect();
+        let draft = Draft::of(&shape, &facts, STREAM, None);
+        load(draft.to_json().as_bytes(), "draft.json", &[]).unwrap_or_else(|e| panic!("{e}"));
+        let word = |kind: Kind| match kind {
+            Kind::Source(_) => "source",
+            Kind::Map => "map",
+            Kind::Aggregate(_) => "aggregate",
+            Kind::Join(_) => "join",
+            Kind::Sink(Sink::TwoPhaseCommit) => "transactions",
+            Kind::Sink(Sink::Idempotent | Sink::AtLeastOnce) => "sink",
+        };
+        let all = draft.operators.iter().map(|of| (of.name.clone(), word(of.kind))).collect();
+        (all, draft)
+    }
+
+    #[test]
+    fn vertices_become_operators_that_load() {
+        let (all, draft) = kinds(
+            vec![
+                vertex("Source: a", &[]),
+                vertex("Source: b", &[]),
+                vertex("Interval Join", &[(0, "HASH"), (1, "HASH")]),
+                vertex("enrich -> tap", &[(2, "CUSTOM")]),
+                vertex("count -> Sink: Writer -> Sink: Committer", &[(3, "HASH")]),
+            ],
+            &[0, 0, 1 << 20, 1 << 20, 1 << 20],
+        );
+        let expected = [
+            ("a", "source"),
+            ("b", "source"),
+            ("Interval-Join", "join"),
+            ("enrich-tap", "map"),
+            ("count-Sink-Writer-Sink-Committer", "aggregate"),
+            ("count-Sink-Writer-Sink-Committer.sink", "transactions"),
+        ];
+        let expected = expected.map(|(name, kind)| (name.to_owned(), kind));
+        assert_eq!(all, expected);
+        // The state that is not keyed and the exchange nobody has are named.
+        assert_eq!(draft.assumed.len(), 2, "{:?}", draft.assumed);
+    }
+
+    #[test]
+    fn without_a_plan_state_makes_an_operator_keyed() {
+        let chain =
+            vec![vertex("Source: s", &[]), vertex("x", &[(0, "")]), vertex("x", &[(1, "")])];
+        let (all, draft) = kinds(chain, &[500, 1 << 20, 0]);
+        let expected = [("s", "source"), ("x", "aggregate"), ("x-2", "sink")];
+        assert_eq!(all, expected.map(|(name, kind)| (name.to_owned(), kind)));
+        assert_eq!(draft.edges, [(0, 1, "hash"), (1, 2, "rebalance")]);
+        assert!(draft.to_json().contains("how `x-2` writes"), "{}", draft.to_json());
+    }
+}

@@ -1,0 +1,104 @@
+//! What kinds of stores do each in their own way.
+//!
+//! | `execution.checkpointing.dir` | a write that is cut off leaves | besides |
+//! | --- | --- | --- |
+//! | not set | half an object | nothing: as neutral as can be |
+//! | `hdfs://` | half a state file; metadata are renamed into place | the name node is asked for everything, twice for a write |
+//! | `s3://` | nothing: an upload that is not completed is not there | requests below one prefix are limited |
+//! | `file://` | half a state file; metadata are renamed into place | a directory that all hosts have mounted |
+//! | `memory://` | nothing | gone with the job manager; a state has at most 5 MiB |
+//!
+//! In Flink: `FsCheckpointStateOutputStream` writes states in place; `FsCheckpointMetadataOutputStream`
+//! uses the file system's `RecoverableWriter` where there is one, which these have.
+
+use std::collections::BTreeMap;
+
+use cutline::config::Scheme;
+use cutline::time::VirtualTime;
+
+use super::Core;
+use crate::observe::Observation;
+use crate::world::{Observer, Process, Purpose, Request};
+
+/// Flink: `JobManagerCheckpointStorage#DEFAULT_MAX_STATE_SIZE`.
+const IN_MEMORY_MAX: u64 = 5 << 20;
+
+/// How many requests were answered below each prefix in this second.
+#[derive(Debug, Default)]
+pub(super) struct PrefixLimits {
+    second: u64,
+    answered: BTreeMap<String, u32>,
+}
+
+/// How often a name node is asked in the course of a request.
+pub(super) fn rounds(request: &Request) -> u32 {
+    match request {
+        // The file is created, and completed.
+        Request::Put { .. } => 2,
+        Request::Get { .. } | Request::Delete { .. } | Request::List { .. } => 1,
+        Request::NextCheckpointId
+        | Request::AddPointer { .. }
+        | Request::Adopt(_)
+        | Request::RemovePointer { .. }
+        | Request::ReadPointers
+        | Request::Lead
+        | Request::StoreJobResult(_)
+        | Request::PreCommit { .. }
+        | Request::Commit { .. }
+        | Request::Apply { .. }
+        | Request::AbortLeftOvers(_) => 0,
+    }
+}
+
+/// Whether a write that is cut off leaves nothing behind.
+pub(super) fn is_whole_or_nothing(scheme: Option<Scheme>, purpose: Purpose) -> bool {
+    match scheme {
+        None => false,
+        Some(Scheme::Hdfs | Scheme::File) => purpose == Purpose::Metadata,
+        Some(Scheme::S3 | Scheme::Memory) => true,
+    }
+}
+
+fn prefix(request: &Request) -> Option<&str> {
+    let path = match request {
+        Request::Put { path, .. } | Request::Get { path } | Request::Delete { path } => path,
+        Request::List { prefix } => prefix,
+        _ => return None,
+    };
+    Some(path.split_once('/').map_or("", |(directory, _)| directory))
+}
+
+impl<P: Process, O: Observer> Core<P, O> {
+    /// Whether the store has answered as many requests of this kind in this second as it does.
+    pub(super) fn is_over_limit(&mut self, request: &Request, now: VirtualTime) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        if self.config.storage_scheme != Some(Scheme::S3) {
+            return false;
+        }
+        let Some(prefix) = prefix(request) else { return false };
+        let second = now.as_nanos() / SECOND;
+        if second != self.limits.second {
+            self.limits.second = second;
+            self.limits.answered.clear();
+        }
+        let answered = self.limits.answered.entry(prefix.to_owned()).or_default();
+        let over = *answered >= self.config.storage_requests_per_prefix;
+        *answered += u32::from(!over);
+        over
+    }
+
+    /// Whether the job manager's memory does not take a state of this size.
+    pub(super) fn is_too_large(&self, nominal: u64) -> bool {
+        self.config.storage_scheme == Some(Scheme::Memory) && nominal > IN_MEMORY_MAX
+    }
+
+    /// The job manager has died, and what was in its memory is gone.
+    pub(super) fn lose_memory(&mut self, now: VirtualTime) {
+        if self.config.storage_scheme != Some(Scheme::Memory) {
+            return;
+        }
+        for file in self.store.clear() {
+            self.observer.observe(now, &Observation::FileLost { file });
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `cutline model validate`, end to end: the document is what the command prints.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Recoveries that others measured on a cluster.
+const RECOVERIES: &str = "tests/data/models/khaos_recovery.json";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn validate(arguments: &[&str], code: i32) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
+        .args(["model", "validate"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("the binary is built");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    (out, err)
+}
+
+/// Every form is within what it allows, and `docs/validation.md` says so. `CUTLINE_BLESS=1` writes
+/// it anew.
+#[test]
+fn the_documented_table_is_what_is_printed() {
+    let (text, _) = validate(&["--recoveries", RECOVERIES, "--format", "markdown"], 0);
+    assert!(!text.contains("missed"), "{text}");
+    for expected in [
+        "| useful share |",
+        "| best interval |",
+        "| recovery |",
+        "| mean backlog |",
+        "| visible after |",
+        "| from trigger to trigger |",
+        "| coordinator messages |",
+        "| barriers |",
+        "| alignment |",
+        "| dirty share |",
+        "| iot | 37 |",
+        "| ysb | 43 |",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let path = root().join("docs/validation.md");
+    if std::env::var_os("CUTLINE_BLESS").is_some() {
+        fs::write(&path, &text).expect("the repository can be written to");
+    }
+    let documented = fs::read_to_string(&path).expect("part of the repository");
+    assert_eq!(documented, text, "CUTLINE_BLESS=1 writes {}", path.display());
+}
+
+#[test]
+fn a_file_without_recoveries_is_refused_before_anything_runs() {
+    for (file, expected) in [
+        ("nowhere.json", "cannot read nowhere.json"),
+        ("tests/data/models/lag.json", "expected the table `khaos_recovery`"),
+        ("README.md", "expected the table `khaos_recovery`"),
+    ] {
+        let (out, err) = validate(&["--recoveries", file], 3);
+        assert!(out.is_empty() && err.contains(expected), "{file}: {err}");
+    }
+    let (_, err) = validate(&["--threads", "0"], 2);
+    assert!(err.contains("--threads"), "{err}");
+}

@@ -1,0 +1,130 @@
+//! The writing half of a sink whose commits are made by a committer downstream. In Flink: the
+//! `SinkWriter` of a `SupportsCommitter`, run by `SinkWriterOperator`.
+//!
+//! Concept: what is written between two snapshots is one transaction. Ahead of the barrier of n it
+//! is pre-committed, and its handle is sent to the committer, so that the committer's part of n
+//! holds it. The writer itself keeps nothing of it.
+//!
+//! Invariants:
+//! - a transaction is handed over once, in front of the barrier of the first checkpoint it is in,
+//!   or as the last thing before the end of data;
+//! - at S6 the writer aborts what no restored committer can know of.
+
+use super::effect::{Effect, LeftOvers, TransactionId};
+use super::handle::Handle;
+use super::instance::Instance;
+use super::record::{Fingerprint, Record};
+use super::state::{Format, read_fingerprint, write_fingerprint};
+use super::{Emitter, Operator, RestoreError, Snapshot, StateEntry};
+use crate::defect::Defect;
+use crate::ids::CheckpointId;
+
+const FORMAT: Format = Format { operator: "a sink writer", magic: *b"CLsw", version: 1 };
+
+/// Writes into transactions and tells a [`Committer`](super::Committer) of them.
+#[derive(Clone, Debug)]
+pub struct SinkWriter {
+    instance: Instance,
+    processed: Fingerprint,
+    open: Option<(TransactionId, Fingerprint)>,
+    /// The checkpoint snapshotted last, or restored from.
+    last: Option<CheckpointId>,
+}
+
+impl SinkWriter {
+    /// A writer that has written nothing.
+    pub fn new(instance: Instance) -> Self {
+        Self { instance, processed: Fingerprint::EMPTY, open: None, last: None }
+    }
+
+    /// Pre-commits the open transaction for a checkpoint and hands it over.
+    fn hand_over(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
+        if let Some((transaction, contents)) = self.open.take() {
+            let handle = Handle { transaction, checkpoint, contents };
+            out.effect(handle.pre_commit());
+            out.emit(handle.to_record());
+        }
+    }
+}
+
+impl Operator for SinkWriter {
+    fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
+        let one = Fingerprint::of(record.identity());
+        self.processed += one;
+        match &mut self.open {
+            Some((_, contents)) => *contents += one,
+            None => {
+                let transaction = TransactionId::next(&self.instance, self.last);
+                out.effect(Effect::Begin { transaction });
+                self.open = Some((transaction, one));
+            }
+        }
+    }
+
+    fn prepare_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
+        self.hand_over(checkpoint, out);
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
+        self.last = self.last.max(Some(checkpoint));
+        let mut state = FORMAT.write(&self.instance);
+        write_fingerprint(self.processed, &mut state);
+        out.state = state.seal();
+        out.nominal = out.state.len() as u64;
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let (writer, processed) =
+            FORMAT.read(state, |input, writer| Ok((writer, read_fingerprint(input)?)))?;
+        if self.instance.owns_part(writer) {
+            self.processed += processed;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
+        self.last = restored;
+        // An id that nobody else can guess is one that nobody can look for.
+        if self.instance.defects.has(Defect::D77) {
+            return;
+        }
+        effects.push(Effect::AbortLeftOvers(LeftOvers {
+            operator: self.instance.operator,
+            subtask: self.instance.subtask,
+            parallelism: self.instance.parallelism,
+            restored,
+            attempt: self.instance.attempt,
+        }));
+    }
+
+    /// Flink: `SinkWriterOperator#endInput`. Behind the end of data nothing can be sent any more, so
+    /// this goes with the next checkpoint, whichever that will be.
+    fn finish(&mut self, out: &mut Emitter) {
+        let next = TransactionId::next(&self.instance, self.last).checkpoint;
+        self.hand_over(next, out);
+    }
+
+    fn close(&mut self, effects: &mut Vec<Effect>) {
+        if self.instance.defects.has(Defect::D71) {
+            let open = self.open.take();
+            effects.extend(
+                open.map(|(transaction, contents)| Effect::Commit { transaction, contents }),
+            );
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.processed
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
+        let mut show = |what, of: Fingerprint| {
+            let Fingerprint { count, sum: digest } = of;
+            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
+        };
+        show("processed", self.processed);
+        if let Some((_, contents)) = self.open {
+            show("open", contents);
+        }
+    }
+}

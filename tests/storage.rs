@@ -1,0 +1,350 @@
+//! Storage on a bad day: that each disturbance bites, what it costs, and that the protocol survives
+//! it. The checks of every run judge that nothing is lost, leaked or restored wrongly; here it is
+//! asserted that what the scenarios are about does happen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cutline::message::FailureReason;
+use cutline_sim::check::Verdict;
+use cutline_sim::observe::{JobEnd, Observation};
+use cutline_sim::run::{Outcome, Simulation};
+use cutline_sim::scenario::model::Disturbance;
+use cutline_sim::scenario::{Override, load, read_file};
+
+const SEEDS: u64 = 24;
+
+/// The runs of a scenario of the repository, changed so; all checks hold.
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let overrides: Vec<Override> =
+        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
+    let text = read_file(&file).expect("readable");
+    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
+    let scenario = Arc::new(loaded.scenario);
+    (0..SEEDS).map(move |seed| {
+        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
+        let outcome = simulation.trace(true).run();
+        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
+        outcome
+    })
+}
+
+fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
+    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+}
+
+fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
+    observations(outcome).filter(|observation| is(observation)).count()
+}
+
+fn bites(outcome: &Outcome, how: Disturbance) -> u64 {
+    outcome.statistics.storage_disturbed.get(&how).copied().unwrap_or(0)
+}
+
+fn failed(outcome: &Outcome, reason: FailureReason) -> u64 {
+    outcome.statistics.checkpoints.failed.get(&reason).copied().unwrap_or(0)
+}
+
+/// One disturbance of the quickstart, without its crashes.
+fn disturbed(
+    operation: &str,
+    how: Disturbance,
+    count: u32,
+) -> impl Iterator<Item = Outcome> + use<> {
+    let fault = format!(
+        r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
+            "operation": "{operation}", "how": "{}", "count": {count}}}]"#,
+        how.name()
+    );
+    let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", "storage.timeout=200 ms"];
+    runs("quickstart.json", &changes)
+}
+
+#[test]
+fn what_the_client_can_cure_nobody_hears_of() {
+    for how in [Disturbance::Transient, Disturbance::Throttled, Disturbance::Hanging] {
+        for operation in ["write_state", "write_metadata", "write_pointer"] {
+            for outcome in disturbed(operation, how, 2) {
+                assert_eq!(bites(&outcome, how), 2, "{how:?} {operation}");
+                assert_eq!(outcome.statistics.checkpoints.failed.len(), 0, "{how:?} {operation}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_asks_so_often_and_no_more() {
+    for (how, attempts) in [(Disturbance::Transient, 5), (Disturbance::Throttled, 20)] {
+        for outcome in disturbed("write_metadata", how, attempts - 1) {
+            assert_eq!(outcome.statistics.checkpoints.failed.len(), 0, "{how:?}");
+        }
+        for outcome in disturbed("write_metadata", how, attempts) {
+            assert_eq!(bites(&outcome, how), u64::from(attempts), "{how:?}");
+            let refused = failed(&outcome, FailureReason::FinalizeCheckpointFailure);
+            assert_eq!(refused, 1, "{how:?}");
+        }
+    }
+}
+
+#[test]
+fn waiting_in_vain_costs_the_timeout() {
+    let longest = |timeout: &str| {
+        let hangs = r#"faults=[{"at": {"step": "A2", "checkpoint": 3}, "kind": "disturb_storage",
+            "operation": "write_metadata", "how": "hanging"}]"#;
+        let timeout = format!("storage.timeout={timeout}");
+        let outcomes = runs("quickstart.json", &[hangs, &timeout]);
+        outcomes.map(|outcome| outcome.statistics.end_to_end.max).min().expect("some seeds")
+    };
+    let (short, long) = (longest("100 ms"), longest("3 s"));
+    assert!(long.as_millis() > 3_000 && short.as_millis() < 1_000, "{short:?} {long:?}");
+}
+
+#[test]
+fn half_a_file_is_deleted_and_never_referred_to() {
+    for how in [Disturbance::Torn, Disturbance::Ambiguous] {
+        for (operation, reason) in [
+            ("write_state", FailureReason::CheckpointAsyncException),
+            ("write_metadata", FailureReason::FinalizeCheckpointFailure),
+        ] {
+            for outcome in disturbed(operation, how, 1) {
+                assert_eq!(bites(&outcome, how), 1, "{how:?} {operation}");
+                assert_eq!(failed(&outcome, reason), 1, "{how:?} {operation}");
+                let written = count(&outcome, |it| matches!(it, Observation::FileWritten { .. }));
+                let deleted = count(&outcome, |it| matches!(it, Observation::FileDeleted { .. }));
+                assert_eq!(written, deleted, "{how:?} {operation}");
+            }
+        }
+    }
+}
+
+/// Nobody guesses: the decision is made again, and observed once.
+#[test]
+fn a_decision_in_doubt_is_made_once() {
+    for outcome in disturbed("write_pointer", Disturbance::Ambiguous, 3) {
+        assert_eq!(bites(&outcome, Disturbance::Ambiguous), 3);
+        assert_eq!(outcome.statistics.checkpoints.failed.len(), 0);
+        let durable = count(&outcome, |it| matches!(it, Observation::Durable { .. }));
+        assert_eq!(durable as u64, outcome.statistics.checkpoints.completed);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_read_again_after_a_restart() {
+    for how in [Disturbance::ShortRead, Disturbance::Stale] {
+        let fault = format!(
+            r#"faults=[{{"at": "1500 ms", "kind": "crash_task", "target": "count[0]"}},
+                {{"at": {{"step": "R4", "occurrence": 7}}, "kind": "disturb_storage",
+                  "operation": "read", "how": "{}", "count": 1}}]"#,
+            how.name()
+        );
+        for outcome in runs("quickstart.json", &[&fault]) {
+            assert_eq!(bites(&outcome, how), 1, "{how:?}");
+            assert_eq!(outcome.statistics.restarts, 2, "{how:?}");
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{how:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_day_is_survived() {
+    for outcome in runs("storage-unreliable.json", &[]) {
+        for how in Disturbance::ALL {
+            assert!(bites(&outcome, how) > 0, "seed {}: {how:?}", outcome.seed);
+        }
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished));
+        assert_eq!(outcome.statistics.records.committed, 8_000);
+    }
+}
+
+/// Flink does not fall back to an older checkpoint, and neither does the engine.
+#[test]
+fn a_damaged_checkpoint_fails_the_job_in_the_end() {
+    for outcome in runs("damaged-checkpoint.json", &[]) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Failed));
+        let damaged = observations(&outcome).find_map(|it| match *it {
+            Observation::FileDamaged { file } => Some(file),
+            _ => None,
+        });
+        assert!(damaged.is_some(), "seed {}", outcome.seed);
+        let mut chosen: Vec<_> = observations(&outcome)
+            .filter_map(|it| match *it {
+                Observation::RestoreChosen { checkpoint } => checkpoint,
+                _ => None,
+            })
+            .collect();
+        assert_eq!(chosen.len(), 3, "seed {}", outcome.seed);
+        chosen.dedup();
+        assert_eq!(chosen.len(), 1, "seed {}: no other was tried", outcome.seed);
+    }
+}
+
+#[test]
+fn damaged_metadata_fails_the_next_leader() {
+    let faults = r#"faults=[
+        {"at": {"step": "F5", "checkpoint": 4}, "kind": "damage_object", "operation": "write_metadata"},
+        {"at": {"step": "F5", "checkpoint": 4, "delay": "20 ms"}, "kind": "crash_job_manager"}]"#;
+    for outcome in runs("damaged-checkpoint.json", &[faults]) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Failed));
+        assert_eq!(outcome.statistics.restores, 0, "seed {}", outcome.seed);
+    }
+}
+
+// ---- increments and small state ------------------------------------------------------------------
+
+fn written(outcome: &Outcome) -> u64 {
+    let bytes = observations(outcome).map(|observation| match observation {
+        Observation::FileWritten { bytes, .. } => *bytes,
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+fn situation(outcome: &Outcome, name: &str) -> u64 {
+    let found = outcome.situations.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("no situation is called {name}")).1
+}
+
+const CALM: &str = "faults=[]";
+
+#[test]
+fn increments_upload_less_and_restore_the_same() {
+    let mut restores = 0;
+    let full = ["checkpointing.incremental=false"];
+    for (incremental, full) in runs("incremental.json", &[]).zip(runs("incremental.json", &full)) {
+        assert!(situation(&incremental, "checkpoints with a file in common") > 3);
+        assert_eq!(situation(&full, "checkpoints with a file in common"), 0);
+        for outcome in [&incremental, &full] {
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+            assert_eq!(outcome.statistics.records.committed, 12_000, "seed {}", outcome.seed);
+        }
+        restores += incremental.statistics.restores;
+    }
+    assert!(restores >= 2 * SEEDS, "{restores}");
+    let calm = |changes: &[&str]| {
+        let outcome = runs("incremental.json", changes).next().expect("some seeds");
+        written(&outcome) / outcome.statistics.checkpoints.completed
+    };
+    let (incremental, full) = (calm(&[CALM]), calm(&[CALM, full[0]]));
+    assert!(incremental * 3 < full * 2, "{incremental} {full}");
+}
+
+/// Nothing is left of an incremental job that has finished, of whatever it uploaded.
+#[test]
+fn shared_files_go_with_the_last_checkpoint_that_has_them() {
+    for outcome in runs("incremental.json", &[CALM]) {
+        let written = count(&outcome, |it| matches!(it, Observation::FileWritten { .. }));
+        let deleted = count(&outcome, |it| matches!(it, Observation::FileDeleted { .. }));
+        assert_eq!(written, deleted, "seed {}", outcome.seed);
+        let shared = outcome.files.iter().filter(|path| path.starts_with("shared/")).count();
+        assert!(shared > 10, "seed {}: {shared}", outcome.seed);
+    }
+}
+
+/// A retained checkpoint of a cancelled job keeps its shared files; a new job that claims it goes on
+/// from it and shares them, one that does not uploads all once more.
+#[test]
+fn a_new_job_shares_what_it_claims_and_nothing_else() {
+    for (mode, shares) in [("claim", true), ("no_claim", false)] {
+        let mode = format!("actions[1].claim_mode={mode}");
+        let changes = ["checkpointing.incremental=true", &mode];
+        for outcome in runs("cancel-and-resume.json", &changes) {
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{mode} seed {}", outcome.seed);
+            let mut after =
+                observations(&outcome).skip_while(|it| !matches!(it, Observation::Adopted { .. }));
+            let first = after.find_map(|it| match *it {
+                Observation::Triggered { kind, .. } => Some(kind),
+                _ => None,
+            });
+            let full = first == Some(cutline::message::SnapshotKind::FullCheckpoint);
+            assert_eq!(!full, shares, "{mode} seed {}", outcome.seed);
+        }
+    }
+}
+
+#[test]
+fn small_state_needs_no_file() {
+    let files = |threshold: &str| {
+        let threshold = format!("checkpointing.inline_threshold={threshold}");
+        let outcomes = runs("quickstart.json", &[CALM, &threshold]);
+        outcomes.map(|it| it.files.len()).max().expect("some seeds")
+    };
+    let (none, some, all) = (files("0 b"), files("500 b"), files("1 mb"));
+    assert!(all < some && some < none, "{all} {some} {none}");
+    for outcome in runs("quickstart.json", &["checkpointing.inline_threshold=1 mb"]) {
+        assert!(outcome.files.iter().all(|path| path.ends_with("_metadata")));
+        assert!(outcome.statistics.restores >= 1);
+    }
+}
+
+// ---- kinds of stores -----------------------------------------------------------------------------
+
+/// Whether a torn write leaves half a file behind, of a state and of metadata.
+#[test]
+fn what_a_write_that_is_cut_off_leaves_depends_on_the_store() {
+    for (dir, state, metadata) in [
+        ("hdfs://namenode/flink", 1, 0),
+        ("s3://bucket/flink", 0, 0),
+        ("/mnt/flink", 1, 0),
+        ("memory://", 0, 0),
+    ] {
+        for (operation, left) in [("write_state", state), ("write_metadata", metadata)] {
+            let fault = format!(
+                r#"faults=[{{"at": {{"step": "T5", "checkpoint": 2}}, "kind": "disturb_storage",
+                    "operation": "{operation}", "how": "torn"}}]"#
+            );
+            let dir = format!("checkpointing.dir={dir}");
+            let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", &dir];
+            for outcome in runs("quickstart.json", &changes) {
+                assert_eq!(bites(&outcome, Disturbance::Torn), 1, "{dir} {operation}");
+                // A file that is torn has half of its bytes, and its name is never written again.
+                let torn = count(&outcome, |it| matches!(it, Observation::StorageDisturbed { .. }));
+                let next = observations(&outcome)
+                    .skip_while(|it| !matches!(it, Observation::StorageDisturbed { .. }))
+                    .nth(1);
+                let halves = matches!(next, Some(Observation::FileWritten { .. }));
+                assert_eq!((torn, usize::from(halves)), (1, left), "{dir} {operation}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_node_is_asked_for_everything() {
+    let mean = |changes: &[&str]| {
+        let outcome = runs("quickstart.json", changes).next().expect("some seeds");
+        outcome.statistics.end_to_end.mean().as_millis()
+    };
+    let slow = ["checkpointing.dir=hdfs://namenode/flink", "storage.name_node=100 ms", CALM];
+    let neutral = mean(&slow[2..]);
+    assert!(mean(&slow) > neutral + 390, "states and then metadata, twice each: {neutral}");
+}
+
+#[test]
+fn a_prefix_has_a_limit() {
+    for outcome in runs("store-throttles.json", &[]) {
+        assert!(bites(&outcome, Disturbance::Throttled) > 50, "seed {}", outcome.seed);
+        assert_eq!(outcome.statistics.records.committed, 10_000, "seed {}", outcome.seed);
+    }
+    for changes in [
+        &["storage.requests_per_prefix=3500"][..],
+        &["checkpointing.dir=hdfs://namenode/flink", r#"storage={"attempts": 10}"#][..],
+    ] {
+        let outcome = runs("store-throttles.json", changes).next().expect("some seeds");
+        assert_eq!(outcome.statistics.storage_disturbed.len(), 0, "{changes:?}");
+    }
+}
+
+#[test]
+fn memory_goes_with_the_job_manager() {
+    for outcome in runs("memory-lost.json", &[]) {
+        assert_eq!(outcome.statistics.restores, 1, "seed {}", outcome.seed);
+        assert_eq!(outcome.job_end, Some(JobEnd::Failed), "seed {}", outcome.seed);
+        assert!(count(&outcome, |it| matches!(it, Observation::FileLost { .. })) > 0);
+        assert!(outcome.statistics.records.committed < 8_000);
+    }
+    for outcome in runs("memory-lost.json", &["checkpointing.dir=file:///mnt/flink"]) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!(outcome.statistics.records.committed, 8_000);
+    }
+}
