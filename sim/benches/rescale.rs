@@ -10,8 +10,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use cutline_sim::check::Verdict;
 use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::model::Scenario;
 use cutline_sim::scenario::load;
+use cutline_sim::scenario::model::Scenario;
 
 const SCENARIO: &str = r#"{
   "format": "cutline-scenario/1",
@@ -38,7 +38,8 @@ const SCENARIO: &str = r#"{
 }"#;
 
 fn scenario() -> Arc<Scenario> {
-    let loaded = load(SCENARIO.as_bytes(), "rescale", &[]).unwrap_or_else(|found| panic!("{found}"));
+    let loaded =
+        load(SCENARIO.as_bytes(), "rescale", &[]).unwrap_or_else(|found| panic!("{found}"));
     Arc::new(loaded.scenario)
 }
 

@@ -92,8 +92,8 @@ impl Assignment {
             let of = |graph: &ExecutionGraph, operator| graph.layouts()[0].parallelism(operator);
             let (senders, senders_new) = (of(&old, edge.from), of(&new, edge.from));
             let (receivers, receivers_new) = (of(&old, edge.to), of(&new, edge.to));
-            let changed = receivers != receivers_new
-                || senders != senders_new && !defects.has(Defect::D94);
+            let changed =
+                receivers != receivers_new || senders != senders_new && !defects.has(Defect::D94);
             changed.then(|| Change {
                 upstream: edge.partitioner.upstream_mapper().mapping(senders, senders_new),
                 downstream: edge.partitioner.downstream_mapper().mapping(receivers, receivers_new),
@@ -453,10 +453,8 @@ mod tests {
         let (before, after) =
             (graph([2, 2], Partitioner::Forward), graph([3, 3], Partitioner::Forward));
         let assignment = Assignment::new(before, after, Defects::none());
-        let channels = ChannelState {
-            inputs: vec![(InputChannel(0), record(1, 9))],
-            outputs: Vec::new(),
-        };
+        let channels =
+            ChannelState { inputs: vec![(InputChannel(0), record(1, 9))], outputs: Vec::new() };
         let own = Captured { operator: OperatorId(1), subtask: 1, channels };
         assert_eq!(assignment.take(OperatorId(1), 1, &[own]), Err(Unsupported));
         assert_eq!(assignment.take(OperatorId(1), 1, &[]), Ok(Taken::default()));

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::rescale::SubtaskMapper;
-use crate::ids::{
-    ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId,
-};
+use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
 
 /// Which subtasks an edge connects, and which of them gets a record. Flink: `StreamPartitioner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -383,8 +381,7 @@ impl ExecutionGraph {
         let mut outputs = vec![0_u32; subtasks];
         for (index, edge) in layout.job().edges.iter().enumerate() {
             let id = EdgeId(index as u32);
-            let (senders, receivers) =
-                (layout.parallelism(edge.from), layout.parallelism(edge.to));
+            let (senders, receivers) = (layout.parallelism(edge.from), layout.parallelism(edge.to));
             let (inputs_before, outputs_before) = (inputs.clone(), outputs.clone());
             for sender in 0..senders {
                 let from = layout.subtask(edge.from, sender);

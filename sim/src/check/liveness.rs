@@ -152,12 +152,7 @@ impl Liveness {
         }
     }
 
-    fn on_task(
-        &mut self,
-        subtask: SubtaskId,
-        state: TaskState,
-        present: std::ops::Range<usize>,
-    ) {
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState, present: std::ops::Range<usize>) {
         self.tasks[subtask.index()] = Some(state);
         if self.recovering.is_some() && self.tasks[present].iter().all(|task| works(*task)) {
             self.judged += 1;

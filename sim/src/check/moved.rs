@@ -129,7 +129,8 @@ impl Moved {
         if last.is_some_and(|last| last > place) {
             let what = ("order", Class::Order, "rescaled channel state out of order");
             report.add(what, now, Subject::channel(channel), || {
-                let (name, old) = (setup.graph.channel_name(channel), setup.graph.channel_name(old));
+                let (name, old) =
+                    (setup.graph.channel_name(channel), setup.graph.channel_name(old));
                 format!("{name} recovered records of the former {old} out of order")
             });
         }
@@ -171,7 +172,10 @@ impl Moved {
             let what = ("order", Class::InconsistentCut, "a key at a subtask that does not own it");
             report.add(what, now, Subject::channel(channel), || {
                 let name = setup.graph.subtask_name(ends.to);
-                format!("{name} {how} a record of key {}, which belongs to number {owner}", record.key)
+                format!(
+                    "{name} {how} a record of key {}, which belongs to number {owner}",
+                    record.key
+                )
             });
         }
     }

@@ -350,12 +350,7 @@ impl Situations {
         self.untold.retain(|(durable, told)| *durable >= checkpoint && *told < tasks);
     }
 
-    fn on_task(
-        &mut self,
-        subtask: SubtaskId,
-        state: TaskState,
-        present: std::ops::Range<usize>,
-    ) {
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState, present: std::ops::Range<usize>) {
         let works = matches!(state, TaskState::Running | TaskState::Finished);
         self.running[subtask.index()] = works;
         if works && self.recovering && self.running[present].iter().all(|running| *running) {

@@ -10,8 +10,8 @@ mod requests;
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
-use cutline::message::{FailureReason, SnapshotKind};
 use cutline::job::assignment::Captured;
+use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};

@@ -90,9 +90,7 @@ impl Names {
     pub fn columns(&self) -> Vec<String> {
         let mut names: Vec<&String> = Vec::new();
         for operator in &self.operators {
-            let of = |name: &&String| {
-                name.rsplit_once('[').is_some_and(|(of, _)| of == operator)
-            };
+            let of = |name: &&String| name.rsplit_once('[').is_some_and(|(of, _)| of == operator);
             for name in self.subtasks.iter().filter(of) {
                 if !names.contains(&name) {
                     names.push(name);

@@ -5,12 +5,12 @@ use cutline::step::Step;
 use cutline::time::VirtualTime;
 
 use super::build_network::{ends, task_manager};
+use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
     Action, ActionKind, Disturbance, Endpoint, ExternalOperation, FailureLaw, FailureTarget,
     Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
 };
-use super::build_rescaling as rescaling;
 use super::read::{Datum, Node};
 
 /// What the checks of faults may rely on; the rest was refused before, and is not reported twice.

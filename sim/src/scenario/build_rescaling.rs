@@ -151,7 +151,12 @@ impl Checker<'_> {
                      version does not rescale it",
                     operator.name
                 );
-                self.refuse("not-modelled", message, "the parallelism that `job` gives it", "runs so");
+                self.refuse(
+                    "not-modelled",
+                    message,
+                    "the parallelism that `job` gives it",
+                    "runs so",
+                );
             }
         }
         for edge in &job.edges {

@@ -373,7 +373,12 @@ impl Scenario {
             }
         }
         let mut seen = Vec::new();
-        layouts.retain(|layout| !seen.contains(layout) && { seen.push(layout.clone()); true });
+        layouts.retain(|layout| {
+            !seen.contains(layout) && {
+                seen.push(layout.clone());
+                true
+            }
+        });
         layouts
     }
 

@@ -672,11 +672,7 @@ pub(super) fn retained_from(
     Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
 }
 
-fn part_of(
-    kind: PartKind,
-    (operator, subtask): (OperatorId, u32),
-    object: &StateObject,
-) -> Part {
+fn part_of(kind: PartKind, (operator, subtask): (OperatorId, u32), object: &StateObject) -> Part {
     let (handle, place) = match object {
         StateObject::File(handle) => (handle.clone(), Place::File),
         StateObject::Shared { key, handle } => (handle.clone(), Place::Shared(key.clone())),

@@ -1,5 +1,6 @@
 //! Deployment of tasks, and their end.
 
+use cutline::defect::Defect;
 use cutline::ids::SubtaskId;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::task::subtask::Input;
@@ -137,7 +138,17 @@ impl TaskManager {
         let (restored, lane) = (task.deployment.restored, task.lane);
         let (subtask, execution) = (task.subtask, task.execution);
         let channels = match &task.deployment.rescaling {
-            None => captured.pop().map(|own| own.channels).unwrap_or_default(),
+            None => {
+                let mut channels = captured.pop().map(|own| own.channels).unwrap_or_default();
+                if self.plan.defects.has(Defect::D97) {
+                    // Taken for channels of the job as it is now, of which there may be fewer.
+                    let graph = &self.plan.graph;
+                    let (inputs, outputs) = (graph.inputs(subtask), graph.outputs(subtask));
+                    channels.inputs.retain(|(channel, _)| channel.index() < inputs.len());
+                    channels.outputs.retain(|(channel, _)| channel.index() < outputs.len());
+                }
+                channels
+            }
             Some(rescaling) => {
                 let operator = self.plan.graph.operator(subtask);
                 let index = self.plan.graph.index_in_operator(subtask);
@@ -185,7 +196,9 @@ impl TaskManager {
             }
             let writer = self.plan.increments(task.subtask, task.execution);
             let restored = task.deployment.restored;
-            if let (Some(writer), Some(restored)) = (writer.filter(|_| whole && *subtask == own), restored) {
+            if let (Some(writer), Some(restored)) =
+                (writer.filter(|_| whole && *subtask == own), restored)
+            {
                 let base = Increments::restored(writer, restored, state, &files)?;
                 task.increments = Some(base);
             }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::job::assignment::Captured;
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
-use cutline::job::assignment::Captured;
 use cutline::storage::channel_state::ChannelState;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{CommitError, Input, Subtask};

@@ -53,7 +53,8 @@ impl Size {
             operators: operators.len() as u64,
             subtasks: operators.iter().map(|operator| u64::from(operator.parallelism)).sum(),
             channels: plan.graph.channels().len() as u64,
-            faults: scenario.faults.len() as u64 + scenario.actions.iter().map(actions).sum::<u64>(),
+            faults: scenario.faults.len() as u64
+                + scenario.actions.iter().map(actions).sum::<u64>(),
             task_managers: u64::from(scenario.cluster.task_managers),
             settings: plain::unusual(scenario),
             records: records(scenario),

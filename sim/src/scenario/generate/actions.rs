@@ -83,9 +83,7 @@ impl Writer<'_> {
     fn add(&mut self, job: u64, what: ActionKind, stream: &mut Stream) {
         let steps = steps(self.scenario);
         let at = match stream.choice(&steps) {
-            Some(step) if stream.below(4) == 0 => {
-                When::Step(anchor(self.scenario, *step, stream))
-            }
+            Some(step) if stream.below(4) == 0 => When::Step(anchor(self.scenario, *step, stream)),
             _ => When::Time(self.time(job, stream)),
         };
         self.actions.push(Action { at, what });
