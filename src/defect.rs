@@ -43,6 +43,7 @@ defects! {
     D08 "Expired checkpoints do not count as failures",
     D09 "Ack is awaited from a task that finished before the barrier reached it",
     D11 "Recovery picks checkpoint n-1 while n is being finalized and committed",
+    D14 "A restored savepoint is mistaken for a running stop",
     D15 "Checkpoint is created after the coordinator was stopped",
     D17 "Lost trigger message is neither repeated nor expired",
     D18 "Stored checkpoints are ordered by name as text",
@@ -73,11 +74,19 @@ defects! {
     D77 "Transaction ids are chosen at random for each attempt",
     D78 "Pre-committed transactions of the restored checkpoint are not committed",
     D79 "Second recovered commit handle of a subtask overwrites or rejects the first",
+    D80 "Left-over transactions of subtasks that no longer exist are never aborted",
     D81 "A non-empty transaction is stored as empty",
     D82 "A task failure clears commit handles that belong to a completed checkpoint",
+    D83 "Aborted stop-savepoint leaves the tasks suspended",
+    D84 "Failure while committing the stop-savepoint restarts from the previous checkpoint",
+    D85 "Tasks ended by a stop without drain are stored as finished",
     D88 "No checkpoint is taken any more once a source has finished",
     D90 "Operators stored as finished run again after a restore",
+    D93 "Keyed state of operators behind the head of a chain is not redistributed",
+    D94 "Channel state is not redistributed because the operator's own parallelism is unchanged",
+    D95 "Empty restored state is taken for a first start",
     D96 "Range of key groups is computed with inconsistent rounding",
+    D97 "Operators without state are left out of the metadata",
 }
 
 impl fmt::Display for Defect {

@@ -46,6 +46,10 @@ id! {
     SubtaskId(u32), "subtask-"
 }
 id! {
+    /// One way to spread the job over subtasks: its parallelism, which a rescaling changes.
+    LayoutId(u32), "layout-"
+}
+id! {
     /// A FIFO edge between two subtasks, numbered through the whole execution graph.
     ChannelId(u32), "channel-"
 }

@@ -3,7 +3,7 @@
 //! Plain values, made by the engine at the moment the thing happens. An engine that reports them
 //! gets every check for free.
 
-use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
@@ -403,5 +403,19 @@ pub enum Observation {
     FileLost {
         /// The file.
         file: FileId,
+    },
+
+    /// The new job is spread over other subtasks and channels than the last one.
+    Rescaled {
+        /// Over those of this layout of the execution graph.
+        layout: LayoutId,
+    },
+    /// A subtask has read restored in-flight records that belong to others, who own their keys, and
+    /// has left them to those.
+    Filtered {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// How many.
+        records: u64,
     },
 }

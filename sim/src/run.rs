@@ -401,6 +401,7 @@ fn world_config(plan: &Plan) -> WorldConfig {
     WorldConfig {
         process_names: plan.process_names(),
         channels: plan.graph.channels().len(),
+        named_as: named_as(plan),
         link: LinkConfig {
             data_latency: scenario.network.latency,
             bandwidth: scenario.network.bandwidth,
@@ -422,6 +423,19 @@ fn world_config(plan: &Plan) -> WorldConfig {
         transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
     }
+}
+
+/// Nothing to say while there is one layout.
+fn named_as(plan: &Plan) -> Vec<SubtaskId> {
+    if plan.graph.layouts().len() == 1 {
+        return Vec::new();
+    }
+    let first = |at: u32| {
+        let (graph, id) = (&plan.graph, SubtaskId(at));
+        let index = graph.index_in_operator(id);
+        graph.instances(graph.operator(id), index).next().unwrap_or(id)
+    };
+    (0..plan.graph.subtasks() as u32).map(first).collect()
 }
 
 fn differing(link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
@@ -506,7 +520,8 @@ fn planned_when(plan: &Plan, when: &When) -> PlannedWhen {
 }
 
 fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
-    plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
+    let mut instances = plan.graph.instances(cutline::ids::OperatorId(operator as u32), index);
+    instances.next().expect("a target is a subtask of some layout")
 }
 
 fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFault {

@@ -63,6 +63,9 @@ impl FailureManager {
         let task = failure.task.filter(|_| !failure.reason.is_pre_flight());
         match task {
             None if failure.kind.is_savepoint() => return None,
+            Some(_) if failure.kind.is_synchronous() && self.defects.has(Defect::D83) => {
+                return None;
+            }
             // The tasks have stopped for this savepoint already: there is nothing to go on with.
             Some(_) if failure.kind.is_synchronous() => return Some(Verdict(None)),
             Some(_) | None => {}

@@ -26,7 +26,11 @@ impl<P> Coordinator<P> {
 
     /// R2 and R5. Its shared files are registered already (R3): the registry lives as long as we.
     fn restore(&mut self, scope: RestoreScope, out: &mut Vec<Output<P>>) {
-        let latest = self.store.latest().cloned();
+        let periodic = |it: &&Retained<P>| !it.checkpoint.kind.is_synchronous();
+        let latest = match self.config.defects.has(Defect::D84) {
+            true => self.store.retained().filter(periodic).last().cloned(),
+            false => self.store.latest().cloned(),
+        };
         if let Some(retained) = &latest {
             self.force_full = retained.checkpoint.unclaimed;
             self.statistics.restored(retained.checkpoint.id);

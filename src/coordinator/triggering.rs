@@ -61,6 +61,10 @@ impl<P> Coordinator<P> {
     ) -> Result<(), FailureReason> {
         assert!(self.triggering.is_none(), "the decider waits for the end of a trigger");
         self.pre_check(request)?;
+        let from_savepoint = |latest: &Retained<P>| latest.checkpoint.kind.is_savepoint();
+        if self.config.defects.has(Defect::D14) && self.store.latest().is_some_and(from_savepoint) {
+            return Err(FailureReason::PeriodicSchedulerShutdown);
+        }
         let after_finish = self.config.after_tasks_finish && !self.config.defects.has(Defect::D88);
         let plan = Plan::new(&self.topology, &self.executions, after_finish)
             .map_err(|_| FailureReason::NotAllRequiredTasksRunning)?;

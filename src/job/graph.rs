@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChannelId, GateId, InputChannel, OperatorId, OutputChannel, SubtaskId};
+use super::layout::Layout;
+use super::rescale::SubtaskMapper;
+use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
 
 /// Which subtasks an edge connects, and which of them gets a record. Flink: `StreamPartitioner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +27,26 @@ pub enum Partitioner {
     Rescale,
     /// To every receiver.
     Broadcast,
+}
+
+impl Partitioner {
+    /// How in-flight data is assigned to the receivers after their number has changed. Flink:
+    /// `StreamPartitioner#getDownstreamSubtaskStateMapper`.
+    pub fn downstream_mapper(self) -> SubtaskMapper {
+        match self {
+            Self::Hash => SubtaskMapper::Range,
+            Self::Rebalance => SubtaskMapper::RoundRobin,
+            Self::Forward | Self::Rescale | Self::Broadcast => SubtaskMapper::Unsupported,
+        }
+    }
+
+    /// The same for the senders. Flink: `StreamPartitioner#getUpstreamSubtaskStateMapper`.
+    pub fn upstream_mapper(self) -> SubtaskMapper {
+        match self {
+            Self::Hash | Self::Rebalance => SubtaskMapper::Arbitrary,
+            Self::Forward | Self::Rescale | Self::Broadcast => SubtaskMapper::Unsupported,
+        }
+    }
 }
 
 /// A vertex of the job graph.
@@ -162,6 +184,27 @@ impl JobGraph {
         Ok(Self { operators, edges, order })
     }
 
+    /// The same job with other numbers of subtasks; key groups stay what they are.
+    ///
+    /// # Errors
+    /// The first reason why it cannot run.
+    ///
+    /// # Panics
+    /// If there is not one number for each operator.
+    pub fn with_parallelism(&self, parallelism: &[u32]) -> Result<Self, JobGraphError> {
+        assert_eq!(parallelism.len(), self.operators.len(), "one number an operator");
+        let operators = self.operators.iter().zip(parallelism);
+        let operators = operators
+            .map(|(operator, &parallelism)| JobOperator { parallelism, ..operator.clone() })
+            .collect();
+        Self::new(operators, self.edges.clone())
+    }
+
+    /// The number of subtasks of each operator.
+    pub fn parallelism(&self) -> Vec<u32> {
+        self.operators.iter().map(|operator| operator.parallelism).collect()
+    }
+
     /// The operators, indexed by `OperatorId`.
     pub fn operators(&self) -> &[JobOperator] {
         &self.operators
@@ -266,12 +309,14 @@ pub struct OutputEdge {
     pub max_parallelism: u32,
 }
 
-/// The job graph spread over subtasks.
+/// The job graph spread over subtasks: once, or several times with different parallelism, if the job
+/// is going to be rescaled. Each spread is a [`Layout`] with subtasks and channels of its own, so that
+/// an id means one thing for the whole of a run.
 #[derive(Clone, Debug)]
 pub struct ExecutionGraph {
-    job: JobGraph,
-    operator_start: Vec<u32>,
+    layouts: Vec<Layout>,
     operator_of: Vec<OperatorId>,
+    index_of: Vec<u32>,
     channels: Vec<Channel>,
     input_start: Vec<u32>,
     inputs: Vec<ChannelId>,
@@ -284,44 +329,64 @@ pub struct ExecutionGraph {
 impl ExecutionGraph {
     /// Spreads the job over its subtasks.
     pub fn new(job: JobGraph) -> Self {
-        let mut operator_start = vec![0];
-        let mut operator_of = Vec::new();
-        for (index, operator) in job.operators.iter().enumerate() {
-            operator_of.extend((0..operator.parallelism).map(|_| OperatorId(index as u32)));
-            operator_start.push(operator_of.len() as u32);
-        }
-        let subtasks = operator_of.len();
+        Self::with_layouts(vec![job])
+    }
+
+    /// Spreads a job once for each of its parallelisms. Numbers of the first layout are those that
+    /// they would be without the others.
+    ///
+    /// # Panics
+    /// If there is no job, or the jobs differ in more than their parallelism.
+    pub fn with_layouts(jobs: Vec<JobGraph>) -> Self {
+        let first = jobs.first().expect("a job has a parallelism");
+        assert!(jobs.iter().all(|job| job.edges == first.edges), "one job, spread differently");
         let mut graph = Self {
+            layouts: Vec::with_capacity(jobs.len()),
+            operator_of: Vec::new(),
+            index_of: Vec::new(),
             channels: Vec::new(),
             input_start: Vec::new(),
             inputs: Vec::new(),
             output_start: Vec::new(),
             outputs: Vec::new(),
-            gates: vec![Vec::new(); subtasks],
-            output_edges: vec![Vec::new(); subtasks],
-            job,
-            operator_start,
-            operator_of,
+            gates: Vec::new(),
+            output_edges: Vec::new(),
         };
-        graph.connect();
+        for job in jobs {
+            graph.add_layout(job);
+        }
         graph.index_channels();
         graph
     }
 
-    fn connect(&mut self) {
+    fn add_layout(&mut self, job: JobGraph) {
+        let mut operator_start = vec![self.operator_of.len() as u32];
+        for (index, operator) in job.operators.iter().enumerate() {
+            self.operator_of.extend((0..operator.parallelism).map(|_| OperatorId(index as u32)));
+            self.index_of.extend(0..operator.parallelism);
+            operator_start.push(self.operator_of.len() as u32);
+        }
+        self.gates.resize(self.operator_of.len(), Vec::new());
+        self.output_edges.resize(self.operator_of.len(), Vec::new());
+        let first = self.channels.len() as u32;
+        let mut layout = Layout::new(job, operator_start);
+        self.connect(&layout);
+        layout.set_channels(first..self.channels.len() as u32);
+        self.layouts.push(layout);
+    }
+
+    fn connect(&mut self, layout: &Layout) {
         let subtasks = self.operator_of.len();
         let mut inputs = vec![0_u32; subtasks];
         let mut outputs = vec![0_u32; subtasks];
-        for index in 0..self.job.edges.len() {
-            let edge = self.job.edges[index];
-            let (id, from, to) = (EdgeId(index as u32), edge.from.index(), edge.to.index());
-            let (senders, receivers) =
-                (self.job.operators[from].parallelism, self.job.operators[to].parallelism);
+        for (index, edge) in layout.job().edges.iter().enumerate() {
+            let id = EdgeId(index as u32);
+            let (senders, receivers) = (layout.parallelism(edge.from), layout.parallelism(edge.to));
             let (inputs_before, outputs_before) = (inputs.clone(), outputs.clone());
             for sender in 0..senders {
-                let from = self.subtask(edge.from, sender);
+                let from = layout.subtask(edge.from, sender);
                 for receiver in receivers_of(edge.partitioner, sender, senders, receivers) {
-                    let to = self.subtask(edge.to, receiver);
+                    let to = layout.subtask(edge.to, receiver);
                     self.channels.push(Channel {
                         edge: id,
                         from,
@@ -335,18 +400,18 @@ impl ExecutionGraph {
                 }
             }
             for receiver in 0..receivers {
-                let to = self.subtask(edge.to, receiver).index();
+                let to = layout.subtask(edge.to, receiver).index();
                 let channels = inputs_before[to]..inputs[to];
                 self.gates[to].push(Gate { edge: id, input: edge.input, channels });
             }
             for sender in 0..senders {
-                let from = self.subtask(edge.from, sender).index();
+                let from = layout.subtask(edge.from, sender).index();
                 self.output_edges[from].push(OutputEdge {
                     edge: id,
                     partitioner: edge.partitioner,
                     channels: outputs_before[from]..outputs[from],
                     parallelism: receivers,
-                    max_parallelism: self.job.operators[to].max_parallelism,
+                    max_parallelism: layout.job().operators[edge.to.index()].max_parallelism,
                 });
             }
         }
@@ -376,24 +441,47 @@ impl ExecutionGraph {
         }
     }
 
-    /// The job graph it was made from.
+    /// The job graph it was made from, as it is spread first.
     pub fn job(&self) -> &JobGraph {
-        &self.job
+        self.layouts[0].job()
     }
 
-    /// Number of subtasks.
+    /// Number of subtasks, those of all layouts.
     pub fn subtasks(&self) -> usize {
         self.operator_of.len()
     }
 
-    /// The `index`-th subtask of an operator.
+    /// The `index`-th subtask of an operator, in the first layout.
     pub fn subtask(&self, operator: OperatorId, index: u32) -> SubtaskId {
-        SubtaskId(self.operator_start[operator.index()] + index)
+        self.layouts[0].subtask(operator, index)
     }
 
-    /// All subtasks of an operator.
+    /// All subtasks of an operator, in the first layout.
     pub fn subtasks_of(&self, operator: OperatorId) -> Range<u32> {
-        self.operator_start[operator.index()]..self.operator_start[operator.index() + 1]
+        self.layouts[0].subtasks_of(operator)
+    }
+
+    /// How the job is spread, the first time and later.
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    /// One of its spreads.
+    pub fn layout(&self, id: LayoutId) -> &Layout {
+        &self.layouts[id.index()]
+    }
+
+    /// The spread that a subtask belongs to.
+    pub fn layout_of(&self, subtask: SubtaskId) -> LayoutId {
+        let at = self.layouts.partition_point(|layout| layout.subtasks().end <= subtask.0);
+        LayoutId(at as u32)
+    }
+
+    /// The `index`-th subtask of an operator, in each layout that has so many.
+    pub fn instances(&self, operator: OperatorId, index: u32) -> impl Iterator<Item = SubtaskId> {
+        let layouts = self.layouts.iter();
+        let layouts = layouts.filter(move |layout| index < layout.parallelism(operator));
+        layouts.map(move |layout| layout.subtask(operator, index))
     }
 
     /// The operator of a subtask.
@@ -403,20 +491,21 @@ impl ExecutionGraph {
 
     /// The number of a subtask within its operator.
     pub fn index_in_operator(&self, subtask: SubtaskId) -> u32 {
-        subtask.0 - self.operator_start[self.operator(subtask).index()]
+        self.index_of[subtask.index()]
     }
 
     /// `name[index]`.
     pub fn subtask_name(&self, subtask: SubtaskId) -> String {
-        let operator = &self.job.operators[self.operator(subtask).index()];
+        let operator = &self.job().operators[self.operator(subtask).index()];
         format!("{}[{}]", operator.name, self.index_in_operator(subtask))
     }
 
     /// `map[1]->sink[0]`, with `#n` behind it where several edges join the two operators.
     pub fn channel_name(&self, channel: ChannelId) -> String {
         let Channel { edge, from, to, .. } = self.channels[channel.index()];
-        let this = self.job.edges[edge.0 as usize];
-        let twins_before = self.job.edges[..edge.0 as usize]
+        let edges = &self.job().edges;
+        let this = edges[edge.0 as usize];
+        let twins_before = edges[..edge.0 as usize]
             .iter()
             .filter(|twin| (twin.from, twin.to) == (this.from, this.to))
             .count();

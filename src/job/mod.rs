@@ -1,10 +1,13 @@
 //! The job: operators and edges, and what becomes of them when they are spread over subtasks.
 
+pub mod assignment;
 mod graph;
 pub mod key_groups;
+mod layout;
 pub mod rescale;
 
 pub use graph::{
     Channel, Edge, EdgeId, ExecutionGraph, Gate, JobGraph, JobGraphError, JobOperator, OutputEdge,
     Partitioner,
 };
+pub use layout::Layout;

@@ -77,9 +77,17 @@ pub trait Operator: fmt::Debug + Send {
     /// pre-commit here. The caller hands in an empty `out`.
     fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot);
 
+    /// R4: the state that is going to be restored was written by so many subtasks, another number
+    /// than there are now. Called ahead of the first `restore`; all that this subtask may have a
+    /// share in is restored then, in the order of the writers.
+    fn rescale(&mut self, writers: u32) {
+        let _ = writers;
+    }
+
     /// R4: takes over from a state that `snapshot` of some subtask of this operator wrote, before
-    /// `open`. Called once for every part; all subtasks may be given all parts: each keeps what
-    /// belongs to it, by [`Instance::owns_key`] (keyed state) or [`Instance::owns_part`] (the rest).
+    /// `open`. Called once for every part: its own, unless [`rescale`](Self::rescale) was called;
+    /// then it keeps of all that it is given what belongs to it, by [`Instance::owns_key`] (keyed
+    /// state), [`Instance::owns_part`], or as its share of a list.
     ///
     /// # Errors
     /// The bytes are damaged or are no state of this operator; the instance is unusable then.

@@ -104,7 +104,11 @@ impl Operator for TwoPhaseCommitSink {
         effects.push(Effect::AbortLeftOvers(LeftOvers {
             operator: self.instance.operator,
             subtask: self.instance.subtask,
-            parallelism: self.instance.parallelism,
+            // A number that no subtask is equal to but modulo itself: only its own, and for ever.
+            parallelism: match self.instance.defects.has(Defect::D80) {
+                true => u32::MAX,
+                false => self.instance.parallelism,
+            },
             restored: restored.filter(|_| !forgets),
             attempt: self.instance.attempt,
         }));

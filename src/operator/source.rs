@@ -1,7 +1,8 @@
 //! A source that reads splits. In Flink: `SourceOperator` with a `SourceReader`.
 //!
 //! The record of an offset is a function of (split, offset): whoever reads it again, after
-//! whatever fault, reads the same. Splits are assigned round-robin to the subtasks.
+//! whatever fault, reads the same. Splits are assigned round-robin to the subtasks at a first start;
+//! they are list state, of which each subtask gets an even share when the parallelism has changed.
 
 use super::instance::Instance;
 use super::map::below;
@@ -10,6 +11,7 @@ use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
 use crate::ids::CheckpointId;
+use crate::job::rescale::{DistributionMode, ListHandle, ListState, redistribute};
 use crate::time::{VirtualDuration, VirtualTime};
 
 const FORMAT: Format = Format { operator: "a source", magic: *b"CLsr", version: 1 };
@@ -63,6 +65,8 @@ pub struct Source {
     splits: Vec<Split>,
     /// Index of the split whose record is due first.
     next: Option<usize>,
+    /// The splits of each old subtask, if there was another number of them.
+    lists: Option<Vec<Vec<Split>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +80,7 @@ struct Split {
 impl Source {
     /// A reader without splits; `open` assigns them at a first start, `restore` afterwards.
     pub fn new(instance: Instance, options: SourceOptions) -> Self {
-        Self { instance, options, splits: Vec::new(), next: None }
+        Self { instance, options, splits: Vec::new(), next: None, lists: None }
     }
 
     fn id(&self, split: &Split) -> SplitId {
@@ -85,6 +89,25 @@ impl Source {
 
     fn due(&self, offset: u64) -> VirtualTime {
         self.options.start + self.options.every * offset
+    }
+
+    /// The share of this subtask in the lists of all old ones.
+    fn share(&self, lists: &[Vec<Split>]) -> Vec<Split> {
+        let mode = DistributionMode::SplitDistribute;
+        let handle = |list: &Vec<Split>| {
+            let offsets = (0..list.len() as u64).collect();
+            vec![ListHandle::from([((), ListState { mode, offsets })])]
+        };
+        let old: Vec<_> = lists.iter().map(handle).collect();
+        let mut shares = redistribute(&old, self.instance.parallelism);
+        let share = shares.swap_remove(self.instance.subtask as usize);
+        let of = |(id, states): (_, std::collections::BTreeMap<(), Vec<u64>>)| {
+            let crate::job::rescale::HandleId { subtask, .. } = id;
+            let offsets = states.into_values().flatten();
+            offsets.map(move |at| (subtask as usize, at as usize)).collect::<Vec<_>>()
+        };
+        let places = share.into_iter().flat_map(of);
+        places.map(|(subtask, at)| lists[subtask][at]).collect()
     }
 
     /// All splits have the same pace, so the lowest offset is due first; ties go to the split that
@@ -172,8 +195,12 @@ impl Operator for Source {
         out.nominal = out.state.len() as u64;
     }
 
+    fn rescale(&mut self, writers: u32) {
+        self.lists = Some(vec![Vec::new(); writers as usize]);
+    }
+
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        let splits = FORMAT.read(state, |input, _writer| {
+        let (writer, splits) = FORMAT.read(state, |input, writer| {
             let count = input.count(SPLIT_BYTES_MIN)?;
             let mut splits = Vec::with_capacity(count);
             for _ in 0..count {
@@ -183,17 +210,27 @@ impl Operator for Source {
                 }
                 splits.push(Split { index, offset: input.varint()?, finished: input.flag()? });
             }
-            Ok(splits)
+            Ok((writer, splits))
         })?;
         // A split that two readers held (a defect) is read twice here as well: the comparison with
         // the reference is to see it.
-        self.splits.extend(splits.iter().filter(|split| self.instance.owns_part(split.index)));
-        self.splits.sort_by_key(|split| split.index);
+        match self.lists.as_mut().and_then(|lists| lists.get_mut(writer as usize)) {
+            Some(list) => list.extend(splits),
+            None => self.splits.extend(splits),
+        }
         Ok(())
     }
 
     fn open(&mut self, restored: Option<CheckpointId>, _effects: &mut Vec<Effect>) {
-        let again = self.instance.defects.has(Defect::D90) && self.splits.is_empty();
+        let defects = self.instance.defects;
+        let mut again = false;
+        if let Some(lists) = self.lists.take() {
+            self.splits = self.share(&lists);
+            let own = lists.get(self.instance.subtask as usize);
+            again = defects.has(Defect::D95) && own.is_none_or(Vec::is_empty);
+        }
+        self.splits.sort_by_key(|split| split.index);
+        again |= defects.has(Defect::D90) && self.splits.is_empty();
         if restored.is_none() || again {
             let finished = self.options.records == Some(0);
             let mine = (0..self.options.splits).filter(|&index| self.instance.owns_part(index));

@@ -119,6 +119,7 @@ proptest! {
         let new: Vec<_> = (0..after)
             .map(|subtask| {
                 let mut operator = build(kind, instance(subtask, after));
+                operator.rescale(before);
                 for part in &parts {
                     operator.restore(part).expect("as written");
                 }

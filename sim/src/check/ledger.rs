@@ -7,8 +7,8 @@
 //! sent. What was recovered may be observed after the first record was sent (the tasks restore at
 //! different speeds), so digests of sequences must concatenate: hence a polynomial hash.
 
-use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
-use cutline::job::ExecutionGraph;
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
+use cutline::job::{EdgeId, ExecutionGraph};
 use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::{Record, SplitId, mix};
 
@@ -133,6 +133,8 @@ pub(super) enum Part {
     Cut(CutKind),
     /// It had finished before the line reached it.
     Finished,
+    /// It is none of the job's as it is spread now.
+    Absent,
 }
 
 /// A pending checkpoint: a line that is being drawn.
@@ -149,6 +151,19 @@ pub(super) struct Line {
     pub(super) crossings: Vec<Crossing>,
     /// Next offset, by split (see [`Splits`]).
     pub(super) positions: Vec<u64>,
+    /// How the job is spread that draws it.
+    layout: LayoutId,
+    /// In-flight records themselves, if the job is going to be rescaled: their channels alone will
+    /// not say then where they belong.
+    persisted: Vec<Persisted>,
+}
+
+/// A record that was in flight at a cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Persisted {
+    pub(super) channel: ChannelId,
+    pub(super) at_sender: bool,
+    pub(super) record: Record,
 }
 
 /// In-flight records of a durable checkpoint on one channel.
@@ -166,6 +181,10 @@ pub(super) struct Kept {
     pub(super) positions: Vec<u64>,
     /// Channels with in-flight records, in the order of their ids.
     pub(super) in_flight: Vec<InFlight>,
+    /// How the job was spread.
+    pub(super) layout: LayoutId,
+    /// The records themselves, if the job is going to be rescaled.
+    persisted: Vec<Persisted>,
 }
 
 /// Numbers the splits of all sources densely.
@@ -215,8 +234,13 @@ pub(super) struct Ledger {
     readers: Vec<Option<SubtaskId>>,
     /// Subtasks that have finished in this execution.
     pub(super) finished: Vec<bool>,
-    /// In-flight records of the checkpoint that this execution began with.
+    /// In-flight records of the checkpoint that this execution began with, on channels of edges that
+    /// have not changed.
     restored: Vec<InFlight>,
+    /// In-flight records of that checkpoint on edges whose channels have changed.
+    pub(super) moved: Vec<Persisted>,
+    /// Of each edge, whether the checkpoint was taken with another parallelism at one of its ends.
+    changed: Vec<bool>,
     /// Whether that is known: false after a restore from a checkpoint that was never seen durable.
     pub(super) origin_known: bool,
     /// Memory of closed lines, for the next ones.
@@ -235,6 +259,8 @@ impl Ledger {
             readers: vec![None; splits.ids.len()],
             finished: vec![false; graph.subtasks()],
             restored: Vec::new(),
+            moved: Vec::new(),
+            changed: vec![false; graph.job().edges().len()],
             origin_known: true,
             spare: Vec::new(),
             splits,
@@ -261,6 +287,12 @@ impl Ledger {
         at.ok().map(|index| &self.restored[index])
     }
 
+    /// Whether the channels of an edge are others than those of the checkpoint that this execution
+    /// began with.
+    pub(super) fn has_changed(&self, edge: EdgeId) -> bool {
+        self.changed[edge.0 as usize]
+    }
+
     /// A source emitted; answers the offset that was due.
     #[inline]
     pub(super) fn on_emitted(&mut self, subtask: SubtaskId, split: SplitId, offset: u64) -> u64 {
@@ -278,10 +310,15 @@ impl Ledger {
     }
 
     /// Everything but data and barriers, and but `Durable`: see [`Ledger::keep`].
-    pub(super) fn observe(&mut self, observation: &Observation, graph: &ExecutionGraph) {
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        graph: &ExecutionGraph,
+        layout: LayoutId,
+    ) {
         match *observation {
             Observation::Triggered { checkpoint, kind, alignment } => {
-                self.open(checkpoint, kind, alignment, graph);
+                self.open(checkpoint, kind, alignment, (graph, layout));
             }
             Observation::Persisted { channel, checkpoint, ref record, at_sender } => {
                 if let Some(line) = self.line_mut(checkpoint) {
@@ -289,6 +326,9 @@ impl Ledger {
                     let part =
                         if at_sender { &mut crossing.at_sender } else { &mut crossing.at_receiver };
                     part.push(record);
+                    if graph.layouts().len() > 1 {
+                        line.persisted.push(Persisted { channel, at_sender, record: *record });
+                    }
                 }
             }
             Observation::Recovered { channel, ref record } => {
@@ -301,10 +341,7 @@ impl Ledger {
                 self.finish(subtask, graph);
             }
             Observation::Failed { checkpoint, .. } => self.close(checkpoint),
-            Observation::Subsumed { checkpoint } => {
-                self.kept.retain(|kept| kept.checkpoint != checkpoint);
-            }
-            Observation::RestoreChosen { checkpoint } => self.restart(checkpoint),
+            Observation::RestoreChosen { checkpoint } => self.restart(checkpoint, (graph, layout)),
             _ => {}
         }
     }
@@ -314,7 +351,7 @@ impl Ledger {
         checkpoint: CheckpointId,
         kind: SnapshotKind,
         alignment: Alignment,
-        graph: &ExecutionGraph,
+        (graph, layout): (&ExecutionGraph, LayoutId),
     ) {
         let (subtasks, channels) = (graph.subtasks(), self.flows.len());
         let splits = self.positions.len();
@@ -326,14 +363,20 @@ impl Ledger {
             parts: vec![Part::Awaited; subtasks],
             crossings: vec![Crossing::default(); channels],
             positions: vec![0; splits],
+            layout,
+            persisted: Vec::new(),
         });
         (line.checkpoint, line.kind, line.alignment) = (checkpoint, kind, alignment);
         line.execution = self.execution;
-        line.parts.fill(Part::Awaited);
+        line.layout = layout;
+        line.persisted.clear();
+        line.parts.fill(Part::Absent);
+        let present = graph.layout(layout).subtasks();
+        line.parts[present.start as usize..present.end as usize].fill(Part::Awaited);
         line.crossings.fill(Crossing::default());
         line.positions.copy_from_slice(&self.positions);
         self.lines.push(line);
-        for subtask in 0..subtasks as u32 {
+        for subtask in present {
             if self.finished[subtask as usize] {
                 self.take_finished(self.lines.len() - 1, SubtaskId(subtask), graph);
             }
@@ -417,9 +460,16 @@ impl Ledger {
                 .filter(|(_, crossing)| crossing.in_flight())
                 .map(in_flight)
                 .collect(),
+            layout: line.layout,
+            persisted: line.persisted.clone(),
         };
         self.kept.push(kept);
         self.close(checkpoint);
+    }
+
+    /// Nobody will go back to this checkpoint any more.
+    pub(super) fn forget(&mut self, checkpoint: CheckpointId) {
+        self.kept.retain(|kept| kept.checkpoint != checkpoint);
     }
 
     fn close(&mut self, checkpoint: CheckpointId) {
@@ -430,7 +480,11 @@ impl Ledger {
     }
 
     /// A new execution: channels are new, sources stand where the checkpoint has them.
-    fn restart(&mut self, checkpoint: Option<CheckpointId>) {
+    fn restart(
+        &mut self,
+        checkpoint: Option<CheckpointId>,
+        (graph, layout): (&ExecutionGraph, LayoutId),
+    ) {
         // The decision on the last execution's checkpoints may still be under way; older lines are
         // those of leaders that died without a word.
         let abandoned = |line: &&Line| line.execution < self.execution;
@@ -443,6 +497,8 @@ impl Ledger {
         self.readers.fill(None);
         self.finished.fill(false);
         self.restored.clear();
+        self.moved.clear();
+        self.changed.fill(false);
         self.origin_known = true;
         let kept = checkpoint.and_then(|id| self.kept.iter().find(|kept| kept.checkpoint == id));
         let Some(kept) = kept else {
@@ -452,11 +508,46 @@ impl Ledger {
             return;
         };
         self.positions.copy_from_slice(&kept.positions);
-        self.restored.extend_from_slice(&kept.in_flight);
+        if kept.layout == layout {
+            self.restored.extend_from_slice(&kept.in_flight);
+        } else {
+            let stays = |channel| same_channel(channel, kept.layout, (graph, layout));
+            let same = |it: &InFlight| Some(InFlight { channel: stays(it.channel)?, ..*it });
+            self.restored.extend(kept.in_flight.iter().filter_map(same));
+            self.restored.sort_by_key(|in_flight| in_flight.channel);
+            let moved = kept.persisted.iter().filter(|it| stays(it.channel).is_none());
+            self.moved.extend(moved);
+            let (before, now) = (graph.layout(kept.layout), graph.layout(layout));
+            let differs = |operator| before.parallelism(operator) != now.parallelism(operator);
+            for (edge, changed) in graph.job().edges().iter().zip(&mut self.changed) {
+                *changed = differs(edge.from) || differs(edge.to);
+            }
+        }
         for in_flight in &self.restored {
             self.flows[in_flight.channel.index()].restored_output = in_flight.at_sender.count;
         }
     }
+}
+
+/// What a channel is called in another layout, if both ends of its edge are as they were.
+fn same_channel(
+    channel: ChannelId,
+    before: LayoutId,
+    (graph, now): (&ExecutionGraph, LayoutId),
+) -> Option<ChannelId> {
+    let edge = graph.channels()[channel.index()].edge;
+    let (before, now) = (graph.layout(before), graph.layout(now));
+    let ends = graph.job().edges()[edge.0 as usize];
+    let changed = |operator| before.parallelism(operator) != now.parallelism(operator);
+    let first = |edge: EdgeId, channels: std::ops::Range<u32>| {
+        let of_edge = |id: &u32| graph.channels()[*id as usize].edge == edge;
+        let mut channels = channels;
+        channels.find(of_edge).expect("an edge has channels")
+    };
+    (!changed(ends.from) && !changed(ends.to)).then(|| {
+        let number = channel.0 - first(edge, before.channels());
+        ChannelId(first(edge, now.channels()) + number)
+    })
 }
 
 #[cfg(test)]

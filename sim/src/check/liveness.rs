@@ -112,7 +112,9 @@ impl Liveness {
     ) {
         self.judge_time(now, (ledger, weather), setup, report);
         match *observation {
-            Observation::Task { subtask, state, .. } => self.on_task(subtask, state),
+            Observation::Task { subtask, state, .. } => {
+                self.on_task(subtask, state, setup.present());
+            }
             Observation::ExecutionEnded => {
                 self.recovering = Some(now);
             }
@@ -150,9 +152,9 @@ impl Liveness {
         }
     }
 
-    fn on_task(&mut self, subtask: SubtaskId, state: TaskState) {
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState, present: std::ops::Range<usize>) {
         self.tasks[subtask.index()] = Some(state);
-        if self.recovering.is_some() && self.tasks.iter().all(|task| works(*task)) {
+        if self.recovering.is_some() && self.tasks[present].iter().all(|task| works(*task)) {
             self.judged += 1;
             self.recovering = None;
         }
@@ -220,7 +222,7 @@ impl Liveness {
     /// The state of affairs, a clause for each kind of waiting.
     fn who_waits(&self, ledger: &Ledger, setup: &Setup) -> String {
         let mut text = String::new();
-        let subtasks = || (0..self.tasks.len() as u32).map(SubtaskId);
+        let subtasks = || setup.layout().subtasks().map(SubtaskId);
         let idle = subtasks().filter(|subtask| !works(self.tasks[subtask.index()]));
         let idle = idle.map(|subtask| {
             let name = setup.graph.subtask_name(subtask);

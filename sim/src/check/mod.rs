@@ -22,6 +22,7 @@ mod config;
 mod cut;
 mod ledger;
 mod liveness;
+mod moved;
 mod oracle;
 mod order;
 mod output;
@@ -41,8 +42,8 @@ mod tests;
 
 use std::fmt;
 
-use cutline::ids::{ChannelId, CheckpointId, OperatorId};
-use cutline::job::ExecutionGraph;
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId};
+use cutline::job::{ExecutionGraph, Layout};
 use cutline::time::VirtualTime;
 
 use crate::observe::{JobEnd, Observation};
@@ -88,11 +89,23 @@ pub enum Ending {
 struct Setup {
     graph: ExecutionGraph,
     config: CheckConfig,
+    /// How the job is spread now.
+    layout: LayoutId,
 }
 
 impl Setup {
     fn name(&self, operator: OperatorId) -> &str {
         &self.graph.job().operators()[operator.index()].name
+    }
+
+    fn layout(&self) -> &Layout {
+        self.graph.layout(self.layout)
+    }
+
+    /// The subtasks of the job as it is spread now.
+    fn present(&self) -> std::ops::Range<usize> {
+        let subtasks = self.layout().subtasks();
+        subtasks.start as usize..subtasks.end as usize
     }
 
     fn sinks(&self) -> impl Iterator<Item = OperatorId> {
@@ -117,6 +130,7 @@ pub struct Checks {
     weather: liveness::Weather,
     cut: cut::Cut,
     order: order::Order,
+    moved: moved::Moved,
     state: state::State,
     output: output::Output,
     restore: restore::Restore,
@@ -150,12 +164,13 @@ impl Checks {
     pub fn new(graph: &ExecutionGraph, config: CheckConfig, factory: OperatorFactory) -> Self {
         assert_eq!(config.roles.len(), graph.job().operators().len(), "one role an operator");
         let ledger = ledger::Ledger::new(graph, &config);
-        let setup = Setup { graph: graph.clone(), config };
+        let setup = Setup { graph: graph.clone(), config, layout: LayoutId(0) };
         Self {
             ledger,
             weather: liveness::Weather::default(),
             cut: cut::Cut::default(),
             order: order::Order::new(&setup),
+            moved: moved::Moved::default(),
             state: state::State::new(&setup, factory),
             output: output::Output::new(&setup),
             restore: restore::Restore::default(),
@@ -206,6 +221,9 @@ impl Checks {
             }
             Observation::Processed { channel, ref record } => {
                 self.order.on_processed(now, channel, record, ledger, setup, report);
+                if setup.graph.layouts().len() > 1 {
+                    self.moved.on_processed(now, channel, record, setup, report);
+                }
                 self.counter.statistics.records.processed += 1;
             }
             Observation::SourceEmitted { subtask, split, offset } => {
@@ -282,14 +300,20 @@ impl Checks {
     /// All that is neither data nor barriers.
     #[inline(never)]
     fn observe_protocol(&mut self, now: VirtualTime, observation: &Observation) {
+        if let Observation::Rescaled { layout } = *observation {
+            self.situations.on_rescaled(self.setup.layout, layout, &self.setup);
+            self.state.on_rescaled(self.setup.layout, layout, &self.setup);
+            self.setup.layout = layout;
+        }
         let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
         self.weather.observe(now, observation);
         let weather = &self.weather;
         // Situations and checks that ask what was before look first; then the books are written.
         self.situations.observe(observation, ledger, setup);
-        ledger.observe(observation, &setup.graph);
+        ledger.observe(observation, &setup.graph, setup.layout);
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
+        self.moved.observe(now, observation, ledger, setup, report);
         self.output.observe(now, observation, weather, setup, report);
         self.restore.observe(now, observation, setup, report);
         self.storage.observe(now, observation, setup, report);
@@ -302,7 +326,13 @@ impl Checks {
                 ledger.keep(checkpoint);
                 self.questions.push(Question::Durable(checkpoint));
             }
-            Observation::Subsumed { checkpoint } => self.state.forget(checkpoint),
+            // One that the user owns may be what the next job is started from.
+            Observation::Subsumed { checkpoint }
+                if !self.restore.retained().any(|retained| retained == checkpoint) =>
+            {
+                ledger.forget(checkpoint);
+                self.state.forget(checkpoint);
+            }
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
@@ -432,7 +462,7 @@ impl Checks {
         let (files, restores) = self.answered;
         let built_in = [
             (cut::NAME, self.cut.judged(), true),
-            (order::NAME, self.order.judged(), true),
+            (order::NAME, self.order.judged() + self.moved.judged(), true),
             (state::NAME, self.state.judged(), true),
             (output::NAME, self.output.judged(), true),
             (restore::NAME, self.restore.judged(), restores),

@@ -223,6 +223,9 @@ impl Order {
             return;
         }
         for &channel in setup.graph.inputs(subtask) {
+            if ledger.has_changed(setup.graph.channels()[channel.index()].edge) {
+                continue; // Its records come from elsewhere: see `moved`.
+            }
             let recovered = ledger.flows[channel.index()].recovered;
             let persisted = ledger.restored(channel).map(|kept| kept.at_receiver);
             self.judged += 1;

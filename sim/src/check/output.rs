@@ -40,10 +40,37 @@ pub(super) struct Output {
     abandoned: Option<CheckpointId>,
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
+    history: History,
     /// How the last job ended.
     end: Option<JobEnd>,
     /// The newest attempt of any task, and since when it runs.
     newest: (Attempt, VirtualTime),
+}
+
+/// Which checkpoints follow from which. A job that is resumed begins a branch; what the last one did
+/// behind the snapshot is on another.
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// Of each job but the first, in order: its first checkpoint can be this one, and it was resumed
+    /// from that one.
+    jobs: Vec<(CheckpointId, CheckpointId)>,
+}
+
+impl History {
+    /// Whether a checkpoint is on the way to another one.
+    fn leads(&self, checkpoint: CheckpointId, to: CheckpointId) -> bool {
+        let mut to = to;
+        for &(first, resumed) in self.jobs.iter().rev() {
+            if to < first {
+                continue;
+            }
+            if checkpoint >= first {
+                break;
+            }
+            to = resumed;
+        }
+        checkpoint <= to
+    }
 }
 
 /// What one sink operator has shown.
@@ -59,11 +86,9 @@ struct Sink {
     visible_settled: Fingerprint,
     /// Durable checkpoints beyond `settled`, and what must be visible with them, if known.
     expected: VecDeque<(CheckpointId, Option<Fingerprint>)>,
-    /// What was committed behind the snapshot that a new job was started from: whoever goes back
-    /// so far asks for it a second time.
+    /// What was committed on other branches than the present job's: it begins behind them, and
+    /// commits the same a second time.
     repeated: Fingerprint,
-    /// The last of those snapshots.
-    resumed: Option<CheckpointId>,
     /// Written identities.
     written: Written,
 }
@@ -149,6 +174,26 @@ impl Sink {
         self.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1))
     }
 
+    /// A new job begins from a snapshot: what is not on the way there is none of its.
+    fn branch_off(&mut self, snapshot: CheckpointId, history: &History) {
+        self.repeated = Fingerprint::EMPTY;
+        for ((checkpoint, _), held) in &mut self.transactions {
+            let elsewhere = !history.leads(*checkpoint, snapshot);
+            match held.state {
+                TransactionState::Committed if elsewhere => self.repeated += held.contents,
+                // What was settled was judged.
+                TransactionState::Aborted if elsewhere || Some(*checkpoint) <= self.settled => {
+                    held.state = TransactionState::Void;
+                }
+                _ => {}
+            }
+        }
+        self.expected.retain(|(checkpoint, _)| history.leads(*checkpoint, snapshot));
+        if self.settled.is_some_and(|settled| !history.leads(settled, snapshot)) {
+            (self.settled, self.visible_settled) = (None, Fingerprint::EMPTY);
+        }
+    }
+
     /// The transactions beyond what is settled, up to a checkpoint.
     fn unsettled(
         &self,
@@ -170,6 +215,7 @@ impl Output {
             plain_savepoints: Vec::new(),
             abandoned: None,
             promises: VecDeque::new(),
+            history: History::default(),
             end: None,
             newest: (Attempt(0), VirtualTime::ZERO),
         }
@@ -366,13 +412,11 @@ impl Output {
 
     /// A new job begins from a snapshot of the last one.
     fn on_adopted(&mut self, snapshot: CheckpointId) {
+        let first = self.triggered.map_or(1, |last| last.0 + 1);
+        self.history.jobs.push((CheckpointId(first), snapshot));
         self.end = None;
         for sink in &mut self.sinks {
-            let behind = sink.transactions.range((CheckpointId(snapshot.0 + 1), 0)..);
-            let committed = behind.filter(|(_, held)| held.state == TransactionState::Committed);
-            sink.repeated =
-                committed.fold(Fingerprint::EMPTY, |sum, (_, held)| sum + held.contents);
-            sink.resumed = Some(snapshot);
+            sink.branch_off(snapshot, &self.history);
         }
     }
 
@@ -483,6 +527,10 @@ impl Output {
         if self.plain_savepoints.contains(&checkpoint) && Some(checkpoint) > self.decided {
             return;
         }
+        // Nobody commits any more what is on another branch.
+        if self.decided.is_some_and(|to| checkpoint <= to && !self.history.leads(checkpoint, to)) {
+            return;
+        }
         let sink = &mut self.sinks[operator.index()];
         if sink.settled >= Some(checkpoint) {
             return;
@@ -501,10 +549,11 @@ impl Output {
         setup: &Setup,
         report: &mut Report,
     ) {
-        let sink = &mut self.sinks[operator.index()];
+        let (sink, history) = (&mut self.sinks[operator.index()], &self.history);
         while let Some(&(checkpoint, expected)) = sink.expected.front() {
             let mut visible = sink.visible_settled;
-            for (_, held) in sink.unsettled(checkpoint) {
+            let unsettled = sink.unsettled(checkpoint);
+            for (_, held) in unsettled.filter(|((of, _), _)| history.leads(*of, checkpoint)) {
                 match held.state {
                     TransactionState::Open | TransactionState::Expired => return,
                     TransactionState::Committed => visible += held.contents,
@@ -514,8 +563,6 @@ impl Output {
             sink.expected.pop_front();
             (sink.settled, sink.visible_settled) = (Some(checkpoint), visible);
             let Some(expected) = expected else { continue };
-            let again = Some(checkpoint) > sink.resumed;
-            let expected = if again { expected + sink.repeated } else { expected };
             self.judged += 1;
             if visible != expected {
                 let class = Class::of_counts(visible.count, expected.count, Class::Loss);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
 use cutline::message::{Alignment, FailureReason};
 use cutline::step::Step;
 use cutline::time::VirtualTime;
@@ -110,6 +110,16 @@ situations! {
     RestoredFromDamaged = "restore from a damaged checkpoint",
     /// The external system drops a transaction that was open for too long.
     TransactionExpired = "transaction expired",
+    /// A new job begins in which some operator has more subtasks.
+    RescaledUp = "rescaled up",
+    /// A new job begins in which some operator has fewer subtasks.
+    RescaledDown = "rescaled down",
+    /// An in-flight record is put in front of a channel of an edge that has changed.
+    InFlightRescaled = "in-flight data rescaled",
+    /// A subtask leaves restored in-flight records to those who own their keys.
+    InFlightFiltered = "in-flight records filtered",
+    /// A job is resumed that was resumed before.
+    ResumedAgain = "resumed again",
 }
 
 impl fmt::Display for Situation {
@@ -142,6 +152,7 @@ pub(super) struct Situations {
     told: Vec<bool>,
     /// By channel: barriers under way.
     barriers: Vec<u32>,
+    resumed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +176,7 @@ impl Situations {
             running: vec![false; subtasks],
             told: vec![false; subtasks],
             barriers: vec![0; channels],
+            resumed: false,
         }
     }
 
@@ -214,7 +226,15 @@ impl Situations {
                 self.saw_if(switched, Situation::SwitchedToUnaligned);
             }
             Observation::Persisted { .. } => self.saw(Situation::InFlightPersisted),
-            Observation::Recovered { .. } => self.saw(Situation::InFlightRestored),
+            Observation::Recovered { .. } => {
+                self.saw(Situation::InFlightRestored);
+                self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
+            }
+            Observation::Filtered { .. } => self.saw(Situation::InFlightFiltered),
+            Observation::Adopted { .. } => {
+                self.saw_if(self.resumed, Situation::ResumedAgain);
+                self.resumed = true;
+            }
             Observation::Acknowledged { checkpoint, .. } => match self.pending_mut(checkpoint) {
                 Some(pending) => pending.acknowledged = true,
                 None => self.saw(Situation::AcknowledgedLate),
@@ -234,9 +254,11 @@ impl Situations {
             Observation::Failed { checkpoint, reason } => self.on_failed(checkpoint, reason),
             Observation::RequestFailed { .. } => self.saw(Situation::RequestRefused),
             Observation::NotifiedComplete { subtask, checkpoint } => {
-                self.on_told(subtask, checkpoint);
+                self.on_told(subtask, checkpoint, setup.present().len());
             }
-            Observation::Task { subtask, state, .. } => self.on_task(subtask, state),
+            Observation::Task { subtask, state, .. } => {
+                self.on_task(subtask, state, setup.present());
+            }
             Observation::ExecutionEnded => self.on_execution_ended(),
             Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint),
             Observation::LeaderElected { session } => self.on_elected(session),
@@ -263,6 +285,14 @@ impl Situations {
             }
             _ => {}
         }
+    }
+
+    pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
+        let numbers = |layout| setup.graph.layout(layout).job().parallelism();
+        let (before, now) = (numbers(before), numbers(now));
+        let some = |test: fn(&u32, &u32) -> bool| before.iter().zip(&now).any(|(a, b)| test(a, b));
+        self.saw_if(some(u32::lt), Situation::RescaledUp);
+        self.saw_if(some(u32::gt), Situation::RescaledDown);
     }
 
     /// A checkpoint that has just become durable has files of others.
@@ -312,19 +342,18 @@ impl Situations {
         }
     }
 
-    fn on_told(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+    fn on_told(&mut self, subtask: SubtaskId, checkpoint: CheckpointId, tasks: usize) {
         self.told[subtask.index()] = true;
-        let tasks = self.told.len();
         for untold in self.untold.iter_mut().filter(|untold| untold.0 == checkpoint) {
             untold.1 += 1;
         }
         self.untold.retain(|(durable, told)| *durable >= checkpoint && *told < tasks);
     }
 
-    fn on_task(&mut self, subtask: SubtaskId, state: TaskState) {
+    fn on_task(&mut self, subtask: SubtaskId, state: TaskState, present: std::ops::Range<usize>) {
         let works = matches!(state, TaskState::Running | TaskState::Finished);
         self.running[subtask.index()] = works;
-        if works && self.recovering && self.running.iter().all(|running| *running) {
+        if works && self.recovering && self.running[present].iter().all(|running| *running) {
             self.recovering = false;
         }
         let told = state == TaskState::Finished && self.told[subtask.index()];

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Operator, Reference, SplitId, StateEntry};
 use cutline::time::VirtualTime;
@@ -130,6 +130,14 @@ impl State {
         let version = self.versions.iter().find(|version| version.checkpoint == checkpoint)?;
         let exact = setup.config.checkpointing.exactly_once && nothing_in_flight;
         exact.then(|| version.fingerprints[operator.index()])
+    }
+
+    /// The job is spread anew. What subtasks of an operator had that has changed now says nothing of
+    /// those that have their numbers from now on.
+    pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
+        let (before, now) = (setup.graph.layout(before), setup.graph.layout(now));
+        self.last_states
+            .retain(|(operator, _), _| before.parallelism(*operator) == now.parallelism(*operator));
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not

@@ -84,7 +84,7 @@ impl Show {
         }
         let names = Names::of(&outcome);
         self.filter.validate(&names)?;
-        self.print(lines(&outcome), names.subtasks(), output)?;
+        self.print(lines(&outcome), &names.columns(), output)?;
         Ok(Exit::Ok)
     }
 

@@ -16,7 +16,7 @@ pub(super) fn print_excerpt(
 ) -> io::Result<()> {
     let names = Names::of(outcome);
     let wanted = lines(outcome).filter(|line| filter.accepts_in_view(line));
-    print_view(wanted, &filter.columns(names.subtasks()), output)
+    print_view(wanted, &filter.columns(&names.columns()), output)
 }
 
 /// Prints what a filter leaves of a run's trace as JSON Lines.

@@ -28,6 +28,7 @@ files! {
     D08,
     D09,
     D11,
+    D14,
     D15,
     D17,
     D18,
@@ -58,11 +59,19 @@ files! {
     D77,
     D78,
     D79,
+    D80,
     D81,
     D82,
+    D83,
+    D84,
+    D85,
     D88,
     D90,
+    D93,
+    D94,
+    D95,
     D96,
+    D97,
 }
 
 /// The scenario of a defect.

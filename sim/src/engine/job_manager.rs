@@ -16,7 +16,8 @@ use std::sync::Arc;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
 use cutline::coordinator::own::Coordinate;
-use cutline::ids::{Attempt, CheckpointId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, SubtaskId};
+use cutline::job::Layout;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -51,6 +52,10 @@ pub struct JobManager {
     coordinator: Option<Box<dyn Coordinate<SnapshotPayload>>>,
     backoff: RestartBackoff,
     execution: Execution,
+    /// How the job is spread over subtasks.
+    layout: LayoutId,
+    /// The parallelism, by operator, of checkpoints that this leader has found, not taken.
+    parallelism_found: BTreeMap<CheckpointId, Vec<u32>>,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
     recovered: BTreeMap<CheckpointId, Retained<SnapshotPayload>>,
     /// How the job has ended, under a former leader or under this one.
@@ -161,7 +166,9 @@ impl JobManager {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
             backoff: RestartBackoff::new(plan.scenario.restart.clone()),
-            execution: Execution::new(plan.graph.subtasks()),
+            execution: Execution::new(&plan.graph),
+            layout: LayoutId(0),
+            parallelism_found: BTreeMap::new(),
             plan,
             phase: Phase::Recovering,
             session: 0,
@@ -189,6 +196,22 @@ impl JobManager {
     /// The process that takes its place after a crash.
     pub fn reborn(&self) -> Self {
         Self { leapt: self.leapt, ..Self::new(Arc::clone(&self.plan)) }
+    }
+
+    fn layout(&self) -> &Layout {
+        self.plan.graph.layout(self.layout)
+    }
+
+    /// The number of a subtask among those of the present job, as the coordinator counts them;
+    /// `None` for one of a former job with other subtasks.
+    fn number_of(&self, subtask: SubtaskId) -> Option<SubtaskId> {
+        let subtasks = self.layout().subtasks();
+        subtasks.contains(&subtask.0).then(|| SubtaskId(subtask.0 - subtasks.start))
+    }
+
+    /// The subtask with this number in the present job.
+    fn numbered(&self, number: SubtaskId) -> SubtaskId {
+        SubtaskId(self.layout().subtasks().start + number.0)
     }
 
     /// Reacts to an event.
@@ -397,6 +420,7 @@ impl JobManager {
         reason: FailureReason,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let Some(subtask) = self.number_of(subtask) else { return };
         let attempt = cutline::ids::Attempt(execution);
         self.coordinate(io::Input::Decline { checkpoint, subtask, attempt, reason }, ctx);
     }

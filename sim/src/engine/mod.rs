@@ -9,8 +9,11 @@ mod plan;
 mod shadow;
 mod task_manager;
 
+use std::sync::Arc;
+
 use cutline::codec::checksum;
-use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
 use cutline::storage::handle::SharedKey;
 use cutline::task::barrier::AlignmentMetrics;
@@ -155,6 +158,8 @@ pub struct Deployment {
     pub parts: Vec<Part>,
     /// It had finished in the restored checkpoint.
     pub finished: bool,
+    /// What is its share in them, if the checkpoint was taken with another parallelism.
+    pub rescaling: Option<Arc<Assignment>>,
 }
 
 /// A part of a subtask's snapshot.
@@ -162,7 +167,9 @@ pub struct Deployment {
 pub struct Part {
     /// What is in it.
     pub kind: PartKind,
-    /// Index of the subtask that wrote it, within its operator.
+    /// The operator of the subtask that wrote it.
+    pub operator: OperatorId,
+    /// Index of that subtask within its operator.
     pub subtask: u32,
     /// Its path.
     pub path: String,

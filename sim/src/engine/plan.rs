@@ -9,7 +9,8 @@ use cutline::coordinator::own::Coordinate;
 use cutline::coordinator::plan::Topology;
 use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
-use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::job::assignment::Redistribution;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
@@ -27,7 +28,7 @@ use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
-use crate::scenario::model::{OperatorKind, Scenario};
+use crate::scenario::model::{ActionKind, OperatorKind, Scenario};
 use crate::world::ProcessId;
 
 /// Makes an operator of the user's own.
@@ -59,13 +60,15 @@ pub type BarrierFactory = Arc<dyn Fn(SubtaskId, u32) -> Box<dyn BarrierHandler> 
 pub struct Plan {
     /// What is simulated.
     pub scenario: Arc<Scenario>,
-    /// Its job, spread over subtasks.
+    /// Its job, spread over subtasks: first as it says, then as it is resumed.
     pub graph: ExecutionGraph,
     /// `name[index]` of each subtask.
     pub subtask_names: Vec<String>,
     /// What is planted in the protocol.
     pub defects: Defects,
-    /// Whether order is promised at the input of each operator.
+    /// The layout that each action resumes the job with; of other actions the first.
+    layouts: Vec<LayoutId>,
+    /// Whether order is promised at the input of each operator, in all layouts.
     ordered: Vec<bool>,
     custom: BTreeMap<OperatorId, OperatorFactory>,
     /// A coordinator in the place of the built-in one.
@@ -92,14 +95,39 @@ impl Plan {
         let job = job_graph(&scenario)?;
         let behaviours: Vec<Behaviour> =
             scenario.job.operators.iter().map(|operator| behaviour(&operator.kind)).collect();
-        let ordered = promises_order(&job, &behaviours);
-        let graph = ExecutionGraph::new(job);
+        let numbers = scenario.layouts();
+        let jobs = numbers.iter().map(|numbers| job.with_parallelism(numbers));
+        let jobs: Vec<JobGraph> = jobs.collect::<Result<_, _>>()?;
+        let promises: Vec<_> = jobs.iter().map(|job| promises_order(job, &behaviours)).collect();
+        let ordered = (0..behaviours.len()).map(|at| promises.iter().all(|it| it[at])).collect();
+        let graph = ExecutionGraph::with_layouts(jobs);
+        let layouts = scenario.actions.iter().map(|action| match &action.what {
+            ActionKind::Resume { parallelism, .. } => {
+                let wanted = scenario.parallelism(parallelism);
+                let at = numbers.iter().position(|numbers| *numbers == wanted);
+                LayoutId(at.expect("each resume has its layout") as u32)
+            }
+            ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => {
+                LayoutId(0)
+            }
+        });
+        let layouts = layouts.collect();
         let subtask_names = (0..graph.subtasks())
             .map(|subtask| graph.subtask_name(SubtaskId(subtask as u32)))
             .collect();
         let (defects, custom) = (Defects::none(), BTreeMap::new());
         let (coordinator, barriers) = (None, None);
-        Ok(Self { scenario, graph, subtask_names, defects, ordered, custom, coordinator, barriers })
+        Ok(Self {
+            scenario,
+            graph,
+            subtask_names,
+            defects,
+            layouts,
+            ordered,
+            custom,
+            coordinator,
+            barriers,
+        })
     }
 
     /// Has the operator of this name made by a factory; without such an operator nothing changes.
@@ -131,6 +159,38 @@ impl Plan {
     /// Whether the job takes checkpoints by itself.
     pub fn is_checkpointed(&self) -> bool {
         self.scenario.checkpointing.interval.is_some()
+    }
+
+    /// The layout that an action resumes the job with.
+    pub fn layout_resumed(&self, action: u32) -> LayoutId {
+        self.layouts[action as usize]
+    }
+
+    /// The operator of this name.
+    pub fn operator_named(&self, name: &str) -> Option<OperatorId> {
+        let operators = self.graph.job().operators();
+        let at = operators.iter().position(|operator| operator.name == name)?;
+        Some(OperatorId(at as u32))
+    }
+
+    /// How the state of an operator is found again under another parallelism.
+    pub fn redistribution(&self, operator: OperatorId) -> Redistribution {
+        if self.custom.contains_key(&operator) {
+            return Redistribution::Whole;
+        }
+        match self.scenario.job.operators[operator.index()].kind {
+            OperatorKind::Source(_) => Redistribution::Whole,
+            OperatorKind::KeyedAggregate | OperatorKind::Join => Redistribution::Keyed,
+            OperatorKind::Map { .. }
+            | OperatorKind::Filter { .. }
+            | OperatorKind::FlatMap { .. }
+            | OperatorKind::IdempotentSink
+            | OperatorKind::TwoPhaseCommitSink
+            | OperatorKind::SinkWriter
+            | OperatorKind::Committer
+            | OperatorKind::WriteAheadSink
+            | OperatorKind::AtLeastOnceSink => Redistribution::ByWriter,
+        }
     }
 
     /// Whether the digests of an operator's state depend on the order of its records.
@@ -182,7 +242,8 @@ impl Plan {
     pub fn subtask_machine(&self, deployment: &Deployment) -> Subtask {
         let (graph, subtask) = (&self.graph, deployment.subtask);
         let operator = graph.operator(subtask);
-        let vertex = &graph.job().operators()[operator.index()];
+        let layout = graph.layout(graph.layout_of(subtask));
+        let vertex = &layout.job().operators()[operator.index()];
         let options = &self.scenario.checkpointing;
         let buffers = &self.scenario.buffers;
         let instance = Instance {
@@ -230,7 +291,14 @@ impl Plan {
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
         let inputs = graph.inputs(subtask).len() as u32;
-        let mut machine = Subtask::new(config, self.operator(instance), router);
+        let mut operator = self.operator(instance);
+        if let Some(rescaling) = &deployment.rescaling {
+            let before = rescaling.parallelism_before(instance.operator);
+            if before != instance.parallelism {
+                operator.rescale(before);
+            }
+        }
+        let mut machine = Subtask::new(config, operator, router);
         if let Some(factory) = &self.barriers {
             machine.use_barrier_handler(factory(subtask, inputs));
         }
@@ -248,9 +316,10 @@ impl Plan {
         bytes: &[u8],
         nominal: u64,
     ) -> Part {
-        let index = self.graph.index_in_operator(subtask);
+        let (operator, index) =
+            (self.graph.operator(subtask), self.graph.index_in_operator(subtask));
         let name = layout::PartName {
-            operator: self.graph.operator(subtask),
+            operator,
             subtask: index,
             attempt: Attempt(execution),
             number: checkpoint.0,
@@ -267,11 +336,15 @@ impl Plan {
             Some(most) if nominal <= most => Place::Inline(bytes.to_vec()),
             Some(_) | None => Place::File,
         };
-        Part { kind, subtask: index, path, bytes: length, nominal, checksum, place }
+        Part { kind, operator, subtask: index, path, bytes: length, nominal, checksum, place }
     }
 
     /// A file of an incremental snapshot of a subtask.
-    pub fn shared_part(&self, subtask: u32, file: &IncrementFile) -> Part {
+    pub fn shared_part(
+        &self,
+        (operator, subtask): (OperatorId, u32),
+        file: &IncrementFile,
+    ) -> Part {
         let IncrementFile { key, bytes, nominal, checksum, upload } = file;
         let (path, place) = match upload {
             Some((name, _)) => {
@@ -281,7 +354,7 @@ impl Plan {
             None => (String::new(), Place::Known(key.clone())),
         };
         let (bytes, nominal, checksum) = (*bytes, *nominal, *checksum);
-        Part { kind: PartKind::Operator, subtask, path, bytes, nominal, checksum, place }
+        Part { kind: PartKind::Operator, operator, subtask, path, bytes, nominal, checksum, place }
     }
 
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is

@@ -1,6 +1,7 @@
 //! What a restore would give, read from storage alone: the checks' view of what is stored.
 
 use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
+use cutline::job::Layout;
 use cutline::operator::Record;
 use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, ReadFile};
@@ -80,11 +81,11 @@ impl<'a> Storage<'a> {
     }
 
     fn state(&self, metadata: &Metadata) -> Result<ShadowState, ShadowError> {
-        let graph = &self.plan.graph;
+        let layout = self.layout_of(metadata);
         let mut shadow = ShadowState::default();
         let mut captured: Vec<(SubtaskId, ChannelState)> = Vec::new();
-        for (index, operator) in metadata.operators.iter().enumerate() {
-            let id = OperatorId(index as u32);
+        for operator in &metadata.operators {
+            let Some(id) = self.plan.operator_named(&operator.name) else { continue };
             for (number, subtask) in operator.subtasks.iter().enumerate() {
                 shadow.parts.push((id, self.states(subtask)?));
                 if subtask.ended {
@@ -99,12 +100,25 @@ impl<'a> Storage<'a> {
                         let what = format!("channel state of {}[{number}]", operator.name);
                         ShadowError::Damaged { what, error: error.to_string() }
                     })?;
-                    captured.push((graph.subtask(id, number as u32), channels));
+                    captured.push((layout.subtask(id, number as u32), channels));
                 }
             }
         }
         shadow.in_flight = self.in_flight(&captured);
         Ok(shadow)
+    }
+
+    /// How the job was spread when a checkpoint was taken. An operator that it does not name had
+    /// nothing that could be asked for.
+    fn layout_of(&self, metadata: &Metadata) -> &'a Layout {
+        let layouts = self.plan.graph.layouts();
+        let fits = |layout: &&Layout| {
+            metadata.operators.iter().all(|stored| {
+                let operator = self.plan.operator_named(&stored.name);
+                operator.is_some_and(|it| layout.parallelism(it) == stored.parallelism())
+            })
+        };
+        layouts.iter().find(fits).unwrap_or(&layouts[0])
     }
 
     /// The states of a subtask; of an incremental snapshot, put together.

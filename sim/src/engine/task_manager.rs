@@ -10,8 +10,8 @@ mod requests;
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
-use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::Increments;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
@@ -59,7 +59,8 @@ struct Task {
     shared: Vec<(Part, Vec<u8>)>,
     /// What of its state is stored already, if only what has changed is uploaded.
     increments: Option<Increments>,
-    channels: ChannelState,
+    /// Captured in-flight data, as it is read.
+    captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
     cost: Distribution,
     sync_cost: Distribution,

@@ -88,7 +88,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FaultInjected { .. } | O::ProcessLost { .. } | O::ExecutionEnded => essential(true),
         O::RestoreChosen { .. } | O::JobEnded { .. } | O::Adopted { .. } => essential(true),
         O::FaultHealed { .. } | O::ActionTaken { .. } | O::ActionEnded { .. } => link(true),
-        O::LeaderElected { .. } => link(true),
+        O::LeaderElected { .. } | O::Rescaled { .. } => link(true),
+        O::Filtered { .. } => detail(focus.subtasks.is_empty()),
         O::Triggered { checkpoint: of, .. }
         | O::Durable { checkpoint: of }
         | O::Completed { checkpoint: of }

@@ -85,6 +85,21 @@ impl Names {
         &self.subtasks
     }
 
+    /// The names for columns, operator after operator: a subtask keeps its name, and its column, when
+    /// the job is rescaled.
+    pub fn columns(&self) -> Vec<String> {
+        let mut names: Vec<&String> = Vec::new();
+        for operator in &self.operators {
+            let of = |name: &&String| name.rsplit_once('[').is_some_and(|(of, _)| of == operator);
+            for name in self.subtasks.iter().filter(of) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names.into_iter().cloned().collect()
+    }
+
     /// The name of every channel, by `ChannelId`.
     pub fn channels(&self) -> &[String] {
         &self.channels
@@ -229,6 +244,9 @@ impl Line {
             O::Recovered { channel, record } => {
                 self.event("recovered").at_receiver(channel, names).record(&record, names)
             }
+            O::Filtered { subtask, records } => {
+                self.event("filtered").at_subtask(subtask, names).detail_of("records", records)
+            }
             O::Acknowledged { subtask, checkpoint } => {
                 self.event("acknowledged").at_subtask(subtask, names).of(checkpoint)
             }
@@ -335,8 +353,10 @@ impl Line {
             O::Adopted { checkpoint, claimed } => {
                 self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
             }
+            O::Rescaled { layout } => self.event("rescaled").detail_of("layout", layout.0),
             O::Step { .. }
             | O::SourceEmitted { .. }
+            | O::Filtered { .. }
             | O::Sent { .. }
             | O::Processed { .. }
             | O::BarrierSent { .. }

@@ -38,7 +38,8 @@ pub(super) fn symbol(line: &Line) -> char {
             Some(true) => '√',
             _ => 'x',
         },
-        "adopted" => '«',
+        "adopted" | "rescaled" => '«',
+        "filtered" => '-',
         _ => '•',
     }
 }
@@ -101,6 +102,8 @@ pub(super) fn words(line: &Line) -> String {
             format!("action {} {}{of}", detail("action"), if done { "done" } else { "failed" })
         }
         "adopted" => format!("new job{from}"),
+        "rescaled" => "with another parallelism".to_owned(),
+        "filtered" => format!("leaves {} restored records to others", detail("records")),
         // A trace of another version may know more.
         other => format!("{}{of}", other.replace('_', " ")),
     }

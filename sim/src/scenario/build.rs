@@ -15,6 +15,7 @@ use super::build_faults::{Known, actions, check_failures, failures, faults};
 use super::build_job::job;
 use super::build_network::network;
 use super::build_options::{flink_config, policy};
+use super::build_rescaling::widest;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
     Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
@@ -32,7 +33,8 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     let checkpoints_are_known = manual.is_empty() && all_was_read;
     let (config, initial_delay) = flink_config(root, !checkpoints_are_known, sink);
     let (job, graph_is_known) = job(section("job"), sink);
-    let cluster = cluster(section("cluster"), &job, &config, graph_is_known, sink);
+    let resumed = widest(root.list("actions"));
+    let cluster = cluster(section("cluster"), (&job, resumed), &config, graph_is_known, sink);
     let task_managers = graph_is_known.then_some(cluster.task_managers);
     let storage = section("storage");
     let limits = limits(section("limits"));
@@ -131,7 +133,7 @@ fn limits(node: &Node) -> Limits {
 /// A slot holds one subtask of each operator, so the widest operator decides.
 fn cluster(
     node: &Node,
-    job: &Job,
+    (job, resumed): (&Job, u32),
     config: &cutline::config::FlinkConfig,
     graph_is_known: bool,
     sink: &mut Sink,
@@ -140,7 +142,7 @@ fn cluster(
     let parallelism = widest.map_or(1, |operator| operator.parallelism);
     let slots = config.slots.max(1);
     let given = node.u32("task_managers");
-    let task_managers = given.unwrap_or_else(|| parallelism.div_ceil(slots));
+    let task_managers = given.unwrap_or_else(|| parallelism.max(resumed).div_ceil(slots));
     let total = u64::from(task_managers) * u64::from(slots);
     if let Some(widest) = widest.filter(|_| graph_is_known && total < u64::from(parallelism)) {
         let message = format!(

@@ -5,6 +5,7 @@ use cutline::step::Step;
 use cutline::time::VirtualTime;
 
 use super::build_network::{ends, task_manager};
+use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
     Action, ActionKind, Disturbance, Endpoint, ExternalOperation, FailureLaw, FailureTarget,
@@ -42,7 +43,9 @@ pub(super) fn actions(
     let mut builder = Builder { scenario, known, sink };
     let actions: Vec<_> = nodes.iter().filter_map(|node| builder.action(node)).collect();
     builder.refuse_resumed_drain(nodes, &actions);
-    builder.refuse_second_resume(nodes);
+    if known.graph {
+        rescaling::check(nodes, &actions, scenario, sink);
+    }
     actions
 }
 
@@ -109,12 +112,13 @@ impl Builder<'_> {
                     _ => SnapshotSource::Savepoint,
                 },
                 claims: node.word("claim_mode")? == "claim",
+                parallelism: rescaling::parallelism(node, self.scenario, self.known, self.sink),
             },
             // A kind that was refused.
             _ => return None,
         };
         let at = at?;
-        if let (ActionKind::Resume { .. }, When::Step(_)) = (what, &at) {
+        if let (ActionKind::Resume { .. }, When::Step(_)) = (&what, &at) {
             let message = "a job that has ended takes no steps";
             let error = Diagnostic::error("impossible-step", node.place("at"), message);
             self.sink.push(error.expected("a time; the new job waits for the end of the last one"));
@@ -135,17 +139,6 @@ impl Builder<'_> {
                 Diagnostic::error("contradiction", span, message)
                     .expected("a stop without `drain`, or no resume")
                     .flink("CLI: starts the job, and advises against it"),
-            );
-        }
-    }
-
-    /// What several jobs from one history have committed would have to be told apart.
-    fn refuse_second_resume(&mut self, nodes: &[Node]) {
-        if let Some(node) = nodes.iter().filter(|node| node.variant == "resume").nth(1) {
-            let message = "a job is resumed once in this version";
-            self.sink.push(
-                Diagnostic::error("contradiction", node.span(), message)
-                    .expected("one action `resume`"),
             );
         }
     }
@@ -347,7 +340,7 @@ impl Builder<'_> {
             );
             return None;
         };
-        let parallelism = operators[operator].parallelism;
+        let parallelism = self.scenario.parallelism_max(operator);
         if index >= parallelism {
             let message = format!("`{name}` has {parallelism} subtasks, counted from 0");
             self.sink.push(

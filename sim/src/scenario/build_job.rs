@@ -12,7 +12,7 @@ use super::model::{Edge, Job, Operator, OperatorKind, Source};
 use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
-const CHANNELS_MAX: u64 = 1 << 21;
+pub(super) const CHANNELS_MAX: u64 = 1 << 21;
 const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
 
 /// The job, and whether its shape can be relied on by later checks: false if an operator or an
@@ -32,6 +32,21 @@ pub(super) fn job(node: &Node, sink: &mut Sink) -> (Job, bool) {
     }
     let known = shape_is_known && !builder.refused;
     (Job { operators, edges }, known)
+}
+
+/// How many channels a job has with these numbers of subtasks.
+pub(super) fn channels(edges: &[Edge], parallelism: &[u32]) -> u64 {
+    edges.iter().fold(0, |sum, edge| {
+        let senders = u64::from(parallelism[edge.from]);
+        let receivers = u64::from(parallelism[edge.to]);
+        sum + match edge.partitioner {
+            Partitioner::Forward => senders,
+            Partitioner::Rescale => senders.max(receivers),
+            Partitioner::Hash | Partitioner::Rebalance | Partitioner::Broadcast => {
+                senders * receivers
+            }
+        }
+    })
 }
 
 fn operator(node: &Node, sink: &mut Sink) -> Operator {
@@ -233,18 +248,8 @@ impl Builder<'_> {
             self.check_operator(index, edges, edge_nodes);
         }
         self.check_cycles(edges, edge_nodes);
-        let channels = edges.iter().fold(0_u64, |sum, edge| {
-            let senders = u64::from(self.operators[edge.from].parallelism);
-            let receivers = u64::from(self.operators[edge.to].parallelism);
-            let channels = match edge.partitioner {
-                Partitioner::Forward => senders,
-                Partitioner::Rescale => senders.max(receivers),
-                Partitioner::Hash | Partitioner::Rebalance | Partitioner::Broadcast => {
-                    senders * receivers
-                }
-            };
-            sum + channels
-        });
+        let parallelism: Vec<u32> = self.operators.iter().map(|it| it.parallelism).collect();
+        let channels = channels(edges, &parallelism);
         if channels > CHANNELS_MAX {
             let message = format!("the job has {channels} channels");
             let error = Diagnostic::error("too-large", job.place("edges"), message);

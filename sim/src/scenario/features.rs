@@ -8,7 +8,9 @@ use cutline::message::SnapshotKind;
 use cutline::step::Step;
 use serde::Serialize;
 
-use super::model::{External, FaultKind, OperatorKind, Scenario, StorageOperation, When};
+use super::model::{
+    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, StorageOperation, When,
+};
 use crate::kernel::distribution::Distribution;
 
 /// Something that a scenario has or has not.
@@ -99,13 +101,27 @@ const FAULTS: [&str; 16] = [
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
+const ACTIONS: [&str; 12] = [
+    "savepoint",
+    "stop with savepoint",
+    "stop and drain",
+    "cancel",
+    "resume from savepoint",
+    "resume from checkpoint",
+    "resume and claim",
+    "resume twice",
+    "rescale up",
+    "rescale down",
+    "rescale with data in flight",
+    "at a step",
+];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
 
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 16] = [
+    let classes: [(&'static str, &[&'static str]); 17] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
@@ -122,6 +138,7 @@ pub fn all_features() -> Vec<Feature> {
         ("disturb storage", &DISTURBANCES),
         ("external request", &EXTERNAL),
         ("step", &steps),
+        ("action", &ACTIONS),
     ];
     let features = |(class, names): (&'static str, &[&'static str])| {
         names.iter().map(|name| Feature { class, name }).collect::<Vec<_>>()
@@ -136,6 +153,7 @@ pub fn features(scenario: &Scenario) -> Vec<Feature> {
     found.checkpointing(scenario);
     found.world(scenario);
     found.faults(scenario);
+    found.actions(scenario);
     found.0.sort_unstable();
     found.0.dedup();
     found.0
@@ -185,6 +203,44 @@ impl Found {
         let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
         self.add_if(sources > 1, "shape", "several sources");
         self.add_if(count(OperatorKind::is_sink) > 1, "shape", "several sinks");
+    }
+
+    fn actions(&mut self, scenario: &Scenario) {
+        let mut resumes = 0;
+        for action in &scenario.actions {
+            self.add_if(matches!(action.at, When::Step(_)), "action", "at a step");
+            match &action.what {
+                ActionKind::Savepoint => self.add("action", "savepoint"),
+                ActionKind::StopWithSavepoint { drain: true } => {
+                    self.add("action", "stop and drain");
+                }
+                ActionKind::StopWithSavepoint { drain: false } => {
+                    self.add("action", "stop with savepoint");
+                }
+                ActionKind::Cancel => self.add("action", "cancel"),
+                ActionKind::Resume { from, claims, parallelism } => {
+                    resumes += 1;
+                    self.add_if(resumes > 1, "action", "resume twice");
+                    self.add_if(*claims, "action", "resume and claim");
+                    let checkpoint = *from == SnapshotSource::Checkpoint;
+                    self.add(
+                        "action",
+                        match checkpoint {
+                            true => "resume from checkpoint",
+                            false => "resume from savepoint",
+                        },
+                    );
+                    let is = |at: &usize| scenario.job.operators[*at].parallelism;
+                    let up = parallelism.iter().any(|(at, number)| *number > is(at));
+                    let down = parallelism.iter().any(|(at, number)| *number < is(at));
+                    self.add_if(up, "action", "rescale up");
+                    self.add_if(down, "action", "rescale down");
+                    let in_flight = checkpoint && scenario.checkpointing.unaligned;
+                    let with = in_flight && (up || down);
+                    self.add_if(with, "action", "rescale with data in flight");
+                }
+            }
+        }
     }
 
     fn checkpointing(&mut self, scenario: &Scenario) {

@@ -233,6 +233,14 @@ pub(super) fn action() -> Object {
                             ["\"no_claim\"", "\"claim\""],
                         )
                         .default("\"no_claim\""),
+                        Field::new(
+                            "parallelism",
+                            Kind::ByOperator { min: 1, max: PARALLELISM_MAX },
+                            "Operators that get another number of subtasks than `job` says \
+                             (Flink: a change of `parallelism.default` or `setParallelism` between \
+                             two submissions). Max parallelism is that of the snapshot.",
+                            [r#"{"count": 1}"#, r#"{"count": 3}"#],
+                        ),
                     ],
                 ),
             ],

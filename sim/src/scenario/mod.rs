@@ -10,6 +10,7 @@ mod build_faults;
 mod build_job;
 mod build_network;
 mod build_options;
+mod build_rescaling;
 mod case;
 mod diagnostic;
 mod failures;

@@ -339,7 +339,7 @@ pub struct Action {
 }
 
 /// What a user does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionKind {
     /// Takes a savepoint; the job goes on.
     Savepoint,
@@ -356,7 +356,47 @@ pub enum ActionKind {
         from: SnapshotSource,
         /// Whether the new job owns it. Flink: `execution.state-recovery.claim-mode`.
         claims: bool,
+        /// Operators (by index, ascending) that get another number of subtasks than the job
+        /// says.
+        parallelism: Vec<(usize, u32)>,
     },
+}
+
+impl Scenario {
+    /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that
+    /// it says, then those that it is resumed with; each once.
+    pub fn layouts(&self) -> Vec<Vec<u32>> {
+        let mut layouts = vec![self.parallelism(&[])];
+        for action in &self.actions {
+            if let ActionKind::Resume { parallelism, .. } = &action.what {
+                layouts.push(self.parallelism(parallelism));
+            }
+        }
+        let mut seen = Vec::new();
+        layouts.retain(|layout| {
+            !seen.contains(layout) && {
+                seen.push(layout.clone());
+                true
+            }
+        });
+        layouts
+    }
+
+    /// The numbers of subtasks of a job that is resumed with these.
+    pub fn parallelism(&self, resumed_with: &[(usize, u32)]) -> Vec<u32> {
+        let mut numbers: Vec<u32> =
+            self.job.operators.iter().map(|operator| operator.parallelism).collect();
+        for (operator, number) in resumed_with {
+            numbers[*operator] = *number;
+        }
+        numbers
+    }
+
+    /// The most subtasks that an operator ever has.
+    pub fn parallelism_max(&self, operator: usize) -> u32 {
+        let numbers = self.layouts().into_iter().map(|layout| layout[operator]);
+        numbers.max().expect("a job has a parallelism")
+    }
 }
 
 /// Which snapshot a new job starts from.

@@ -47,6 +47,16 @@ pub(super) enum Datum {
     Object(Node),
     List(Vec<Node>),
     Flink(Vec<Member>),
+    ByOperator(Vec<Counted>),
+}
+
+/// A number for an operator.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) operator: String,
+    pub(super) span: Span,
+    pub(super) number: u64,
+    pub(super) number_span: Span,
 }
 
 macro_rules! getters {
@@ -219,6 +229,10 @@ impl Reader<'_> {
                 Value::Object(_) => self.object(json, table).map(Datum::Object),
                 _ => self.scalar(json, field),
             },
+            Kind::ByOperator { min, max } => {
+                let number = Kind::Integer { min: *min, max: *max };
+                self.by_operator(json, field.name, number).map(Datum::ByOperator)
+            }
             Kind::Flink => match &json.value {
                 Value::Object(members) => {
                     self.refuse_repeated(members);
@@ -247,18 +261,44 @@ impl Reader<'_> {
         Some(elements.iter().filter_map(|element| self.object(element, table)).collect())
     }
 
+    fn by_operator(&mut self, json: &Json, name: &str, kind: Kind) -> Option<Vec<Counted>> {
+        let Value::Object(members) = &json.value else {
+            self.wrong_type(json, &format!("`{name}`"), "an object such as {\"count\": 3}");
+            return None;
+        };
+        self.refuse_repeated(members);
+        let mut counted = Vec::new();
+        for member in members {
+            if let Datum::Integer(number) = self.typed(&member.value, &member.key, &kind, None)? {
+                let (operator, span) = (member.key.clone(), member.key_span);
+                counted.push(Counted { operator, span, number, number_span: member.value.span });
+            }
+        }
+        Some(counted)
+    }
+
     fn scalar(&mut self, json: &Json, field: &Field) -> Option<Datum> {
-        match scalar(json, &field.kind) {
+        self.typed(json, field.name, &field.kind, field.flink)
+    }
+
+    fn typed(
+        &mut self,
+        json: &Json,
+        name: &str,
+        kind: &Kind,
+        flink: Option<&'static str>,
+    ) -> Option<Datum> {
+        match scalar(json, kind) {
             Ok(datum) => Some(datum),
             Err(Refusal::Type(expected)) => {
-                self.wrong_type(json, &format!("`{}`", field.name), &expected);
+                self.wrong_type(json, &format!("`{name}`"), &expected);
                 None
             }
             Err(Refusal::Value { code, message, expected, help }) => {
-                let message = format!("`{}`: {message}", field.name);
+                let message = format!("`{name}`: {message}");
                 let mut error = Diagnostic::error(code, json.span, message).expected(expected);
                 error.help = help;
-                error.flink = field.flink.map(str::to_owned);
+                error.flink = flink.map(str::to_owned);
                 self.sink.push(error);
                 None
             }

@@ -90,7 +90,7 @@ pub(super) fn scalar(json: &Json, kind: &Kind) -> Result<Datum, Refusal> {
             Datum::Endpoint(endpoint.map_err(|error| refusal("bad-value", error, expected))?)
         }
         Kind::Option(spec) => Datum::Option(spec.id, option(json, spec)?),
-        Kind::Object(_) | Kind::List(..) | Kind::Flink => {
+        Kind::Object(_) | Kind::List(..) | Kind::ByOperator { .. } | Kind::Flink => {
             unreachable!("read by `datum`, which handles what is made of fields")
         }
     })

@@ -118,6 +118,10 @@ fn of_kind(kind: &Kind) -> Value {
             json!({ "type": "array", "items": object(table), "maxItems": max })
         }
         Kind::When(table) => json!({ "oneOf": [{ "$ref": "#/$defs/duration" }, object(table)] }),
+        Kind::ByOperator { min, max } => json!({
+            "type": "object",
+            "additionalProperties": { "type": "integer", "minimum": min, "maximum": max },
+        }),
         Kind::Flink => flink(),
     }
 }

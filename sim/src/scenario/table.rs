@@ -102,6 +102,8 @@ pub(super) enum Kind {
     List(Object, usize),
     /// A span since the start, or an object that names a step.
     When(Object),
+    /// A whole number in a range for each of some operators, by their names.
+    ByOperator { min: u64, max: u64 },
     /// Flink's own keys.
     Flink,
 }

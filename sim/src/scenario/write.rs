@@ -238,19 +238,26 @@ fn edge(of: &Edge, operators: &[Operator]) -> Json {
 }
 
 fn action(of: &Action, scenario: &Scenario) -> Json {
-    let (kind, own) = match of.what {
+    let (kind, own) = match &of.what {
         ActionKind::Savepoint => ("savepoint", vec![]),
         ActionKind::StopWithSavepoint { drain } => {
             ("stop_with_savepoint", vec![("drain", Json::Plain(drain.to_string()))])
         }
         ActionKind::Cancel => ("cancel", vec![]),
-        ActionKind::Resume { from, claims } => {
+        ActionKind::Resume { from, claims, parallelism } => {
             let from = match from {
                 SnapshotSource::Savepoint => "savepoint",
                 SnapshotSource::Checkpoint => "checkpoint",
             };
-            let mode = if claims { "claim" } else { "no_claim" };
-            ("resume", vec![("from", text(from)), ("claim_mode", text(mode))])
+            let mode = if *claims { "claim" } else { "no_claim" };
+            let mut parts = vec![("from", text(from)), ("claim_mode", text(mode))];
+            if !parallelism.is_empty() {
+                let name = |at: usize| scenario.job.operators[at].name.as_str();
+                let counts = parallelism.iter().map(|(at, of)| format!("\"{}\": {of}", name(*at)));
+                let counts = counts.collect::<Vec<_>>().join(", ");
+                parts.push(("parallelism", Json::Plain(format!("{{ {counts} }}"))));
+            }
+            ("resume", parts)
         }
     };
     let mut parts = vec![("at", when(&of.at, scenario)), ("kind", text(kind))];

@@ -139,7 +139,12 @@ impl Meter {
         let interval =
             plan.scenario.checkpointing.interval.unwrap_or(VirtualDuration::from_secs(1));
         Self {
-            recovery: Watch::new(subtasks, splits.into_iter(), patience),
+            recovery: Watch::new(
+                subtasks,
+                graph.layouts()[0].subtasks(),
+                splits.into_iter(),
+                patience,
+            ),
             crashes: crashes.collect(),
             first_split,
             sink_of: sink_of.collect(),
@@ -215,6 +220,9 @@ impl Meter {
                 self.recovery.on_execution_ended(now);
                 self.commits.on_execution_ended();
             }
+            Observation::Rescaled { layout } => {
+                self.recovery.on_rescaled(plan.graph.layout(layout).subtasks());
+            }
             Observation::Task { subtask, state, .. } => self.recovery.on_task(now, subtask, state),
             Observation::FileWritten { file, bytes, .. } => {
                 measures.written_bytes += bytes;
@@ -279,7 +287,9 @@ impl Meter {
 }
 
 fn sink(transaction: Transaction, plan: &Plan) -> SubtaskId {
-    plan.graph.subtask(transaction.operator, transaction.subtask)
+    // By whatever name it has: which of its attempts wrote it does not matter here.
+    let mut instances = plan.graph.instances(transaction.operator, transaction.subtask);
+    instances.next().expect("a transaction is some subtask's")
 }
 
 /// What is stored, as time goes on.

@@ -85,6 +85,8 @@ impl Split {
 pub(crate) struct Watch {
     splits: Vec<Split>,
     running: Vec<bool>,
+    /// The subtasks of the job as it is spread now.
+    present: std::ops::Range<u32>,
     missing: usize,
     /// The first failure whose effect is not seen yet.
     struck: Option<VirtualTime>,
@@ -117,6 +119,7 @@ impl Watch {
     /// Of so many subtasks, and of splits with these spans between records, and their weights.
     pub(super) fn new(
         subtasks: usize,
+        present: std::ops::Range<u32>,
         splits: impl Iterator<Item = (VirtualDuration, u32)>,
         patience: VirtualDuration,
     ) -> Self {
@@ -134,7 +137,8 @@ impl Watch {
         Self {
             splits: splits.map(split).collect(),
             running: vec![false; subtasks],
-            missing: subtasks,
+            missing: present.len(),
+            present,
             struck: None,
             patience,
             open: None,
@@ -159,7 +163,7 @@ impl Watch {
         let began = self.struck.take().filter(|at| now.since(*at) <= self.patience).unwrap_or(now);
         self.failures += 1;
         self.running.fill(false);
-        self.missing = self.running.len();
+        self.missing = self.present.len();
         for split in &mut self.splits {
             split.rewind(began);
             split.fresh = true;
@@ -183,6 +187,13 @@ impl Watch {
         open.unreplayed = splits;
     }
 
+    /// A new job is spread over these subtasks, none of which runs yet.
+    pub(super) fn on_rescaled(&mut self, present: std::ops::Range<u32>) {
+        self.running.fill(false);
+        self.missing = present.len();
+        self.present = present;
+    }
+
     /// A subtask entered a state.
     pub(super) fn on_task(&mut self, now: VirtualTime, subtask: SubtaskId, state: TaskState) {
         let runs = match state {
@@ -192,6 +203,9 @@ impl Watch {
             | TaskState::Canceled
             | TaskState::Failed => return,
         };
+        if !self.present.contains(&subtask.0) {
+            return; // Of a former job.
+        }
         let known = std::mem::replace(&mut self.running[subtask.index()], runs);
         self.missing -= usize::from(!known);
         if self.missing == 0
@@ -342,7 +356,7 @@ mod tests {
     fn failed(restored: u64, up: u64) -> Watch {
         let every = VirtualDuration::from_millis(10);
         let patience = VirtualDuration::from_secs(1);
-        let mut watch = Watch::new(1, [(every, 3)].into_iter(), patience);
+        let mut watch = Watch::new(1, 0..1, [(every, 3)].into_iter(), patience);
         watch.on_task(at(0), SubtaskId(0), TaskState::Running);
         for offset in 0..=100 {
             watch.on_read(at(offset * 10), 0, offset);

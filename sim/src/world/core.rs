@@ -13,7 +13,7 @@ mod scheme;
 use std::cmp::Reverse;
 
 use cutline::config::Scheme;
-use cutline::ids::ChannelId;
+use cutline::ids::{ChannelId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::scheme::PrefixLimits;
@@ -37,6 +37,9 @@ pub struct WorldConfig {
     pub process_names: Vec<String>,
     /// Number of data channels.
     pub channels: usize,
+    /// By subtask, the one by which the plan of faults and actions names it: subtasks of later
+    /// layouts go by the names of the first that has them. Empty: each by its own.
+    pub named_as: Vec<SubtaskId>,
     /// What links are like, unless `links` says otherwise.
     pub link: LinkConfig,
     /// Links that differ, both ways.

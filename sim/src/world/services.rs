@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use cutline::ids::CheckpointId;
+use cutline::ids::{CheckpointId, LayoutId};
 use cutline::operator::{Fingerprint, LeftOvers, TransactionId, Update};
 
 use crate::observe::JobEnd;
@@ -119,6 +119,8 @@ pub enum Answer {
         pointers: Vec<(CheckpointId, Pointer)>,
         /// How the job has ended, if it has.
         ended: Option<JobEnd>,
+        /// How the job is spread over subtasks.
+        layout: LayoutId,
     },
     /// The number of the leader session.
     Session(u64),
@@ -160,6 +162,8 @@ pub struct Adoption {
     pub checkpoint: CheckpointId,
     /// Where it is, and whose it is from now on.
     pub pointer: Pointer,
+    /// How the new job is spread over subtasks.
+    pub layout: LayoutId,
 }
 
 /// What the HA store keeps of a completed checkpoint.
@@ -195,4 +199,6 @@ pub struct HaStore {
     pub session: u64,
     /// The job has ended; nobody may run it again.
     pub ended: Option<JobEnd>,
+    /// How the job is spread over subtasks: a part of its job graph.
+    pub layout: LayoutId,
 }

@@ -192,7 +192,8 @@ impl Subtask {
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
         // Flink: `StreamTask#notifyCheckpointAborted` throws "Stop-with-savepoint failed".
-        if self.stops_with == Some(checkpoint) && self.phase != Phase::Finished {
+        let stays = self.phase == Phase::Finished || self.defects.has(Defect::D83);
+        if self.stops_with == Some(checkpoint) && !stays {
             out.push(Output::StopFailed(checkpoint));
         }
     }

@@ -50,23 +50,24 @@ impl JobManager {
             return; // Asked again once there is one.
         }
         for action in ctx.asked() {
-            match self.plan.scenario.actions[action as usize].what {
+            let plan = std::sync::Arc::clone(&self.plan);
+            match &plan.scenario.actions[action as usize].what {
                 ActionKind::Savepoint => {
                     ctx.take_up(action);
                     self.trigger_for(action, SnapshotKind::Savepoint, ctx);
                 }
                 ActionKind::StopWithSavepoint { drain } => {
                     ctx.take_up(action);
-                    self.stop_with_savepoint(action, drain, ctx);
+                    self.stop_with_savepoint(action, *drain, ctx);
                 }
                 ActionKind::Cancel => {
                     ctx.take_up(action);
                     self.cancel_job(action, ctx);
                 }
-                ActionKind::Resume { from, claims } => {
+                ActionKind::Resume { from, claims, .. } => {
                     // Nobody starts a job twice: it is waited for until the last one is over.
                     if self.phase == Phase::Ended && self.resuming.is_none() {
-                        self.resume(action, from, claims, ctx);
+                        self.resume(action, *from, *claims, ctx);
                     }
                 }
             }
@@ -266,13 +267,15 @@ impl JobManager {
                 let path = known.metadata.clone();
                 self.request(Waiting::Snapshot, Request::Get { path }, ctx);
             }
-            None => {
-                self.resuming = None;
-                ctx.take_up(action);
-                self.answer(action, None, false, ctx);
-                self.leave(ctx);
-            }
+            None => self.refuse_resume(action, ctx),
         }
+    }
+
+    fn refuse_resume<O: Observer>(&mut self, action: u32, ctx: &mut Context<'_, Engine, O>) {
+        self.resuming = None;
+        ctx.take_up(action);
+        self.answer(action, None, false, ctx);
+        self.leave(ctx);
     }
 
     pub(super) fn on_snapshot_read<O: Observer>(
@@ -288,12 +291,34 @@ impl JobManager {
             Ok(_) | Err(_) => None,
         };
         match metadata {
-            Some(_) => self.adopt(ctx),
+            Some(metadata) => {
+                let action = resuming.action;
+                match self.can_be_spread(&metadata, action) {
+                    true => self.adopt(ctx),
+                    false => self.refuse_resume(action, ctx),
+                }
+            }
             None => {
                 resuming.candidates.pop();
                 self.read_snapshot(ctx);
             }
         }
+    }
+
+    /// What the finished subtasks of an operator had is nowhere: with others still running, nobody
+    /// can tell what is left for how many.
+    ///
+    /// Deviation: Flink starts such a job.
+    fn can_be_spread(&self, metadata: &Metadata, action: u32) -> bool {
+        let layout = self.plan.graph.layout(self.plan.layout_resumed(action));
+        metadata.operators.iter().all(|stored| {
+            let operator = self.plan.operator_named(&stored.name).expect("a snapshot of this job");
+            let vertex = &layout.job().operators()[operator.index()];
+            // Flink: `Checkpoints#loadAndValidateCheckpoint`. Key groups are for ever.
+            assert_eq!(stored.max_parallelism, vertex.max_parallelism);
+            let finished = stored.subtasks.iter().any(|subtask| subtask.finished);
+            stored.parallelism() == vertex.parallelism || !finished || stored.is_finished()
+        })
     }
 
     fn adopt<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
@@ -302,7 +327,9 @@ impl JobManager {
         let (metadata, ownership) = (known.metadata.clone(), resuming.ownership);
         let pointer = Pointer { metadata, bytes: None, ownership };
         let checkpoint = known.checkpoint;
-        let request = Request::Adopt(Adoption { action: resuming.action, checkpoint, pointer });
+        let action = resuming.action;
+        let layout = self.plan.layout_resumed(action);
+        let request = Request::Adopt(Adoption { action, checkpoint, pointer, layout });
         self.request(Waiting::Adopted, request, ctx);
     }
 

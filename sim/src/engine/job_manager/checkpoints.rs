@@ -9,9 +9,9 @@ use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, 
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
-use cutline::defect::Defects;
+use cutline::defect::{Defect, Defects};
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
-use cutline::job::Partitioner;
+use cutline::job::{Layout, Partitioner};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::step::Step;
 use cutline::storage::handle::{FileHandle, SharedFile, SharedHandle, SubtaskState};
@@ -98,15 +98,16 @@ impl JobManager {
                 let result = Ok(layout::Directory::of(checkpoint, kind).to_string().into());
                 self.inbox.push_back(Input::LocationMade { token, result });
             }
-            Output::Trigger { subtask, attempt: _, barrier } => {
+            Output::Trigger { subtask: number, attempt: _, barrier } => {
                 let checkpoint = barrier.checkpoint;
+                let subtask = self.numbered(number);
                 ctx.observe(Observation::Step {
                     step: Step::T5,
                     checkpoint: Some(checkpoint),
                     subtask: Some(subtask),
                 });
                 if !self.send_mail(subtask, Mail::Trigger(barrier), ctx) {
-                    self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask });
+                    self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
                 }
             }
             Output::WriteMetadata { token, checkpoint } => {
@@ -129,8 +130,9 @@ impl JobManager {
                     ctx.tell_of_subsumed(checkpoint);
                 }
                 ctx.observe(step(Step::F5, checkpoint));
-                for subtask in subtasks {
-                    self.send_mail(subtask, Mail::NotifyComplete(checkpoint), ctx);
+                for number in subtasks {
+                    let mail = Mail::NotifyComplete(checkpoint);
+                    self.send_mail(self.numbered(number), mail, ctx);
                 }
             }
             Output::Failed { checkpoint, reason } => {
@@ -140,8 +142,9 @@ impl JobManager {
             }
             Output::NotifyAborted { checkpoint, subtasks, latest_completed: _ } => {
                 ctx.observe(step(Step::X3, checkpoint));
-                for subtask in subtasks {
-                    self.send_mail(subtask, Mail::NotifyAborted(checkpoint), ctx);
+                for number in subtasks {
+                    let mail = Mail::NotifyAborted(checkpoint);
+                    self.send_mail(self.numbered(number), mail, ctx);
                 }
                 ctx.observe(step(Step::X4, checkpoint));
             }
@@ -236,6 +239,9 @@ impl JobManager {
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
+        let Some(number) = self.number_of(subtask) else {
+            return self.on_late(snapshot.parts, ctx);
+        };
         let metrics = CheckpointMetrics {
             sync: snapshot.sync,
             asynchronous: snapshot.async_part,
@@ -253,10 +259,10 @@ impl JobManager {
         let shared = snapshot.parts.iter().filter(|part| matches!(part.place, Place::Shared(_)));
         let shared: Vec<String> = shared.map(|part| part.path.clone()).collect();
         if !shared.is_empty() {
-            self.acknowledging.insert((checkpoint, subtask), (attempt, shared));
+            self.acknowledging.insert((checkpoint, number), (attempt, shared));
         }
         let state = Some(subtask_state(snapshot.parts, snapshot.ended));
-        let input = Input::Acknowledge { checkpoint, subtask, attempt, state, metrics };
+        let input = Input::Acknowledge { checkpoint, subtask: number, attempt, state, metrics };
         match self.coordinator {
             Some(_) => self.coordinate(input, ctx),
             None => return self.early.push(input),
@@ -325,7 +331,7 @@ impl JobManager {
         checkpoint: &CompletedCheckpoint<SnapshotPayload>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let bytes = metadata_of(&self.plan, checkpoint).encode();
+        let bytes = metadata_of(self.layout(), checkpoint, self.plan.defects).encode();
         let path = metadata_path(checkpoint.id, checkpoint.kind);
         let nominal = bytes.len() as u64;
         let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal };
@@ -526,8 +532,8 @@ fn retention(options: &CheckpointingOptions) -> Retention {
     }
 }
 
-pub(super) fn topology(plan: &Plan) -> Topology {
-    let job = plan.graph.job();
+pub(super) fn topology(layout: &Layout) -> Topology {
+    let job = layout.job();
     let vertex = |(index, operator): (usize, &cutline::job::JobOperator)| Vertex {
         operator: OperatorId(index as u32),
         parallelism: operator.parallelism,
@@ -548,9 +554,13 @@ pub(super) fn topology(plan: &Plan) -> Topology {
     }
 }
 
-fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -> Metadata {
-    let graph = &plan.graph;
-    let mut subtasks = vec![SubtaskMetadata::default(); graph.subtasks()];
+fn metadata_of(
+    layout: &Layout,
+    checkpoint: &CompletedCheckpoint<SnapshotPayload>,
+    defects: Defects,
+) -> Metadata {
+    let first = layout.subtasks().start;
+    let mut subtasks = vec![SubtaskMetadata::default(); layout.subtasks().len()];
     for finished in &checkpoint.finished {
         subtasks[finished.index()].finished = true;
     }
@@ -558,6 +568,8 @@ fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -
         let Some(state) = state else { continue };
         let metadata = &mut subtasks[subtask.index()];
         metadata.ended = state.payload.ended;
+        metadata.finished |=
+            defects.has(Defect::D85) && checkpoint.kind == SnapshotKind::SavepointSuspend;
         for Part { kind, path, bytes, nominal, checksum, place, .. } in parts_of(state) {
             let handle = StateHandle { path, bytes, nominal, checksum };
             let object = match place {
@@ -571,15 +583,20 @@ fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -
             }
         }
     }
-    let operators = graph.job().operators().iter().enumerate().map(|(index, operator)| {
-        let range = graph.subtasks_of(OperatorId(index as u32));
+    let operators = layout.job().operators().iter().enumerate().map(|(index, operator)| {
+        let range = layout.subtasks_of(OperatorId(index as u32));
+        let range = (range.start - first) as usize..(range.end - first) as usize;
         OperatorMetadata {
             name: operator.name.clone(),
             max_parallelism: operator.max_parallelism,
             coordinator: None,
-            subtasks: subtasks[range.start as usize..range.end as usize].to_vec(),
+            subtasks: subtasks[range].to_vec(),
         }
     });
+    let empty = |operator: &OperatorMetadata| {
+        operator.subtasks.iter().all(|subtask| *subtask == SubtaskMetadata::default())
+    };
+    let operators = operators.filter(|it| !(defects.has(Defect::D97) && empty(it)));
     Metadata {
         checkpoint: checkpoint.id,
         kind: checkpoint.kind,
@@ -588,24 +605,43 @@ fn metadata_of(plan: &Plan, checkpoint: &CompletedCheckpoint<SnapshotPayload>) -
     }
 }
 
-/// A completed checkpoint as its metadata file describes it.
+/// The parallelism of each operator when a checkpoint was taken. One that the metadata does not know
+/// has none to remember.
+pub(super) fn parallelism_of(layout: &Layout, metadata: &Metadata) -> Vec<u32> {
+    let known = |name: &str| metadata.operators.iter().find(|operator| operator.name == name);
+    let operators = layout.job().operators().iter();
+    let parallelism = operators.map(|operator| match known(&operator.name) {
+        Some(stored) => stored.parallelism(),
+        None => operator.parallelism,
+    });
+    parallelism.collect()
+}
+
+/// A completed checkpoint as its metadata file describes it. Its subtasks are numbered through as
+/// those of a job with the parallelism that it was taken with.
 pub(super) fn retained_from(
-    plan: &Plan,
+    (plan, parallelism): (&Plan, &[u32]),
     metadata: &Metadata,
     pointer: Pointer,
     size: u64,
 ) -> Retained<SnapshotPayload> {
     let mut subtasks = Vec::new();
     let mut finished = Vec::new();
-    for (index, operator) in metadata.operators.iter().enumerate() {
+    let of = |operator: &OperatorMetadata| {
+        plan.operator_named(&operator.name).expect("a checkpoint of this job")
+    };
+    for operator in &metadata.operators {
+        let at = of(operator);
+        let first: u32 = parallelism[..at.index()].iter().sum();
         for (number, subtask) in operator.subtasks.iter().enumerate() {
-            let id = plan.graph.subtask(OperatorId(index as u32), number as u32);
+            let id = SubtaskId(first + number as u32);
             if subtask.finished {
                 finished.push(id);
                 continue;
             }
             let parts = |kind, objects: &[StateObject]| -> Vec<Part> {
-                objects.iter().map(|object| part_of(kind, number as u32, object)).collect()
+                let part = |object| part_of(kind, (at, number as u32), object);
+                objects.iter().map(part).collect()
             };
             let mut all = parts(PartKind::Operator, &subtask.state);
             all.extend(parts(PartKind::Channels, &subtask.channels));
@@ -627,18 +663,18 @@ pub(super) fn retained_from(
         location: layout::Directory::of(metadata.checkpoint, metadata.kind).to_string().into(),
         subtasks,
         finished,
-        finished_operators: (0..)
-            .map(OperatorId)
-            .zip(&metadata.operators)
-            .filter(|(_, operator)| operator.is_finished())
-            .map(|(id, _)| id)
+        finished_operators: metadata
+            .operators
+            .iter()
+            .filter(|operator| operator.is_finished())
+            .map(of)
             .collect(),
         coordinators: Vec::new(),
     };
     Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
 }
 
-fn part_of(kind: PartKind, subtask: u32, object: &StateObject) -> Part {
+fn part_of(kind: PartKind, (operator, subtask): (OperatorId, u32), object: &StateObject) -> Part {
     let (handle, place) = match object {
         StateObject::File(handle) => (handle.clone(), Place::File),
         StateObject::Shared { key, handle } => (handle.clone(), Place::Shared(key.clone())),
@@ -647,7 +683,7 @@ fn part_of(kind: PartKind, subtask: u32, object: &StateObject) -> Part {
         }
     };
     let StateHandle { path, bytes, nominal, checksum } = handle;
-    Part { kind, subtask, path, bytes, nominal, checksum, place }
+    Part { kind, operator, subtask, path, bytes, nominal, checksum, place }
 }
 
 /// The inputs that wait for the coordinator while it is being answered.

@@ -48,6 +48,7 @@ impl JobManager {
             return; // It was given up while the next attempt was waited for.
         }
         self.recovered.clear();
+        self.parallelism_found.clear();
         self.request(Waiting::Pointers, Request::ReadPointers, ctx);
     }
 
@@ -57,7 +58,9 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            Ok(Answer::Pointers { pointers, ended }) => {
+            Ok(Answer::Pointers { pointers, ended, layout }) => {
+                self.layout = layout;
+                self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended;
@@ -100,8 +103,14 @@ impl JobManager {
         match Metadata::decode(&bytes) {
             Ok(metadata) => {
                 let size = bytes.len() as u64;
-                let retained: Retained<_> =
-                    checkpoints::retained_from(&self.plan, &metadata, pointer, size);
+                let parallelism = checkpoints::parallelism_of(self.layout(), &metadata);
+                let retained: Retained<_> = checkpoints::retained_from(
+                    (&self.plan, &parallelism),
+                    &metadata,
+                    pointer,
+                    size,
+                );
+                self.parallelism_found.insert(checkpoint, parallelism);
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
@@ -140,7 +149,7 @@ impl JobManager {
         let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
         let setup = CoordinatorSetup {
             config: checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            topology: checkpoints::topology(&self.plan),
+            topology: checkpoints::topology(self.layout()),
             recovered,
         };
         let coordinator = Coordinator::new(

@@ -1,15 +1,22 @@
 //! Executions: slots, deployment (R4), failure and restart (R1).
 
-use cutline::coordinator::completed::{JobStatus, Retained};
+use std::ops::Range;
+use std::sync::Arc;
+
+use cutline::coordinator::completed::{CompletedCheckpoint, JobStatus, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
 use cutline::ids::{Attempt, OperatorId, SubtaskId};
+use cutline::job::assignment::Assignment;
+use cutline::job::{ExecutionGraph, Layout};
 use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
+use cutline::storage::handle::SubtaskState;
+use cutline::task::snapshots::PartKind;
 
 use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
 use crate::engine::plan::Plan;
-use crate::engine::{Control, Deployment, Engine, Report};
+use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
 use crate::world::{Answer, Context, Observer, Refusal, Request};
 
@@ -18,18 +25,32 @@ use crate::world::{Answer, Context, Observer, Refusal, Request};
 pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
+    /// The subtasks of the job as it is spread now; what follows is indexed by all that there ever
+    /// are.
+    subtasks: Range<u32>,
     /// The task manager of each subtask.
     places: Vec<Option<u32>>,
     states: Vec<ExecutionState>,
 }
 
 impl Execution {
-    pub(super) fn new(subtasks: usize) -> Self {
+    pub(super) fn new(graph: &ExecutionGraph) -> Self {
+        let subtasks = graph.subtasks();
         Self {
             number: 0,
+            subtasks: graph.layouts()[0].subtasks(),
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
         }
+    }
+
+    /// From now on the job has these subtasks.
+    pub(super) fn spread(&mut self, layout: &Layout) {
+        self.subtasks = layout.subtasks();
+    }
+
+    fn present(&self) -> Range<usize> {
+        self.subtasks.start as usize..self.subtasks.end as usize
     }
 
     /// Starts the numbers of a leader.
@@ -42,14 +63,14 @@ impl Execution {
     }
 
     fn uses(&self, number: u32) -> bool {
-        self.places
+        self.places[self.present()]
             .iter()
-            .zip(&self.states)
+            .zip(&self.states[self.present()])
             .any(|(place, state)| *place == Some(number) && *state != ExecutionState::Finished)
     }
 
     fn is_finished(&self) -> bool {
-        self.states.iter().all(|state| *state == ExecutionState::Finished)
+        self.states[self.present()].iter().all(|state| *state == ExecutionState::Finished)
     }
 
     /// Who keeps the job from going on, in words.
@@ -58,11 +79,50 @@ impl Execution {
             .states
             .iter()
             .enumerate()
-            .filter(|(_, state)| **state != ExecutionState::Finished)
+            .filter(|(index, state)| {
+                self.present().contains(index) && **state != ExecutionState::Finished
+            })
             .map(|(index, state)| format!("{} {state:?}", plan.subtask_names[index]))
             .take(8)
             .collect();
         format!("job manager: {phase}; not finished: {}", waiting.join(", "))
+    }
+}
+
+/// A checkpoint that is about to be restored.
+struct ToRestore<'a> {
+    checkpoint: &'a CompletedCheckpoint<SnapshotPayload>,
+    /// Its parallelism is not the job's.
+    rescaling: Option<Arc<Assignment>>,
+    /// The number of the first subtask of each operator when it was taken.
+    first: Vec<u32>,
+    /// By that number.
+    states: Vec<Option<&'a SubtaskState<SnapshotPayload>>>,
+}
+
+impl ToRestore<'_> {
+    fn parts(&self, operator: OperatorId, index: u32) -> impl Iterator<Item = Part> {
+        let number = self.first[operator.index()] + index;
+        let state = self.states.get(number as usize).copied().flatten();
+        state.into_iter().flat_map(checkpoints::parts_of)
+    }
+
+    fn parts_of(
+        &self,
+        (operator, index): (OperatorId, u32),
+        kind: PartKind,
+    ) -> impl Iterator<Item = Part> {
+        self.parts(operator, index).filter(move |part| part.kind == kind)
+    }
+
+    /// An operator that has changed had finished altogether, or not at all.
+    fn finished(&self, operator: OperatorId, index: u32) -> bool {
+        let number = SubtaskId(self.first[operator.index()] + index);
+        let changed = self.rescaling.as_ref().is_some_and(|it| it.changes(operator));
+        match changed {
+            true => self.checkpoint.finished_operators.contains(&operator),
+            false => self.checkpoint.finished.contains(&number),
+        }
     }
 }
 
@@ -77,7 +137,7 @@ impl JobManager {
 
     fn has_slots(&self) -> bool {
         let needed =
-            self.plan.graph.job().operators().iter().map(|operator| operator.parallelism).max();
+            self.layout().job().operators().iter().map(|operator| operator.parallelism).max();
         let slots = self.task_managers.len() as u32 * self.plan.scenario.cluster.slots;
         needed.is_some_and(|needed| slots >= needed)
     }
@@ -105,10 +165,10 @@ impl JobManager {
         ctx.observe(step(Step::R3));
         self.assign_slots();
         self.phase = Phase::Running;
-        for index in 0..self.plan.graph.subtasks() {
-            let subtask = SubtaskId(index as u32);
+        let restored = chosen.map(|retained| self.to_restore(&retained.checkpoint));
+        for subtask in self.layout().subtasks().map(SubtaskId) {
             self.set_state(subtask, ExecutionState::Deploying, ctx);
-            let deployment = self.deployment(subtask, chosen);
+            let deployment = self.deployment(subtask, restored.as_ref());
             ctx.observe(Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) });
             let process = self.task_manager_of(subtask).expect("slots are on known processes");
             ctx.send(process, Control::Deploy(Box::new(deployment)));
@@ -162,28 +222,67 @@ impl JobManager {
         let free: Vec<u32> = (0..slots).flat_map(|_| self.task_managers.keys().copied()).collect();
         let operators = self.plan.graph.job().operators().len();
         for operator in (0..operators).map(|index| OperatorId(index as u32)) {
-            for (slot, subtask) in self.plan.graph.subtasks_of(operator).enumerate() {
+            for (slot, subtask) in self.layout().subtasks_of(operator).enumerate() {
                 self.execution.places[subtask as usize] = Some(free[slot]);
             }
         }
     }
 
-    fn deployment(
+    /// R4: who gets what of a checkpoint. Flink: `StateAssignmentOperation`.
+    fn to_restore<'a>(
         &self,
-        subtask: SubtaskId,
-        chosen: Option<&Retained<SnapshotPayload>>,
-    ) -> Deployment {
-        let execution = self.execution.number;
-        let mut deployment =
-            Deployment { execution, subtask, restored: None, parts: Vec::new(), finished: false };
-        let Some(checkpoint) = chosen.map(|retained| &retained.checkpoint) else {
-            return deployment;
+        checkpoint: &'a CompletedCheckpoint<SnapshotPayload>,
+    ) -> ToRestore<'a> {
+        let now = self.layout().job().parallelism();
+        let before = self.parallelism_found.get(&checkpoint.id);
+        let rescaling = before.filter(|before| **before != now).map(|before| {
+            let spread = |numbers: &[u32]| {
+                let job = self.plan.graph.job().with_parallelism(numbers);
+                ExecutionGraph::new(job.expect("the job has run with this parallelism"))
+            };
+            Arc::new(Assignment::new(spread(before), spread(&now), self.plan.defects))
+        });
+        let first_of = |operator: OperatorId| {
+            let numbers = if rescaling.is_some() { before.unwrap_or(&now) } else { &now };
+            numbers[..operator.index()].iter().sum()
         };
-        deployment.restored = Some(checkpoint.id);
-        deployment.finished = checkpoint.finished.contains(&subtask);
-        let mut states = checkpoint.subtasks.iter();
-        if let Some((_, Some(state))) = states.find(|(one, _)| *one == subtask) {
-            deployment.parts = checkpoints::parts_of(state).collect();
+        let operators = (0..now.len() as u32).map(OperatorId);
+        let first = operators.map(first_of).collect();
+        let last = checkpoint.subtasks.last().map_or(0, |(subtask, _)| subtask.index() + 1);
+        let mut states = vec![None; last];
+        for (subtask, state) in &checkpoint.subtasks {
+            states[subtask.index()] = state.as_ref();
+        }
+        ToRestore { checkpoint, rescaling, first, states }
+    }
+
+    fn deployment(&self, subtask: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
+        let mut deployment = Deployment {
+            execution: self.execution.number,
+            subtask,
+            restored: None,
+            parts: Vec::new(),
+            finished: false,
+            rescaling: None,
+        };
+        let Some(restored) = restored else { return deployment };
+        deployment.restored = Some(restored.checkpoint.id);
+        deployment.rescaling = restored.rescaling.clone();
+        let graph = &self.plan.graph;
+        let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
+        deployment.finished = restored.finished(operator, index);
+        let parts = &mut deployment.parts;
+        match &restored.rescaling {
+            None => parts.extend(restored.parts(operator, index)),
+            Some(rescaling) => {
+                let how = self.plan.redistribution(operator);
+                for old in rescaling.state_of(operator, index, how) {
+                    parts.extend(restored.parts_of((operator, old), PartKind::Operator));
+                }
+                for old in rescaling.in_flight_of(operator, index) {
+                    parts.extend(restored.parts_of(old, PartKind::Channels));
+                }
+            }
         }
         deployment
     }
@@ -196,6 +295,7 @@ impl JobManager {
     ) {
         self.execution.states[subtask.index()] = state;
         let attempt = Attempt(self.execution.number);
+        let subtask = self.number_of(subtask).expect("the present execution is of this job");
         self.coordinate(io::Input::TaskState { subtask, attempt, state }, ctx);
     }
 
@@ -214,6 +314,7 @@ impl JobManager {
             Report::Failed | Report::FailedForGood => {
                 self.set_state(subtask, ExecutionState::Failed, ctx);
                 let attempt = Attempt(execution);
+                let subtask = self.number_of(subtask).expect("as it is this execution's");
                 self.coordinate(io::Input::TaskFailed { subtask, attempt }, ctx);
                 match report == Report::FailedForGood {
                     true => self.fail_job(ctx),

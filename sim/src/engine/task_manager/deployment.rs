@@ -1,7 +1,7 @@
 //! Deployment of tasks, and their end.
 
+use cutline::defect::Defect;
 use cutline::ids::SubtaskId;
-use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::task::subtask::Input;
 
@@ -32,7 +32,7 @@ impl TaskManager {
             state: Vec::new(),
             shared: Vec::new(),
             increments: self.plan.increments(subtask, execution).map(Increments::new),
-            channels: ChannelState::default(),
+            captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,
             sync_cost: operator.sync_cost,
@@ -134,9 +134,38 @@ impl TaskManager {
         // Reads come back in any order; the parts are taken over in the order of the metadata.
         task.state.sort_by_key(|(index, _)| *index);
         let state = std::mem::take(&mut task.state).into_iter().map(|(_, bytes)| bytes).collect();
-        let channels = Box::new(std::mem::take(&mut task.channels));
-        let restored = task.deployment.restored;
-        let lane = task.lane;
+        let mut captured = std::mem::take(&mut task.captured);
+        let (restored, lane) = (task.deployment.restored, task.lane);
+        let (subtask, execution) = (task.subtask, task.execution);
+        let channels = match &task.deployment.rescaling {
+            None => {
+                let mut channels = captured.pop().map(|own| own.channels).unwrap_or_default();
+                if self.plan.defects.has(Defect::D97) {
+                    // Taken for channels of the job as it is now, of which there may be fewer.
+                    let graph = &self.plan.graph;
+                    let (inputs, outputs) = (graph.inputs(subtask), graph.outputs(subtask));
+                    channels.inputs.retain(|(channel, _)| channel.index() < inputs.len());
+                    channels.outputs.retain(|(channel, _)| channel.index() < outputs.len());
+                }
+                channels
+            }
+            Some(rescaling) => {
+                let operator = self.plan.graph.operator(subtask);
+                let index = self.plan.graph.index_in_operator(subtask);
+                // Its own operator's come first, as they are assigned.
+                captured.sort_by_key(|it| (it.operator != operator, it.operator, it.subtask));
+                let Ok(taken) = rescaling.take(operator, index, &captured) else {
+                    self.fail(place, ctx);
+                    return;
+                };
+                if taken.filtered > 0 {
+                    let records = taken.filtered;
+                    ctx.observe_task(execution, Observation::Filtered { subtask, records });
+                }
+                taken.channels
+            }
+        };
+        let channels = Box::new(channels);
         self.drive(place, Input::Start { restored, state, channels }, ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);
@@ -150,7 +179,9 @@ impl TaskManager {
         if shared.is_empty() {
             return Ok(());
         }
-        let own = self.plan.graph.index_in_operator(task.subtask);
+        let graph = &self.plan.graph;
+        let (operator, own) = (graph.operator(task.subtask), graph.index_in_operator(task.subtask));
+        let whole = !task.deployment.rescaling.as_ref().is_some_and(|it| it.changes(operator));
         for (subtask, state) in &mut task.state {
             let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
             let files: Vec<ReadFile<'_>> = files
@@ -165,7 +196,9 @@ impl TaskManager {
             }
             let writer = self.plan.increments(task.subtask, task.execution);
             let restored = task.deployment.restored;
-            if let (Some(writer), Some(restored)) = (writer.filter(|_| *subtask == own), restored) {
+            if let (Some(writer), Some(restored)) =
+                (writer.filter(|_| whole && *subtask == own), restored)
+            {
                 let base = Increments::restored(writer, restored, state, &files)?;
                 task.increments = Some(base);
             }
@@ -239,7 +272,11 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let (Command::Throw(subtask) | Command::Pause(subtask, _)) = command;
-        let Some(place) = self.place_of[subtask.index()] else { return };
+        let graph = &self.plan.graph;
+        let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
+        let instances = graph.instances(operator, index);
+        let place = instances.filter_map(|instance| self.place_of[instance.index()]).next();
+        let Some(place) = place else { return };
         match command {
             Command::Throw(_) => self.fail(place, ctx),
             Command::Pause(_, span) => {

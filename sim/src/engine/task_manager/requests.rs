@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::job::assignment::Captured;
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
@@ -257,7 +258,10 @@ impl TaskManager {
                 task.state.push((part.subtask, bytes));
             }
             (PartKind::Channels, _) => match ChannelState::decode(&bytes) {
-                Ok(channels) => task.channels = channels,
+                Ok(channels) => {
+                    let Part { operator, subtask, .. } = part;
+                    task.captured.push(Captured { operator, subtask, channels });
+                }
                 Err(_) => return false,
             },
         }
@@ -288,10 +292,10 @@ impl TaskManager {
                 let manifest = increment.manifest;
                 let nominal = manifest.len() as u64;
                 let part = plan.part(of, subtask, execution, kind, &manifest, nominal);
-                let index = part.subtask;
+                let writer = (part.operator, part.subtask);
                 uploads.push((part, manifest));
                 for file in increment.files {
-                    let part = plan.shared_part(index, &file);
+                    let part = plan.shared_part(writer, &file);
                     match file.upload {
                         Some((_, bytes)) => uploads.push((part, bytes)),
                         None => snapshot.parts.push(part),

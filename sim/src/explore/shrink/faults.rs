@@ -1,7 +1,7 @@
-//! Fewer and simpler faults.
+//! Fewer and simpler faults, and fewer things that users do.
 
 use super::edit::Edit;
-use crate::scenario::model::{FaultKind, Scenario, StepAnchor, When};
+use crate::scenario::model::{ActionKind, FaultKind, Scenario, StepAnchor, When};
 
 /// Scenarios with fewer faults: none, halves, each one less.
 pub(super) fn fewer(scenario: &Scenario) -> Vec<Edit> {
@@ -31,6 +31,37 @@ pub(super) fn single(scenario: &Scenario) -> Vec<Edit> {
         Edit::new(format!("without faults[{index}] ({})", name(&fault.what)), edited)
     };
     (0..scenario.faults.len()).rev().map(drop).collect()
+}
+
+/// Scenarios in which users do less: nothing, one thing less, or a new job as large as the last.
+pub(super) fn fewer_actions(scenario: &Scenario) -> Vec<Edit> {
+    if scenario.actions.is_empty() {
+        return Vec::new();
+    }
+    let nothing = Scenario { actions: Vec::new(), ..scenario.clone() };
+    let mut edits = vec![Edit::new("without any action", nothing)];
+    edits.extend(single_actions(scenario));
+    edits
+}
+
+/// Scenarios with one action less, or one that asks for less, the last one first.
+pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for index in (0..scenario.actions.len()).rev() {
+        let mut without = scenario.clone();
+        let action = without.actions.remove(index);
+        edits.push(Edit::new(format!("without actions[{index}]"), without));
+        let ActionKind::Resume { parallelism, .. } = &action.what else { continue };
+        for at in (0..parallelism.len()).rev() {
+            let mut edited = scenario.clone();
+            if let ActionKind::Resume { parallelism, .. } = &mut edited.actions[index].what {
+                let (operator, _) = parallelism.remove(at);
+                let name = &scenario.job.operators[operator].name;
+                edits.push(Edit::new(format!("without rescaling {name}"), edited));
+            }
+        }
+    }
+    edits
 }
 
 /// Scenarios in which a fault asks for less: no particular subtask, checkpoint or occurrence; a

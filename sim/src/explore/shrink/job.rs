@@ -1,11 +1,15 @@
 //! A smaller job: fewer operators, edges and subtasks. A fault that was aimed at what is gone is
 //! aimed at what took its place, or goes with it.
 
+use std::collections::BTreeMap;
+
 use cutline::job::Partitioner;
 
 use super::edit::Edit;
 use super::visit;
-use crate::scenario::model::{Edge, FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{
+    ActionKind, Edge, FaultKind, OperatorKind, Scenario, StepAnchor, When,
+};
 
 /// Jobs with an operator less.
 pub(super) fn operators(scenario: &Scenario) -> Vec<Edit> {
@@ -295,8 +299,21 @@ fn heir(scenario: &Scenario, number: &[Option<usize>], operator: usize) -> Optio
     std::iter::once(operator).chain(after).chain(before).find_map(|at| number[at])
 }
 
-/// Gives the faults the new numbers of operators; those of nobody go.
+/// Gives the faults and actions the new numbers of operators; those of nobody go.
 fn aim_anew(scenario: &mut Scenario, heir: impl Fn(usize) -> Option<usize>) {
+    scenario.actions.retain_mut(|action| {
+        if let ActionKind::Resume { parallelism, .. } = &mut action.what {
+            let numbers = parallelism.iter().filter_map(|(at, number)| Some((heir(*at)?, *number)));
+            let numbers: BTreeMap<usize, u32> = numbers.collect();
+            *parallelism = numbers.into_iter().collect();
+        }
+        match &mut action.at {
+            When::Step(StepAnchor { subtask: Some((operator, _)), .. }) => {
+                heir(*operator).map(|number| *operator = number).is_some()
+            }
+            When::Step(_) | When::Time(_) => true,
+        }
+    });
     scenario.faults.retain_mut(|fault| {
         if let When::Step(anchor) = &mut fault.at
             && let Some((operator, _)) = &mut anchor.subtask
@@ -315,8 +332,19 @@ fn aim_anew(scenario: &mut Scenario, heir: impl Fn(usize) -> Option<usize>) {
 
 /// Aims faults at subtasks and task managers that there are; a link from a place to itself goes.
 fn aim_within(scenario: &mut Scenario) {
+    let slots = scenario.cluster.task_managers * scenario.cluster.slots;
+    for action in &mut scenario.actions {
+        if let ActionKind::Resume { parallelism, .. } = &mut action.what {
+            parallelism.iter_mut().for_each(|(_, number)| *number = (*number).min(slots));
+        }
+    }
     let parallelism: Vec<u32> =
-        scenario.job.operators.iter().map(|operator| operator.parallelism).collect();
+        (0..scenario.job.operators.len()).map(|at| scenario.parallelism_max(at)).collect();
+    for action in &mut scenario.actions {
+        if let When::Step(StepAnchor { subtask: Some((operator, index)), .. }) = &mut action.at {
+            *index %= parallelism[*operator];
+        }
+    }
     let task_managers = scenario.cluster.task_managers;
     scenario.faults.retain_mut(|fault| {
         if let When::Step(anchor) = &mut fault.at

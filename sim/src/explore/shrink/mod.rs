@@ -155,6 +155,7 @@ enum Worth {
 /// What cuts most comes first.
 const PASSES: &[Pass] = &[
     (faults::fewer, Worth::ManyRuns),
+    (faults::fewer_actions, Worth::ManyRuns),
     (job::operators, Worth::ManyRuns),
     (job::subtasks, Worth::ManyRuns),
     (plain::defaults, Worth::OneRun),
@@ -308,6 +309,7 @@ impl Search<'_> {
         let best = self.best.clone();
         let edits = [
             faults::single(&best),
+            faults::single_actions(&best),
             job::operators(&best),
             fewer_subtasks(&best),
             plain::single_defaults(&best),

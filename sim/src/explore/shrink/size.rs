@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{numbers, plain, visit};
 use crate::engine::Plan;
 use crate::run::Outcome;
-use crate::scenario::model::{OperatorKind, Scenario, Source};
+use crate::scenario::model::{Action, ActionKind, OperatorKind, Scenario, Source};
 
 /// The size of a case: of its scenario, and of its run until the violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -16,7 +16,7 @@ pub struct Size {
     pub subtasks: u64,
     /// Channels between subtasks.
     pub channels: u64,
-    /// Scripted faults.
+    /// Scripted faults, and what users do; an operator that is rescaled counts, too.
     pub faults: u64,
     /// Task managers.
     pub task_managers: u64,
@@ -53,7 +53,8 @@ impl Size {
             operators: operators.len() as u64,
             subtasks: operators.iter().map(|operator| u64::from(operator.parallelism)).sum(),
             channels: plan.graph.channels().len() as u64,
-            faults: scenario.faults.len() as u64,
+            faults: scenario.faults.len() as u64
+                + scenario.actions.iter().map(actions).sum::<u64>(),
             task_managers: u64::from(scenario.cluster.task_managers),
             settings: plain::unusual(scenario),
             records: records(scenario),
@@ -98,6 +99,13 @@ impl Size {
             ("events", self.events),
             ("virtual ms", self.virtual_ms),
         ]
+    }
+}
+
+fn actions(action: &Action) -> u64 {
+    match &action.what {
+        ActionKind::Resume { parallelism, .. } => 1 + parallelism.len() as u64,
+        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => 1,
     }
 }
 

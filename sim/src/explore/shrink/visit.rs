@@ -65,6 +65,12 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     ] {
         found.extend(constant(distribution));
     }
+    for action in &mut scenario.actions {
+        match &mut action.at {
+            When::Time(at) => found.push(&mut at.0),
+            When::Step(anchor) => found.push(&mut anchor.delay.0),
+        }
+    }
     found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
         match &mut fault.at {

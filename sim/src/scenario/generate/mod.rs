@@ -8,6 +8,7 @@
 //! Every decision comes from a stream of its own concern and entity: the parallelism of `map-2`
 //! stays what it is when the number of faults changes.
 
+mod actions;
 mod faults;
 mod options;
 mod search;
@@ -35,6 +36,8 @@ pub struct Options {
     pub records_max: u64,
     /// Faults of one run.
     pub faults_max: u32,
+    /// Whether users do something: take savepoints, end the job, start another from what it left.
+    pub actions: bool,
     /// Whether jobs may be unbounded: they end when the run's time is up.
     pub unbounded: bool,
     /// Whether the job makes the strongest promise: bounded, exactly-once mode, sinks that are
@@ -50,6 +53,7 @@ impl Default for Options {
             parallelism_max: 4,
             records_max: 10_000,
             faults_max: 6,
+            actions: true,
             unbounded: true,
             exactly_once_output: false,
         }
@@ -113,7 +117,9 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         let interval = scenario.checkpointing.interval;
         scenario.external.transaction_timeout = transaction_timeout(&load, interval, &draws);
     }
-    scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));
+    let draws = Draws::new(seeds.faults);
+    scenario.actions = actions::draw(options, &scenario, drawn.span, &draws);
+    scenario.faults = faults::draw(options, &scenario, drawn.span, &draws);
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
 }
@@ -160,7 +166,7 @@ fn settle(load: &Load, timeout: VirtualDuration, heartbeat: VirtualDuration) -> 
 /// each fault. An unbounded one gets a while after the last fault with a time.
 fn until(scenario: &Scenario, span: VirtualDuration) -> VirtualTime {
     if is_bounded(scenario) {
-        let disturbances = scenario.faults.len() as u64 + 2;
+        let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
         return VirtualTime::ZERO + span + (scenario.limits.settle + LONGEST) * disturbances;
     }
     VirtualTime::ZERO + span * 2

@@ -178,7 +178,7 @@ fn span(scenario: &Scenario) -> VirtualDuration {
     let all = scenario.limits.until.since(VirtualTime::ZERO);
     match is_bounded(scenario) {
         true => {
-            let disturbances = scenario.faults.len() as u64 + 2;
+            let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
             let rest = (scenario.limits.settle + LONGEST) * disturbances;
             VirtualDuration(all.0.saturating_sub(rest.0))
         }

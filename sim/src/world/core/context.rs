@@ -68,6 +68,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         checkpoint: Option<CheckpointId>,
         subtask: Option<SubtaskId>,
     ) {
+        let named_as = &self.core.config.named_as;
+        let subtask = subtask.map(|it| named_as.get(it.index()).copied().unwrap_or(it));
         for (fault, delay) in self.core.faults.reached(step, checkpoint, subtask) {
             self.queue.push(self.now + delay, Due::Fault(fault));
         }

@@ -184,6 +184,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Request::ReadPointers => Ok(Answer::Pointers {
                 pointers: self.ha.pointers.iter().map(|(id, path)| (*id, path.clone())).collect(),
                 ended: self.ha.ended,
+                layout: self.ha.layout,
             }),
             Request::NextCheckpointId
             | Request::AddPointer { .. }
@@ -208,7 +209,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
-                let Adoption { action, checkpoint, pointer } = adoption;
+                let Adoption { action, checkpoint, pointer, layout } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
                 let is_done =
                     self.ha.ended.is_none() && self.ha.pointers.get(&checkpoint) == Some(&pointer);
@@ -222,6 +223,9 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.outside.take(action);
                 self.observer.observe(now, &Observation::ActionTaken { action });
                 self.observer.observe(now, &Observation::Adopted { checkpoint, claimed });
+                if std::mem::replace(&mut self.ha.layout, layout) != layout {
+                    self.observer.observe(now, &Observation::Rescaled { layout });
+                }
                 Ok(Answer::Done)
             }
             Request::RemovePointer { checkpoint } => {
