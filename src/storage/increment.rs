@@ -521,10 +521,11 @@ mod tests {
                         confirmed = Some(id);
                     }
                     4 => machine.on_aborted(id),
-                    5 => if let Some(id) = confirmed {
-                        let stored = &taken[&id];
+                    5 => if let Some(base) = confirmed {
+                        let stored = &taken[&base];
+                        // Each execution is another attempt, also the second one from a checkpoint.
                         let writer = Writer { attempt: Attempt(id.0 as u32 + 10), ..WRITER };
-                        machine = Increments::restored(writer, id, &stored.manifest, &read(stored, &store))?;
+                        machine = Increments::restored(writer, base, &stored.manifest, &read(stored, &store))?;
                         state.clone_from(&stored.state);
                     },
                     _ => {}
