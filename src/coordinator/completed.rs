@@ -376,14 +376,16 @@ impl<P> CompletedStore<P> {
         };
         cleanup.checkpoints.extend(gone);
         self.kept = kept;
-        if over {
-            // Deviation: what was uploaded for checkpoints that came to nothing goes with the job.
-            // Flink leaves it, if an older checkpoint is kept.
-            let mut registry = std::mem::take(&mut self.registry);
-            cleanup.shared.extend(registry.drain(|file| self.refers_to(file)));
-            self.registry = registry;
-        }
         (removed, cleanup)
+    }
+
+    /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which
+    /// outlives the job.
+    pub fn drain_shared(&mut self) -> Vec<FileHandle> {
+        let mut registry = std::mem::take(&mut self.registry);
+        let gone = registry.drain(|file| self.refers_to(file));
+        self.registry = registry;
+        gone
     }
 
     /// Whether a checkpoint that is retained, on its way out or outlives the job has the file.

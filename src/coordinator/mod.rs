@@ -104,6 +104,11 @@ pub struct CoordinatorConfig {
     /// checkpoint before it, and what was committed is committed again. True: the savepoint gets
     /// a pointer, like a checkpoint, and that is the decision. False, for conformance: as in Flink.
     pub stores_stops: bool,
+    /// Whether shared files that were uploaded for checkpoints which came to nothing go with the job.
+    ///
+    /// Deviation: Flink leaves them, if it registered them and no checkpoint was subsumed since.
+    /// False, for conformance: as in Flink.
+    pub drains_shared: bool,
     /// What is planted.
     pub defects: Defects,
 }

@@ -73,7 +73,10 @@ impl<P> Coordinator<P> {
 
     /// Deals with the completed checkpoints as their retention asks.
     fn end(&mut self, status: JobStatus, out: &mut Vec<Output<P>>) {
-        let (pointers, cleanup) = self.store.shutdown(status);
+        let (pointers, mut cleanup) = self.store.shutdown(status);
+        if self.config.drains_shared && status.is_globally_terminal() {
+            cleanup.shared.extend(self.store.drain_shared());
+        }
         if pointers.is_empty() {
             return self.clean(cleanup, out);
         }

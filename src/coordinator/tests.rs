@@ -44,6 +44,7 @@ impl World {
             retention: Retention::default(),
             store: StoreKind::Default,
             stores_stops: false,
+            drains_shared: false,
         };
         let vertex = Vertex { operator: OperatorId(0), parallelism: SUBTASKS };
         let topology = Topology { vertices: vec![vertex], edges: Vec::new() };

@@ -112,6 +112,7 @@ impl Setup {
             retention: self.retention,
             store: StoreKind::Standalone,
             stores_stops: false,
+            drains_shared: false,
         }
     }
 

@@ -516,6 +516,7 @@ pub(super) fn coordinator_config(
         retention: retention(options),
         store,
         stores_stops: true,
+        drains_shared: true,
     }
 }
 
