@@ -252,7 +252,8 @@ fn shared_files_go_with_the_last_checkpoint_that_has_them() {
 fn a_new_job_goes_on_from_a_retained_increment() {
     for mode in ["claim", "no_claim"] {
         let mode = format!("actions[1].claim_mode={mode}");
-        let changes = ["checkpointing.incremental=true", &mode];
+        let many_keys = "job.operators[source].keys=20000";
+        let changes = ["checkpointing.incremental=true", many_keys, &mode];
         for outcome in runs("cancel-and-resume.json", &changes) {
             assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{mode} seed {}", outcome.seed);
             let adopted = |it: &&Observation| matches!(it, Observation::Adopted { .. });
