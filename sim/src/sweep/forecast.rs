@@ -98,7 +98,8 @@ pub struct Family {
     commit: f64,
     /// Messages, requests and bytes of a checkpoint.
     each: [Option<f64>; 3],
-    retained: f64,
+    /// Full snapshots that are kept; of increments no form here knows the files.
+    retained: Option<f64>,
 }
 
 /// Closed forms of all points of a sweep.
@@ -270,7 +271,8 @@ impl Family {
             min_pause: span(scenario.checkpointing.min_pause),
             commit: mean_of(scenario.network.control_latency) + mean_of(scenario.external.latency),
             each: [Some(messages), each(Q::Requests), each(Q::Written)],
-            retained: f64::from(scenario.checkpointing.retained),
+            retained: (!scenario.checkpointing.incremental)
+                .then(|| f64::from(scenario.checkpointing.retained)),
         }
     }
 
@@ -341,7 +343,7 @@ impl Family {
             (Q::CheckpointMessages, _) => Some(self.each[0]? / interval * self.up_share()?),
             (Q::Requests, _) => Some(self.each[1]? / interval * self.up_share()?),
             (Q::Written, _) => Some(self.each[2]? / interval * self.up_share()?),
-            (Q::Storage, Statistic::Mean) => Some(self.each[2]? * self.retained),
+            (Q::Storage, Statistic::Mean) => Some(self.each[2]? * self.retained?),
             (Q::Checkpoints, _) => Some(3_600.0 / interval * self.up_share()?),
             _ => None,
         }
@@ -420,7 +422,7 @@ mod tests {
             min_pause: 0.0,
             commit: 0.5,
             each: [Some(12.0), None, Some(1e9)],
-            retained: 3.0,
+            retained: Some(3.0),
         }
     }
 

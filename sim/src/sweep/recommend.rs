@@ -26,7 +26,7 @@ pub struct Recommendation {
 /// What a simulation leaves out, whatever the scenario.
 pub const NOT_MODELLED: [&str; 4] = [
     "costs and latencies are the scenario's; nothing here says that they are your cluster's",
-    "snapshots are full ones; uploads do not slow down the processing of records",
+    "uploads do not slow down the processing of records",
     "the job manager handles messages in no time; the object store never throttles",
     "failures are independent of load, and of each other's place",
 ];

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cutline::model::recovery::{Outage, Stream as Flow};
+use cutline::model::{Rate, Seconds};
 use cutline::time::VirtualDuration;
 use serde_json::{Value, json};
 
@@ -38,14 +40,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `lambda`, records a second.
-    pub(super) fn rate(&self) -> f64 {
-        1.0 / self.every
-    }
-
-    /// `mu`, records a second.
-    pub(super) fn capacity(&self) -> f64 {
-        1.0 / self.work
+    /// The same for the closed forms, with the downtime that was measured.
+    pub(super) fn outage(&self, downtime: f64) -> Outage {
+        outage(1.0 / self.every, 1.0 / self.work, downtime)
     }
 
     /// As a scenario, whose first checkpoint comes after an interval.
@@ -78,12 +75,22 @@ impl Stream {
             },
             "cluster": { "deploy": "0 ms" },
             "network": { "latency": "0 ms", "control_latency": "0 ms" },
-            "storage": { "latency": span(request), "bandwidth": "0 b" },
+            "storage": { "latency": span(request), "bandwidth": "unlimited" },
             "ha": { "latency": "0 ms" },
             "external": { "latency": "0 ms" },
             "limits": { "until": span(self.until), "events": 1_000_000_000, "settle": "10 d" },
         })
     }
+}
+
+/// A stream and its downtime, as the closed forms take them.
+///
+/// # Panics
+/// If as much comes in as can be processed, or the downtime is negative.
+pub(super) fn outage(rate: f64, capacity: f64, downtime: f64) -> Outage {
+    let rates = [rate, capacity].map(|rate| Rate::new(rate).expect("rates are positive"));
+    let stream = Flow::new(rates[0], rates[1]).expect("there is slack");
+    Outage { stream, downtime: Seconds::new(downtime).expect("no time is negative") }
 }
 
 /// Fails the source so long after the `occurrence`-th trigger.

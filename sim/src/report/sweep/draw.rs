@@ -68,6 +68,8 @@ enum Key {
     Form(usize),
     Flat,
     Best,
+    /// The mark above a bar.
+    AsGood,
     Optimum,
     Goal,
 }
@@ -157,6 +159,10 @@ impl<'a> Drawing<'a> {
         }
         if figure.flat.is_some() {
             keys.push((Key::Flat, "as good as the best".to_owned()));
+        }
+        let as_good = |series: &Series| series.points.iter().any(|mark| mark.is_as_good);
+        if self.names.is_some() && figure.series.iter().any(as_good) {
+            keys.push((Key::AsGood, "best, or as good".to_owned()));
         }
         if let (Some(best), Horizontal::Numbers(kind)) = (figure.best, &figure.x) {
             keys.push((Key::Best, format!("best: {}", kind.label(best))));
@@ -313,10 +319,9 @@ impl<'a> Drawing<'a> {
 
     fn draw_mark(&self, area: &Area<'_>, mark: &Mark, colour: RGBColor) -> Drawn {
         let Some(place) = self.place(mark.x, mark.value) else { return Ok(()) };
-        let is_best = self.figure.best == Some(mark.x) && mark.is_as_good;
         if mark.is_as_good {
-            let radius = self.px(if is_best { 9 } else { 7 });
-            let ring = GOOD.0.stroke_width(FINE as u32 * if is_best { 3 } else { 2 });
+            let radius = self.px(if mark.is_best { 9 } else { 7 });
+            let ring = GOOD.0.stroke_width(FINE as u32 * if mark.is_best { 3 } else { 2 });
             area.draw(&Circle::new(place, radius, ring))?;
         }
         area.draw(&Circle::new(place, self.px(4), colour.filled()))
@@ -418,6 +423,10 @@ impl<'a> Drawing<'a> {
                 let centre = ((left + right) / 2, middle);
                 let ring = GOOD.0.stroke_width(FINE as u32 * 3);
                 area.draw(&Circle::new(centre, self.px(7), ring))
+            }
+            Key::AsGood => {
+                let centre = ((left + right) / 2, middle);
+                area.draw(&Circle::new(centre, self.px(5), GOOD.0.filled()))
             }
             Key::Optimum => {
                 let x = (left + right) / 2;

@@ -69,6 +69,8 @@ pub(super) struct Mark {
     pub(super) interval: Option<(f64, f64)>,
     /// Whether it is as good as the best point.
     pub(super) is_as_good: bool,
+    /// Whether it is the best point.
+    pub(super) is_best: bool,
 }
 
 /// A picture by name, title and what is in it.
@@ -82,8 +84,8 @@ const P99: Statistic = Statistic::Quantile(990);
 /// The pictures that every sweep has, if it has measured what is in them.
 const SHOWN: [Shown; 9] = [
     ("recovery", "Recovery time", &[(Q::Recovery, MEAN), (Q::Recovery, P99)]),
-    ("lost-work", "Lost work", &[(Q::LostWork, MEAN)]),
-    ("overhead", "Overhead of checkpoints", &[(Q::Overhead, MEAN)]),
+    ("lost-work", "Lost work, as a share of time", &[(Q::LostWork, MEAN)]),
+    ("overhead", "Overhead of checkpoints, as a share of time", &[(Q::Overhead, MEAN)]),
     (
         "latency",
         "Latency until a sink has a record",
@@ -178,9 +180,10 @@ impl<'a> Frame<'a> {
         let measured =
             |metric: &&Metric| analysis.points.iter().any(|it| it.value(**metric).is_some());
         let mut metrics: Vec<Metric> = metrics.iter().filter(measured).copied().collect();
-        // Series beside series, each in one statistic.
+        // Series beside series, each in one statistic: the mean, or else the rarest.
         if self.groups.len() > 1 {
-            metrics.truncate(1);
+            let mean = metrics.iter().copied().find(|metric| metric.statistic == MEAN);
+            metrics = mean.or(metrics.last().copied()).into_iter().collect();
         }
         let shown = metrics.first()?;
         let several = metrics.len() > 1;
@@ -235,6 +238,7 @@ impl<'a> Frame<'a> {
                     value: estimate.value,
                     interval: estimate.interval,
                     is_as_good: region.contains(&point.point),
+                    is_best: self.report.analysis.answer == Answer::Best(point.point),
                 })
             })
             .collect();

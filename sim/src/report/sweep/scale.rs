@@ -48,11 +48,14 @@ impl Scale {
         let finite: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
         let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        match () {
-            () if finite.is_empty() => Self::linear(0.0, 1.0, kind),
-            () if !with_zero && low > 0.0 && high / low >= LOG_FROM => Self::log(low, high, kind),
-            () if with_zero => Self::linear(low.min(0.0), high.max(0.0), kind),
-            () => Self::near(low, high, kind),
+        if finite.is_empty() {
+            Self::linear(0.0, 1.0, kind)
+        } else if with_zero {
+            Self::linear(low.min(0.0), high.max(0.0), kind)
+        } else if low > 0.0 && high / low >= LOG_FROM {
+            Self::log(low, high, kind)
+        } else {
+            Self::near(low, high, kind)
         }
     }
 

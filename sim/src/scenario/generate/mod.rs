@@ -87,8 +87,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, &load, &draws);
     let restart = options::restart(&draws);
-    let settle =
-        settle(&load, options::waits_for(checkpointing.timeout), world.cluster.heartbeat_timeout);
+    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
     let mut storage = world.storage;
     world::of_scheme(&mut storage, checkpointing.dir, &draws);
     let mut scenario = Scenario {
