@@ -231,7 +231,7 @@ impl<P> Coordinator<P> {
             return VirtualDuration::ZERO;
         };
         let blocks = self.config.exactly_once && !self.config.unaligned;
-        let blocked = blocks.then_some(checkpoint.alignment_duration).unwrap_or_default();
+        let blocked = if blocks { checkpoint.alignment_duration } else { Default::default() };
         checkpoint.sync_duration + blocked
     }
 

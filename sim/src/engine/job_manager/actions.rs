@@ -52,6 +52,12 @@ impl JobManager {
         for action in ctx.asked() {
             let plan = std::sync::Arc::clone(&self.plan);
             match &plan.scenario.actions[action as usize].what {
+                // Deviation: Flink takes it. Tasks that have ended for the stop would be stored in it as
+                // finished, and a job that is started from it would not run them.
+                ActionKind::Savepoint if self.stop.is_some() => {
+                    ctx.take_up(action);
+                    self.answer(action, None, false, ctx);
+                }
                 ActionKind::Savepoint => {
                     ctx.take_up(action);
                     self.trigger_for(action, SnapshotKind::Savepoint, ctx);

@@ -198,6 +198,12 @@ impl JobManager {
         index: usize,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if self.stop.is_some() {
+            // As for a savepoint: tasks that have ended for the stop are not at their end.
+            let reason = FailureReason::CheckpointCoordinatorSuspend;
+            ctx.observe(Observation::RequestFailed { reason });
+            return;
+        }
         let kind = self.plan.scenario.manual[index].kind;
         let request = Some(RequestId(index as u64));
         self.coordinate(Input::Trigger { request, kind, periodic: false }, ctx);
