@@ -280,7 +280,8 @@ impl Task {
     fn checkpoint<O: Observer>(&mut self, ctx: Ctx<'_, '_, O>) {
         // Whoever leads now may not have heard it.
         self.say_finished(ctx);
-        ctx.timer(ctx.now() + VirtualDuration::from_millis(200), CHECKPOINT as u32);
+        let interval = self.plan.scenario.checkpointing.interval.expect("it is in the scenario");
+        ctx.timer(ctx.now() + interval, CHECKPOINT as u32);
         if self.writing.is_some() {
             return;
         }
@@ -350,7 +351,7 @@ const SCENARIO: &str = r#"{
             { "from": "map", "to": "sink", "partitioner": "forward" }
         ]
     },
-    "checkpointing": { "mode": "at_least_once" },
+    "checkpointing": { "interval": "200 ms" },
     "cluster": { "task_managers": 6, "slots": 1 },
     "faults": [
         { "at": "300 ms", "kind": "crash_task_manager", "target": 0 },

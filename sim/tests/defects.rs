@@ -141,7 +141,8 @@ fn each_found_defect_is_explained() {
         let struck = lines.iter().filter(|line| line.event == "fault_injected");
         for fault in struck {
             let fault = fault.detail("fault").expect("it has a number");
-            assert!(verdict.disturbed.contains(&format!("fault {fault} (")), "{name}: {verdict:?}");
+            let said = verdict.disturbed.to_lowercase();
+            assert!(said.contains(&format!("fault {fault} (")), "{name}: {verdict:?}");
         }
         assert!(verdict.happened.contains(&name.to_string()), "{name}: it says what is planted");
         let json: serde_json::Value =

@@ -40,11 +40,14 @@ impl Focus {
         match violation.class {
             Class::Policy => focus.on_policy(trace),
             // Whatever is wrong with it has to do with the one that the job went back to.
-            _ if violation.check == "restore" => focus.checkpoints.extend(origin(trace)),
+            _ if violation.check == "restore" => {
+                focus.checkpoints.extend(origin(trace));
+                focus.on_policy(trace);
+            }
             _ => {}
         }
         if focus.checkpoints.is_empty() {
-            focus.on_no_checkpoint(trace);
+            focus.on_no_checkpoint(trace, violation);
         }
         if focus.subtasks.is_empty() {
             focus.on_no_subtask(trace);
@@ -133,7 +136,7 @@ impl Focus {
 
     /// No checkpoint is named: those that were pending at the end, else the one that the job has
     /// started from last.
-    fn on_no_checkpoint(&mut self, trace: Trace<'_>) {
+    fn on_no_checkpoint(&mut self, trace: Trace<'_>, violation: &Violation) {
         use Observation as O;
         let mut pending = BTreeSet::new();
         for (_, observation) in &trace.events[..trace.before] {
@@ -148,8 +151,9 @@ impl Focus {
                 _ => {}
             }
         }
-        // The oldest holds the others up.
-        self.checkpoints.extend(pending.first().copied().filter(|_| self.channels.is_empty()));
+        // The oldest holds the others up; but what was restored wrongly is of none of them.
+        let restores = violation.rule == "restored channel state differs";
+        self.checkpoints.extend(pending.first().copied().filter(|_| !restores));
         if self.checkpoints.is_empty() {
             self.checkpoints.extend(origin(trace));
         }
@@ -195,7 +199,11 @@ impl Focus {
             all().filter(|it| self.is_waiting && !acknowledged.contains(it) && !is_over(it));
         let odd: BTreeSet<SubtaskId> =
             idle.chain(silent).chain(declined).chain(failed).take(SUBTASKS_MAX).collect();
-        self.subtasks = odd;
+        // Whoever waits, waits for those who send to it.
+        let graph = &trace.plan.graph;
+        let inputs = odd.iter().filter(|_| self.is_waiting).flat_map(|it| graph.inputs(*it));
+        let senders = inputs.map(|channel| graph.channels()[channel.index()].from);
+        self.subtasks = odd.iter().copied().chain(senders.take(SUBTASKS_MAX)).collect();
         if self.subtasks.is_empty() {
             // Nobody stands out: one source and whatever was last to acknowledge.
             let last = trace.events.iter().rev().find_map(|(_, it)| match *it {

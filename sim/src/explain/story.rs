@@ -99,7 +99,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::RequestFailed { .. } => detail(focus.subtasks.is_empty()),
         O::Step { step, checkpoint: Some(of), subtask: at } if checkpoint(of) => match (step, at) {
             (Step::A2 | Step::F2 | Step::F3, _) => link(true),
-            (Step::F5 | Step::X2, _) => detail(true),
+            (Step::F5, _) => detail(true),
+            (Step::X2, _) => detail(!focus.files.is_empty()),
             (Step::T5 | Step::A1, Some(at)) => link(subtask(at)),
             (Step::B5 | Step::S6, Some(at)) => detail(subtask(at)),
             _ => None,

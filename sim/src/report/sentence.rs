@@ -17,7 +17,7 @@ pub fn sentence(line: &Line) -> String {
     let detail = |key| line.detail(key).map_or(String::new(), plain);
     let (sender, receiver) = ends(line);
     match &*line.event {
-        "step" => step(line, who, &of),
+        "step" => step(line, &of),
         "emitted" => {
             format!("{who} emits offset {} of split {}", detail("offset"), detail("split"))
         }
@@ -72,7 +72,7 @@ pub fn sentence(line: &Line) -> String {
     }
 }
 
-fn step(line: &Line, who: &str, of: &str) -> String {
+fn step(line: &Line, of: &str) -> String {
     match (line.step, &line.subtask) {
         (Some(Step::T5), Some(subtask)) => {
             format!("T5: the job manager triggers {subtask} for checkpoint {of}")
@@ -80,10 +80,11 @@ fn step(line: &Line, who: &str, of: &str) -> String {
         (Some(Step::A1), Some(subtask)) => {
             format!("A1: the job manager takes {subtask}'s acknowledgement of checkpoint {of}")
         }
-        (Some(step), Some(_)) => {
-            format!("{step} of checkpoint {of} at {who}: {}", step.what())
+        (Some(step), place) => {
+            let of = line.checkpoint.map_or(String::new(), |id| format!(" of checkpoint {id}"));
+            let at = place.as_ref().map_or(String::new(), |name| format!(" at {name}"));
+            format!("{step}{of}{at}: {}", step.what())
         }
-        (Some(step), None) => format!("{step} of checkpoint {of}: {}", step.what()),
         (None, _) => words(line),
     }
 }

@@ -112,7 +112,8 @@ impl SpaceTime {
             None => {
                 let room = self.columns.total();
                 let rule = format!("── {words} ");
-                let _ = write!(text, "{color}{rule:─<room$}{reset}");
+                let rule = format!("{rule:─<room$}");
+                let _ = write!(text, "{color}{}{reset}", rule.trim_end());
             }
         }
         text.push('\n');
