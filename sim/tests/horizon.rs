@@ -16,7 +16,8 @@ use cutline_sim::sweep::metric::{Metric, Rates, Statistic};
 use cutline_sim::sweep::runner::Task;
 use cutline_sim::sweep::{LeaptRow, Row};
 
-const BEGIN: &str = "<!-- table: CUTLINE_BLESS=1 cargo test -p cutline-sim --test horizon -- --ignored -->\n";
+const BEGIN: &str =
+    "<!-- table: CUTLINE_BLESS=1 cargo test -p cutline-sim --test horizon -- --ignored -->\n";
 const END: &str = "<!-- end of table -->\n";
 
 /// What sampling may add to the error of a mean.

@@ -64,7 +64,9 @@ pub enum LeapError {
     #[error("there are no periodic checkpoints, so no interval stands for others")]
     NoInterval,
     /// Intervals are not all the same.
-    #[error("`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval")]
+    #[error(
+        "`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval"
+    )]
     Policy,
     /// The job comes to an end.
     #[error("source `{operator}` is bounded: a job that ends has no long horizon")]
