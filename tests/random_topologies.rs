@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cutline::config::Scheme;
 use cutline::operator::Fingerprint;
 use cutline_sim::explore::{Campaign, Partition, Strategy, Summary, Unwatched};
 use cutline_sim::observe::JobEnd;
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::generate::{Options, Seeds, generate, generate_with};
-use cutline_sim::scenario::model::Scenario;
+use cutline_sim::scenario::model::{External, Fault, FaultKind, Scenario};
 
 /// CI runs more of them with `cutline campaign`.
 const SEEDS: u64 = 300;
@@ -83,12 +84,22 @@ fn shown(outcome: &Outcome) -> BTreeMap<String, Fingerprint> {
     outcome.shown.iter().map(|shown| (name(shown.operator), shown.contents)).collect()
 }
 
+/// Whether there are faults that no protocol outlives: what was stored is gone, or a transaction is.
+/// A job has to fail then rather than go on without it.
+fn loses_for_good(scenario: &Scenario) -> bool {
+    let damages = |fault: &Fault| matches!(fault.what, FaultKind::DamageObject(_));
+    scenario.faults.iter().any(damages)
+        || scenario.checkpointing.dir == Some(Scheme::Memory)
+        || scenario.external.transaction_timeout.is_some()
+        || scenario.external.commit_retries < External::COMMIT_RETRIES
+}
+
 /// The same job with the same workload, in other worlds under other faults, shows the same: what
 /// it shows is a function of its sources alone.
 #[test]
 fn faults_do_not_change_the_output() {
     let options = Options { exactly_once_output: true, ..Options::default() };
-    let (mut disturbed, mut written) = (0, 0);
+    let (mut disturbed, mut written, mut given_up) = (0, 0, 0);
     for job in 0..60 {
         let calm = Options { faults_max: 0, ..options };
         let expected = run(generate_with(&calm, Seeds::all(job)), job, false);
@@ -97,12 +108,19 @@ fn faults_do_not_change_the_output() {
         written += shown(&expected).values().map(|contents| contents.count).sum::<u64>();
         for other in [1_000 + job, 2_000 + job] {
             let seeds = Seeds { job, world: other, faults: other };
-            let outcome = run(generate_with(&options, seeds), other, false);
+            let scenario = generate_with(&options, seeds);
+            let hopeless = loses_for_good(&scenario);
+            let outcome = run(scenario, other, false);
+            if hopeless && outcome.job_end == Some(JobEnd::Failed) {
+                given_up += 1;
+                continue;
+            }
             assert_eq!(outcome.job_end, Some(JobEnd::Finished), "job {job}, {seeds:?}");
             assert_eq!(shown(&outcome), shown(&expected), "job {job}, {seeds:?}");
             disturbed += u64::from(outcome.statistics.restarts > 0);
         }
     }
     assert!(disturbed > 20, "only {disturbed} runs were disturbed");
+    assert!(given_up < 12, "{given_up} runs of 120 gave up");
     assert!(written > 10_000, "only {written} records were written");
 }

@@ -109,6 +109,12 @@ pub struct CoordinatorConfig {
     /// Deviation: Flink leaves them, if it registered them and no checkpoint was subsumed since.
     /// False, for conformance: as in Flink.
     pub drains_shared: bool,
+    /// Whether a trigger for which a number is being drawn ends when everything is aborted.
+    ///
+    /// Deviation: Flink looks only at whether it is scheduling. If it was stopped and started again
+    /// meanwhile, it asks tasks that are gone for a checkpoint which only its timeout ends. False,
+    /// for conformance: as in Flink.
+    pub drops_outlived: bool,
     /// What is planted.
     pub defects: Defects,
 }

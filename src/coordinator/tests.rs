@@ -45,6 +45,7 @@ impl World {
             store: StoreKind::Default,
             stores_stops: false,
             drains_shared: false,
+            drops_outlived: false,
         };
         let vertex = Vertex { operator: OperatorId(0), parallelism: SUBTASKS };
         let topology = Topology { vertices: vec![vertex], edges: Vec::new() };

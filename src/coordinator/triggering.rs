@@ -94,14 +94,11 @@ impl<P> Coordinator<P> {
     /// The coordinator is stopped while a number may be being drawn. There is nothing to abort yet.
     pub(super) fn outlive_triggering(&mut self) {
         if let Some(trigger) = &mut self.triggering {
-            trigger.outlived = !self.config.defects.has(Defect::D15);
+            trigger.outlived = self.config.drops_outlived && !self.config.defects.has(Defect::D15);
         }
     }
 
     /// T2 has answered.
-    ///
-    /// Deviation: Flink looks only at whether it is scheduling. If it was stopped and started again
-    /// meanwhile, it asks tasks that are gone for a checkpoint which only its timeout ends.
     pub(super) fn on_id_drawn(
         &mut self,
         now: VirtualTime,

@@ -217,8 +217,11 @@ impl World {
         for subtask in subtasks {
             let mut effects = Vec::new();
             let instance = &mut self.operators[subtask.index()];
-            let parts = stored.iter().flat_map(|stored| &stored.parts);
-            for (_, parts) in parts.filter(|(id, _)| *id == self.graph.operator(subtask)) {
+            let of_operator = |(id, _): &&(OperatorId, _)| *id == self.graph.operator(subtask);
+            let parts = stored.iter().flat_map(|stored| &stored.parts).filter(of_operator);
+            // Parts are in the order of subtasks.
+            let own = self.graph.index_in_operator(subtask) as usize;
+            for (_, parts) in parts.skip(own).take(1) {
                 for part in parts {
                     instance.restore(part).expect("the state is whole");
                 }

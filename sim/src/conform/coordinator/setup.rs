@@ -113,6 +113,7 @@ impl Setup {
             store: StoreKind::Standalone,
             stores_stops: false,
             drains_shared: false,
+            drops_outlived: false,
         }
     }
 

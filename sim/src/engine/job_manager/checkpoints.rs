@@ -523,6 +523,7 @@ pub(super) fn coordinator_config(
         store,
         stores_stops: true,
         drains_shared: true,
+        drops_outlived: true,
     }
 }
 

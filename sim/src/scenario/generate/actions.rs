@@ -68,7 +68,7 @@ impl Writer<'_> {
     /// What happens in the last job.
     fn last(&mut self, stream: &mut Stream) {
         let number = self.parts - 1;
-        match weighted(stream, &[5, 3, 1, 1]) {
+        match weighted(stream, &[4, 3, 2, 1]) {
             0 => {}
             1 => self.add(number, ActionKind::Savepoint, stream),
             // A drained job is not resumed.
