@@ -97,7 +97,7 @@ fn one_without_a_switch_is_told_with_the_reason() {
 fn mistakes_are_told() {
     let here = directory("score-mistakes");
     let said = cutline(&here, "defects --score --only D698").expect(2);
-    said.complains("no defect is called \"D698\"; did you mean D69?");
+    said.complains("no defect is called \"D698\"; did you mean D6");
     cutline(&here, "defects --score --budget 0").expect(2).complains("at least one run");
     cutline(&here, "defects --score --budget soon").expect(2).complains("expected a time");
     cutline(&here, "defects --budget 10").expect(2).complains("--score");
