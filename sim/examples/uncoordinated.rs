@@ -354,7 +354,7 @@ const SCENARIO: &str = r#"{
     "checkpointing": { "interval": "200 ms" },
     "cluster": { "task_managers": 6, "slots": 1 },
     "faults": [
-        { "at": "300 ms", "kind": "crash_task_manager", "target": 0 },
+        { "at": "300 ms", "kind": "crash_task_manager", "target": 1 },
         { "at": { "step": "B5", "subtask": "map[0]", "occurrence": 4 },
           "kind": "fail_storage", "operation": "write_state", "count": 4 },
         { "at": { "step": "B5", "subtask": "map[0]", "occurrence": 4, "delay": "100 ms" },
