@@ -43,6 +43,7 @@ defects! {
     D08 "Expired checkpoints do not count as failures",
     D09 "Ack is awaited from a task that finished before the barrier reached it",
     D11 "Recovery picks checkpoint n-1 while n is being finalized and committed",
+    D15 "Checkpoint is created after the coordinator was stopped",
     D17 "Lost trigger message is neither repeated nor expired",
     D18 "Stored checkpoints are ordered by name as text",
     D21 "Operators emit before the restored output buffers have been sent",

@@ -91,6 +91,57 @@ steps! {
     S6,
 }
 
+impl Step {
+    /// Whether it is the job manager that takes this step; else a task does.
+    pub fn is_at_job_manager(self) -> bool {
+        match self {
+            Self::T1 | Self::T2 | Self::T3 | Self::T4 | Self::T5 | Self::A1 | Self::A2 => true,
+            Self::F1 | Self::F2 | Self::F3 | Self::F4 | Self::F5 => true,
+            Self::X1 | Self::X2 | Self::X3 | Self::X4 => true,
+            Self::R1 | Self::R2 | Self::R3 | Self::R4 | Self::R5 => true,
+            Self::B1 | Self::B2 | Self::B3 | Self::B4 | Self::B5 | Self::B6 => false,
+            Self::N1 | Self::R6 | Self::S5 | Self::S6 => false,
+        }
+    }
+
+    /// What is done in this step, in a few words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::T1 => "decide to trigger",
+            Self::T2 => "draw the id",
+            Self::T3 => "register the pending checkpoint",
+            Self::T4 => "snapshot the operator coordinators",
+            Self::T5 => "tell the sources",
+            Self::B1 => "the first barrier arrives",
+            Self::B2 => "the alignment ends",
+            Self::B3 => "capture the state",
+            Self::B4 => "send the barrier on",
+            Self::B5 => "start the upload",
+            Self::B6 => "acknowledge",
+            Self::A1 => "take an acknowledgement",
+            Self::A2 => "take the last acknowledgement",
+            Self::F1 => "register the files",
+            Self::F2 => "write the metadata",
+            Self::F3 => "write the pointer",
+            Self::F4 => "subsume older checkpoints",
+            Self::F5 => "tell the tasks that it is complete",
+            Self::N1 => "hear that it is complete",
+            Self::X1 => "abort",
+            Self::X2 => "discard what was delivered",
+            Self::X3 => "tell the tasks that it was aborted",
+            Self::X4 => "set the next timer",
+            Self::R1 => "fence the old execution",
+            Self::R2 => "choose the checkpoint",
+            Self::R3 => "register its files again",
+            Self::R4 => "deploy",
+            Self::R5 => "reset the operator coordinators",
+            Self::R6 => "go on from the restored state",
+            Self::S5 => "commit",
+            Self::S6 => "commit what the checkpoint holds, abort the rest",
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

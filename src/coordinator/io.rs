@@ -63,6 +63,12 @@ pub enum Input<P> {
     Timeout,
     /// The answer to [`Output::Poll`].
     Poll,
+    /// Time is skipped in which nothing would have happened: the next periodic checkpoint is due so
+    /// much earlier, though not before now. For simulators; Flink's clock skips nothing.
+    Skip {
+        /// How much.
+        by: VirtualDuration,
+    },
     /// Somebody asks for a snapshot. Without a `request` nobody is told of the outcome.
     Trigger {
         /// Who is told.

@@ -58,6 +58,7 @@ pub mod completed;
 pub mod failure;
 mod finalize;
 pub mod io;
+pub mod own;
 mod pending;
 pub mod plan;
 mod restore;
@@ -257,6 +258,22 @@ impl<P> Coordinator<P> {
         self.decider.queued()
     }
 
+    /// When the next periodic checkpoint is due, if nothing is under way until then: no trigger, no
+    /// pending checkpoint, no request that waits, no work that is out.
+    pub fn idle_until(&self) -> Option<VirtualTime> {
+        let idle = self.pending.is_empty()
+            && self.triggering.is_none()
+            && self.finalizing.is_none()
+            && self.work.is_empty()
+            && self.queued() == 0;
+        self.periodic.filter(|_| idle).map(|(due, _)| due)
+    }
+
+    /// When a checkpoint completed last.
+    pub fn last_completion(&self) -> Option<VirtualTime> {
+        self.last_completion
+    }
+
     /// Whether a trigger is under way (between T1 and T5).
     pub fn is_triggering(&self) -> bool {
         self.triggering.is_some()
@@ -300,6 +317,7 @@ impl<P> Coordinator<P> {
             Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
+            Input::Skip { by } => self.on_skip(now, by),
             Input::Trigger { request, kind, periodic } => {
                 self.on_trigger(now, request, kind, periodic, out)
             }

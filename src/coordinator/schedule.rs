@@ -23,6 +23,7 @@ impl<P> Coordinator<P> {
     pub(super) fn on_stop(&mut self, out: &mut Vec<Output<P>>) {
         self.scheduling = false;
         self.set_periodic(None);
+        self.outlive_triggering();
         self.abort_queued_and_pending(FailureReason::CheckpointCoordinatorSuspend, out);
     }
 
@@ -47,6 +48,12 @@ impl<P> Coordinator<P> {
         let next = self.policy.fired(now, due);
         self.set_periodic(next);
         self.on_trigger(now, None, SnapshotKind::Checkpoint, true, out);
+    }
+
+    pub(super) fn on_skip(&mut self, now: VirtualTime, by: VirtualDuration) {
+        if let Some((due, _)) = self.periodic {
+            self.set_periodic(Some(VirtualTime(due.0.saturating_sub(by.0)).max(now)));
+        }
     }
 
     pub(super) fn on_backlog(&mut self, now: VirtualTime, source: OperatorId, on: bool) {

@@ -21,6 +21,8 @@ pub(super) struct Triggering {
     timestamp: VirtualTime,
     plan: Arc<Plan>,
     stage: Stage,
+    /// Everything was aborted since T1: the plan is that of an execution that is gone.
+    outlived: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl<P> Coordinator<P> {
             timestamp: now,
             plan: Arc::new(plan),
             stage: Stage::DrawingId(token),
+            outlived: false,
         });
         out.push(Output::DrawId { token });
         Ok(())
@@ -84,7 +87,17 @@ impl<P> Coordinator<P> {
         }
     }
 
+    /// The coordinator is stopped while a number may be being drawn. There is nothing to abort yet.
+    pub(super) fn outlive_triggering(&mut self) {
+        if let Some(trigger) = &mut self.triggering {
+            trigger.outlived = !self.config.defects.has(Defect::D15);
+        }
+    }
+
     /// T2 has answered.
+    ///
+    /// Deviation: Flink looks only at whether it is scheduling. If it was stopped and started again
+    /// meanwhile, it asks tasks that are gone for a checkpoint which only its timeout ends.
     pub(super) fn on_id_drawn(
         &mut self,
         now: VirtualTime,
@@ -95,7 +108,10 @@ impl<P> Coordinator<P> {
         let trigger = self.triggering.as_ref().expect("a number is being drawn for it");
         assert_eq!(trigger.stage, Stage::DrawingId(token));
         let request = trigger.request;
-        let drawn = result.map_err(reason_of);
+        let drawn = match (result, trigger.outlived) {
+            (Ok(_), true) => Err(FailureReason::CheckpointCoordinatorSuspend),
+            (result, _) => result.map_err(reason_of),
+        };
         match drawn.and_then(|id| self.pre_check(request).map(|()| id)) {
             Ok(id) => self.create_pending(now, id, out),
             Err(reason) => {

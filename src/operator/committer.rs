@@ -190,9 +190,13 @@ mod tests {
         out.clear();
         writer.finish(&mut out);
         assert_eq!(Handle::of_record(&out.records()[0]).checkpoint, CheckpointId(5));
-        assert!(matches!(out.effects(), [Effect::PreCommit { .. }]));
+        assert!(out.effects().is_empty(), "nobody knows yet which checkpoint will be next");
         out.clear();
-        writer.prepare_snapshot(CheckpointId(5), &mut out);
+        writer.prepare_snapshot(CheckpointId(7), &mut out);
         assert!(out.records().is_empty(), "it was handed over once");
+        let [Effect::PreCommit { checkpoint, .. }] = out.effects() else {
+            panic!("it is flushed with the next checkpoint: {:?}", out.effects());
+        };
+        assert_eq!(*checkpoint, CheckpointId(7));
     }
 }

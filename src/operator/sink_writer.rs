@@ -27,6 +27,8 @@ pub struct SinkWriter {
     instance: Instance,
     processed: Fingerprint,
     open: Option<(TransactionId, Fingerprint)>,
+    /// What was handed over at the end of the input and is flushed with the next checkpoint.
+    last_words: Option<(TransactionId, Fingerprint)>,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
 }
@@ -34,17 +36,16 @@ pub struct SinkWriter {
 impl SinkWriter {
     /// A writer that has written nothing.
     pub fn new(instance: Instance) -> Self {
-        Self { instance, processed: Fingerprint::EMPTY, open: None, last: None }
+        let processed = Fingerprint::EMPTY;
+        Self { instance, processed, open: None, last_words: None, last: None }
     }
+}
 
-    /// Pre-commits the open transaction for a checkpoint and hands it over.
-    fn hand_over(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
-        if let Some((transaction, contents)) = self.open.take() {
-            let handle = Handle { transaction, checkpoint, contents };
-            out.effect(handle.pre_commit());
-            out.emit(handle.to_record());
-        }
-    }
+fn handle(
+    (transaction, contents): (TransactionId, Fingerprint),
+    checkpoint: CheckpointId,
+) -> Handle {
+    Handle { transaction, checkpoint, contents }
 }
 
 impl Operator for SinkWriter {
@@ -62,7 +63,13 @@ impl Operator for SinkWriter {
     }
 
     fn prepare_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
-        self.hand_over(checkpoint, out);
+        if let Some(open) = self.open.take() {
+            out.effect(handle(open, checkpoint).pre_commit());
+            out.emit(handle(open, checkpoint).to_record());
+        }
+        if let Some(last_words) = self.last_words.take() {
+            out.effect(handle(last_words, checkpoint).pre_commit());
+        }
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
@@ -98,10 +105,13 @@ impl Operator for SinkWriter {
     }
 
     /// Flink: `SinkWriterOperator#endInput`. Behind the end of data nothing can be sent any more, so
-    /// this goes with the next checkpoint, whichever that will be.
+    /// the handle goes now, for whichever checkpoint will be the next.
     fn finish(&mut self, out: &mut Emitter) {
-        let next = TransactionId::next(&self.instance, self.last).checkpoint;
-        self.hand_over(next, out);
+        if let Some(open) = self.open.take() {
+            let next = TransactionId::next(&self.instance, self.last).checkpoint;
+            out.emit(handle(open, next).to_record());
+            self.last_words = Some(open);
+        }
     }
 
     fn close(&mut self, effects: &mut Vec<Effect>) {
@@ -123,7 +133,7 @@ impl Operator for SinkWriter {
             visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
         };
         show("processed", self.processed);
-        if let Some((_, contents)) = self.open {
+        for (_, contents) in [self.open, self.last_words].into_iter().flatten() {
             show("open", contents);
         }
     }

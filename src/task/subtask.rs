@@ -423,6 +423,11 @@ impl Subtask {
         }
     }
 
+    /// Has a handler of the user's own decide about barriers.
+    pub fn use_barrier_handler(&mut self, handler: Box<dyn barrier::BarrierHandler>) {
+        self.gates.use_handler(handler);
+    }
+
     /// Takes one input and appends what is to be done about it.
     #[inline]
     pub fn handle(&mut self, now: VirtualTime, input: Input, out: &mut impl Outputs) {

@@ -1,8 +1,8 @@
 //! When the next periodic checkpoint is due.
 //!
-//! The coordinator owns the timer; a policy only says for when it is to be set. Other policies
-//! (Young, Daly, measured cost) take the place of [`PeriodicTimer`] without the coordinator
-//! noticing.
+//! The coordinator owns the timer; a policy only says for when it is to be set. Those of
+//! [`adaptive`](super::adaptive) (Young, Daly, the exact optimum, measured cost), or a user's own,
+//! take the place of [`PeriodicTimer`] without the coordinator noticing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,8 +32,18 @@ pub trait TriggerPolicy: fmt::Debug + Send {
         due: Option<VirtualTime>,
     ) -> Option<VirtualTime>;
 
-    /// A checkpoint completed that took so long, from its trigger to the durable decision.
-    fn completed(&mut self, now: VirtualTime, took: VirtualDuration);
+    /// A checkpoint completed, and this is what it took.
+    fn completed(&mut self, now: VirtualTime, took: CheckpointCost);
+}
+
+/// What a completed checkpoint took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointCost {
+    /// From its trigger to the durable decision (`d` of the cost models).
+    pub duration: VirtualDuration,
+    /// Processing time that it took away at the slowest subtask: the synchronous part, and the
+    /// alignment where that blocks channels (`c` of the cost models).
+    pub stalled: VirtualDuration,
 }
 
 /// Flink's periodic timer: a fixed interval, another one while a source has a backlog.
@@ -105,7 +115,7 @@ impl TriggerPolicy for PeriodicTimer {
         due.is_none_or(|due| next < due).then_some(next)
     }
 
-    fn completed(&mut self, _now: VirtualTime, _took: VirtualDuration) {}
+    fn completed(&mut self, _now: VirtualTime, _took: CheckpointCost) {}
 }
 
 #[cfg(test)]

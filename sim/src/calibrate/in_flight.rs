@@ -8,7 +8,7 @@
 use super::runs::Conditions;
 
 /// Flink: `MemoryManagerOptions` / `TaskManagerOptions.MEMORY_SEGMENT_SIZE`.
-pub(super) const BUFFER_BYTES: f64 = 32_768.0;
+const BUFFER_BYTES: f64 = 32_768.0;
 /// Flink: `NETWORK_BUFFERS_PER_CHANNEL`, fixed since 2.3.
 const EXCLUSIVE: f64 = 2.0;
 /// Flink: `NETWORK_EXTRA_BUFFERS_PER_GATE`, fixed since 2.3.

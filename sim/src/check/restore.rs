@@ -240,9 +240,12 @@ impl Restore {
         }
         if let Some(error) = error {
             let what = (NAME, Class::UnusableCheckpoint, "a retained checkpoint cannot be read");
-            report.add(what, now, Subject::checkpoint(checkpoint), || {
-                format!("{checkpoint} cannot be restored: {error}")
-            });
+            let subject = Subject::checkpoint(checkpoint);
+            let subject = match error {
+                ShadowError::Missing { file, .. } => subject.with_file(*file),
+                ShadowError::Damaged { .. } => subject,
+            };
+            report.add(what, now, subject, || format!("{checkpoint} cannot be restored: {error}"));
         }
     }
 }

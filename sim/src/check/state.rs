@@ -228,11 +228,13 @@ impl State {
     }
 
     /// The job has finished: the sinks must have shown everything. With unbounded sources there is
-    /// no total to compare with.
+    /// no total to compare with. An engine that does not report what sources emit is not asked
+    /// whether they came to their end: what the sinks show says it.
     pub(super) fn judge_end(
         &mut self,
         now: VirtualTime,
         (ledger, setup): (&Ledger, &Setup),
+        knows_positions: bool,
         output: &mut Output,
         report: &mut Report,
     ) {
@@ -246,8 +248,9 @@ impl State {
         let Some(ends) = ends.collect::<Option<Vec<u64>>>() else { return };
         for ((split, &at), &end) in ledger.splits.ids().iter().zip(&ledger.positions).zip(&ends) {
             self.judged += 1;
-            if at < end {
-                let subject = Subject::operator(OperatorId(split.source()));
+            if knows_positions && at < end {
+                let operator = Subject::operator(OperatorId(split.source()));
+                let subject = operator.with_record(*split, at);
                 let what = (NAME, Class::Loss, "finished before the end of a split");
                 report.add(what, now, subject, || {
                     format!("the job has finished, but {split} was read to {at} of {end}")
@@ -278,7 +281,8 @@ fn report_offset(
         true => (Class::Duplication, "a source went back"),
         false => (Class::Loss, "a source skipped records"),
     };
-    report.add((NAME, class, rule), now, Subject::subtask(subtask), || {
+    let subject = Subject::subtask(subtask).with_record(split, offset.min(due));
+    report.add((NAME, class, rule), now, subject, || {
         let name = setup.graph.subtask_name(subtask);
         format!("{name} emitted offset {offset} of {split}, but {due} was due")
     });

@@ -82,10 +82,66 @@ impl Durations {
         VirtualDuration(self.total.0.checked_div(self.count).unwrap_or(0))
     }
 
+    fn zip(&self, other: &Self, f: impl Fn(u128, u128) -> u128) -> Self {
+        Self {
+            count: zip(self.count, other.count, &f),
+            total: VirtualDuration(zip(self.total.0, other.total.0, &f)),
+            max: self.max.max(other.max),
+        }
+    }
+
     fn add(&mut self, duration: VirtualDuration) {
         self.count += 1;
         self.total += duration;
         self.max = self.max.max(duration);
+    }
+}
+
+fn zip(mine: u64, other: u64, f: impl Fn(u128, u128) -> u128) -> u64 {
+    u64::try_from(f(u128::from(mine), u128::from(other))).unwrap_or(u64::MAX)
+}
+
+fn zip_by<K: Copy + Ord>(
+    mine: &BTreeMap<K, u64>,
+    others: &BTreeMap<K, u64>,
+    f: impl Fn(u128, u128) -> u128,
+) -> BTreeMap<K, u64> {
+    let zipped = |key: &K| {
+        let [mine, others] = [mine, others].map(|it| it.get(key).copied().unwrap_or(0));
+        let count = zip(mine, others, &f);
+        (count > 0).then_some((*key, count))
+    };
+    mine.keys().chain(others.keys()).filter_map(zipped).collect()
+}
+
+impl Statistics {
+    /// Number by number, what `f` makes of these and of others; the longest of both.
+    pub(crate) fn zip(&self, other: &Self, f: impl Fn(u128, u128) -> u128) -> Self {
+        let count = |mine, others| zip(mine, others, &f);
+        let (checkpoints, records) = (&self.checkpoints, &self.records);
+        let (others_checkpoints, others_records) = (&other.checkpoints, &other.records);
+        Self {
+            checkpoints: Checkpoints {
+                triggered: count(checkpoints.triggered, others_checkpoints.triggered),
+                completed: count(checkpoints.completed, others_checkpoints.completed),
+                failed: zip_by(&checkpoints.failed, &others_checkpoints.failed, &f),
+            },
+            requests_failed: zip_by(&self.requests_failed, &other.requests_failed, &f),
+            restarts: count(self.restarts, other.restarts),
+            restores: count(self.restores, other.restores),
+            records: Records {
+                emitted: count(records.emitted, others_records.emitted),
+                processed: count(records.processed, others_records.processed),
+                committed: count(records.committed, others_records.committed),
+                persisted: count(records.persisted, others_records.persisted),
+            },
+            storage_disturbed: zip_by(&self.storage_disturbed, &other.storage_disturbed, &f),
+            end_to_end: self.end_to_end.zip(&other.end_to_end, &f),
+            start_delay: self.start_delay.zip(&other.start_delay, &f),
+            alignment: self.alignment.zip(&other.alignment, &f),
+            sync: self.sync.zip(&other.sync, &f),
+            asynchronous: self.asynchronous.zip(&other.asynchronous, &f),
+        }
     }
 }
 

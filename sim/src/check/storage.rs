@@ -172,16 +172,16 @@ impl Storage {
             file.exclusive |= exclusive;
             if !file.exists {
                 let what = (NAME, Class::UnusableCheckpoint, "durable without a file");
-                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                report.add(what, now, Subject::file(id).at(checkpoint), || {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)
                 });
             }
             if shares {
-                let what = (NAME, Class::UnusableCheckpoint, "a savepoint shares a file");
-                report.add(what, now, Subject::checkpoint(checkpoint), || {
+                let what = (NAME, Class::UnusableCheckpoint, "the user's snapshot shares a file");
+                report.add(what, now, Subject::file(id).at(checkpoint), || {
                     format!(
-                        "{checkpoint} and another snapshot, one of them a savepoint, both refer \
-                             to file {}",
+                        "{checkpoint} and another snapshot, one of them the user's alone, both \
+                             refer to file {}",
                         id.0
                     )
                 });
@@ -210,7 +210,7 @@ impl Storage {
         file.exists = false;
         if file.references > 0 {
             let owner = self.references.iter().find(|(_, files)| files.contains(&id));
-            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::default() };
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
             let what = (NAME, Class::PrematureDelete, "a file in use was deleted");
             report.add(what, now, subject, || {
                 let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
@@ -255,9 +255,10 @@ impl Storage {
         if claimed {
             self.users.retain(|id| *id != checkpoint);
             self.savepoints.retain(|id| *id != checkpoint);
-            for &file in &files {
-                self.file(file).exclusive = false;
-            }
+        }
+        // What the user lends stays the user's alone.
+        for &file in &files {
+            self.file(file).exclusive = !claimed;
         }
         self.point_to(checkpoint, files);
         (self.over, self.discards) = (false, false);
@@ -286,7 +287,7 @@ impl Storage {
             let (count, bytes) = leaked
                 .fold((1, file.bytes), |(count, bytes), (_, it)| (count + 1, bytes + it.bytes));
             let what = (NAME, Class::Leak, "files nothing refers to");
-            report.add(what, now, Subject::default(), || {
+            report.add(what, now, Subject::file(FileId(first as u32)), || {
                 let written = file.written;
                 format!(
                     "{count} files ({bytes} bytes) are left that nothing refers to; the first is \

@@ -6,8 +6,11 @@
 use std::fmt;
 
 use cutline::ids::{ChannelId, CheckpointId, OperatorId, SubtaskId};
+use cutline::operator::SplitId;
 use cutline::time::VirtualTime;
 use serde::{Deserialize, Serialize};
+
+use crate::observe::FileId;
 
 /// What kind of harm was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,6 +110,10 @@ pub struct Subject {
     pub channel: Option<ChannelId>,
     /// The checkpoint.
     pub checkpoint: Option<CheckpointId>,
+    /// The file.
+    pub file: Option<FileId>,
+    /// The record, by split and offset.
+    pub record: Option<(SplitId, u64)>,
 }
 
 impl Subject {
@@ -128,6 +135,21 @@ impl Subject {
     /// Of a channel.
     pub fn channel(channel: ChannelId) -> Self {
         Self { channel: Some(channel), ..Self::default() }
+    }
+
+    /// Of a file.
+    pub fn file(file: FileId) -> Self {
+        Self { file: Some(file), ..Self::default() }
+    }
+
+    /// The same, and about a file.
+    pub fn with_file(self, file: FileId) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// The same, and about the record at an offset of a split.
+    pub fn with_record(self, split: SplitId, offset: u64) -> Self {
+        Self { record: Some((split, offset)), ..self }
     }
 
     /// The same, at a checkpoint.

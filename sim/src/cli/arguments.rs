@@ -76,7 +76,7 @@ pub(super) fn command_line(command: &str, path: &str, overrides: &[Override]) ->
     line
 }
 
-fn parse_override(text: &str) -> Result<Override, String> {
+pub(super) fn parse_override(text: &str) -> Result<Override, String> {
     Override::parse(text).map_err(|error| error.to_string())
 }
 

@@ -8,11 +8,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::explore::corpus::{Kept, verdict};
+use crate::scenario::Case;
 
 use super::exit::{Exit, Failure};
 use super::files::{self, Runnable};
 use super::output::{Output, STYLE};
-use super::run::case_of;
 use super::simulate::simulate;
 
 /// Where the corpus of a repository is.
@@ -110,7 +110,7 @@ impl Add {
         let was = Kept::Case(Box::new(case.clone())).expected();
         let outcome = simulate(&Arc::new(case.scenario), case.seed, case.defects, false, &again)?;
         let now = verdict(&outcome);
-        files::write(Path::new(&self.dir), &name, &case_of(&outcome).to_json())?;
+        files::write(Path::new(&self.dir), &name, &Case::of(&outcome).to_json())?;
         if was != now {
             anstream::eprintln!("{} says {was}; that has changed", self.case);
         }

@@ -11,6 +11,7 @@ mod completions;
 mod conform;
 mod corpus;
 mod defects;
+mod diff;
 mod exit;
 mod files;
 mod filter;
@@ -42,6 +43,8 @@ Examples:
   cutline run scenarios/quickstart.json --set checkpointing.interval='2 s' --format json
   cutline replay cutline-out/liveness-stuck-0123456789abcdef/case.json
   cutline show scenarios/quickstart.json --from '1 s' --until '2 s'
+  cutline show case.json --explain
+  cutline diff case-a.json case-b.json
   cutline check scenarios/*.json
   cutline check --flink-conf conf/config.yaml
   cutline init job.json --rate 20000/s --state 10gb
@@ -52,7 +55,7 @@ Examples:
 
 Exit codes:
   0  ok
-  2  usage                   12  a replay diverged
+  2  usage                   12  a replay diverged, or two runs part
   3  bad input file          13  a goal was missed
  10  safety violated, or     14  something was vacuous (--strict)
      a vector differs        20  inconclusive: a budget ended it, a part is missing,
@@ -74,6 +77,7 @@ enum Command {
     Init(Box<init::Init>),
     Replay(replay::Replay),
     Show(show::Show),
+    Diff(diff::Diff),
     Campaign(campaign::Campaign),
     Merge(merge::Merge),
     Shrink(shrink::Shrink),
@@ -118,6 +122,7 @@ fn run(command: Command) -> Exit {
         Command::Init(command) => command.execute(&mut output),
         Command::Replay(command) => command.execute(&mut output),
         Command::Show(command) => command.execute(&mut output),
+        Command::Diff(command) => command.execute(&mut output),
         Command::Campaign(command) => command.execute(&mut output),
         Command::Merge(command) => command.execute(&mut output),
         Command::Shrink(command) => command.execute(&mut output),

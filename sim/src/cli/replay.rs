@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::kernel::digest::first_difference;
+use crate::explain::parting_of_ladders;
 use crate::report::{Names, summary_json, summary_text};
 use crate::run::Outcome;
 use crate::scenario::{Case, Override};
@@ -107,14 +107,8 @@ fn compare(case: &Case, outcome: &Outcome, overrides: &[Override]) -> Comparison
     if !overrides.is_empty() {
         return Comparison::Changed;
     }
-    if let Some(window) = first_difference(&case.ladder, &outcome.ladder) {
-        return Comparison::Diverged(format!(
-            "the first event that differs is among {} to {}; the case had {} events, this run {}",
-            window.start,
-            window.end - 1,
-            case.ladder.events,
-            outcome.ladder.events
-        ));
+    if let Some(how) = parting_of_ladders(&case.ladder, &outcome.ladder) {
+        return Comparison::Diverged(how);
     }
     let before = case.violation.as_ref().map(|violation| violation.signature());
     let now = outcome.violations.first().map(|violation| violation.signature());

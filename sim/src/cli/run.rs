@@ -7,7 +7,7 @@ use clap::Args;
 use crate::check;
 use crate::report::{Names, summary_json, summary_text};
 use crate::run::Outcome;
-use crate::scenario::{Case, CaseViolation};
+use crate::scenario::Case;
 
 use super::arguments::{Changes, Plant, RunFormat, Until, command_line, quoted};
 use super::exit::{Exit, Failure};
@@ -88,7 +88,7 @@ impl Run {
         let path = Path::new(&directory);
         let replay = format!("cutline replay {}", quoted(&format!("{directory}/case.json")));
         let replay = (!outcome.violations.is_empty()).then_some(replay);
-        files::write(path, "case.json", &case_of(outcome).to_json())?;
+        files::write(path, "case.json", &Case::of(outcome).to_json())?;
         if self.out.is_some() {
             let summary = summary_json(outcome, replay.as_deref(), None) + "\n";
             files::write(path, "summary.json", &summary)?;
@@ -123,20 +123,6 @@ impl Run {
             anstream::eprintln!("replay: {replay}");
         }
         Ok(())
-    }
-}
-
-/// The run as a file to hand on.
-pub(super) fn case_of(outcome: &Outcome) -> Case {
-    Case {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        scenario: (*outcome.plan.scenario).clone(),
-        seed: outcome.seed,
-        defects: outcome.plan.defects,
-        verdict: outcome.verdict,
-        digest: outcome.digest,
-        ladder: outcome.ladder.clone(),
-        violation: outcome.violations.first().map(CaseViolation::from),
     }
 }
 

@@ -6,14 +6,15 @@ use clap::{Args, ValueEnum};
 use cutline::defect::Defects;
 use cutline::time::VirtualTime;
 
-use crate::report::{Line, Names, lines, read_line};
+use crate::explain::explain;
+use crate::report::{Line, Names, explanation_json, explanation_text, lines, read_trace};
 use crate::run::Outcome;
 
 use super::arguments::{Changes, command_line, parse_time};
 use super::exit::{Exit, Failure};
 use super::files::{self, Runnable};
 use super::filter::Filter;
-use super::output::Output;
+use super::output::{Output, STYLE, width};
 use super::simulate::simulate;
 use super::view::{print_json, print_view};
 
@@ -47,6 +48,10 @@ pub(super) struct Show {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 
+    /// Only the events that led to the violation, with a verdict above them
+    #[arg(long, conflicts_with_all = ["from", "until", "limit", "subtask", "channel", "checkpoint", "step", "records", "steps"])]
+    explain: bool,
+
     #[command(flatten)]
     filter: Filter,
 }
@@ -57,17 +62,47 @@ enum Format {
     Text,
     /// One JSON object a line
     Jsonl,
+    /// One JSON object: with --explain
+    Json,
 }
 
 impl Show {
     pub(super) fn execute(&self, output: &mut Output) -> Result<Exit, Failure> {
+        if self.explain != (self.format == Format::Json) && self.format != Format::Text {
+            let message = match self.explain {
+                true => "`--explain` is printed as text or as json",
+                false => "`--format json` is for `--explain`; a trace is printed as jsonl",
+            };
+            return Err(Failure::Usage(message.to_owned()));
+        }
         if self.file.ends_with(".jsonl") {
             return self.show_trace(output);
         }
         let outcome = self.simulate()?;
+        if self.explain {
+            return self.print_explanation(&outcome, output);
+        }
         let names = Names::of(&outcome);
         self.filter.validate(&names)?;
         self.print(lines(&outcome), names.subtasks(), output)?;
+        Ok(Exit::Ok)
+    }
+
+    fn print_explanation(&self, outcome: &Outcome, output: &mut Output) -> Result<Exit, Failure> {
+        let Some(explanation) = explain(outcome) else {
+            match self.format {
+                Format::Json => output.print("{\"violation\":null}\n")?,
+                Format::Text | Format::Jsonl => {
+                    output.print("The run breaks no promise: there is nothing to explain.\n")?;
+                }
+            }
+            return Ok(Exit::Ok);
+        };
+        let text = match self.format {
+            Format::Json => explanation_json(&explanation) + "\n",
+            Format::Text | Format::Jsonl => explanation_text(&explanation, width(), STYLE),
+        };
+        output.print(&text)?;
         Ok(Exit::Ok)
     }
 
@@ -94,13 +129,14 @@ impl Show {
             let message = "`--seed` and `--set` are for what is run; a trace is only read";
             return Err(Failure::Usage(message.to_owned()));
         }
+        if self.explain {
+            let message = "`--explain` is for what is run: a trace does not say what was violated";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         let refuse = |error| Failure::Input(format!("cannot read {}: {error}", self.file));
         let text = std::fs::read_to_string(&self.file).map_err(refuse)?;
-        let mut trace = Vec::new();
-        for (index, row) in text.lines().enumerate() {
-            let refuse = |error| Failure::Input(format!("{}:{}: {error}", self.file, index + 1));
-            trace.extend(read_line(row).map_err(refuse)?);
-        }
+        let refuse = |(line, error)| Failure::Input(format!("{}:{line}: {error}", self.file));
+        let trace = read_trace(&text).map_err(refuse)?;
         let subtasks = subtasks(&trace);
         self.print(trace.into_iter(), &subtasks, output)?;
         Ok(Exit::Ok)
@@ -121,7 +157,7 @@ impl Show {
                 let wanted = lines.filter(|line| self.filter.accepts_in_view(line)).take(limit);
                 print_view(wanted, &self.filter.columns(subtasks), output)?;
             }
-            Format::Jsonl => {
+            Format::Jsonl | Format::Json => {
                 let wanted = lines.filter(|line| self.filter.accepts(line)).take(limit);
                 print_json(wanted, output)?;
             }

@@ -10,13 +10,12 @@ use serde_json::{Value, json};
 
 use crate::explore::shrink::{NothingToShrink, Shrunk, Subject, shrink};
 use crate::run::Outcome;
-use crate::scenario::to_json;
+use crate::scenario::{Case, to_json};
 
 use super::arguments::{parse_budget, quoted};
 use super::exit::{Exit, Failure};
 use super::files::{self, Runnable};
 use super::output::{Output, STYLE};
-use super::run::case_of;
 use super::simulate::attempt;
 
 /// Makes a failing case smaller, with the same signature
@@ -128,7 +127,7 @@ impl Shrink {
         };
         let file = quoted(&path.display().to_string());
         match outcome {
-            Some(outcome) => (path, case_of(outcome).to_json(), format!("cutline replay {file}")),
+            Some(outcome) => (path, Case::of(outcome).to_json(), format!("cutline replay {file}")),
             None => {
                 let text = to_json(&shrunk.scenario);
                 (path, text, format!("cutline run {file} --seed {}", shrunk.seed))

@@ -11,6 +11,7 @@ use cutline::time::VirtualDuration;
 use indicatif::{ProgressBar, ProgressStyle};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::horizon::{LeapError, Leaping};
 use crate::report::Style;
 use crate::report::sweep::{SweepReport, csv, json, page, pictures, text};
 use crate::run::Simulation;
@@ -76,6 +77,11 @@ pub(super) struct Sweep {
     /// Virtual time of a run, as `--set limits.until=TIME` does
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     horizon: Option<Given<VirtualDuration>>,
+
+    /// Leaps over time in which nothing happens, as long as sampling brings no more than this
+    /// relative error into a mean, such as 3%: days for the price of minutes
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    coarsen: Option<f64>,
 
     /// Prices: of 1,000 writing requests, of 1,000 reading ones, of 10^9 bytes for a month
     #[arg(long, value_name = "PUT,GET,STORED", value_parser = parse_prices)]
@@ -227,6 +233,7 @@ impl Sweep {
             repeats: self.repeat,
             precision: self.precision.map(|it| format!("{} {it}", self.minimise)),
             rates: rates.text(),
+            coarsen: self.coarsen.map(|it| it.to_string()),
         };
         let task = Task {
             scenarios,
@@ -235,6 +242,7 @@ impl Sweep {
             repeats: self.repeat,
             precision: self.precision.map(|it| (self.minimise, it)),
             rates,
+            coarsen: self.coarsen,
             threads: self.threads.map(usize::from),
         };
         Ok(Prepared { grid, task, identity })
@@ -255,7 +263,15 @@ impl Sweep {
             let refuse = |error: JobGraphError| {
                 Failure::Input(format!("the job cannot run at {}: {error}", grid.label(point)))
             };
-            Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;
+            let simulation = Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;
+            if let Some(tolerance) = self.coarsen {
+                let leaping = Leaping { tolerance, repeats: self.repeat };
+                let refuse = |error: LeapError| {
+                    let label = grid.label(point);
+                    Failure::Input(format!("--coarsen cannot leap over time at {label}: {error}"))
+                };
+                simulation.leaping(leaping).map_err(refuse)?;
+            }
             Ok(scenario)
         };
         (0..grid.points()).map(of_point).collect()
@@ -420,6 +436,9 @@ impl Sweep {
             ("--message-cost", &self.message_cost),
         ] {
             given.iter().for_each(|given| add(option, &given.text));
+        }
+        if let Some(coarsen) = self.coarsen {
+            add("--coarsen", &coarsen.to_string());
         }
         if let Some(Prices { put, get, gb_month }) = self.price {
             add("--price", &format!("{put},{get},{gb_month}"));

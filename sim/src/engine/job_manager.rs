@@ -8,19 +8,21 @@ mod actions;
 mod checkpoints;
 mod election;
 mod execution;
+mod leap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
+use cutline::coordinator::own::Coordinate;
 use cutline::ids::{Attempt, CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::execution::Execution;
+pub use self::leap::Idle;
 use super::plan::Plan;
 use super::{Control, Engine, Part};
 use crate::kernel::stream::Stream;
@@ -46,7 +48,7 @@ pub struct JobManager {
     phase: Phase,
     session: u64,
     task_managers: BTreeMap<u32, Registered>,
-    coordinator: Option<Coordinator<SnapshotPayload>>,
+    coordinator: Option<Box<dyn Coordinate<SnapshotPayload>>>,
     backoff: RestartBackoff,
     execution: Execution,
     /// Completed checkpoints found at the start, by id, as their metadata is read.
@@ -73,6 +75,8 @@ pub struct JobManager {
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
     draws: Option<Stream>,
+    /// Time that was leapt over: the clock of the restart strategy goes ahead by it.
+    leapt: VirtualDuration,
 }
 
 /// A task manager that has registered.
@@ -148,6 +152,8 @@ enum Waiting {
         execution: u32,
     },
     Manual(usize),
+    /// The sources have worked off their backlog.
+    BacklogOver,
 }
 
 impl JobManager {
@@ -176,12 +182,13 @@ impl JobManager {
             coordinating: false,
             outputs: Vec::new(),
             draws: None,
+            leapt: VirtualDuration::ZERO,
         }
     }
 
     /// The process that takes its place after a crash.
     pub fn reborn(&self) -> Self {
-        Self::new(Arc::clone(&self.plan))
+        Self { leapt: self.leapt, ..Self::new(Arc::clone(&self.plan)) }
     }
 
     /// Reacts to an event.
@@ -209,7 +216,7 @@ impl JobManager {
 
     /// Completed checkpoints that are retained, oldest first, with their files.
     pub fn retained(&self) -> impl Iterator<Item = &Retained<SnapshotPayload>> {
-        self.coordinator.iter().flat_map(Coordinator::retained)
+        self.coordinator.iter().flat_map(|coordinator| coordinator.retained())
     }
 
     /// Who has not done its part yet, for a report on a job that is stuck.
@@ -255,7 +262,7 @@ impl JobManager {
                 if self.coordinator_timer == Some(due) {
                     self.coordinator_timer = None;
                 }
-                let timeout = self.coordinator.as_ref().and_then(Coordinator::next_timeout);
+                let timeout = self.coordinator.as_ref().and_then(|it| it.next_timeout());
                 if timeout.is_some_and(|timeout| timeout <= due) {
                     self.coordinate(io::Input::Timeout, ctx);
                 } else {
@@ -266,6 +273,7 @@ impl JobManager {
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
+            Waiting::BacklogOver => self.on_backlog(false, ctx),
             Waiting::Lead
             | Waiting::Pointers
             | Waiting::Metadata { .. }
@@ -332,7 +340,8 @@ impl JobManager {
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll
             | Waiting::RestartDelay { .. }
-            | Waiting::Manual(_) => unreachable!("these are timers, not requests"),
+            | Waiting::Manual(_)
+            | Waiting::BacklogOver => unreachable!("these are timers, not requests"),
         }
         self.end_if_done(ctx);
     }

@@ -4,6 +4,7 @@
 //! here; the engine carries messages, reads and writes files, and reports what happens.
 
 mod job_manager;
+mod mount;
 mod plan;
 mod shadow;
 mod task_manager;
@@ -17,8 +18,9 @@ use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Back, Frame, Mail};
 use cutline::time::{VirtualDuration, VirtualTime};
 
-pub use self::job_manager::JobManager;
-pub use self::plan::{OperatorFactory, Plan};
+pub use self::job_manager::{Idle, JobManager, SnapshotPayload};
+pub use self::mount::{BuiltIn, Mount, Stores};
+pub use self::plan::{BarrierFactory, CoordinatorFactory, CoordinatorSetup, OperatorFactory, Plan};
 pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;
 

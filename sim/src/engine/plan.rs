@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use cutline::coordinator::completed::Retained;
+use cutline::coordinator::own::Coordinate;
+use cutline::coordinator::plan::Topology;
+use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
@@ -16,18 +20,40 @@ use cutline::operator::{
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
 use cutline::storage::metadata::StateHandle;
-use cutline::task::barrier::{BarrierMode, ChannelKind, InputConfig};
+use cutline::task::barrier::{BarrierHandler, BarrierMode, ChannelKind, InputConfig};
 use cutline::task::router::Router;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
-use super::{Deployment, Part, Place};
+use super::{Deployment, Part, Place, SnapshotPayload};
 use crate::scenario::model::{OperatorKind, Scenario};
 use crate::world::ProcessId;
 
 /// Makes an operator of the user's own.
 pub type OperatorFactory = Arc<dyn Fn(Instance) -> Box<dyn Operator> + Send + Sync>;
+
+/// Makes a coordinator of the user's own, at the start of each leader: from what it is to know, and
+/// the built-in one, which it may wrap or throw away.
+pub type CoordinatorFactory = Arc<
+    dyn Fn(CoordinatorSetup, Coordinator<SnapshotPayload>) -> Box<dyn Coordinate<SnapshotPayload>>
+        + Send
+        + Sync,
+>;
+
+/// What a coordinator is to know from its start.
+#[derive(Clone, Debug)]
+pub struct CoordinatorSetup {
+    /// How checkpoints are taken.
+    pub config: CoordinatorConfig,
+    /// The job.
+    pub topology: Topology,
+    /// The completed checkpoints that a new leader has found, oldest first.
+    pub recovered: Vec<Retained<SnapshotPayload>>,
+}
+
+/// Makes a barrier handler of the user's own for a subtask with so many input channels.
+pub type BarrierFactory = Arc<dyn Fn(SubtaskId, u32) -> Box<dyn BarrierHandler> + Send + Sync>;
 
 /// A job, ready to be run.
 pub struct Plan {
@@ -42,6 +68,10 @@ pub struct Plan {
     /// Whether order is promised at the input of each operator.
     ordered: Vec<bool>,
     custom: BTreeMap<OperatorId, OperatorFactory>,
+    /// A coordinator in the place of the built-in one.
+    pub coordinator: Option<CoordinatorFactory>,
+    /// Barrier handlers in the place of the built-in ones.
+    pub barriers: Option<BarrierFactory>,
 }
 
 impl fmt::Debug for Plan {
@@ -68,7 +98,8 @@ impl Plan {
             .map(|subtask| graph.subtask_name(SubtaskId(subtask as u32)))
             .collect();
         let (defects, custom) = (Defects::none(), BTreeMap::new());
-        Ok(Self { scenario, graph, subtask_names, defects, ordered, custom })
+        let (coordinator, barriers) = (None, None);
+        Ok(Self { scenario, graph, subtask_names, defects, ordered, custom, coordinator, barriers })
     }
 
     /// Has the operator of this name made by a factory; without such an operator nothing changes.
@@ -198,7 +229,12 @@ impl Plan {
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
-        Subtask::new(config, self.operator(instance), router)
+        let inputs = graph.inputs(subtask).len() as u32;
+        let mut machine = Subtask::new(config, self.operator(instance), router);
+        if let Some(factory) = &self.barriers {
+            machine.use_barrier_handler(factory(subtask, inputs));
+        }
+        machine
     }
 
     /// The file of a part of a snapshot. Its name holds the attempt: two attempts never write the

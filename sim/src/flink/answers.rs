@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::shape::Plan;
 
+/// Nothing that is counted or timed here can be negative, and the largest number there is says never.
+const SENSIBLE: std::ops::Range<f64> = 0.0..1e15;
+
 /// A number that may be missing in one of Flink's ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Known(pub Option<f64>);
@@ -27,11 +30,12 @@ impl<'de> Deserialize<'de> for Known {
             Nothing(()),
         }
         match Raw::deserialize(deserializer)? {
-            // Nothing that is counted or timed here can be negative.
-            Raw::Number(number) => Ok(Self(Some(number).filter(|number| *number >= 0.0))),
+            Raw::Number(number) => Ok(Self(Some(number).filter(|of| SENSIBLE.contains(of)))),
             Raw::Text(text) if text == "NaN" => Ok(Self(None)),
             Raw::Text(text) => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(Self(Some(number))),
+                Ok(number) if number.is_finite() => {
+                    Ok(Self(Some(number).filter(|of| SENSIBLE.contains(of))))
+                }
                 _ => Err(serde::de::Error::custom(format!("`{text}` is not a number"))),
             },
             Raw::Nothing(()) => Ok(Self(None)),
@@ -261,7 +265,7 @@ pub struct Alignment {
 pub struct CheckpointConfig {
     /// `exactly_once` or `at_least_once`.
     pub mode: String,
-    /// Interval; Flink says the largest number there is for none.
+    /// Interval.
     pub interval: Known,
     /// Timeout.
     pub timeout: Known,
@@ -390,6 +394,7 @@ mod tests {
             ("3", Some(3.0)),
             ("0", Some(0.0)),
             ("-1", None),
+            ("9223372036854775807", None),
             ("\"NaN\"", None),
             ("null", None),
             ("\"7.5\"", Some(7.5)),

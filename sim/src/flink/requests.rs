@@ -12,7 +12,8 @@ const SCRIPT: &str = r##"#!/bin/sh
 #   sh dump.sh [DIR [JOB]]
 # DIR is made if need be (flink-dump unless given). JOB is the id of a job; it can be left out if
 # one alone is running. Needs curl and the usual tools. Best run while the job is as busy as it
-# gets, and once more after it has recovered from a failure.
+# gets, and once more after it has recovered from a failure. Flink hides the values of keys that
+# look like secrets; look through jobmanager-config.json all the same before you hand it on.
 set -eu
 rest='http://@ADDRESS@'
 dir=${1:-flink-dump}

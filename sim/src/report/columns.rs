@@ -50,6 +50,12 @@ impl Columns {
         of(folded, true)
     }
 
+    /// As [`new`](Self::new), but never with words in the columns.
+    pub(super) fn narrow(subtasks: &[String], room: usize) -> Self {
+        let columns = Self::new(subtasks, room);
+        Self { width: NARROW, holds_words: false, ..columns }
+    }
+
     pub(super) fn names(&self) -> &[String] {
         &self.names
     }

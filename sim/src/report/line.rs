@@ -128,7 +128,7 @@ impl Line {
     /// Where it happened.
     pub fn place(&self) -> Place {
         let at_job_manager = match self.step {
-            Some(step) => is_coordinator_step(step),
+            Some(step) => step.is_at_job_manager(),
             None => self.subtask.is_none(),
         };
         match &self.subtask {
@@ -436,18 +436,6 @@ pub(super) fn milliseconds(nanoseconds: u64) -> serde_json::Number {
     }
     let value = nanoseconds as f64 / NANOSECONDS as f64;
     serde_json::Number::from_f64(value).expect("a quotient of finite numbers is finite")
-}
-
-fn is_coordinator_step(step: Step) -> bool {
-    use Step::{
-        A1, A2, F1, F2, F3, F4, F5, R1, R2, R3, R4, R5, T1, T2, T3, T4, T5, X1, X2, X3, X4,
-    };
-    use Step::{B1, B2, B3, B4, B5, B6, N1, R6, S5, S6};
-    match step {
-        T1 | T2 | T3 | T4 | T5 | A1 | A2 | F1 | F2 | F3 | F4 | F5 => true,
-        X1 | X2 | X3 | X4 | R1 | R2 | R3 | R4 | R5 => true,
-        B1 | B2 | B3 | B4 | B5 | B6 | N1 | R6 | S5 | S6 => false,
-    }
 }
 
 fn cut_kind(how: CutKind) -> &'static str {

@@ -60,6 +60,18 @@ pub fn read_line(text: &str) -> Result<Option<Line>, LineError> {
     }))
 }
 
+/// Reads a whole trace: all lines but the summary.
+///
+/// # Errors
+/// A line is none of a trace; with its number, from 1.
+pub fn read_trace(text: &str) -> Result<Vec<Line>, (usize, LineError)> {
+    let mut trace = Vec::new();
+    for (index, row) in text.lines().enumerate() {
+        trace.extend(read_line(row).map_err(|error| (index + 1, error))?);
+    }
+    Ok(trace)
+}
+
 fn take<T>(
     map: &mut Map<String, Value>,
     key: &'static str,

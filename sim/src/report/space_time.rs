@@ -43,6 +43,11 @@ impl SpaceTime {
         Self { columns: Columns::new(subtasks, width.saturating_sub(MARGIN)), style }
     }
 
+    /// A view whose columns are narrow, whatever their number: the words are beside them.
+    pub fn narrow(subtasks: &[String], width: usize, style: Style) -> Self {
+        Self { columns: Columns::narrow(subtasks, width.saturating_sub(MARGIN)), style }
+    }
+
     /// The head: the names of the columns, or a number for each and a list of their names.
     pub fn head(&self) -> String {
         let columns = &self.columns;
@@ -67,6 +72,11 @@ impl SpaceTime {
 
     /// One event.
     pub fn line(&self, event: &Line) -> String {
+        self.line_saying(event, &words(event))
+    }
+
+    /// One event, in words of the caller's.
+    pub fn line_saying(&self, event: &Line, words: &str) -> String {
         let Style { dim, reset, .. } = self.style;
         let at = event.at.as_nanos();
         let (whole, rest) = (at / 1_000_000, at % 1_000_000);
@@ -75,8 +85,10 @@ impl SpaceTime {
         let color = self.color(event);
         let column = self.columns.of(event);
         let words = match (&event.subtask, column) {
-            (Some(subtask), _) if self.columns.is_folded() => format!("{subtask} {}", words(event)),
-            _ => words(event),
+            (Some(subtask), _) if self.columns.is_folded() && !words.contains(subtask) => {
+                format!("{subtask} {words}")
+            }
+            _ => words.to_owned(),
         };
         match column {
             Some(column) if self.columns.holds_words => {

@@ -114,17 +114,17 @@ fn about(step: Step, line: &Line) -> String {
     }
 }
 
-fn ends(line: &Line) -> (&str, &str) {
+pub(super) fn ends(line: &Line) -> (&str, &str) {
     line.channel.as_deref().and_then(|channel| channel.split_once("->")).unwrap_or(("?", "?"))
 }
 
-fn record(line: &Line) -> String {
+pub(super) fn record(line: &Line) -> String {
     let part = |key: &str| line.detail("record").and_then(|record| record.get(key));
     let part = |key: &str| part(key).map_or("?".to_owned(), plain);
     format!("{}/{}/{}", part("source"), part("split"), part("offset"))
 }
 
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -14,7 +14,7 @@ use crate::kernel::distribution::Distribution;
 use super::build_faults::{Known, actions, check_failures, failures, faults};
 use super::build_job::job;
 use super::build_network::network;
-use super::build_options::flink_config;
+use super::build_options::{flink_config, policy};
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
     Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
@@ -66,6 +66,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
+    scenario.checkpointing.policy = policy(root, &scenario, sink);
     let known = Known { graph: graph_is_known, rest: all_was_read };
     scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);

@@ -5,9 +5,11 @@ use cutline::config::{
     BadOption, Finding, FlinkConfig, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValues,
     Severity, find,
 };
-use cutline::time::VirtualDuration;
+use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest};
+use super::model::Scenario;
 use super::read::{Datum, Node};
 use super::syntax::{Member, Value};
 
@@ -44,6 +46,47 @@ pub(super) fn flink_config(
         );
     }
     (config, initial_delay)
+}
+
+/// Who sets the interval.
+pub(super) fn policy(root: &Node, scenario: &Scenario, sink: &mut Sink) -> Option<IntervalPolicy> {
+    let checkpointing = root.object("checkpointing")?;
+    let node = checkpointing.object("policy")?;
+    if scenario.checkpointing.interval.is_none() {
+        let message = "`policy` has no effect without an interval";
+        sink.push(
+            Diagnostic::error("contradiction", checkpointing.place("policy"), message)
+                .expected("an `interval` beside it: the first delay is drawn up to it"),
+        );
+    }
+    let bounds =
+        || Some(Bounds { min: node.duration("shortest")?, max: node.duration("longest")? });
+    if let Some(Bounds { min, max }) = bounds()
+        && min > max
+    {
+        let message = "`shortest` is longer than `longest`";
+        sink.push(
+            Diagnostic::error("contradiction", node.place("shortest"), message)
+                .expected("at most `longest`"),
+        );
+    }
+    let estimate = || {
+        let cost = node.duration("checkpoint_cost")?;
+        Some(Estimate { cost, mtbf: node.duration("expected_mtbf")? })
+    };
+    let formula = |formula| Some(IntervalPolicy::Formula(formula, estimate()?, bounds()?));
+    match node.variant {
+        "backlog" => Some(IntervalPolicy::DuringBacklog {
+            interval: node.duration("during_backlog")?,
+            until: VirtualTime::ZERO + node.duration("backlog_until")?,
+        }),
+        "young" => formula(Formula::Young),
+        "daly" => formula(Formula::Daly),
+        "exact" => formula(Formula::Exact),
+        "measured" => Some(IntervalPolicy::Measured(estimate()?, bounds()?)),
+        // Fixed, or one that was refused.
+        _ => None,
+    }
 }
 
 /// Judges the keys of a cluster's configuration; answers how many of them matter here, and how many
@@ -117,6 +160,14 @@ impl<'s> Given<'s> {
                 error
                     .expected("a value, or no such line")
                     .flink("Configuration: refuses it, the process does not start"),
+            );
+            return About::Checkpoints;
+        }
+        if modelled && let Some(scheme) = other_store(known, member) {
+            let message = format!("a store of {scheme} is not modelled");
+            self.sink.push(
+                Diagnostic::warning("not-modelled", member.value.span, message)
+                    .expected("no effect in a simulation"),
             );
             return About::Checkpoints;
         }
@@ -269,6 +320,19 @@ impl<'s> Given<'s> {
             report = report.also(other, format!("see `{name}`"));
         }
         self.sink.push(report);
+    }
+}
+
+/// The scheme of a URI that Flink may well know, and that is no slip.
+fn other_store(known: Option<Known>, member: &Member) -> Option<String> {
+    let (Known::Option(spec) | Known::Deprecated(spec)) = known? else { return None };
+    let text = member.value.scalar().filter(|text| text.contains("://"))?;
+    match (spec.kind, spec.parse(&text)) {
+        (OptionKind::Uri(_), Err(BadOption::UnknownWord { found, choices, .. })) => {
+            let known = choices.iter().map(|word| word.trim_end_matches("://"));
+            nearest(&found, known).is_none().then_some(found)
+        }
+        _ => None,
     }
 }
 

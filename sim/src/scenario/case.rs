@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::check::{Class, Verdict, Violation};
 use crate::kernel::digest::{Fingerprint, Ladder};
+use crate::run::Outcome;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Sink, Span, nearest};
 use super::load::{decode, interpret, parse, sources};
@@ -82,6 +83,20 @@ impl From<&Violation> for CaseViolation {
 }
 
 impl Case {
+    /// A run as a file to hand on.
+    pub fn of(outcome: &Outcome) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: (*outcome.plan.scenario).clone(),
+            seed: outcome.seed,
+            defects: outcome.plan.defects,
+            verdict: outcome.verdict,
+            digest: outcome.digest,
+            ladder: outcome.ladder.clone(),
+            violation: outcome.violations.first().map(CaseViolation::from),
+        }
+    }
+
     /// Writes the case in the format that [`load_case`] reads.
     pub fn to_json(&self) -> String {
         let violation = self.violation.as_ref().map(|of| {

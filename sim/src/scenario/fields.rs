@@ -286,6 +286,86 @@ fn edge() -> Object {
     }
 }
 
+/// Who sets the interval.
+fn policy() -> Object {
+    let kind = |name, doc, fields| Variant { name, doc, fields };
+    let formula = || {
+        vec![
+            Field::new(
+                "checkpoint_cost",
+                ANY_SPAN,
+                "Processing time that one checkpoint takes away.",
+                ["\"2 ms\"", "\"8 ms\""],
+            )
+            .required(),
+            Field::new(
+                "expected_mtbf",
+                SOME_SPAN,
+                "Mean up-time between two failures of the whole job.",
+                ["\"20 s\"", "\"80 s\""],
+            )
+            .required(),
+            Field::new(
+                "shortest",
+                SOME_SPAN,
+                "The shortest interval that may be chosen.",
+                ["\"300 ms\"", "\"500 ms\""],
+            )
+            .default("\"10 ms\""),
+            Field::new(
+                "longest",
+                SOME_SPAN,
+                "The longest interval that may be chosen.",
+                ["\"100 ms\"", "\"150 ms\""],
+            )
+            .default("\"1 d\""),
+        ]
+    };
+    let backlog = vec![
+        Field::new(
+            "during_backlog",
+            ANY_SPAN,
+            "The interval meanwhile; zero: no periodic checkpoints.",
+            ["\"400 ms\"", "\"0 s\""],
+        )
+        .required(),
+        Field::new(
+            "backlog_until",
+            SOME_SPAN,
+            "Until when the sources say that they have a backlog.",
+            ["\"1 s\"", "\"700 ms\""],
+        )
+        .required(),
+    ];
+    Object {
+        name: "`policy`",
+        doc: "Who sets the interval.",
+        fields: vec![],
+        variants: Some(Variants {
+            tag: "kind",
+            doc: "How the interval is chosen.",
+            list: vec![
+                kind("fixed", "It is `interval`.", vec![]),
+                kind(
+                    "backlog",
+                    "Another one while the sources work off a backlog (Flink: \
+                     `execution.checkpointing.interval-during-backlog`).",
+                    backlog,
+                ),
+                kind("young", "Young's `sqrt(2 C M)`.", formula()),
+                kind("daly", "Daly's formula of higher order.", formula()),
+                kind("exact", "The optimum where failures are exponential.", formula()),
+                kind(
+                    "measured",
+                    "The optimum for the cost and the failures that are measured as the job runs; \
+                     cost and up-time are assumed until there is something to go by.",
+                    formula(),
+                ),
+            ],
+        }),
+    }
+}
+
 fn checkpointing() -> Object {
     let mut fields: Vec<Field> = options("checkpointing", None).collect();
     fields.push(Field::new(
@@ -310,6 +390,11 @@ fn checkpointing() -> Object {
             .default("\"checkpoint\""),
         ],
     };
+    fields.push(Field::part(
+        "policy",
+        Kind::Object(policy()),
+        "Who sets the interval, in the place of the fixed one. No option of Flink's.",
+    ));
     fields.push(Field::part(
         "manual",
         Kind::List(manual, LISTED_MAX),

@@ -51,7 +51,7 @@ impl Json {
         out.push(close);
     }
 
-    fn one_line(&self) -> String {
+    pub(super) fn one_line(&self) -> String {
         match self {
             Self::Plain(text) => text.clone(),
             Self::List(parts) => {

@@ -44,5 +44,6 @@ pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;
 pub use set::{Override, OverrideError};
 pub(crate) use values::format_bandwidth;
+pub(crate) use write::fault_in_words;
 pub use write::to_json;
 pub(crate) use write::{distribution as distribution_text, span as span_text};

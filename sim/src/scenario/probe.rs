@@ -23,6 +23,25 @@ const ACTIONS: [(usize, &str, &str); 4] = [
     ),
 ];
 
+/// For some kinds of policy: its name, and values of it under which each of its fields matters.
+const POLICIES: [(&str, &str); 3] = [
+    (
+        "backlog",
+        r#"checkpointing.policy={
+            "kind": "backlog", "during_backlog": "400 ms", "backlog_until": "1 s"}"#,
+    ),
+    (
+        "exact",
+        r#"checkpointing.policy={
+            "kind": "exact", "checkpoint_cost": "1 ms", "expected_mtbf": "20 s"}"#,
+    ),
+    (
+        "measured",
+        r#"checkpointing.policy={
+            "kind": "measured", "checkpoint_cost": "1 ms", "expected_mtbf": "20 s"}"#,
+    ),
+];
+
 /// One value of the base scenario and two overrides of it that differ from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProbe {
@@ -93,6 +112,18 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
                 let values = [a, b].map(str::to_owned);
                 Some(FieldProbe { path, with: vec![WITH.to_owned()], values })
             }));
+        }
+        // Who sets the interval decides what the base is a test of.
+        (Kind::Object(table), _) if path == "checkpointing.policy" => {
+            for (variant, with) in POLICIES {
+                let fields = table.fields_of(Some(variant));
+                probes.extend(fields.filter_map(|field| {
+                    let [a, b] = field.examples[..] else { return None };
+                    let path = format!("{path}.{}", field.name);
+                    let values = [a, b].map(str::to_owned);
+                    Some(FieldProbe { path, with: vec![with.to_owned()], values })
+                }));
+            }
         }
         // Nor does a job end in the base before everything was tried.
         (Kind::List(table, _), None) if path == "actions" => {

@@ -6,6 +6,7 @@ use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
 use crate::kernel::distribution::Distribution;
 
@@ -24,6 +25,9 @@ pub fn to_json(scenario: &Scenario) -> String {
     let mut checkpointing = options(&config, "checkpointing");
     if let Some(delay) = scenario.checkpointing.initial_delay {
         checkpointing.push(("initial_delay", span(delay)));
+    }
+    if let Some(of) = scenario.checkpointing.policy {
+        checkpointing.push(("policy", policy(of)));
     }
     if !scenario.manual.is_empty() {
         let manual = scenario.manual.iter().map(manual).collect();
@@ -265,6 +269,21 @@ fn when(of: &When, scenario: &Scenario) -> Json {
     }
 }
 
+/// A fault in a few words: its kind, and what a scenario file says of it besides when.
+pub(crate) fn fault_in_words(of: &Fault, scenario: &Scenario) -> String {
+    let Json::Object(parts) = fault(of, scenario) else { unreachable!("a fault is an object") };
+    let word = |part: &Json| part.one_line().replace('"', "");
+    let mut words = String::new();
+    for (key, part) in parts.iter().filter(|(key, _)| *key != "at") {
+        match *key {
+            "kind" => words.push_str(&word(part)),
+            "target" => words.push_str(&format!(" {}", word(part))),
+            key => words.push_str(&format!(", {key} {}", word(part))),
+        }
+    }
+    words
+}
+
 fn fault(of: &Fault, scenario: &Scenario) -> Json {
     let subtask = |of| subtask(of, scenario);
     let at = when(&of.at, scenario);
@@ -347,6 +366,29 @@ fn failures(of: &Failures) -> Json {
     let mut parts = vec![("law", text(law)), ("mtbf", span(of.mtbf)), ("target", text(target))];
     parts.extend(own);
     Json::Object(parts)
+}
+
+fn policy(of: IntervalPolicy) -> Json {
+    let chosen = |kind, known: Estimate, bounds: Bounds| {
+        Json::Object(vec![
+            ("kind", text(kind)),
+            ("checkpoint_cost", span(known.cost)),
+            ("expected_mtbf", span(known.mtbf)),
+            ("shortest", span(bounds.min)),
+            ("longest", span(bounds.max)),
+        ])
+    };
+    match of {
+        IntervalPolicy::DuringBacklog { interval, until } => Json::Object(vec![
+            ("kind", text("backlog")),
+            ("during_backlog", span(interval)),
+            ("backlog_until", time(until)),
+        ]),
+        IntervalPolicy::Formula(Formula::Young, known, bounds) => chosen("young", known, bounds),
+        IntervalPolicy::Formula(Formula::Daly, known, bounds) => chosen("daly", known, bounds),
+        IntervalPolicy::Formula(Formula::Exact, known, bounds) => chosen("exact", known, bounds),
+        IntervalPolicy::Measured(known, bounds) => chosen("measured", known, bounds),
+    }
 }
 
 fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::grid::Grid;
 use super::metric::{Goal, Metric, Quantity, Statistic};
-use super::row::Row;
+use super::row::{LeaptRow, Row};
 use super::statistics::{Estimate, mean, quantile, samples_needed};
 
 /// Within so much of the best, a point is as good.
@@ -83,6 +83,8 @@ pub struct Point {
     pub cut_off: u64,
     /// Virtual time of the runs that count, in seconds.
     pub virtual_s: f64,
+    /// Of it, what was leapt over, if that was allowed.
+    pub leapt: Option<LeaptRow>,
     /// All that was measured.
     pub estimates: BTreeMap<Metric, Estimate>,
     /// Of each goal, whether it is kept.
@@ -269,8 +271,11 @@ fn differences(of: &[&Row], to: &[&Row], metric: Metric) -> Vec<f64> {
 
 fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Point {
     let counting: Vec<&Row> = rows.iter().copied().filter(|row| row.counts()).collect();
+    let leapt = LeaptRow::together(counting.iter().filter_map(|row| row.leapt.as_ref()));
+    let knows = |metric: &Metric| leapt.as_ref().is_none_or(|it| it.knows(metric.quantity));
+    let known = Metric::all().filter(knows);
     let estimates: BTreeMap<Metric, Estimate> =
-        Metric::all().filter_map(|metric| Some((metric, estimate(metric, &counting)?))).collect();
+        known.filter_map(|metric| Some((metric, estimate(metric, &counting)?))).collect();
     let keeps = question.goals.iter().map(|goal| keeps(goal, estimates.get(&goal.metric)));
     let budget = |row: &&&Row| row.violation.is_none() && row.end == "budget";
     Point {
@@ -286,6 +291,7 @@ fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Poi
         recoveries: counting.iter().map(|row| row.recoveries.len()).sum(),
         cut_off: counting.iter().map(|row| row.cut_off).sum(),
         virtual_s: counting.iter().map(|row| row.virtual_s).sum(),
+        leapt,
         keeps: keeps.collect(),
         estimates,
     }
@@ -379,6 +385,7 @@ mod tests {
             violation: None,
             end: "time".to_owned(),
             virtual_s: 100.0,
+            leapt: None,
             events: 1,
             failures: 1,
             cut_off: 0,

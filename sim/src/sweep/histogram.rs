@@ -32,6 +32,24 @@ impl Histogram {
         self.max = self.max.max(span.0);
     }
 
+    /// Bucket by bucket and sum by sum, what `f` makes of this one and another; the longest of
+    /// both.
+    pub(crate) fn zip(&self, other: &Self, f: impl Fn(u128, u128) -> u128) -> Self {
+        let at = |buckets: &[u64], index| u128::from(buckets.get(index).copied().unwrap_or(0));
+        let narrow = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
+        let (mine, others) = (&self.buckets, &other.buckets);
+        let buckets: Vec<u64> = (0..mine.len().max(others.len()))
+            .map(|index| narrow(f(at(mine, index), at(others, index))))
+            .collect();
+        Self {
+            // Not `f` of the counts: what is rounded by bucket must add up.
+            count: buckets.iter().sum(),
+            buckets,
+            total: f(self.total, other.total),
+            max: self.max.max(other.max),
+        }
+    }
+
     /// How many durations.
     pub fn count(&self) -> u64 {
         self.count

@@ -61,6 +61,8 @@ pub struct Measures {
     pub requests: Requests,
     /// Nominal bytes written.
     pub written_bytes: u64,
+    /// Nominal bytes stored, summed over the nanoseconds of the run.
+    pub stored_area: u128,
     /// Nominal bytes stored: the mean over the time of the run.
     pub stored_bytes_mean: u64,
     /// Nominal bytes stored at most.
@@ -247,17 +249,32 @@ impl Meter {
         }
     }
 
-    pub(crate) fn finish(self, now: VirtualTime) -> Measures {
+    /// What is measured so far, without the recoveries.
+    pub(crate) fn so_far(&self, now: VirtualTime) -> Measures {
         let busiest = self.sync.iter().map(|(sum, parallelism)| sum.0 / u64::from(*parallelism));
-        let span = now.since(VirtualTime::ZERO);
         Measures {
-            span,
-            recoveries: self.recovery.finish(now),
+            span: now.since(VirtualTime::ZERO),
             sync: VirtualDuration(busiest.max().unwrap_or(0)),
+            stored_area: self.stored.area(now),
             stored_bytes_mean: self.stored.mean(now),
             stored_bytes_max: self.stored.max,
-            ..self.measures
+            ..self.measures.clone()
         }
+    }
+
+    pub(crate) fn finish(self, now: VirtualTime) -> Measures {
+        Measures { recoveries: self.recovery.clone().finish(now), ..self.so_far(now) }
+    }
+
+    /// Time is leapt over that would have been like the time since `from`: what waits in open
+    /// transactions has waited for longer, and what would have come meanwhile waits with it.
+    pub(crate) fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration) {
+        self.commits.skip(from, now, by);
+    }
+
+    /// How recoveries go.
+    pub(crate) fn recovery(&self) -> &Watch {
+        &self.recovery
     }
 }
 
@@ -289,10 +306,13 @@ impl Stored {
         self.max = self.max.max(self.now);
     }
 
+    fn area(&self, now: VirtualTime) -> u128 {
+        self.area + u128::from(self.now) * u128::from(now.since(self.since).0)
+    }
+
     fn mean(&self, now: VirtualTime) -> u64 {
-        let area = self.area + u128::from(self.now) * u128::from(now.since(self.since).0);
         let span = u128::from(now.as_nanos());
-        area.checked_div(span).map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX))
+        self.area(now).checked_div(span).map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX))
     }
 }
 
@@ -301,24 +321,25 @@ impl Stored {
 struct Commits {
     /// Times are kept to this grain, so that a transaction takes little memory however many records
     /// it has: a few hundredths of an interval at most.
-    grain: u64,
+    grain: i64,
     open: Vec<Due>,
     /// By subtask, then in the order of the cuts.
     waiting: Vec<Vec<(CheckpointId, Due)>>,
 }
 
-/// Times at which records were due, in grains, and how many.
-type Due = Vec<(u64, u64)>;
+/// Times at which records were due, in grains, and how many. Before the start, if what is now was
+/// leapt to.
+type Due = Vec<(i64, u64)>;
 
 impl Commits {
     fn new(subtasks: usize, interval: VirtualDuration) -> Self {
-        let grain = (interval.0 / 512).max(1_000_000);
+        let grain = i64::try_from((interval.0 / 512).max(1_000_000)).unwrap_or(i64::MAX);
         Self { grain, open: vec![Vec::new(); subtasks], waiting: vec![Vec::new(); subtasks] }
     }
 
     #[inline]
     fn on_record(&mut self, sink: SubtaskId, record: &Record) {
-        let grain = record.event_time.0 / self.grain;
+        let grain = self.grain_of(record.event_time);
         let open = &mut self.open[sink.index()];
         match open.last_mut() {
             Some((last, count)) if *last == grain => *count += 1,
@@ -345,8 +366,37 @@ impl Commits {
             return;
         };
         for (grain, count) in waiting.remove(index).1 {
-            let middle = VirtualTime(grain * self.grain + self.grain / 2);
-            latency.add(now.since(middle), count);
+            let middle = i128::from(grain) * i128::from(self.grain) + i128::from(self.grain / 2);
+            let late = (i128::from(now.0) - middle).max(0);
+            latency.add(VirtualDuration(u64::try_from(late).unwrap_or(u64::MAX)), count);
+        }
+    }
+
+    fn grain_of(&self, at: VirtualTime) -> i64 {
+        i64::try_from(at.0).unwrap_or(i64::MAX) / self.grain
+    }
+
+    fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration) {
+        let (first, last) = (self.grain_of(from), self.grain_of(now));
+        let leapt = i64::try_from(by.0).unwrap_or(i64::MAX) / self.grain;
+        let length = u128::from(now.since(from).0).max(1);
+        for open in &mut self.open {
+            let recent = open.iter().filter(|(grain, _)| *grain >= first);
+            let recent: u64 = recent.map(|(_, count)| *count).sum();
+            for (grain, _) in open.iter_mut() {
+                *grain = grain.saturating_sub(leapt);
+            }
+            let all = u128::from(recent) * u128::from(by.0) / length;
+            let all = u64::try_from(all).unwrap_or(u64::MAX);
+            // Spread evenly, over no more grains than there are.
+            let parts = u64::try_from(leapt).unwrap_or(0).clamp(1, 64);
+            for part in 0..parts {
+                let share = all * (part + 1) / parts - all * part / parts;
+                let at = last - leapt + (leapt * (2 * part as i64 + 1)) / (2 * parts as i64);
+                if share > 0 {
+                    open.push((at, share));
+                }
+            }
         }
     }
 
@@ -373,6 +423,32 @@ mod tests {
         stored.set(at(750), FileId(0), 0);
         assert_eq!(stored.mean(at(1_000)), 50 + 100 + 75);
         assert_eq!(stored.max, 400);
+    }
+
+    #[test]
+    fn what_waits_for_a_commit_waits_through_a_leap() {
+        let second = VirtualDuration::from_secs(1);
+        let (sink, mut latency) = (SubtaskId(0), Histogram::default());
+        let transaction =
+            Transaction { operator: OperatorId(0), subtask: 0, checkpoint: CheckpointId(1) };
+        let mut commits = Commits::new(1, second);
+        let record = |ms| Record {
+            split: SplitId(0),
+            key: 0,
+            offset: 0,
+            path: 0,
+            event_time: VirtualTime::from_millis(ms),
+            weight: 1,
+            record_bytes: 1,
+        };
+        // Ten records in a second, nine seconds like it, and the commit a second later.
+        (0..10).for_each(|at| commits.on_record(sink, &record(at * 100)));
+        commits.skip(VirtualTime::ZERO, VirtualTime::from_millis(1_000), second * 9);
+        commits.on_cut(sink, CheckpointId(1));
+        commits.on_committed(VirtualTime::from_millis(2_000), sink, transaction, &mut latency);
+        assert_eq!(latency.count(), 100);
+        let mean = latency.mean_s().expect("there are some");
+        assert!((mean - 6.0).abs() < 0.1, "from 1 s to 11 s: {mean}");
     }
 
     #[test]

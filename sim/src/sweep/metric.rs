@@ -516,7 +516,7 @@ impl Rates {
 }
 
 /// A metric that is measured over a whole run; `None`: nothing to measure, or it is one of failures.
-pub(super) fn of_run(
+pub(crate) fn of_run(
     metric: Metric,
     measures: &Measures,
     statistics: &Statistics,

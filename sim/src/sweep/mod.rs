@@ -32,4 +32,4 @@ pub mod store;
 pub(crate) use meter::Meter;
 pub use meter::{Measures, Requests};
 pub use recovery::{Recoveries, Recovery};
-pub use row::{RecoveryRow, Row};
+pub use row::{LeaptRow, RecoveryRow, Row};

@@ -82,7 +82,7 @@ impl Split {
 
 /// Watches for recoveries.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     splits: Vec<Split>,
     running: Vec<bool>,
     missing: usize,
@@ -276,6 +276,22 @@ impl Watch {
             catch_up: total.saturating_sub(open.downtime + replay),
             replayed: open.replayed,
         });
+    }
+
+    /// Whether all subtasks run and no recovery is under way.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.open.is_none() && self.missing == 0
+    }
+
+    /// Executions that have failed so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// For how long the oldest record that no source has read yet has been due.
+    pub(crate) fn behind(&self, now: VirtualTime) -> VirtualDuration {
+        let due = |split: &Split| VirtualTime::ZERO + split.every * split.next;
+        self.splits.iter().map(|split| now.since(due(split))).max().unwrap_or(VirtualDuration::ZERO)
     }
 
     /// The run is over.

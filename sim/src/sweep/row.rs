@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use cutline::time::VirtualDuration;
 use serde::{Deserialize, Serialize};
 
-use super::metric::{Metric, Quantity, Rates, of_run};
+use super::metric::{Metric, Quantity, Rates, Statistic, of_run};
 use super::recovery::Recovery;
+use crate::horizon::Leapt;
 use crate::kernel::run::End;
 use crate::observe::JobEnd;
 use crate::run::Outcome;
@@ -30,6 +31,9 @@ pub struct Row {
     pub end: String,
     /// Virtual time.
     pub virtual_s: f64,
+    /// Of it, what was leapt over, if that was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leapt: Option<LeaptRow>,
     /// Kernel events.
     pub events: u64,
     /// Executions that failed.
@@ -57,6 +61,53 @@ pub struct RecoveryRow {
     pub catch_up_s: f64,
     /// Input that was read again.
     pub replayed_s: f64,
+}
+
+/// What was leapt over (see [`crate::horizon`]).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeaptRow {
+    /// How much, in seconds.
+    pub leapt_s: f64,
+    /// The error up to which that was allowed.
+    pub tolerance: f64,
+    /// Standard errors that it has brought into the means, relative to them, by column.
+    pub sampling_errors: BTreeMap<String, f64>,
+}
+
+impl LeaptRow {
+    fn of(leapt: &Leapt) -> Self {
+        let errors = leapt.errors.iter().filter(|(_, error)| *error > 0.0);
+        Self {
+            leapt_s: seconds(leapt.time),
+            tolerance: leapt.tolerance,
+            sampling_errors: errors.map(|(name, error)| (name.clone(), short(*error))).collect(),
+        }
+    }
+
+    /// Of runs that were sampled independently: the variance of their mean is that of their sum
+    /// over the square of their number.
+    pub fn together<'r>(runs: impl Iterator<Item = &'r Self>) -> Option<Self> {
+        let mut all = Self::default();
+        let mut count = 0.0;
+        for run in runs {
+            count += 1.0;
+            all.leapt_s += run.leapt_s;
+            all.tolerance = run.tolerance;
+            for (column, error) in &run.sampling_errors {
+                *all.sampling_errors.entry(column.clone()).or_default() += error * error;
+            }
+        }
+        for error in all.sampling_errors.values_mut() {
+            *error = libm::sqrt(*error) / count;
+        }
+        (count > 0.0).then_some(all)
+    }
+
+    /// Whether sampling leaves a quantity known: with about 95 % confidence to the tolerance.
+    pub fn knows(&self, quantity: Quantity) -> bool {
+        let column = Metric { quantity, statistic: Statistic::Mean }.column();
+        self.sampling_errors.get(&column).is_none_or(|error| 2.0 * error <= self.tolerance)
+    }
 }
 
 /// Nine digits: as many as anybody can use, and few enough that every reader of JSON gets the same
@@ -103,6 +154,11 @@ impl Row {
             let value = of_run(metric, measures, &outcome.statistics, rates)?;
             Some((metric.column(), short(value)))
         };
+        let leapt = outcome.leapt.as_ref().is_some_and(|leapt| !leapt.time.is_zero());
+        // The largest of what was simulated is not the largest of all.
+        let is_measured = |metric: &Metric| {
+            !leapt || metric.statistic != Statistic::Max || metric.quantity.is_of_failures()
+        };
         let end = match (outcome.job_end, outcome.end) {
             (Some(JobEnd::Finished), _) => "finished",
             (Some(JobEnd::Failed), _) => "failed",
@@ -119,11 +175,12 @@ impl Row {
             violation: outcome.violations.first().map(ToString::to_string),
             end: end.to_owned(),
             virtual_s: seconds(measures.span),
+            leapt: outcome.leapt.as_ref().map(LeaptRow::of),
             events: outcome.events,
             failures: measures.recoveries.failures,
             cut_off: measures.recoveries.cut_off,
             recoveries: measures.recoveries.done.iter().map(RecoveryRow::of).collect(),
-            metrics: Metric::all().filter_map(value).collect(),
+            metrics: Metric::all().filter(is_measured).filter_map(value).collect(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::metric::{Metric, Rates};
 use super::row::Row;
 use super::statistics::mean;
 use crate::explore::{Panic, catch};
+use crate::horizon::Leaping;
 use crate::run::Simulation;
 use crate::scenario::Scenario;
 
@@ -34,6 +35,8 @@ pub struct Task {
     pub precision: Option<(Metric, f64)>,
     /// What turns counts into costs.
     pub rates: Rates,
+    /// Relative error up to which time may be leapt over; `None`: none is.
+    pub coarsen: Option<f64>,
     /// Threads; `None`: as many as there are cores.
     pub threads: Option<usize>,
 }
@@ -179,7 +182,14 @@ impl Task {
         let scenario = Arc::clone(&self.scenarios[point]);
         let outcome = catch(|| {
             let simulation = Simulation::new(scenario, self.seed + repeat);
-            simulation.expect("the job graph was tried before").meter(true).run()
+            let simulation = simulation.expect("the job graph was tried before").meter(true);
+            match self.coarsen {
+                Some(tolerance) => simulation
+                    .leaping(Leaping { tolerance, repeats: self.repeats })
+                    .expect("it was tried before")
+                    .run(),
+                None => simulation.run(),
+            }
         })?;
         Ok(Row::of(&outcome, point, repeat, &self.rates))
     }

@@ -36,6 +36,9 @@ pub struct Identity {
     pub precision: Option<String>,
     /// Prices and the like, as text.
     pub rates: String,
+    /// The error up to which time was leapt over, as text.
+    #[serde(default)]
+    pub coarsen: Option<String>,
 }
 
 /// Why a file of results cannot be used.

@@ -283,6 +283,25 @@ impl<P: Process, O: Observer> World<P, O> {
         Self { processes, core }
     }
 
+    /// Lets a fault strike that was to be [announced](PlannedWhen::Announced).
+    pub fn strike_at(&mut self, at: VirtualTime, fault: u32, queue: &mut Queue<Due>) {
+        debug_assert_eq!(self.core.faults.plan[fault as usize].when, PlannedWhen::Announced);
+        queue.push(at, Due::Fault(fault));
+    }
+
+    /// Lets somebody do something to a process between two events, at an instant that is not
+    /// before the last one.
+    pub fn visit<R>(
+        &mut self,
+        process: ProcessId,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+        visitor: impl FnOnce(&mut P, &mut Context<'_, P, O>) -> R,
+    ) -> R {
+        let mut context = Context { core: &mut self.core, queue, now, me: process };
+        visitor(&mut self.processes[process.index()], &mut context)
+    }
+
     /// How the job ended, if it has.
     pub fn ended(&self) -> Option<JobEnd> {
         self.core.ended
@@ -293,6 +312,11 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn lives(&self, process: ProcessId, life: u32) -> bool {
         let host = &self.hosts[process.index()];
         host.alive && host.life == life
+    }
+
+    /// Whether a message, a request or an answer is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.parcels.len() > self.free_parcels.len()
     }
 
     fn link(&mut self, from: ProcessId, to: ProcessId) -> &mut Link {

@@ -21,6 +21,8 @@ pub enum Command {
 pub enum PlannedWhen {
     /// At a time.
     Time(VirtualTime),
+    /// When [`World::strike_at`](super::World::strike_at) says so.
+    Announced,
     /// So long after the `occurrence`-th time that a step is reached.
     Step {
         /// The step.
@@ -129,7 +131,7 @@ impl Armed {
     /// What of a plan waits for a step.
     pub(super) fn of(plan: impl Iterator<Item = PlannedWhen>) -> Self {
         let waits = (0..).zip(plan).filter_map(|(index, when)| match when {
-            PlannedWhen::Time(_) => None,
+            PlannedWhen::Time(_) | PlannedWhen::Announced => None,
             PlannedWhen::Step { occurrence, .. } => Some((index, occurrence)),
         });
         Self(waits.collect())

@@ -55,6 +55,8 @@ pub enum Request {
         checkpoint: CheckpointId,
         /// Path of its metadata.
         metadata: String,
+        /// Bytes that they have.
+        bytes: u64,
     },
     /// HA store: a new job, which starts from a snapshot of the last one.
     Adopt(Adoption),
@@ -165,6 +167,8 @@ pub struct Adoption {
 pub struct Pointer {
     /// Path of its metadata.
     pub metadata: String,
+    /// Bytes that they have, if whoever has written this knew.
+    pub bytes: Option<u64>,
     /// Whose it is.
     pub ownership: Ownership,
 }

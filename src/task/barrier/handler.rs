@@ -7,6 +7,7 @@ use crate::task::barrier::at_least_once::AtLeastOnce;
 use crate::task::barrier::capture::Capture;
 use crate::task::barrier::exactly_once::ExactlyOnce;
 use crate::task::barrier::measurement::Measurement;
+use crate::task::barrier::own::BarrierHandler;
 use crate::task::barrier::{AbortReason, BarrierMode, Cut, InputConfig, Output};
 use crate::task::gate::{ArrivalNumber, Gates};
 use crate::time::VirtualTime;
@@ -39,6 +40,7 @@ impl<B: Payload> Context<'_, B> {
 pub(super) enum Handler {
     AtLeastOnce(AtLeastOnce),
     ExactlyOnce(ExactlyOnce),
+    Own(Box<dyn BarrierHandler>),
 }
 
 impl Handler {
@@ -56,12 +58,13 @@ impl Handler {
         match self {
             Self::AtLeastOnce(_) => None,
             Self::ExactlyOnce(handler) => handler.next_timeout(),
+            Self::Own(handler) => handler.next_timeout(),
         }
     }
 
     pub(super) fn pending(&self) -> Option<CheckpointId> {
         match self {
-            Self::AtLeastOnce(_) => None,
+            Self::AtLeastOnce(_) | Self::Own(_) => None,
             Self::ExactlyOnce(handler) => handler.pending(),
         }
     }
@@ -75,6 +78,7 @@ impl Handler {
         match self {
             Self::AtLeastOnce(handler) => handler.on_barrier(cx, channel, barrier),
             Self::ExactlyOnce(handler) => handler.on_barrier(cx, channel, barrier),
+            Self::Own(handler) => handler.on_barrier(cx, channel, barrier),
         }
     }
 
@@ -87,7 +91,7 @@ impl Handler {
     ) {
         match self {
             // Nothing is to be prepared for a barrier that blocks nothing.
-            Self::AtLeastOnce(_) => {}
+            Self::AtLeastOnce(_) | Self::Own(_) => {}
             Self::ExactlyOnce(handler) => handler.on_announcement(cx, channel, barrier, number),
         }
     }
@@ -101,6 +105,7 @@ impl Handler {
         match self {
             Self::AtLeastOnce(handler) => handler.on_cancel_marker(cx, channel, checkpoint),
             Self::ExactlyOnce(handler) => handler.on_cancel_marker(cx, checkpoint),
+            Self::Own(handler) => handler.on_cancel_marker(cx, channel, checkpoint),
         }
     }
 
@@ -113,6 +118,7 @@ impl Handler {
         match self {
             Self::AtLeastOnce(handler) => handler.on_end_of_partition(cx, channel),
             Self::ExactlyOnce(handler) => handler.on_end_of_partition(cx, channel),
+            Self::Own(handler) => handler.on_end_of_partition(cx, channel),
         }
     }
 
@@ -120,6 +126,7 @@ impl Handler {
         match self {
             Self::AtLeastOnce(_) => {}
             Self::ExactlyOnce(handler) => handler.on_timeout(cx),
+            Self::Own(handler) => handler.on_timeout(cx),
         }
     }
 
@@ -128,6 +135,8 @@ impl Handler {
         match self {
             Self::AtLeastOnce(handler) => handler.check(),
             Self::ExactlyOnce(handler) => handler.check(),
+            // Its invariants are its own.
+            Self::Own(_) => {}
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::time::{VirtualDuration, VirtualTime};
 
 pub use crate::task::gate::{ChannelKind, Queued};
 pub use measurement::AlignmentMetrics;
+pub use own::{BarrierHandler, BarrierPort, CloneHandler};
 
 use capture::Capture;
 use handler::{Context, Handler};
@@ -30,6 +31,7 @@ mod capture;
 mod exactly_once;
 mod handler;
 mod measurement;
+mod own;
 
 /// How a task treats barriers. Flink: `execution.checkpointing.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +225,13 @@ impl<B: Payload> InputHandler<B> {
             gates,
             defects: config.defects,
         }
+    }
+
+    /// Has a handler of the user's own decide about barriers from now on.
+    ///
+    /// It counts and blocks; barriers that overtake buffers are for the built-in handlers alone.
+    pub fn use_handler(&mut self, handler: Box<dyn BarrierHandler>) {
+        self.handler = Handler::Own(handler);
     }
 
     /// Takes one input and appends what is to be done about it.

@@ -95,7 +95,7 @@ impl Subtask {
     #[inline]
     pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
         for effect in self.emitter.effects() {
-            // Of a writer that pre-commits ahead of a barrier, or at the end of its input.
+            // Of a writer that pre-commits ahead of a barrier.
             if let Effect::PreCommit { checkpoint, .. } = *effect {
                 self.snapshots.await_flush(checkpoint);
             }

@@ -9,7 +9,7 @@ use cutline::ids::CheckpointId;
 use cutline::time::{VirtualDuration, VirtualTime};
 use serde::Serialize;
 
-use super::scenario::Model;
+use super::scenario::{Model, milliseconds};
 use crate::calibrate::robust::median;
 use crate::check::Watch;
 use crate::observe::Observation;
@@ -64,7 +64,7 @@ fn simulate(model: &Model<'_>, measured_ms: f64) -> Vec<f64> {
     let text = model.draft().to_json();
     let loaded = load(text.as_bytes(), "the scenario", &[]);
     let mut scenario = loaded.unwrap_or_else(|found| panic!("a draft loads: {found}")).scenario;
-    let expected = VirtualDuration::from_micros((measured_ms * 1e3) as u64);
+    let expected = milliseconds(measured_ms);
     unhurried(&mut scenario, expected, model);
     let durations = Rc::new(RefCell::new(Vec::new()));
     let watch = Durations { pending: Vec::new(), ended: Rc::clone(&durations) };
@@ -75,15 +75,12 @@ fn simulate(model: &Model<'_>, measured_ms: f64) -> Vec<f64> {
 }
 
 /// The scenario in the state in which the dump found it: nothing fails or expires, and the first
-/// checkpoint finds full buffers.
+/// checkpoint finds all the state, and buffers as full as they get.
 fn unhurried(scenario: &mut Scenario, expected: VirtualDuration, model: &Model<'_>) {
     let times = |span: VirtualDuration, by: u64| VirtualDuration(span.0.saturating_mul(by));
     let interval = scenario.checkpointing.interval.unwrap_or(expected);
     let longer = interval.max(expected).max(VirtualDuration::from_millis(10));
-    let fill = match model.is_turned_by_queues() {
-        true => VirtualDuration::from_micros((model.fill_s() * 1e6) as u64),
-        false => longer,
-    };
+    let fill = milliseconds(model.fill_s() * 1e3).max(longer);
     let options = &mut scenario.checkpointing;
     options.interval = Some(interval.max(VirtualDuration::from_millis(10)));
     options.timeout = times(longer, 100);

@@ -60,8 +60,15 @@ const LOAD_OF_OVERLOADED: f64 = 1.5;
 const BUSY_UNKNOWN: f64 = 0.5;
 /// A source of which nobody says what it brings.
 const RATE_UNKNOWN_PER_S: f64 = 1_000.0;
+/// A record of which nobody says how large it is.
+const RECORD_BYTES_UNKNOWN: f64 = 100.0;
 /// Nothing is known better than to a microsecond.
 const STEP_LEAST_S: f64 = 1e-6;
+/// Nothing that is slower is a stream.
+const STEP_MOST_S: f64 = 1e5;
+/// The most that a scenario takes.
+const WEIGHT_MOST: f64 = 1e9;
+const RECORD_BYTES_MOST: f64 = 1_073_741_824.0;
 
 impl<'a> Model<'a> {
     /// The model of a dump.
@@ -79,7 +86,7 @@ impl<'a> Model<'a> {
 
     /// Makes the slowest vertex so many times slower on a simulated record.
     pub fn turn(&mut self, factor: f64) {
-        self.flow.step_s = (self.flow.step_s * factor).max(STEP_LEAST_S);
+        self.flow.step_s = (self.flow.step_s * factor).clamp(STEP_LEAST_S, STEP_MOST_S);
     }
 
     /// Time of a subtask of the slowest vertex for one simulated record.
@@ -87,13 +94,21 @@ impl<'a> Model<'a> {
         self.flow.step_s
     }
 
-    /// How long buffers fill until they are as full as they get: what waits in front of each vertex,
-    /// at the rate at which more is offered than is taken.
+    /// How long it takes until state and buffers are as full as they get.
     pub fn fill_s(&self) -> f64 {
         const SLACK: f64 = 1.5;
+        // All but one of 150 keys are met.
+        const TIMES_THE_KEYS: f64 = 5.0;
         let shape = &self.dump.shape;
+        let taken_per_s = self.flow.load.min(1.0) * self.capacity_per_s() / self.weight();
+        let state = TIMES_THE_KEYS * f64::from(draft::keys(shape)) / taken_per_s;
+        if !self.is_turned_by_queues() {
+            return state;
+        }
+        // What waits in front of each vertex, at the rate at which more is offered than is taken.
         let queued: f64 = (0..shape.vertices.len()).map(|of| simulated_queue(shape, of)).sum();
-        SLACK * queued * self.flow.step_s / (self.flow.load - 1.0).max(0.1)
+        let buffers = SLACK * queued * self.flow.step_s / (self.flow.load - 1.0).max(0.1);
+        buffers.max(state)
     }
 
     /// The same in the state in which the dump found the job: a user may have said that it is
@@ -151,9 +166,8 @@ impl<'a> Model<'a> {
     /// Real records that a simulated one stands for.
     fn weight(&self) -> f64 {
         let parallelism = f64::from(self.bottleneck().parallelism);
-        let capacity = self.flow.capacity_per_s;
-        capacity
-            .map_or(1.0, |capacity| (self.flow.step_s * capacity / parallelism).round().max(1.0))
+        let of_step = |capacity: f64| self.flow.step_s * capacity / parallelism;
+        self.flow.capacity_per_s.map_or(1.0, of_step).round().clamp(1.0, WEIGHT_MOST)
     }
 
     /// Real records a second, or buffers of them.
@@ -172,7 +186,7 @@ impl<'a> Model<'a> {
         Stream {
             every: seconds(self.weight() * splits / offered).max(VirtualDuration::from_nanos(1)),
             keys: draft::keys(&self.dump.shape),
-            record_bytes: (self.flow.record_bytes.round() as u32).max(1),
+            record_bytes: self.flow.record_bytes.round().clamp(1.0, RECORD_BYTES_MOST) as u32,
             weight: self.weight() as u32,
         }
     }
@@ -223,6 +237,14 @@ impl<'a> Model<'a> {
     fn world(&self, assumed: &mut Vec<String>) -> World {
         let facts = self.facts;
         let hop = facts.hop_ms.or(self.profile.and_then(|of| of.checkpoint.hop_ms));
+        let widest = self.dump.shape.vertices.iter().map(|vertex| vertex.parallelism).max();
+        let is_one_machine = f64::from(widest.unwrap_or(1)) <= slots(self.dump);
+        if let Some(hop) = hop.filter(|_| is_one_machine) {
+            assumed.push(format!(
+                "one task manager, within which a barrier takes no time for a hop, and not {:.1} ms",
+                hop.value
+            ));
+        }
         let control = facts.source_start_delay_ms.map(|start| {
             let acknowledge = facts.acknowledge_ms.map_or(start.value, |of| of.value);
             f64::midpoint(start.value, acknowledge)
@@ -231,7 +253,7 @@ impl<'a> Model<'a> {
         World {
             task_managers: None,
             deploy: self.deploy(bandwidth, assumed),
-            latency: hop.map(|of| around(of.value)),
+            latency: hop.filter(|_| !is_one_machine).map(|of| around(of.value)),
             control_latency: control.map(around),
             storage_latency: latency.map(|ms| Distribution::Constant(milliseconds(ms))),
             storage_bandwidth: bandwidth,
@@ -292,78 +314,109 @@ impl<'a> Model<'a> {
 
 impl Flow {
     fn of(dump: &Dump, facts: &Facts, said: Said, assumed: &mut Vec<String>) -> Self {
-        let shape = &dump.shape;
-        let vertices = &facts.vertices;
+        let mut reading = Reading { dump, facts, said, assumed, bottleneck: 0 };
+        reading.bottleneck = reading.bottleneck();
+        let (capacity_per_s, load) = reading.offered();
+        let record_bytes = reading.record_bytes(capacity_per_s);
+        let step_s = match capacity_per_s.filter(|_| !facts.overloaded) {
+            // A buffer leaves when it is full, or after its time.
+            Some(capacity) => {
+                let channels = channels(&dump.shape, reading.bottleneck);
+                let weight = draft::weight(capacity * load / channels, record_bytes);
+                weight * reading.parallelism() / capacity
+            }
+            None => reading.step_behind_queues_s(capacity_per_s, record_bytes),
+        };
+        let (bottleneck, step_s) = (reading.bottleneck, step_s.clamp(STEP_LEAST_S, STEP_MOST_S));
+        Self { capacity_per_s, load, record_bytes, bottleneck, step_s }
+    }
+}
+
+/// The flow while it is being found out.
+struct Reading<'a> {
+    dump: &'a Dump,
+    facts: &'a Facts,
+    said: Said,
+    assumed: &'a mut Vec<String>,
+    bottleneck: usize,
+}
+
+impl Reading<'_> {
+    fn bottleneck(&mut self) -> usize {
+        let facts = self.facts;
         let bottleneck = facts.bottleneck.or_else(|| busiest(facts)).unwrap_or_else(|| {
-            assumed.push("the last vertex is the slowest".to_owned());
-            shape.vertices.len() - 1
+            self.assumed.push("the last vertex is the slowest".to_owned());
+            facts.vertices.len() - 1
         });
-        if vertices.iter().any(|of| of.busy.is_none())
-            || facts.overloaded && facts.bottleneck.is_none()
-        {
-            assumed.push(format!(
+        let unknown = facts.vertices.iter().any(|of| of.busy.is_none());
+        if unknown || facts.overloaded && facts.bottleneck.is_none() {
+            self.assumed.push(format!(
                 "vertices of which nobody knows how busy they are: {} % of the slowest",
                 BUSY_UNKNOWN * 100.0
             ));
         }
-        let busy = vertices[bottleneck].busy.filter(|busy| *busy > 0.0).unwrap_or(BUSY_UNKNOWN);
-        let rate = said.rate_per_s.or(facts.rate_per_s);
-        let (capacity_per_s, load) = match (facts.overloaded, rate) {
-            (true, rate) => {
-                let load = said.load.unwrap_or_else(|| {
-                    assumed.push(format!(
-                        "sources offer {LOAD_OF_OVERLOADED} times what the job can take"
-                    ));
-                    LOAD_OF_OVERLOADED
-                });
-                // What a job that is held up lets through is what it can take.
-                let given = said.rate_per_s.map(|rate| rate / load);
-                (given.or(rate.filter(|_| said.rate_per_s.is_none())), load)
-            }
-            (false, Some(rate)) => {
-                let load = said.load.unwrap_or(busy);
-                (Some(rate / load), load)
-            }
-            (false, None) => {
-                let rate = RATE_UNKNOWN_PER_S * source_subtasks(shape);
-                assumed.push(format!("sources bring {RATE_UNKNOWN_PER_S} records a second each"));
-                let load = said.load.unwrap_or(busy);
-                (Some(rate / load), load)
-            }
-        };
-        let queues = Queues::all_to_all(parallelism(shape, bottleneck), slots(dump));
-        let simulated = simulated_queue(shape, bottleneck);
-        let buffer_bytes = BUFFER_BYTES * queues.total / simulated;
-        let record_bytes = facts.record_bytes.unwrap_or_else(|| match capacity_per_s {
-            Some(_) => {
-                assumed.push("a record has 100 bytes".to_owned());
-                100.0
-            }
-            None => buffer_bytes,
+        bottleneck
+    }
+
+    fn parallelism(&self) -> f64 {
+        parallelism(&self.dump.shape, self.bottleneck)
+    }
+
+    /// Records a second that the job can take, and what is offered over that. The capacity of a job
+    /// that keeps up is always known, if only by an assumption.
+    fn offered(&mut self) -> (Option<f64>, f64) {
+        let said = self.said;
+        if self.facts.overloaded {
+            let load = said.load.unwrap_or_else(|| {
+                self.assumed.push(format!(
+                    "sources offer {LOAD_OF_OVERLOADED} times what the job can take"
+                ));
+                LOAD_OF_OVERLOADED
+            });
+            // What a job that is held up lets through is what it can take.
+            let offered = said.rate_per_s.map(|rate| rate / load);
+            return (offered.or(self.facts.rate_per_s), load);
+        }
+        let busy = self.facts.vertices[self.bottleneck].busy.filter(|busy| *busy > 0.0);
+        let load = said.load.or(busy).unwrap_or(BUSY_UNKNOWN);
+        let rate = said.rate_per_s.or(self.facts.rate_per_s).unwrap_or_else(|| {
+            self.assumed.push(format!("sources bring {RATE_UNKNOWN_PER_S} records a second each"));
+            RATE_UNKNOWN_PER_S * source_subtasks(&self.dump.shape)
         });
-        let step_s = if facts.overloaded {
-            let hops = (0..shape.vertices.len()).filter_map(|vertex| facts.hop(dump, vertex));
-            let slowest = hops.fold(0.0, f64::max) / 1e3;
-            match capacity_per_s {
-                _ if slowest > STEP_LEAST_S && !dump.config.unaligned_checkpoints => {
-                    slowest / simulated
-                }
-                Some(capacity) => {
-                    buffer_bytes / record_bytes * parallelism(shape, bottleneck) / capacity
-                }
-                None => {
-                    assumed.push("a buffer keeps the slowest vertex busy for 100 ms".to_owned());
-                    FLUSH_S
-                }
+        (Some(rate / load), load)
+    }
+
+    /// Bytes that wait in a cluster for each record that waits in a simulation.
+    fn buffer_bytes(&self) -> f64 {
+        let queues = Queues::all_to_all(self.parallelism(), slots(self.dump));
+        BUFFER_BYTES * queues.total / simulated_queue(&self.dump.shape, self.bottleneck)
+    }
+
+    fn record_bytes(&mut self, capacity_per_s: Option<f64>) -> f64 {
+        self.facts.record_bytes.unwrap_or_else(|| match capacity_per_s {
+            Some(_) => {
+                self.assumed.push(format!("a record has {RECORD_BYTES_UNKNOWN} bytes"));
+                RECORD_BYTES_UNKNOWN
             }
-        } else {
-            // A buffer leaves when it is full, or after its time.
-            let capacity = capacity_per_s.expect("known, said or assumed in a job that keeps up");
-            let channels = channels(shape, bottleneck);
-            let weight = draft::weight(capacity * load / channels, record_bytes);
-            weight * parallelism(shape, bottleneck) / capacity
-        };
-        Self { capacity_per_s, load, record_bytes, bottleneck, step_s: step_s.max(STEP_LEAST_S) }
+            None => self.buffer_bytes(),
+        })
+    }
+
+    /// From the time of a hop, if barriers wait in line; else from how many records a buffer has.
+    fn step_behind_queues_s(&mut self, capacity_per_s: Option<f64>, record_bytes: f64) -> f64 {
+        let (dump, facts) = (self.dump, self.facts);
+        let hops = (0..facts.vertices.len()).filter_map(|vertex| facts.hop(dump, vertex));
+        let slowest_s = hops.fold(0.0, f64::max) / 1e3;
+        if slowest_s > STEP_LEAST_S && !dump.config.unaligned_checkpoints {
+            return slowest_s / simulated_queue(&dump.shape, self.bottleneck);
+        }
+        match capacity_per_s {
+            Some(capacity) => self.buffer_bytes() / record_bytes * self.parallelism() / capacity,
+            None => {
+                self.assumed.push("a buffer keeps the slowest vertex busy for 100 ms".to_owned());
+                FLUSH_S
+            }
+        }
     }
 }
 
@@ -400,11 +453,8 @@ fn snapshot_kind(config: &CheckpointConfig) -> SnapshotKind {
 /// What the job itself says goes before what the cluster says.
 fn of_job(config: &CheckpointConfig, values: &mut OptionValues) {
     let span = |of: Known| of.0.map(|ms| OptionValue::Duration(milliseconds(ms)));
-    // Flink: `Long.MAX_VALUE` where there are no periodic checkpoints.
-    const NEVER: f64 = 1e15;
-    let interval = Known(config.interval.0.filter(|ms| *ms < NEVER));
     for (key, value) in [
-        (Key::Interval, span(interval)),
+        (Key::Interval, span(config.interval)),
         (Key::Timeout, span(config.timeout)),
         (Key::MinPause, span(config.min_pause)),
         (Key::AlignedTimeout, span(config.aligned_checkpoint_timeout)),
@@ -430,9 +480,11 @@ fn of_job(config: &CheckpointConfig, values: &mut OptionValues) {
     }
 }
 
-fn milliseconds(of: f64) -> VirtualDuration {
-    // Thousandths are more than any of these numbers is sure of.
-    VirtualDuration::from_micros((of * 1e3).round() as u64)
+/// So many milliseconds, to the microsecond: more than any of these numbers is sure of. A harmed
+/// dump may say any number; what is longer than a season is cut to that.
+pub(super) fn milliseconds(of: f64) -> VirtualDuration {
+    const LONGEST_MS: f64 = 1e10;
+    VirtualDuration::from_micros((of.min(LONGEST_MS) * 1e3).round() as u64)
 }
 
 /// Half to one and a half times as long: what is shorter and longer in a cluster is not known well

@@ -9,6 +9,7 @@ use crate::calibrate::rest::replay::replay;
 use crate::calibrate::rest::report::Report;
 use crate::calibrate::rest::scenario::{Model, Said};
 use crate::calibrate::runs::Run;
+use crate::cli::arguments::quoted;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files;
 use crate::cli::guard::guarded;
@@ -39,7 +40,9 @@ impl Calibrate {
         }
         let said = Said { rate_per_s: self.rate, load: self.load };
         let mut model = Model::of(&dump, &facts, profile.as_ref(), said);
-        let again = format!("cutline calibrate --from-rest {path}");
+        // A job that is too large for a scenario, say.
+        load(model.draft().to_json().as_bytes(), "the scenario of the dump", &[])?;
+        let again = format!("cutline calibrate --from-rest {}", quoted(path));
         let compared = guarded("simulating the job of the dump", &again, || replay(&mut model))?;
         let draft = model.draft();
         let text = draft.to_json();

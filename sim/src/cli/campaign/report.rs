@@ -12,13 +12,12 @@ use serde_json::json;
 
 use crate::explore::{Campaign, Group, Partition, Severity, Summary, junit};
 use crate::run::Simulation;
-use crate::scenario::to_json;
+use crate::scenario::{Case, to_json};
 
 use super::super::arguments::quoted;
 use super::super::exit::Failure;
 use super::super::files;
 use super::super::output::{Output, STYLE};
-use super::super::run::case_of;
 
 /// How a campaign is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,7 +66,7 @@ impl Report<'_> {
         }
         let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it ran before");
         let outcome = simulation.defects(self.runs.defects).run();
-        files::write(path, "case.json", &case_of(&outcome).to_json())?;
+        files::write(path, "case.json", &Case::of(&outcome).to_json())?;
         Ok(format!("cutline replay {}", quoted(&format!("{directory}/case.json"))))
     }
 

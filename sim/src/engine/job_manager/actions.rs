@@ -299,7 +299,8 @@ impl JobManager {
     fn adopt<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let resuming = self.resuming.as_ref().expect("its snapshot was read");
         let known = resuming.candidates.last().expect("it was read");
-        let pointer = Pointer { metadata: known.metadata.clone(), ownership: resuming.ownership };
+        let (metadata, ownership) = (known.metadata.clone(), resuming.ownership);
+        let pointer = Pointer { metadata, bytes: None, ownership };
         let checkpoint = known.checkpoint;
         let request = Request::Adopt(Adoption { action: resuming.action, checkpoint, pointer });
         self.request(Waiting::Adopted, request, ctx);

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cutline::config::{self, CheckpointingOptions};
+use cutline::coordinator::CoordinatorConfig;
 use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, StoreKind};
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
-use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::Partitioner;
@@ -117,8 +117,9 @@ impl JobManager {
             }
             Output::WritePointer { token, checkpoint, metadata } => {
                 ctx.observe(step(Step::F3, checkpoint));
-                let metadata = metadata.path.to_string();
-                self.write_pointer(token, Decision { checkpoint, metadata, unsure: false }, ctx);
+                let (bytes, metadata) = (metadata.size, metadata.path.to_string());
+                let decision = Decision { checkpoint, metadata, bytes, unsure: false };
+                self.write_pointer(token, decision, ctx);
             }
             Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
             Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
@@ -232,7 +233,7 @@ impl JobManager {
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         });
-        if self.coordinator.as_ref().is_some_and(Coordinator::is_shut_down) {
+        if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
         let metrics = CheckpointMetrics {
@@ -359,8 +360,8 @@ impl JobManager {
         pointer: Decision,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let Decision { checkpoint, metadata, .. } = pointer.clone();
-        let request = Request::AddPointer { checkpoint, metadata };
+        let Decision { checkpoint, metadata, bytes, .. } = pointer.clone();
+        let request = Request::AddPointer { checkpoint, metadata, bytes };
         self.request(Waiting::PointerWritten { token, pointer }, request, ctx);
     }
 
@@ -432,6 +433,7 @@ impl JobManager {
 pub(super) struct Decision {
     checkpoint: CheckpointId,
     metadata: String,
+    bytes: u64,
     /// It may have been written already.
     unsure: bool,
 }
@@ -610,7 +612,7 @@ pub(super) fn retained_from(
             subtasks.push((id, Some(subtask_state(all, subtask.ended))));
         }
     }
-    let Pointer { metadata: path, ownership } = pointer;
+    let Pointer { metadata: path, ownership, .. } = pointer;
     let checkpoint = CompletedCheckpoint {
         id: metadata.checkpoint,
         kind: match ownership {

@@ -7,10 +7,10 @@ use cutline::coordinator::completed::{Retained, StoreKind};
 use cutline::ids::CheckpointId;
 use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
-use cutline::trigger::policy::PeriodicTimer;
+use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{CoordinatorSetup, Plan};
 use crate::engine::{Control, Engine};
 use crate::observe::JobEnd;
 use crate::world::{Answer, Context, KnownSnapshot, Observer, Pointer, Refusal, Request};
@@ -105,7 +105,12 @@ impl JobManager {
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
             }
-            Err(DecodeError::Truncated { .. }) => self.retry_recovery(ctx),
+            Err(_) if pointer.bytes.is_some_and(|all| (bytes.len() as u64) < all) => {
+                self.retry_recovery(ctx);
+            }
+            Err(DecodeError::Truncated { .. }) if pointer.bytes.is_none() => {
+                self.retry_recovery(ctx);
+            }
             Err(_) => self.give_up_recovery(ctx),
         }
     }
@@ -132,21 +137,25 @@ impl JobManager {
             self.tell_of_recovered(retained, ctx);
         }
         let options = &self.plan.scenario.checkpointing;
-        let policy = PeriodicTimer::new(
-            options.interval,
-            None, // No source of this version reports a backlog.
-            options.min_pause,
-        );
-        let coordinator = Coordinator::new(
-            checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            checkpoints::topology(&self.plan),
-            Vec::new(),
-            Box::new(policy),
+        let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
+        let setup = CoordinatorSetup {
+            config: checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
+            topology: checkpoints::topology(&self.plan),
             recovered,
+        };
+        let coordinator = Coordinator::new(
+            setup.config.clone(),
+            setup.topology.clone(),
+            Vec::new(),
+            policy,
+            setup.recovered.clone(),
             ClaimMode::Claim,
         );
-        self.coordinator =
-            Some(coordinator.expect("the checkpoints of one job agree on its files"));
+        let coordinator = coordinator.expect("the checkpoints of one job agree on its files");
+        self.coordinator = Some(match &self.plan.coordinator {
+            Some(own) => own(setup, coordinator),
+            None => Box::new(coordinator),
+        });
         self.take_early(ctx);
         match self.ended {
             Some(end) => self.clean_up(end, ctx),

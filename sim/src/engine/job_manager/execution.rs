@@ -118,8 +118,30 @@ impl JobManager {
 
     pub(super) fn start_checkpoints<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         if self.plan.is_checkpointed() {
+            self.say_backlog(ctx);
             let delay = self.initial_delay();
             self.coordinate(io::Input::Start { delay }, ctx);
+        }
+    }
+
+    /// The sources say whether they work off a backlog, and when it is over.
+    fn say_backlog<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let policy = self.plan.scenario.checkpointing.policy;
+        if let Some(until) = policy.and_then(|policy| policy.backlog_until())
+            && ctx.now() < until
+        {
+            self.on_backlog(true, ctx);
+            self.set_timer(until, Waiting::BacklogOver, ctx);
+        }
+    }
+
+    pub(super) fn on_backlog<O: Observer>(&mut self, on: bool, ctx: &mut Context<'_, Engine, O>) {
+        let operators = 0..self.plan.graph.job().operators().len() as u32;
+        let graph = &self.plan.graph;
+        let is_source = |it: &OperatorId| graph.is_source(graph.subtask(*it, 0));
+        let sources: Vec<OperatorId> = operators.map(OperatorId).filter(is_source).collect();
+        for source in sources {
+            self.coordinate(io::Input::Backlog { source, on }, ctx);
         }
     }
 
@@ -238,7 +260,7 @@ impl JobManager {
         }
         ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
         let word = self.draws.as_mut().expect("made at the start").word();
-        let decision = self.backoff.on_failure(ctx.now(), word);
+        let decision = self.backoff.on_failure(ctx.now() + self.leapt, word);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,

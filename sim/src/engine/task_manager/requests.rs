@@ -124,9 +124,6 @@ impl TaskManager {
                 if let Some((place, _)) = self.find(subtask, execution) {
                     match answer {
                         Ok(_) => self.drive(place, Input::Flushed(checkpoint), ctx),
-                        // What a writer flushes at the end of its input is in no checkpoint, if it
-                        // does not wait for a final one.
-                        Err(_) if self.has_finished(place) => {}
                         // Flink: `preCommit` throws. The transaction would have to go with the next
                         // checkpoint, but its contents are lost.
                         Err(_) => self.fail(place, ctx),
@@ -151,10 +148,6 @@ impl TaskManager {
                 }
             }
         }
-    }
-
-    fn has_finished(&self, place: u32) -> bool {
-        self.tasks[place as usize].as_ref().is_some_and(|task| task.machine.is_finished())
     }
 
     fn on_uploaded<O: Observer>(

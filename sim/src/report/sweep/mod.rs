@@ -15,7 +15,7 @@ pub use text::text;
 use crate::sweep::analysis::{Analysis, Question};
 use crate::sweep::forecast::Forecasts;
 use crate::sweep::grid::Grid;
-use crate::sweep::metric::Unit;
+use crate::sweep::metric::{Metric, Unit};
 use crate::sweep::recommend::Recommendation;
 
 /// All that there is to be said of a sweep.
@@ -47,9 +47,37 @@ impl SweepReport<'_> {
         let all = self.grid.points();
         let of = if points.len() < all { format!(" of {all}") } else { String::new() };
         format!(
-            "{}{of} points, {runs} runs, {} of virtual time, {failures} failures",
+            "{}{of} points, {runs} runs, {} of virtual time, {failures} failures{}",
             points.len(),
             Unit::Seconds.show(virtual_s),
+            self.leapt(virtual_s),
+        )
+    }
+
+    /// What was leapt over, and what that is thought to cost.
+    fn leapt(&self, virtual_s: f64) -> String {
+        let leapt = || {
+            let points = self.analysis.points.iter();
+            points.filter_map(|point| Some((point, point.leapt.as_ref()?)))
+        };
+        let Some((_, first)) = leapt().next() else { return String::new() };
+        let leapt_s: f64 = leapt().map(|(_, leapt)| leapt.leapt_s).sum();
+        let errors = leapt().flat_map(|(point, leapt)| {
+            let reported = point.estimates.keys().map(Metric::column);
+            let known = reported.filter_map(|it| Some((*leapt.sampling_errors.get(&it)?, it)));
+            known.map(|(error, column)| (error, column, &point.label))
+        });
+        let share = |value| Unit::Share.show(value);
+        let worst = match errors.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((error, column, label)) => {
+                format!("; standard error of sampling up to {} ({column}, {label})", share(error))
+            }
+            None => String::new(),
+        };
+        format!(
+            "\nleapt over {} of it, for means within {}{worst}",
+            share(if virtual_s > 0.0 { leapt_s / virtual_s } else { 0.0 }),
+            share(first.tolerance),
         )
     }
 }

@@ -181,7 +181,7 @@ fn point(report: &SweepReport<'_>, point: &Point) -> Value {
         .zip(&point.keeps)
         .map(|(goal, keeps)| (goal.text.clone(), keeps.name().into()))
         .collect();
-    json!({
+    let mut object = json!({
         "point": point.point,
         "values": values,
         "runs": point.runs,
@@ -193,5 +193,11 @@ fn point(report: &SweepReport<'_>, point: &Point) -> Value {
         "virtual_s": point.virtual_s,
         "goals": goals,
         "metrics": figures,
-    })
+    });
+    if let Some(leapt) = &point.leapt {
+        let errors = leapt.sampling_errors.iter().map(|(name, it)| (name.clone(), rounded(*it)));
+        object["leapt_s"] = rounded(leapt.leapt_s);
+        object["sampling_errors"] = errors.collect::<Map<String, Value>>().into();
+    }
+    object
 }

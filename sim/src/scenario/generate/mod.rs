@@ -87,8 +87,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, &load, &draws);
     let restart = options::restart(&draws);
-    let settle =
-        settle(&load, options::waits_for(checkpointing.timeout), world.cluster.heartbeat_timeout);
+    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
     let mut storage = world.storage;
     world::of_scheme(&mut storage, checkpointing.dir, &draws);
     let mut scenario = Scenario {
@@ -111,18 +110,26 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     };
     // Whoever is promised all the output has time to commit it.
     if !options.exactly_once_output {
-        scenario.external.transaction_timeout = transaction_timeout(settle, &draws);
+        let interval = scenario.checkpointing.interval;
+        scenario.external.transaction_timeout = transaction_timeout(&load, interval, &draws);
     }
     scenario.faults = faults::draw(options, &scenario, drawn.span, &Draws::new(seeds.faults));
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
 }
 
-/// Mostly none. One that is longer than all that a calm job needs is noticed only when several faults
-/// come together; then a commit that comes too late fails the job, and that is as it should be.
-fn transaction_timeout(settle: VirtualDuration, draws: &Draws) -> Option<VirtualDuration> {
+/// Mostly none. It is fair: a calm job flushes within it, however slow it is. What comes too late
+/// after several faults is committed by nobody, and then the job fails, as it should.
+fn transaction_timeout(
+    load: &Load,
+    interval: Option<VirtualDuration>,
+    draws: &Draws,
+) -> Option<VirtualDuration> {
     let mut stream = draws.of("transaction timeout", "");
-    let span = VirtualDuration(stream.between(settle.0 / 2, settle.0 * 2));
+    let least = VirtualDuration::from_secs(1)
+        + load.work
+        + (load.checkpoint + interval.unwrap_or_default()) * 2;
+    let span = VirtualDuration(log_between(&mut stream, least.0, least.0 * 8));
     permille_chance(&mut stream, 250).then_some(span)
 }
 

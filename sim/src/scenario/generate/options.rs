@@ -54,20 +54,16 @@ pub(super) fn checkpointing(
         0 => None,
         scheme => Some(Scheme::ALL[scheme - 1]),
     };
+    // A job manager's memory takes no large state, and a job that waits for it would never end.
+    const IN_MEMORY_MAX: u64 = 4 << 20;
+    if drawn.state.max(drawn.bytes) > IN_MEMORY_MAX {
+        result.dir = result.dir.filter(|scheme| *scheme != Scheme::Memory);
+    }
     result.incremental = draws.is("incremental", 300);
     let mut stream = draws.of("inline threshold", "");
     result.inline_threshold =
         permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));
     (result, manual(drawn, periodic, draws))
-}
-
-/// Flink's own timeout is longer than most faults last: what depends on it stands still for too
-/// long to go unnoticed.
-const FLINK_TIMEOUT: VirtualDuration = VirtualDuration::from_secs(600);
-
-/// How long one may wait for what waits for this timeout. Checkpoints end without it, as a rule.
-pub(super) fn waits_for(timeout: VirtualDuration) -> VirtualDuration {
-    if timeout < FLINK_TIMEOUT { timeout } else { VirtualDuration::ZERO }
 }
 
 /// Timeout and tolerated failures. A job that may fail for want of checkpoints gets a timeout that
@@ -81,11 +77,10 @@ fn patience(load: &Load, draws: &Draws) -> (VirtualDuration, u32) {
     }
     let calm = load.checkpoint * 10 + load.work * 3;
     let tolerable = [0, 1, 3, 1_000][weighted(&mut stream, &[2, 2, 2, 4])];
-    let timeout = match weighted(&mut draws.of("timeout kind", ""), &[2, 1, 1]) {
+    let timeout = match weighted(&mut draws.of("timeout kind", ""), &[3, 1]) {
         0 => VirtualDuration::from_secs(10) + calm,
         // Enough for a calm checkpoint, and not for one that a fault holds up.
-        1 => calm,
-        _ => FLINK_TIMEOUT.max(calm),
+        _ => calm,
     };
     (whole_ms(timeout), tolerable)
 }

@@ -198,8 +198,9 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.ha.counter += 1;
                 Ok(Answer::CheckpointId(CheckpointId(self.ha.counter)))
             }
-            Request::AddPointer { checkpoint, metadata } => {
-                let pointer = Pointer { metadata, ownership: Ownership::Taker };
+            Request::AddPointer { checkpoint, metadata, bytes } => {
+                let (bytes, ownership) = (Some(bytes), Ownership::Taker);
+                let pointer = Pointer { metadata, bytes, ownership };
                 // Somebody who got no answer asks twice; it is decided once.
                 if self.ha.pointers.insert(checkpoint, pointer).is_none() {
                     self.observer.observe(now, &Observation::Durable { checkpoint });

@@ -1,0 +1,566 @@
+//! The driver: runs from look to look, and leaps where it may.
+//!
+//! Two clocks: *world time*, which the simulated world knows, and *scenario time*, which is ahead of
+//! it by what was leapt over. Faults and the end are given in scenario time.
+
+use std::collections::BTreeMap;
+
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use super::sample::{Mark, Sample};
+use super::{Figures, Leapt, Outline, Strike};
+use crate::engine::Idle;
+use crate::kernel::run::{End, Ran};
+use crate::sweep::metric::{Metric, Rates, of_run};
+
+/// Between two looks, at most; and a fraction of an interval.
+const LOOK_MAX: VirtualDuration = VirtualDuration::from_millis(500);
+const LOOKS: u64 = 64;
+/// After a completion the outside is told, transactions are committed and files deleted.
+const SETTLE: VirtualDuration = VirtualDuration::from_secs(1);
+/// What is left of an interval that is leapt over, so that the trigger is not seen to be moved.
+const GUARD: VirtualDuration = VirtualDuration::from_millis(200);
+/// Leaps that keep the phase between interval and sources are at most so many intervals long.
+const PHASE_MAX: u64 = 64;
+
+/// The run, as the driver sees it.
+pub(crate) trait Subject {
+    /// Runs until an instant, its events included.
+    fn run(&mut self, until: VirtualTime, events: u64) -> Ran;
+    /// What was measured so far.
+    fn figures(&self, now: VirtualTime) -> Figures;
+    /// Whether all subtasks run and no recovery is under way.
+    fn is_calm(&self) -> bool;
+    /// Executions that have failed so far.
+    fn failures(&self) -> u64;
+    /// The longest that a checkpoint has taken.
+    fn longest_checkpoint(&self) -> VirtualDuration;
+    /// For how long the oldest record that is not read has been due.
+    fn behind(&self, now: VirtualTime) -> VirtualDuration;
+    /// Whether no message and no request is under way, and until when no checkpoint is due.
+    fn idle(&self) -> Option<Idle> {
+        self.no_checkpoint().filter(|_| !self.is_under_way())
+    }
+    /// Whether no checkpoint is under way, and until when none is due.
+    fn no_checkpoint(&self) -> Option<Idle>;
+    /// Whether a message or a request is.
+    fn is_under_way(&self) -> bool;
+    /// Completed checkpoints that are retained.
+    fn retained(&self) -> usize;
+    /// A fault strikes now.
+    fn strike(&mut self, now: VirtualTime, fault: u32);
+    /// Whole intervals are leapt over.
+    fn leap(&mut self, by: VirtualDuration);
+    /// Time before the next checkpoint is leapt over.
+    /// Its figures are those of the time since `from`.
+    fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration);
+}
+
+/// A block of time in which no checkpoint is under way: the accounts at its beginning, in its
+/// middle, and when the next of these is due.
+#[derive(Debug)]
+struct Quiet {
+    marks: Vec<Figures>,
+    next: VirtualTime,
+}
+
+/// Drives a run.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    outline: Outline,
+    /// World time.
+    now: VirtualTime,
+    /// The place in `outline.strikes` of the next fault.
+    next: usize,
+    /// The last fault is over at this world time; and had no effect if none is seen by that one.
+    healed: VirtualTime,
+    stale: VirtualTime,
+    failures_before: u64,
+    /// Since when, in world time, everything has been steady.
+    steady_since: Option<VirtualTime>,
+    sample: Option<Sample>,
+    quiet: Option<Quiet>,
+    /// The idle time that was looked at already began then.
+    seen_idle: Option<VirtualTime>,
+    /// What leaps have added.
+    extra: Figures,
+    skipped: VirtualDuration,
+    leaps: u64,
+    /// World times of the leaps, with all that was leapt over by then.
+    ahead: Vec<(VirtualTime, VirtualDuration)>,
+    /// Of each mean the sum of the squares of what the leaps add to its standard error.
+    variances: BTreeMap<Metric, f64>,
+    events: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(outline: Outline) -> Self {
+        Self {
+            outline,
+            now: VirtualTime::ZERO,
+            next: 0,
+            healed: VirtualTime::ZERO,
+            stale: VirtualTime::ZERO,
+            failures_before: 0,
+            steady_since: None,
+            sample: None,
+            quiet: None,
+            seen_idle: None,
+            extra: Figures::default(),
+            skipped: VirtualDuration::ZERO,
+            leaps: 0,
+            ahead: Vec::new(),
+            variances: BTreeMap::new(),
+            events: 0,
+        }
+    }
+
+    /// Runs to the end.
+    pub(crate) fn drive(&mut self, subject: &mut impl Subject) -> Ran {
+        loop {
+            let until = self.next_look();
+            let ran = subject.run(until, self.outline.events - self.events);
+            self.events += ran.events;
+            let over = ran.end != End::Until || self.in_scenario(until) >= self.outline.until;
+            if over {
+                self.now = ran.now;
+                return Ran { events: self.events, ..ran };
+            }
+            self.now = until;
+            match self.outline.strikes.get(self.next).copied() {
+                Some(strike) if self.in_scenario(until) >= strike.at => {
+                    self.on_strike(strike, subject);
+                }
+                Some(_) | None => self.look(subject),
+            }
+        }
+    }
+
+    /// What was measured, with what was leapt over.
+    pub(crate) fn finish(self, mut figures: Figures) -> (Figures, Leapt) {
+        let recoveries = std::mem::take(&mut figures.measures.recoveries);
+        let mut all = figures.plus(&self.extra);
+        all.measures.span = figures.measures.span + self.skipped;
+        all.measures.recoveries = recoveries;
+        for recovery in &mut all.measures.recoveries.done {
+            let leaps = self.ahead.partition_point(|(at, _)| *at <= recovery.at);
+            if let Some((_, by)) = self.ahead[..leaps].last() {
+                recovery.at += *by;
+            }
+        }
+        all.settle();
+        let rates = Rates::default();
+        let relative = |(metric, variance): (&Metric, &f64)| {
+            let value = of_run(*metric, &all.measures, &all.statistics, &rates)?.abs();
+            (value > 0.0).then(|| (metric.column(), libm::sqrt(*variance) / value))
+        };
+        let errors = self.variances.iter().filter_map(relative).collect();
+        (
+            all,
+            Leapt {
+                time: self.skipped,
+                tolerance: self.outline.tolerance,
+                leaps: self.leaps,
+                errors,
+            },
+        )
+    }
+
+    fn in_scenario(&self, world: VirtualTime) -> VirtualTime {
+        world + self.skipped
+    }
+
+    fn in_world(&self, scenario: VirtualTime) -> VirtualTime {
+        VirtualTime(scenario.0.saturating_sub(self.skipped.0))
+    }
+
+    /// The next fault, or the end, in world time: nothing may be leapt over behind it.
+    fn limit(&self) -> VirtualTime {
+        let strike = self.outline.strikes.get(self.next).map(|strike| strike.at);
+        self.in_world(strike.unwrap_or(self.outline.until).min(self.outline.until))
+    }
+
+    fn next_look(&self) -> VirtualTime {
+        let step = VirtualDuration(self.outline.interval.0 / LOOKS).min(LOOK_MAX);
+        let mut next = self.now + step.max(VirtualDuration(1));
+        if let Some(quiet) = &self.quiet {
+            next = next.min(quiet.next);
+        }
+        if let Some(sample) = &self.sample {
+            let due = self.in_world(sample.open_since() + self.outline.interval);
+            next = if due > self.now { next.min(due) } else { next };
+        }
+        next.min(self.limit())
+    }
+
+    fn on_strike(&mut self, strike: Strike, subject: &mut impl Subject) {
+        subject.strike(self.now, strike.fault);
+        self.next += 1;
+        self.healed = self.healed.max(self.now + strike.span);
+        self.stale = self.healed.max(self.now + self.outline.patience);
+        self.failures_before = subject.failures();
+        self.sample = None;
+        self.quiet = None;
+    }
+
+    fn look(&mut self, subject: &mut impl Subject) {
+        if !self.is_steady(subject) {
+            self.steady_since = None;
+            self.sample = None;
+            self.quiet = None;
+            return;
+        }
+        let steady_since = *self.steady_since.get_or_insert(self.now);
+        if self.quiet.is_some() {
+            self.on_quiet(subject);
+        } else if self.sample.is_none() {
+            self.begin(steady_since, subject);
+        } else {
+            self.on_sample(subject);
+        }
+    }
+
+    fn is_steady(&self, subject: &impl Subject) -> bool {
+        let took_effect = subject.failures() > self.failures_before;
+        subject.is_calm()
+            && self.now >= self.healed
+            && (took_effect || self.now >= self.stale)
+            && self.in_scenario(self.now) >= self.outline.warm
+            && subject.retained() >= self.outline.retained
+    }
+
+    fn account(&self, subject: &impl Subject) -> Figures {
+        subject.figures(self.now).plus(&self.extra)
+    }
+
+    fn mark(&self, subject: &impl Subject) -> Mark {
+        let (account, at) = (self.account(subject), self.in_scenario(self.now));
+        Mark { account, at, behind: subject.behind(self.now) }
+    }
+
+    /// Whether an interval has room for a quiet block that pays.
+    fn has_quiet(&self) -> bool {
+        !self.outline.transactions_expire
+            && self.outline.interval > self.block() * 3 + SETTLE + GUARD
+    }
+
+    /// The length of a quiet block: whole heartbeats, and several records of each split.
+    fn block(&self) -> VirtualDuration {
+        let least = (self.outline.every * 8).max(SETTLE);
+        let heartbeat = self.outline.heartbeat.0.max(1);
+        VirtualDuration(least.0.div_ceil(heartbeat) * heartbeat)
+    }
+
+    /// The idle time that has just begun, if it is time for a quiet block.
+    fn quiet_point(&mut self, subject: &impl Subject) -> Option<Idle> {
+        if !self.has_quiet() {
+            return None;
+        }
+        let idle = subject.idle().filter(|idle| self.seen_idle != Some(idle.since))?;
+        (self.now >= idle.since + SETTLE).then_some(idle)
+    }
+
+    fn begin(&mut self, steady_since: VirtualTime, subject: &mut impl Subject) {
+        let idle = self.quiet_point(subject);
+        // A checkpoint that leaves no quiet time is no reason to wait for ever.
+        let waits = self.has_quiet() && self.now < steady_since + self.outline.interval * 2;
+        if idle.is_none() && waits {
+            return;
+        }
+        self.sample = Some(Sample::new(self.mark(subject)));
+        self.open_quiet(idle, subject);
+    }
+
+    fn on_sample(&mut self, subject: &mut impl Subject) {
+        let interval = self.outline.interval;
+        let idle = self.quiet_point(subject);
+        let open_since = self.sample.as_ref().expect("there is one").open_since();
+        let open = self.in_scenario(self.now).since(open_since);
+        let due = if self.has_quiet() { interval * 2 } else { interval };
+        if idle.is_none() && open < due {
+            return;
+        }
+        if open >= VirtualDuration(interval.0 / 2) {
+            self.close_window(idle, subject);
+        }
+        self.open_quiet(idle, subject);
+    }
+
+    fn close_window(&mut self, idle: Option<Idle>, subject: &mut impl Subject) {
+        let mark = self.mark(subject);
+        self.sample.as_mut().expect("a window is open").close(mark);
+        let intervals = self.whole_intervals(idle, subject);
+        if intervals == 0 {
+            return;
+        }
+        let sample = self.sample.as_mut().expect("a window is open");
+        let Some(errors) = sample.judge(self.outline.error, self.outline.every) else { return };
+        let by = self.outline.interval * intervals;
+        let (sum, length) = sample.sum();
+        let added = sum.stretched(by, length);
+        sample.leapt(&added, by);
+        self.extra = self.extra.plus(&added);
+        let share = by.0 as f64 / self.outline.until.0.max(1) as f64;
+        for (metric, error) in errors {
+            *self.variances.entry(metric).or_default() += share * share * error * error;
+        }
+        self.go_ahead(by);
+        subject.leap(by);
+    }
+
+    /// How many intervals can be leapt over before the limit.
+    fn whole_intervals(&self, idle: Option<Idle>, subject: &impl Subject) -> u64 {
+        let interval = self.outline.interval;
+        // A failure must find the checkpoint before it complete, or as far as it would have been.
+        let next_checkpoint = idle.map_or(self.now + interval, |idle| idle.until);
+        let reserve = next_checkpoint + self.completes_within(subject);
+        let whole = self.limit().since(reserve).0 / interval.0;
+        let cycle = super::common(interval.0, self.outline.period.0) / interval.0;
+        if cycle <= PHASE_MAX.min(whole) { whole / cycle * cycle } else { whole }
+    }
+
+    /// By then a checkpoint has completed, to judge by those that have.
+    fn completes_within(&self, subject: &impl Subject) -> VirtualDuration {
+        SETTLE + subject.longest_checkpoint() * 2
+    }
+
+    fn open_quiet(&mut self, idle: Option<Idle>, subject: &mut impl Subject) {
+        let Some(idle) = idle else { return };
+        self.seen_idle = Some(idle.since);
+        let room = idle.until.since(self.now);
+        let far = idle.until + self.completes_within(subject) < self.limit();
+        if far && room > self.block() * 2 + GUARD {
+            let marks = vec![self.account(subject)];
+            self.quiet = Some(Quiet { marks, next: self.now + self.half_block() });
+        }
+    }
+
+    fn half_block(&self) -> VirtualDuration {
+        VirtualDuration(self.block().0 / 2)
+    }
+
+    fn on_quiet(&mut self, subject: &mut impl Subject) {
+        let quiet = self.quiet.as_ref().expect("it is under way");
+        if self.now < quiet.next {
+            return;
+        }
+        let half = self.half_block();
+        let account = self.account(subject);
+        let quiet = self.quiet.as_mut().expect("it is under way");
+        quiet.next = self.now + half;
+        quiet.marks.push(account);
+        let marks = &quiet.marks;
+        let [.., first, middle, last] = &marks[..] else { return };
+        let drained = is_drained(&middle.since(first), &last.since(middle), self.outline.every);
+        let block = last.since(first);
+        let Some(idle) = subject.no_checkpoint() else {
+            self.quiet = None;
+            return;
+        };
+        let earliest = (self.now + GUARD).max(idle.since + self.outline.min_pause);
+        let by = idle.until.since(earliest);
+        let period = self.outline.period.0;
+        let by = if period.saturating_mul(4) <= by.0 {
+            VirtualDuration(by.0 / period * period)
+        } else {
+            by
+        };
+        if by <= half {
+            self.quiet = None;
+            return;
+        }
+        if !drained {
+            return;
+        }
+        self.quiet = None;
+        let from = VirtualTime(self.now.0.saturating_sub(half.0 * 2));
+        let added = block.stretched(by, half * 2);
+        self.extra = self.extra.plus(&added);
+        self.go_ahead(by);
+        subject.skip(from, self.now, by);
+    }
+
+    fn go_ahead(&mut self, by: VirtualDuration) {
+        self.skipped += by;
+        self.leaps += 1;
+        self.ahead.push((self.now, self.skipped));
+    }
+}
+
+/// Whether what a checkpoint has dammed up is gone: records wait no longer than they did in the
+/// half block before.
+fn is_drained(before: &Figures, now: &Figures, every: VirtualDuration) -> bool {
+    let wait = |it: &Figures| it.measures.lag.mean_s().unwrap_or(0.0);
+    let latency = |it: &Figures| it.measures.latency.mean_s().unwrap_or(0.0);
+    let slack = every.0 as f64 / 1e11;
+    [wait, latency].iter().all(|of| of(before) <= of(now) * 1.05 + slack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(s: u64) -> VirtualDuration {
+        VirtualDuration::from_secs(s)
+    }
+
+    fn at(s: u64) -> VirtualTime {
+        VirtualTime::ZERO + secs(s)
+    }
+
+    /// A job that sends a message a millisecond, and is down for five seconds after a failure.
+    #[derive(Default)]
+    struct Job {
+        now: VirtualTime,
+        struck: Vec<VirtualTime>,
+        leapt: VirtualDuration,
+    }
+
+    impl Subject for Job {
+        fn run(&mut self, until: VirtualTime, _events: u64) -> Ran {
+            self.now = until;
+            Ran { end: End::Until, events: 1, now: until }
+        }
+
+        fn figures(&self, now: VirtualTime) -> Figures {
+            let mut figures = Figures::default();
+            figures.measures.span = now.since(VirtualTime::ZERO);
+            figures.measures.messages = now.as_millis();
+            figures
+        }
+
+        fn is_calm(&self) -> bool {
+            self.struck.last().is_none_or(|at| self.now >= *at + secs(5))
+        }
+
+        fn failures(&self) -> u64 {
+            self.struck.len() as u64
+        }
+
+        fn behind(&self, _now: VirtualTime) -> VirtualDuration {
+            VirtualDuration::ZERO
+        }
+
+        fn longest_checkpoint(&self) -> VirtualDuration {
+            secs(2)
+        }
+
+        fn no_checkpoint(&self) -> Option<Idle> {
+            None
+        }
+
+        fn is_under_way(&self) -> bool {
+            false
+        }
+
+        fn retained(&self) -> usize {
+            1
+        }
+
+        fn strike(&mut self, now: VirtualTime, _fault: u32) {
+            self.struck.push(now);
+        }
+
+        fn leap(&mut self, by: VirtualDuration) {
+            self.leapt += by;
+        }
+
+        fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, _by: VirtualDuration) {
+            unreachable!("there is no quiet time");
+        }
+    }
+
+    #[test]
+    fn failures_keep_their_phase_and_figures_their_sum() {
+        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
+            at: at(s),
+            fault: 0,
+            span: VirtualDuration::ZERO,
+        });
+        let outline = Outline {
+            interval: secs(10),
+            min_pause: VirtualDuration::ZERO,
+            period: secs(1),
+            every: secs(1),
+            heartbeat: secs(10),
+            transactions_expire: false,
+            patience: secs(100),
+            warm: at(50),
+            retained: 1,
+            until: at(9_000),
+            events: u64::MAX,
+            strikes: strikes.to_vec(),
+            error: 0.01,
+            tolerance: 0.03,
+        };
+        let (mut driver, mut job) = (Driver::new(outline), Job::default());
+        let ran = driver.drive(&mut job);
+        let phases: Vec<u64> = job.struck.iter().map(|at| at.as_millis() % 10_000).collect();
+        assert_eq!(phases, [3_000, 4_000, 7_000]);
+        assert_eq!(job.struck[1].since(job.struck[0]), secs(1), "nothing is steady between them");
+        assert!(job.leapt > secs(8_000), "{}", job.leapt);
+        let (figures, leapt) = driver.finish(job.figures(ran.now));
+        assert_eq!((leapt.time, leapt.leaps), (job.leapt, 3));
+        assert_eq!(figures.measures.span, secs(9_000));
+        assert!(figures.measures.messages.abs_diff(9_000_000) < 10);
+    }
+
+    #[test]
+    fn what_falls_behind_is_simulated_in_full() {
+        struct Overloaded(Job);
+        impl Subject for Overloaded {
+            fn run(&mut self, until: VirtualTime, events: u64) -> Ran {
+                self.0.run(until, events)
+            }
+            fn figures(&self, now: VirtualTime) -> Figures {
+                self.0.figures(now)
+            }
+            fn is_calm(&self) -> bool {
+                true
+            }
+            fn failures(&self) -> u64 {
+                0
+            }
+            fn behind(&self, now: VirtualTime) -> VirtualDuration {
+                VirtualDuration(now.0 / 10)
+            }
+            fn longest_checkpoint(&self) -> VirtualDuration {
+                secs(2)
+            }
+            fn no_checkpoint(&self) -> Option<Idle> {
+                None
+            }
+            fn is_under_way(&self) -> bool {
+                false
+            }
+            fn retained(&self) -> usize {
+                1
+            }
+            fn strike(&mut self, _now: VirtualTime, _fault: u32) {}
+            fn leap(&mut self, by: VirtualDuration) {
+                panic!("{by} are leapt over");
+            }
+            fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, by: VirtualDuration) {
+                panic!("{by} are leapt over");
+            }
+        }
+        let outline = Outline {
+            interval: secs(10),
+            min_pause: VirtualDuration::ZERO,
+            period: secs(1),
+            every: secs(1),
+            heartbeat: secs(10),
+            transactions_expire: false,
+            patience: secs(100),
+            warm: at(0),
+            retained: 1,
+            until: at(2_000),
+            events: u64::MAX,
+            strikes: Vec::new(),
+            error: 0.01,
+            tolerance: 0.03,
+        };
+        let ran = Driver::new(outline).drive(&mut Overloaded(Job::default()));
+        assert_eq!(ran.now, at(2_000));
+    }
+}
