@@ -190,8 +190,9 @@ fn closed_forms_stand_beside_the_points() {
     let form = &summary["closed_forms"][0];
     assert_eq!(form["points"], serde_json::json!([0, 1, 2, 3]));
     assert_eq!(form["parameters"]["mtbf_s"]["origin"], "declared");
+    // 20 ms at the sink; some of it is of checkpoints that a failure prevented from completing.
     let cost = form["parameters"]["checkpoint_cost_s"]["value"].as_f64().expect("it");
-    assert!((cost - 0.02).abs() < 1e-3, "20 ms, and what a barrier itself takes: {cost}");
+    assert!((cost / 0.02 - 1.0).abs() < 0.01, "{cost}");
     // Young: the root of 2 times 20 ms times 20 s.
     assert!((form["best_interval"]["young_s"].as_f64().expect("it") - 0.894).abs() < 1e-2);
     for point in summary["points"].as_array().expect("points") {

@@ -164,7 +164,7 @@ fn simulate(row: &TableRow) -> Khaos {
     // The time at which a record is read cannot be told better than to a few of them, which the
     // slack stretches; a part in a thousand of the recovery does.
     let stretch = 1.0 / (it.capacity / it.lambda - 1.0);
-    let every = (model / 5_000.0 / stretch.max(1.0)).min(EVERY_S * 4.0).max(EVERY_S / 4.0);
+    let every = (model / 5_000.0 / stretch.max(1.0)).clamp(EVERY_S / 4.0, EVERY_S * 4.0);
     let stream = Stream {
         every,
         work: every * it.lambda / it.capacity,

@@ -274,12 +274,11 @@ impl<'a> Drawing<'a> {
         for series in &self.figure.series {
             self.draw_form(area, series)?;
         }
-        if let Some(x) = self.figure.optimum.and_then(|it| self.x.position(it)) {
-            if (self.x.ends.0..=self.x.ends.1).contains(&x) {
-                let x = self.across(x);
-                let line = [(x, self.px(self.plot_top)), (x, self.px(self.plot_bottom()))];
-                self.dashes(area, &line, (2, 4), MUTED.0.stroke_width(FINE as u32 * 3 / 2))?;
-            }
+        let optimum = self.figure.optimum.and_then(|it| self.x.position(it));
+        if let Some(x) = optimum.filter(|it| (self.x.ends.0..=self.x.ends.1).contains(it)) {
+            let x = self.across(x);
+            let line = [(x, self.px(self.plot_top)), (x, self.px(self.plot_bottom()))];
+            self.dashes(area, &line, (2, 4), MUTED.0.stroke_width(FINE as u32 * 3 / 2))?;
         }
         for series in &self.figure.series {
             let colour = SERIES[series.colour % SERIES.len()].0;
