@@ -124,6 +124,9 @@ const SCENES: [(&str, &[&str]); 13] = [
             "job.edges[6].partitioner=hash",
             "job.edges[7].partitioner=hash",
             "job.edges[8].partitioner=hash",
+            "job.edges[9].partitioner=hash",
+            "job.edges[10].partitioner=hash",
+            "job.edges[11].partitioner=hash",
         ],
     ),
 ];

@@ -235,7 +235,7 @@ fn what_would_be_missed_is_refused() {
     };
     assert_eq!(refused("checkpointing.timeout=2 min"), None);
     assert_eq!(
-        refused("job.operators.source.records=100"),
+        refused("job.operators[source].records=100"),
         Some(LeapError::Bounded { operator: "source".to_owned() })
     );
     assert_eq!(

@@ -238,7 +238,7 @@ mod tests {
             (0.5, 4.0, Unit::Seconds, false, "500 ms|1 s|2 s"),
             (1.0, 86_400.0, Unit::Seconds, false, "1 s|10 s|1 min|10 min|1 h|6 h|1 d"),
             (0.005, 0.09, Unit::Share, false, "0.5 %|1 %|2 %|5 %|10 %"),
-            (0.002, 0.9, Unit::Share, false, "0.2 %|0.5 %|1 %|2 %|5 %|10 %|20 %|50 %"),
+            (0.002, 0.9, Unit::Share, false, "0.3 %|1 %|3 %|10 %|30 %|100 %"),
             (0.2, 0.21, Unit::Share, false, "20 %|20.2 %|20.4 %|20.6 %|20.8 %|21 %"),
             (0.0, 130.0, Unit::Seconds, true, "0|30 s|1 min|90 s|2 min|150 s"),
             (
