@@ -452,9 +452,9 @@ mod tests {
     #[test]
     fn nothing_is_said_where_a_form_does_not_hold() {
         let metric = |text| Metric::parse(text).expect("it is measured");
-        let mut paused = family();
-        paused.parameters[0].value = 3.0;
-        assert_eq!(paused.at(0.5, metric("backlog")), None, "pauses take all the slack");
+        let mut heavy = family();
+        heavy.parameters[0].value = 1.0;
+        assert_eq!(heavy.at(5.0, metric("backlog")), None, "pauses take most of the slack");
         assert_eq!(family().at(60.0, metric("latency.p99")), None, "no form has it");
         let mut saturated = family();
         saturated.parameters[3].value = 0.9;

@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 /// More labels than these are a blur.
-const TICKS_MAX: usize = 8;
+const TICKS_MAX: usize = 9;
 /// Below this ratio a logarithm shows nothing that a line does not.
 const LOG_FROM: f64 = 4.0;
 
@@ -165,8 +165,8 @@ impl Kind {
     fn step(self, about: f64) -> f64 {
         let (base, rounds): (f64, &[f64]) = match self {
             Self::Of(Unit::Seconds) if about > 86_400.0 => {
-                let days = libm::floor(libm::log10(about / 86_400.0));
-                (86_400.0 * libm::pow(10.0, days), &[1.0, 2.0, 5.0, 10.0])
+                let decade = libm::floor(libm::log10(about / 86_400.0));
+                (86_400.0 * libm::pow(10.0, decade), &[1.0, 2.0, 5.0, 10.0])
             }
             Self::Of(Unit::Seconds) if about > 3_600.0 => (3_600.0, &[1.0, 2.0, 6.0, 12.0, 24.0]),
             Self::Of(Unit::Seconds) if about > 60.0 => (60.0, &[1.0, 2.0, 5.0, 10.0, 30.0, 60.0]),
@@ -237,17 +237,12 @@ mod tests {
             (5.0, 600.0, Unit::Seconds, false, "5 s|10 s|20 s|30 s|1 min|2 min|5 min|10 min"),
             (0.5, 4.0, Unit::Seconds, false, "500 ms|1 s|2 s"),
             (1.0, 86_400.0, Unit::Seconds, false, "1 s|10 s|1 min|10 min|1 h|6 h|1 d"),
-            (0.005, 0.09, Unit::Share, false, "0.5 %|1 %|2 %|5 %|10 %"),
-            (0.002, 0.9, Unit::Share, false, "0.3 %|1 %|3 %|10 %|30 %|100 %"),
+            (0.012, 0.06, Unit::Share, false, "1.5 %|2 %|3 %|5 %"),
+            (0.005, 0.09, Unit::Share, false, "0.5 %|0.7 %|1 %|1.5 %|2 %|3 %|5 %|7 %|10 %"),
+            (0.002, 0.9, Unit::Share, false, "0.2 %|0.5 %|1 %|2 %|5 %|10 %|20 %|50 %|100 %"),
             (0.2, 0.21, Unit::Share, false, "20 %|20.2 %|20.4 %|20.6 %|20.8 %|21 %"),
             (0.0, 130.0, Unit::Seconds, true, "0|30 s|1 min|90 s|2 min|150 s"),
-            (
-                2e8,
-                2.5e8,
-                Unit::Bytes,
-                false,
-                "180 MiB|190 MiB|200 MiB|210 MiB|220 MiB|230 MiB|240 MiB",
-            ),
+            (2e8, 2.5e8, Unit::Bytes, false, "190 MiB|200 MiB|210 MiB|220 MiB|230 MiB|240 MiB"),
             (1e6, 9e9, Unit::Bytes, false, "1 MiB|4 MiB|16 MiB|64 MiB|256 MiB|1 GiB|4 GiB"),
             (3.0, 3.0, Unit::PerSecond, false, "0|1/s|2/s|3/s"),
             (0.0, 0.0, Unit::Share, false, "0|20 %|40 %|60 %|80 %|100 %"),
