@@ -395,7 +395,7 @@ fn given<const N: usize>(
 }
 
 fn object(name: &'static str, parts: Vec<(&'static str, Json)>) -> Option<(&'static str, Json)> {
-    (!parts.is_empty()).then(|| (name, Json::Object(parts)))
+    (!parts.is_empty()).then_some((name, Json::Object(parts)))
 }
 
 fn operator(of: &Operator) -> Json {

@@ -91,7 +91,7 @@ impl Report<'_> {
         let mut table = table::plain(&head);
         for of in &self.facts.vertices {
             let value = |of: Option<Estimate>| of.map_or("-".to_owned(), |of| number(of.value));
-            let share = |of: Option<f64>| of.map_or("-".to_owned(), |of| percent(of));
+            let share = |of: Option<f64>| of.map_or("-".to_owned(), percent);
             table.add_row([
                 of.name.clone(),
                 of.parallelism.to_string(),
