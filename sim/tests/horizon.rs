@@ -239,7 +239,7 @@ fn what_would_be_missed_is_refused() {
         Some(LeapError::Bounded { operator: "source".to_owned() })
     );
     assert_eq!(
-        refused(r#"manual=[{"at": "5 s", "kind": "checkpoint"}]"#),
+        refused(r#"checkpointing.manual=[{"at": "5 s"}]"#),
         Some(LeapError::Asked { what: "manual" })
     );
     assert_eq!(

@@ -170,8 +170,11 @@ mod tests {
         WriteAheadSink::new(Instance { attempt, ..Instance::single(OperatorId(3)) })
     }
 
-    /// (epoch, attempt, updates) of each batch that is to be applied.
-    fn applied(effects: &[Effect]) -> Vec<(u64, u32, Vec<(u32, u64)>)> {
+    /// Epoch, attempt and updates of a batch.
+    type Applied = (u64, u32, Vec<(u32, u64)>);
+
+    /// The batches that are to be applied.
+    fn applied(effects: &[Effect]) -> Vec<Applied> {
         let of = |effect: &Effect| match effect {
             Effect::Apply { batch, updates } => Some((
                 batch.checkpoint.0,
@@ -198,7 +201,7 @@ mod tests {
         sink_1.notify_complete(CheckpointId(5), &mut effects);
         let first = (4, 1, vec![(5, 2), (6, 1)]);
         let second = (6, 1, vec![(6, 1)]);
-        assert_eq!(applied(&effects), [first.clone()]);
+        assert_eq!(applied(&effects), std::slice::from_ref(&first));
 
         let mut sink_2 = sink(2);
         sink_2.restore(&snapshot.state).expect("as written");
