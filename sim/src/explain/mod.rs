@@ -1,9 +1,9 @@
 //! Why a run broke a promise: the part of its history that led there.
 //!
-//! Concept: Lamport's happens-before (1978), as a backward slice. [`causes`] finds for every event
+//! Concept: Lamport's happens-before (1978), as a backward slice. `causes` finds for every event
 //! what made it possible, from observations alone; what cannot be reached backwards from the
-//! violation had no influence on it and is left out. Of the rest, [`focus`] keeps what the violation
-//! is about (its checkpoint, channel, subtask, records, file) and what disturbed it. [`verdict`]
+//! violation had no influence on it and is left out. Of the rest, `focus` keeps what the violation
+//! is about (its checkpoint, channel, subtask, records, file) and what disturbed it. `verdict`
 //! says in a few sentences what should hold, what happened, and which fault cut which step short.
 
 mod causes;
