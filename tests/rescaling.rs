@@ -1,35 +1,20 @@
 //! Jobs that are resumed with another parallelism. The checks of every run judge that state, output
 //! and in-flight data come through; here it is asserted that what the scenarios are about happens.
 
-use std::path::Path;
-use std::sync::Arc;
+mod support;
 
-use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation};
-use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::{Override, load, read_file};
+use cutline_sim::run::Outcome;
+
+use support::{observations, situation};
 
 const SEEDS: u64 = 12;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
-fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
-    let overrides: Vec<Override> =
-        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
-    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
-    let scenario = Arc::new(loaded.scenario);
-    (0..SEEDS).map(move |seed| {
-        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
-        let outcome = simulation.trace(true).run();
-        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
-        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {seed}");
-        outcome
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
+    support::runs(name, changes, 0..SEEDS).inspect(|outcome| {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
     })
-}
-
-fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
-    outcome.trace.iter().flatten().map(|(_, observation)| observation)
 }
 
 fn committed(outcome: &Outcome) -> u64 {
@@ -40,19 +25,14 @@ fn committed(outcome: &Outcome) -> u64 {
     contents.sum()
 }
 
-fn seen(outcome: &Outcome, situation: &str) -> u64 {
-    let found = outcome.situations.iter().find(|(name, _)| *name == situation);
-    found.unwrap_or_else(|| panic!("no situation is called {situation}")).1
-}
-
 #[test]
 fn in_flight_data_is_processed_by_the_owners_of_its_keys() {
     let (mut moved, mut filtered) = (0, 0);
     for outcome in runs("rescale-up.json", &[]) {
         assert_eq!(committed(&outcome), 5_400);
-        assert_eq!(seen(&outcome, "rescaled up"), 1);
-        moved += seen(&outcome, "in-flight data rescaled");
-        filtered += seen(&outcome, "in-flight records filtered");
+        assert_eq!(situation(&outcome, "rescaled up"), 1);
+        moved += situation(&outcome, "in-flight data rescaled");
+        filtered += situation(&outcome, "in-flight records filtered");
     }
     assert!(moved > 0 && filtered > 0, "{moved} moved, {filtered} filtered");
 }
@@ -79,7 +59,7 @@ fn a_job_is_resumed_as_often_as_one_likes() {
     for outcome in runs("rescale-twice.json", &[]) {
         assert_eq!(committed(&outcome), 5_400);
         let both = ["rescaled up", "rescaled down", "resumed again"];
-        assert_eq!(both.map(|name| seen(&outcome, name)), [1, 1, 1]);
+        assert_eq!(both.map(|name| situation(&outcome, name)), [1, 1, 1]);
     }
 }
 
@@ -95,7 +75,7 @@ fn every_branch_of_a_history_commits_for_itself() {
         {"at": "6 s", "kind": "cancel"},
         {"at": "6500 ms", "kind": "resume", "from": "savepoint", "parallelism": {"source": 1}}]"#;
     for outcome in runs("savepoint-fork.json", &[actions]) {
-        assert_eq!(seen(&outcome, "resumed again"), 1);
+        assert_eq!(situation(&outcome, "resumed again"), 1);
         assert!(committed(&outcome) > 5_000);
     }
 }

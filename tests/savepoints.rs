@@ -2,37 +2,21 @@
 //! judge that all snapshots can be restored and that output is exactly-once; here it is asserted
 //! that what the scenarios are about does happen.
 
-use std::path::Path;
-use std::sync::Arc;
+mod support;
 
 use cutline::ids::CheckpointId;
-use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation};
-use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::{Override, load, read_file};
+use cutline_sim::run::Outcome;
+
+use support::observations;
 
 const SEEDS: u64 = 24;
 /// Records of the sources of these scenarios, all of which reach the sink.
 const RECORDS: u64 = 5_000;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
-fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
-    let overrides: Vec<Override> =
-        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
-    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
-    let scenario = Arc::new(loaded.scenario);
-    (0..SEEDS).map(move |seed| {
-        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
-        let outcome = simulation.trace(true).run();
-        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
-        outcome
-    })
-}
-
-fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
-    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
+    support::runs(name, changes, 0..SEEDS)
 }
 
 fn committed<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {

@@ -2,36 +2,20 @@
 //! it. The checks of every run judge that nothing is lost, leaked or restored wrongly; here it is
 //! asserted that what the scenarios are about does happen.
 
-use std::path::Path;
-use std::sync::Arc;
+mod support;
 
 use cutline::message::FailureReason;
-use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation};
-use cutline_sim::run::{Outcome, Simulation};
+use cutline_sim::run::Outcome;
 use cutline_sim::scenario::model::Disturbance;
-use cutline_sim::scenario::{Override, load, read_file};
+
+use support::{observations, situation};
 
 const SEEDS: u64 = 8;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
 fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
-    let overrides: Vec<Override> =
-        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
-    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
-    let scenario = Arc::new(loaded.scenario);
-    (0..SEEDS).map(move |seed| {
-        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
-        let outcome = simulation.trace(true).run();
-        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
-        outcome
-    })
-}
-
-fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
-    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+    support::runs(name, changes, 0..SEEDS)
 }
 
 fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
@@ -203,11 +187,6 @@ fn written(outcome: &Outcome) -> u64 {
         _ => 0,
     });
     bytes.sum()
-}
-
-fn situation(outcome: &Outcome, name: &str) -> u64 {
-    let found = outcome.situations.iter().find(|(known, _)| *known == name);
-    found.unwrap_or_else(|| panic!("no situation is called {name}")).1
 }
 
 const CALM: &str = "faults=[]";

@@ -2,11 +2,16 @@
 //!
 //! `docs/calibration.md` is what the command prints; `CUTLINE_BLESS=1` writes it anew.
 
+#[path = "support/document.rs"]
+mod document;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+
+use document::is_document;
 
 /// Runs of a real cluster, without the columns that nobody reads.
 const RUNS: &str = "sim/tests/data/flink-2.3/runs.jsonl";
@@ -97,12 +102,7 @@ fn the_documented_table_is_what_is_printed() {
          how much of that is records and how much is the work on each is not in such a dump.\n\n\
          ```console\n$ cutline calibrate --from-rest {DUMP}\n{dump}```\n"
     );
-    let path = root().join("docs/calibration.md");
-    if std::env::var_os("CUTLINE_BLESS").is_some() {
-        fs::write(&path, &text).expect("the repository can be written to");
-    }
-    let documented = fs::read_to_string(&path).expect("part of the repository");
-    assert_eq!(documented, text, "CUTLINE_BLESS=1 writes {}", path.display());
+    is_document(&root().join("docs/calibration.md"), &text);
 }
 
 #[test]

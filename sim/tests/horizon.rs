@@ -2,6 +2,9 @@
 //!
 //! `docs/long-horizon.md` has the place of the table that comes of it; `CUTLINE_BLESS=1` writes it.
 
+#[path = "support/document.rs"]
+mod document;
+
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,6 +18,8 @@ use cutline_sim::scenario::{Override, load};
 use cutline_sim::sweep::metric::{Metric, Rates, Statistic};
 use cutline_sim::sweep::runner::Task;
 use cutline_sim::sweep::{LeaptRow, Row};
+
+use document::is_document;
 
 const BEGIN: &str =
     "<!-- table: CUTLINE_BLESS=1 cargo test -p cutline-sim --test horizon -- --ignored -->\n";
@@ -174,12 +179,7 @@ fn document(table: &str) {
     let text = fs::read_to_string(&path).expect("part of the repository");
     let begin = text.find(BEGIN).expect("the table has a beginning") + BEGIN.len();
     let end = text.find(END).expect("the table has an end");
-    if std::env::var_os("CUTLINE_BLESS").is_some() {
-        let anew = [&text[..begin], table, &text[end..]].concat();
-        fs::write(&path, anew).expect("writable");
-    } else {
-        assert_eq!(&text[begin..end], table, "CUTLINE_BLESS=1 writes it anew");
-    }
+    is_document(&path, &[&text[..begin], table, &text[end..]].concat());
 }
 
 #[test]

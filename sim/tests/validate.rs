@@ -1,8 +1,12 @@
 //! `cutline model validate`, end to end: the document is what the command prints.
 
-use std::fs;
+#[path = "support/document.rs"]
+mod document;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use document::is_document;
 
 /// Recoveries that others measured on a cluster.
 const RECOVERIES: &str = "tests/data/models/khaos_recovery.json";
@@ -46,12 +50,7 @@ fn the_documented_table_is_what_is_printed() {
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    let path = root().join("docs/validation.md");
-    if std::env::var_os("CUTLINE_BLESS").is_some() {
-        fs::write(&path, &text).expect("the repository can be written to");
-    }
-    let documented = fs::read_to_string(&path).expect("part of the repository");
-    assert_eq!(documented, text, "CUTLINE_BLESS=1 writes {}", path.display());
+    is_document(&root().join("docs/validation.md"), &text);
 }
 
 #[test]

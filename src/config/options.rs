@@ -322,18 +322,14 @@ impl OptionSpec {
                 OptionValue::Integer(value)
             }
             Uri(schemes) => {
-                let scheme = match text.split_once(':') {
-                    Some((scheme, _)) => scheme,
-                    None if text.starts_with('/') => "file",
-                    None => text,
+                let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+                let scheme = scheme.or_else(|| text.starts_with('/').then_some("file"));
+                let named = |scheme| schemes.iter().find(|(_, words)| words.contains(&scheme));
+                let Some((name, _)) = scheme.and_then(named) else {
+                    let names = schemes.iter().map(|(name, _)| *name);
+                    return Err(unknown_word(scheme.unwrap_or(text), names));
                 };
-                let named = |(_, words): &&(&str, &[&str])| words.contains(&scheme);
-                match schemes.iter().find(named) {
-                    Some((name, _)) if scheme != text => OptionValue::Choice(name),
-                    Some(_) | None => {
-                        return Err(unknown_word(scheme, schemes.iter().map(|(name, _)| *name)));
-                    }
-                }
+                OptionValue::Choice(name)
             }
             // Flink: ConfigurationUtils#convertToEnum and RestartStrategyType#of; case is ignored,
             // but a hyphen is no underscore.

@@ -271,7 +271,7 @@ impl<P> Coordinator<P> {
 
     /// When the next periodic checkpoint is due, if nothing is under way until then: no trigger, no
     /// pending checkpoint, no request that waits, no work that is out.
-    pub fn idle_until(&self) -> Option<VirtualTime> {
+    fn idle_until(&self) -> Option<VirtualTime> {
         let idle = self.pending.is_empty()
             && self.triggering.is_none()
             && self.finalizing.is_none()
@@ -281,7 +281,7 @@ impl<P> Coordinator<P> {
     }
 
     /// When a checkpoint completed last.
-    pub fn last_completion(&self) -> Option<VirtualTime> {
+    fn last_completion(&self) -> Option<VirtualTime> {
         self.last_completion
     }
 

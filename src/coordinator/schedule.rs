@@ -52,7 +52,7 @@ impl<P> Coordinator<P> {
 
     pub(super) fn on_skip(&mut self, now: VirtualTime, by: VirtualDuration) {
         if let Some((due, _)) = self.periodic {
-            self.set_periodic(Some(VirtualTime(due.0.saturating_sub(by.0)).max(now)));
+            self.set_periodic(Some((due - by).max(now)));
         }
     }
 

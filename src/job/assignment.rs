@@ -89,9 +89,9 @@ impl Assignment {
     pub fn new(old: ExecutionGraph, new: ExecutionGraph, defects: Defects) -> Self {
         assert_eq!(old.job().edges(), new.job().edges(), "two spreads of one job");
         let change = |edge: &super::Edge| {
-            let of = |graph: &ExecutionGraph, operator| graph.layouts()[0].parallelism(operator);
-            let (senders, senders_new) = (of(&old, edge.from), of(&new, edge.from));
-            let (receivers, receivers_new) = (of(&old, edge.to), of(&new, edge.to));
+            let of = |operator| (parallelism(&old, operator), parallelism(&new, operator));
+            let (senders, senders_new) = of(edge.from);
+            let (receivers, receivers_new) = of(edge.to);
             let changed =
                 receivers != receivers_new || senders != senders_new && !defects.has(Defect::D94);
             changed.then(|| Change {
@@ -105,7 +105,7 @@ impl Assignment {
 
     /// The parallelism of an operator before.
     pub fn parallelism_before(&self, operator: OperatorId) -> u32 {
-        self.old.layouts()[0].parallelism(operator)
+        parallelism(&self.old, operator)
     }
 
     /// Whether an operator has another parallelism than before.
@@ -114,7 +114,7 @@ impl Assignment {
     }
 
     fn parallelism(&self, operator: OperatorId) -> u32 {
-        self.new.layouts()[0].parallelism(operator)
+        parallelism(&self.new, operator)
     }
 
     /// The old subtasks of its operator whose state a new subtask reads, ascending.
@@ -291,6 +291,10 @@ impl Assignment {
         let group = key_group(record.key as i32, max);
         operator_index(group, max, self.parallelism(operator)) == index
     }
+}
+
+fn parallelism(graph: &ExecutionGraph, operator: OperatorId) -> u32 {
+    graph.layouts()[0].parallelism(operator)
 }
 
 #[cfg(test)]

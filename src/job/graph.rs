@@ -484,6 +484,11 @@ impl ExecutionGraph {
         layouts.map(move |layout| layout.subtask(operator, index))
     }
 
+    /// The first of them: by whose name what all of them do is called.
+    pub fn first_instance(&self, operator: OperatorId, index: u32) -> Option<SubtaskId> {
+        self.instances(operator, index).next()
+    }
+
     /// The operator of a subtask.
     pub fn operator(&self, subtask: SubtaskId) -> OperatorId {
         self.operator_of[subtask.index()]

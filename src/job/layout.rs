@@ -40,6 +40,17 @@ impl Layout {
         self.operator_start[0]..*self.operator_start.last().expect("the end is the last")
     }
 
+    /// Its subtasks as indices.
+    pub fn indices(&self) -> Range<usize> {
+        let Range { start, end } = self.subtasks();
+        start as usize..end as usize
+    }
+
+    /// Whether an operator has another parallelism in another layout.
+    pub fn differs(&self, other: &Self, operator: OperatorId) -> bool {
+        self.parallelism(operator) != other.parallelism(operator)
+    }
+
     /// Its channels, edge after edge.
     pub fn channels(&self) -> Range<u32> {
         self.channels.clone()

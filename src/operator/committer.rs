@@ -94,9 +94,7 @@ impl Operator for Committer {
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
         for handle in self.pending.iter() {
-            let Fingerprint { count, sum: digest } = handle.contents;
-            let what = "pending";
-            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
+            visitor(StateEntry::unkeyed("pending", handle.contents));
         }
     }
 }

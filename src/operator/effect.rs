@@ -63,6 +63,12 @@ pub struct LeftOvers {
 }
 
 impl LeftOvers {
+    /// Those that an instance cleans up which was restored from this.
+    pub(super) fn of(instance: &Instance, restored: Option<CheckpointId>) -> Self {
+        let Instance { operator, subtask, parallelism, attempt, .. } = *instance;
+        Self { operator, subtask, parallelism, restored, attempt }
+    }
+
     /// Whether a transaction is one of them.
     pub fn contains(&self, transaction: &TransactionId) -> bool {
         transaction.operator == self.operator

@@ -1,7 +1,9 @@
 //! Commit handles: what a snapshot says of transactions that are still to be committed. In Flink:
 //! the pending transactions of `TwoPhaseCommitSinkFunction`, the committables of a `Committer`.
 
+use super::Emitter;
 use super::effect::{Effect, TransactionId};
+use super::instance::Instance;
 use super::record::{Fingerprint, Record, SplitId};
 use super::state::{read_fingerprint, write_fingerprint};
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -10,6 +12,47 @@ use crate::ids::{Attempt, CheckpointId, OperatorId};
 use crate::time::VirtualTime;
 
 const HANDLE_BYTES_MIN: usize = 14;
+
+/// A transaction that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) transaction: TransactionId,
+    pub(super) contents: Fingerprint,
+}
+
+impl Open {
+    /// Writes a record. Opened with the first one, so that there is no transaction without data.
+    /// `last`: the checkpoint that the instance snapshotted last, or was restored from.
+    pub(super) fn write(
+        open: &mut Option<Self>,
+        one: Fingerprint,
+        (instance, last): (&Instance, Option<CheckpointId>),
+        out: &mut Emitter,
+    ) {
+        match open {
+            Some(open) => open.contents += one,
+            None => {
+                let transaction = TransactionId::next(instance, last);
+                out.effect(Effect::Begin { transaction });
+                *open = Some(Self { transaction, contents: one });
+            }
+        }
+    }
+
+    /// The handle of it in a checkpoint.
+    pub(super) fn handle(self, checkpoint: CheckpointId) -> Handle {
+        let Self { transaction, contents } = self;
+        Handle { transaction, checkpoint, contents }
+    }
+
+    /// The task ends before its time; the transaction is left to S6.
+    pub(super) fn close(open: &mut Option<Self>, defects: Defects, effects: &mut Vec<Effect>) {
+        if defects.has(Defect::D71) {
+            let commit = |Self { transaction, contents }| Effect::Commit { transaction, contents };
+            effects.extend(open.take().map(commit));
+        }
+    }
+}
 
 /// A transaction that is pre-committed and not yet confirmed as committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

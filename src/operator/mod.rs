@@ -172,6 +172,12 @@ impl Emitter {
         &self.effects
     }
 
+    /// Takes the effects out, in order.
+    #[inline]
+    pub(crate) fn drain_effects(&mut self) -> impl Iterator<Item = Effect> {
+        self.effects.drain(..)
+    }
+
     /// Forgets both and keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
@@ -232,4 +238,11 @@ pub struct StateEntry {
     pub count: u64,
     /// Digest of these records.
     pub digest: u64,
+}
+
+impl StateEntry {
+    /// An entry that belongs to no key, split or path.
+    pub(crate) fn unkeyed(what: &'static str, of: Fingerprint) -> Self {
+        Self { what, key: None, split: None, path: 0, count: of.count, digest: of.sum }
+    }
 }

@@ -50,7 +50,6 @@ impl Operator for IdempotentSink {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
-        let Fingerprint { count, sum: digest } = self.processed;
-        visitor(StateEntry { what: "processed", key: None, split: None, path: 0, count, digest });
+        visitor(StateEntry::unkeyed("processed", self.processed));
     }
 }

@@ -11,7 +11,7 @@
 //! - an aborted checkpoint rolls nothing back: its transaction waits for the next one.
 
 use super::effect::{Effect, LeftOvers, TransactionId};
-use super::handle::{Handle, Handles};
+use super::handle::{Handles, Open};
 use super::instance::Instance;
 use super::record::{Fingerprint, Record};
 use super::state::{Format, read_fingerprint, write_fingerprint};
@@ -26,7 +26,7 @@ const FORMAT: Format = Format { operator: "a two-phase-commit sink", magic: *b"C
 pub struct TwoPhaseCommitSink {
     instance: Instance,
     processed: Fingerprint,
-    open: Option<(TransactionId, Fingerprint)>,
+    open: Option<Open>,
     pending: Handles,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
@@ -49,23 +49,15 @@ impl Operator for TwoPhaseCommitSink {
     fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
         let one = Fingerprint::of(record.identity());
         self.processed += one;
-        match &mut self.open {
-            Some((_, contents)) => *contents += one,
-            // Opened with the first record, so that there is no transaction without data.
-            None => {
-                let transaction = TransactionId::next(&self.instance, self.last);
-                out.effect(Effect::Begin { transaction });
-                self.open = Some((transaction, one));
-            }
-        }
+        Open::write(&mut self.open, one, (&self.instance, self.last), out);
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
         // The first write has not been confirmed yet when a barrier stands right behind it.
         let seems_empty =
-            |contents: &Fingerprint| self.instance.defects.has(Defect::D81) && contents.count == 1;
-        if let Some((transaction, contents)) = self.open.take_if(|(_, it)| !seems_empty(it)) {
-            let handle = Handle { transaction, checkpoint, contents };
+            |open: &Open| self.instance.defects.has(Defect::D81) && open.contents.count == 1;
+        if let Some(open) = self.open.take_if(|open| !seems_empty(open)) {
+            let handle = open.handle(checkpoint);
             self.pending.add(handle);
             out.effects.push(handle.pre_commit());
         }
@@ -101,17 +93,12 @@ impl Operator for TwoPhaseCommitSink {
         if self.instance.defects.has(Defect::D77) {
             return;
         }
-        effects.push(Effect::AbortLeftOvers(LeftOvers {
-            operator: self.instance.operator,
-            subtask: self.instance.subtask,
-            // A number that no subtask is equal to but modulo itself: only its own, and for ever.
-            parallelism: match self.instance.defects.has(Defect::D80) {
-                true => u32::MAX,
-                false => self.instance.parallelism,
-            },
-            restored: restored.filter(|_| !forgets),
-            attempt: self.instance.attempt,
-        }));
+        let mut left = LeftOvers::of(&self.instance, restored.filter(|_| !forgets));
+        // A number that no subtask is equal to but modulo itself: only its own, and for ever.
+        if self.instance.defects.has(Defect::D80) {
+            left.parallelism = u32::MAX;
+        }
+        effects.push(Effect::AbortLeftOvers(left));
     }
 
     fn notify_complete(&mut self, checkpoint: CheckpointId, effects: &mut Vec<Effect>) {
@@ -129,12 +116,7 @@ impl Operator for TwoPhaseCommitSink {
     }
 
     fn close(&mut self, effects: &mut Vec<Effect>) {
-        if self.instance.defects.has(Defect::D71) {
-            let open = self.open.take();
-            effects.extend(
-                open.map(|(transaction, contents)| Effect::Commit { transaction, contents }),
-            );
-        }
+        Open::close(&mut self.open, self.instance.defects, effects);
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -142,16 +124,12 @@ impl Operator for TwoPhaseCommitSink {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
-        let mut show = |what, of: Fingerprint| {
-            let Fingerprint { count, sum: digest } = of;
-            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
-        };
-        show("processed", self.processed);
+        visitor(StateEntry::unkeyed("processed", self.processed));
         for handle in self.pending.iter() {
-            show("pending", handle.contents);
+            visitor(StateEntry::unkeyed("pending", handle.contents));
         }
-        if let Some((_, contents)) = self.open {
-            show("open", contents);
+        if let Some(open) = &self.open {
+            visitor(StateEntry::unkeyed("open", open.contents));
         }
     }
 }
@@ -279,7 +257,7 @@ mod tests {
             old.snapshot(CheckpointId(5), &mut snapshot);
             states.push(snapshot.state);
             play(&mut old, &[Record]);
-            left_open.push(old.open.expect("a record was written").0);
+            left_open.push(old.open.expect("a record was written").transaction);
         }
         let mut committed = 0;
         for subtask in 0..2 {

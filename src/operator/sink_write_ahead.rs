@@ -122,16 +122,12 @@ impl Operator for WriteAheadSink {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
-        let mut show = |what, of: Fingerprint| {
-            let Fingerprint { count, sum: digest } = of;
-            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
-        };
-        show("processed", self.processed);
+        visitor(StateEntry::unkeyed("processed", self.processed));
         for batch in &self.closed {
-            show("pending", sum(&batch.updates));
+            visitor(StateEntry::unkeyed("pending", sum(&batch.updates)));
         }
         if !self.collected.is_empty() {
-            show("open", sum(&self.collected));
+            visitor(StateEntry::unkeyed("open", sum(&self.collected)));
         }
     }
 }

@@ -11,7 +11,7 @@
 //! - at S6 the writer aborts what no restored committer can know of.
 
 use super::effect::{Effect, LeftOvers, TransactionId};
-use super::handle::Handle;
+use super::handle::Open;
 use super::instance::Instance;
 use super::record::{Fingerprint, Record};
 use super::state::{Format, read_fingerprint, write_fingerprint};
@@ -26,9 +26,9 @@ const FORMAT: Format = Format { operator: "a sink writer", magic: *b"CLsw", vers
 pub struct SinkWriter {
     instance: Instance,
     processed: Fingerprint,
-    open: Option<(TransactionId, Fingerprint)>,
+    open: Option<Open>,
     /// What was handed over at the end of the input and is flushed with the next checkpoint.
-    last_words: Option<(TransactionId, Fingerprint)>,
+    last_words: Option<Open>,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
 }
@@ -41,34 +41,20 @@ impl SinkWriter {
     }
 }
 
-fn handle(
-    (transaction, contents): (TransactionId, Fingerprint),
-    checkpoint: CheckpointId,
-) -> Handle {
-    Handle { transaction, checkpoint, contents }
-}
-
 impl Operator for SinkWriter {
     fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
         let one = Fingerprint::of(record.identity());
         self.processed += one;
-        match &mut self.open {
-            Some((_, contents)) => *contents += one,
-            None => {
-                let transaction = TransactionId::next(&self.instance, self.last);
-                out.effect(Effect::Begin { transaction });
-                self.open = Some((transaction, one));
-            }
-        }
+        Open::write(&mut self.open, one, (&self.instance, self.last), out);
     }
 
     fn prepare_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
         if let Some(open) = self.open.take() {
-            out.effect(handle(open, checkpoint).pre_commit());
-            out.emit(handle(open, checkpoint).to_record());
+            out.effect(open.handle(checkpoint).pre_commit());
+            out.emit(open.handle(checkpoint).to_record());
         }
         if let Some(last_words) = self.last_words.take() {
-            out.effect(handle(last_words, checkpoint).pre_commit());
+            out.effect(last_words.handle(checkpoint).pre_commit());
         }
     }
 
@@ -95,13 +81,7 @@ impl Operator for SinkWriter {
         if self.instance.defects.has(Defect::D77) {
             return;
         }
-        effects.push(Effect::AbortLeftOvers(LeftOvers {
-            operator: self.instance.operator,
-            subtask: self.instance.subtask,
-            parallelism: self.instance.parallelism,
-            restored,
-            attempt: self.instance.attempt,
-        }));
+        effects.push(Effect::AbortLeftOvers(LeftOvers::of(&self.instance, restored)));
     }
 
     /// Flink: `SinkWriterOperator#endInput`. Behind the end of data nothing can be sent any more, so
@@ -109,18 +89,13 @@ impl Operator for SinkWriter {
     fn finish(&mut self, out: &mut Emitter) {
         if let Some(open) = self.open.take() {
             let next = TransactionId::next(&self.instance, self.last).checkpoint;
-            out.emit(handle(open, next).to_record());
+            out.emit(open.handle(next).to_record());
             self.last_words = Some(open);
         }
     }
 
     fn close(&mut self, effects: &mut Vec<Effect>) {
-        if self.instance.defects.has(Defect::D71) {
-            let open = self.open.take();
-            effects.extend(
-                open.map(|(transaction, contents)| Effect::Commit { transaction, contents }),
-            );
-        }
+        Open::close(&mut self.open, self.instance.defects, effects);
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -128,13 +103,9 @@ impl Operator for SinkWriter {
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
-        let mut show = |what, of: Fingerprint| {
-            let Fingerprint { count, sum: digest } = of;
-            visitor(StateEntry { what, key: None, split: None, path: 0, count, digest });
-        };
-        show("processed", self.processed);
-        for (_, contents) in [self.open, self.last_words].into_iter().flatten() {
-            show("open", contents);
+        visitor(StateEntry::unkeyed("processed", self.processed));
+        for open in [self.open, self.last_words].into_iter().flatten() {
+            visitor(StateEntry::unkeyed("open", open.contents));
         }
     }
 }

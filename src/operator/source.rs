@@ -101,13 +101,12 @@ impl Source {
         let old: Vec<_> = lists.iter().map(handle).collect();
         let mut shares = redistribute(&old, self.instance.parallelism);
         let share = shares.swap_remove(self.instance.subtask as usize);
-        let of = |(id, states): (_, std::collections::BTreeMap<(), Vec<u64>>)| {
-            let crate::job::rescale::HandleId { subtask, .. } = id;
-            let offsets = states.into_values().flatten();
-            offsets.map(move |at| (subtask as usize, at as usize)).collect::<Vec<_>>()
-        };
-        let places = share.into_iter().flat_map(of);
-        places.map(|(subtask, at)| lists[subtask][at]).collect()
+        let mut splits = Vec::new();
+        for (id, states) in share {
+            let list = &lists[id.subtask as usize];
+            splits.extend(states.into_values().flatten().map(|at| list[at as usize]));
+        }
+        splits
     }
 
     /// All splits have the same pace, so the lowest offset is due first; ties go to the split that

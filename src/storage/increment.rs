@@ -148,7 +148,8 @@ impl Increments {
         }
     }
 
-    /// An attempt that starts from an incremental snapshot, which is its base (R4).
+    /// An attempt that starts from an incremental snapshot, which is its base (R4); and the state,
+    /// in one piece.
     ///
     /// # Errors
     /// The snapshot cannot be read.
@@ -157,7 +158,7 @@ impl Increments {
         checkpoint: CheckpointId,
         manifest: &[u8],
         files: &[ReadFile<'_>],
-    ) -> Result<Self, AssembleError> {
+    ) -> Result<(Self, Vec<u8>), AssembleError> {
         let read = Read::new(manifest, files)?;
         let mut restored = Self::new(writer);
         let mut keys = BTreeMap::new();
@@ -178,7 +179,7 @@ impl Increments {
         restored.snapshots.insert(checkpoint, keys);
         restored.base = Some(checkpoint);
         restored.check();
-        Ok(restored)
+        Ok((restored, read.state()?))
     }
 
     /// B5: what is to be uploaded of a state.
@@ -198,11 +199,11 @@ impl Increments {
             self.compact(nominal);
         }
         let base = self.base.filter(|_| kind != SnapshotKind::FullCheckpoint);
-        let base = base.map_or_else(BTreeMap::new, |base| self.snapshots[&base].clone());
+        let base = base.map(|base| &self.snapshots[&base]);
         let mut keys = BTreeMap::new();
         let mut files = Vec::new();
         for (id, file) in &self.files {
-            let (uploaded, upload) = match base.get(id) {
+            let (uploaded, upload) = match base.and_then(|base| base.get(id)) {
                 Some(uploaded) => (uploaded.clone(), None),
                 None => {
                     self.uploads += 1;
@@ -243,8 +244,8 @@ impl Increments {
     fn flush(&mut self, state: &[u8], nominal: u64) {
         let id = self.next_id();
         let count = state.len().div_ceil(PIECE);
-        for gone in self.pieces.drain(count.min(self.pieces.len())..).enumerate() {
-            let (place, (file, _)) = (count + gone.0, gone.1);
+        let kept = count.min(self.pieces.len());
+        for (place, (file, _)) in (kept..).zip(self.pieces.drain(kept..)) {
             self.files.get_mut(&file).expect("a piece is in a file").pieces.remove(&(place as u32));
         }
         let mut file = LocalFile { pieces: BTreeMap::new(), nominal: 0 };
@@ -370,6 +371,15 @@ impl<'a> Read<'a> {
         let missing = || AssembleError::MissingPiece { piece: place, file: file.key.clone() };
         pieces.get(&(place as u64)).map(Vec::as_slice).ok_or_else(missing)
     }
+
+    fn state(&self) -> Result<Vec<u8>, AssembleError> {
+        let mut state = Vec::new();
+        for place in 0..self.places.len() {
+            state.extend_from_slice(self.piece(place)?);
+        }
+        state.truncate(self.length);
+        Ok(state)
+    }
 }
 
 fn decode_file(bytes: &[u8]) -> Result<BTreeMap<u64, Vec<u8>>, DecodeError> {
@@ -388,13 +398,7 @@ fn decode_file(bytes: &[u8]) -> Result<BTreeMap<u64, Vec<u8>>, DecodeError> {
 /// # Errors
 /// A file is missing or damaged.
 pub fn assemble(manifest: &[u8], files: &[ReadFile<'_>]) -> Result<Vec<u8>, AssembleError> {
-    let read = Read::new(manifest, files)?;
-    let mut state = Vec::new();
-    for place in 0..read.places.len() {
-        state.extend_from_slice(read.piece(place)?);
-    }
-    state.truncate(read.length);
-    Ok(state)
+    Read::new(manifest, files)?.state()
 }
 
 #[cfg(test)]
@@ -525,8 +529,9 @@ mod tests {
                         let stored = &taken[&base];
                         // Each execution is another attempt, also the second one from a checkpoint.
                         let writer = Writer { attempt: Attempt(id.0 as u32 + 10), ..WRITER };
-                        machine = Increments::restored(writer, base, &stored.manifest, &read(stored, &store))?;
-                        state.clone_from(&stored.state);
+                        let files = read(stored, &store);
+                        (machine, state) = Increments::restored(writer, base, &stored.manifest, &files)?;
+                        prop_assert_eq!(&state, &stored.state);
                     },
                     _ => {}
                 }

@@ -83,9 +83,6 @@ impl Commits {
     /// When the first one is to be tried again.
     #[inline]
     pub(crate) fn next_timeout(&self) -> Option<VirtualTime> {
-        if self.under_way.is_empty() {
-            return None;
-        }
         self.under_way.iter().filter_map(|commit| commit.again_at).min()
     }
 

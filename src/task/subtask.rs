@@ -444,7 +444,7 @@ impl Subtask {
                 self.snapshots.on_flushed(checkpoint, out);
                 if self.defects.has(Defect::D69) {
                     self.operator.notify_complete(checkpoint, &mut self.effects);
-                    self.flush_effects(None, out);
+                    self.flush_effects(out);
                 }
             }
             Input::Committed(transaction) => self.on_committed(transaction),
@@ -453,7 +453,7 @@ impl Subtask {
             }
             Input::Close => {
                 self.operator.close(&mut self.effects);
-                self.flush_effects(None, out);
+                self.flush_effects(out);
             }
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);

@@ -74,9 +74,8 @@ impl IntervalPolicy {
         interval: Option<VirtualDuration>,
         min_pause: VirtualDuration,
     ) -> Box<dyn TriggerPolicy> {
-        match chosen {
+        match chosen.filter(|_| interval.is_some()) {
             None => Box::new(PeriodicTimer::new(interval, None, min_pause)),
-            Some(_) if interval.is_none() => Box::new(PeriodicTimer::new(None, None, min_pause)),
             Some(Self::DuringBacklog { interval: during, .. }) => {
                 Box::new(PeriodicTimer::new(interval, Some(during), min_pause))
             }

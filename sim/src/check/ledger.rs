@@ -8,7 +8,7 @@
 //! different speeds), so digests of sequences must concatenate: hence a polynomial hash.
 
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
-use cutline::job::{EdgeId, ExecutionGraph};
+use cutline::job::{EdgeId, ExecutionGraph, Layout};
 use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::{Record, SplitId, mix};
 
@@ -371,12 +371,12 @@ impl Ledger {
         line.layout = layout;
         line.persisted.clear();
         line.parts.fill(Part::Absent);
-        let present = graph.layout(layout).subtasks();
-        line.parts[present.start as usize..present.end as usize].fill(Part::Awaited);
+        let present = graph.layout(layout);
+        line.parts[present.indices()].fill(Part::Awaited);
         line.crossings.fill(Crossing::default());
         line.positions.copy_from_slice(&self.positions);
         self.lines.push(line);
-        for subtask in present {
+        for subtask in present.subtasks() {
             if self.finished[subtask as usize] {
                 self.take_finished(self.lines.len() - 1, SubtaskId(subtask), graph);
             }
@@ -511,17 +511,20 @@ impl Ledger {
         if kept.layout == layout {
             self.restored.extend_from_slice(&kept.in_flight);
         } else {
-            let stays = |channel| same_channel(channel, kept.layout, (graph, layout));
-            let same = |it: &InFlight| Some(InFlight { channel: stays(it.channel)?, ..*it });
-            self.restored.extend(kept.in_flight.iter().filter_map(same));
-            self.restored.sort_by_key(|in_flight| in_flight.channel);
-            let moved = kept.persisted.iter().filter(|it| stays(it.channel).is_none());
-            self.moved.extend(moved);
             let (before, now) = (graph.layout(kept.layout), graph.layout(layout));
-            let differs = |operator| before.parallelism(operator) != now.parallelism(operator);
             for (edge, changed) in graph.job().edges().iter().zip(&mut self.changed) {
-                *changed = differs(edge.from) || differs(edge.to);
+                *changed = before.differs(now, edge.from) || before.differs(now, edge.to);
             }
+            let edge = |channel: ChannelId| graph.channels()[channel.index()].edge;
+            let stays = |channel| !self.changed[edge(channel).0 as usize];
+            let renamed = |it: &InFlight| {
+                let channel = same_channel(it.channel, (graph, before), now);
+                InFlight { channel, ..*it }
+            };
+            let same = kept.in_flight.iter().filter(|it| stays(it.channel));
+            self.restored.extend(same.map(renamed));
+            self.restored.sort_by_key(|in_flight| in_flight.channel);
+            self.moved.extend(kept.persisted.iter().filter(|it| !stays(it.channel)));
         }
         for in_flight in &self.restored {
             self.flows[in_flight.channel.index()].restored_output = in_flight.at_sender.count;
@@ -529,25 +532,18 @@ impl Ledger {
     }
 }
 
-/// What a channel is called in another layout, if both ends of its edge are as they were.
+/// What a channel is called in another layout, in which both ends of its edge are as they were.
 fn same_channel(
     channel: ChannelId,
-    before: LayoutId,
-    (graph, now): (&ExecutionGraph, LayoutId),
-) -> Option<ChannelId> {
-    let edge = graph.channels()[channel.index()].edge;
-    let (before, now) = (graph.layout(before), graph.layout(now));
-    let ends = graph.job().edges()[edge.0 as usize];
-    let changed = |operator| before.parallelism(operator) != now.parallelism(operator);
-    let first = |edge: EdgeId, channels: std::ops::Range<u32>| {
-        let of_edge = |id: &u32| graph.channels()[*id as usize].edge == edge;
-        let mut channels = channels;
-        channels.find(of_edge).expect("an edge has channels")
+    (graph, before): (&ExecutionGraph, &Layout),
+    now: &Layout,
+) -> ChannelId {
+    let edge = |channel: u32| graph.channels()[channel as usize].edge;
+    let of = edge(channel.0);
+    let first = |layout: &Layout| {
+        layout.channels().find(|channel| edge(*channel) == of).expect("an edge has channels")
     };
-    (!changed(ends.from) && !changed(ends.to)).then(|| {
-        let number = channel.0 - first(edge, before.channels());
-        ChannelId(first(edge, now.channels()) + number)
-    })
+    ChannelId(first(now) + (channel.0 - first(before)))
 }
 
 #[cfg(test)]

@@ -104,8 +104,7 @@ impl Setup {
 
     /// The subtasks of the job as it is spread now.
     fn present(&self) -> std::ops::Range<usize> {
-        let subtasks = self.layout().subtasks();
-        subtasks.start as usize..subtasks.end as usize
+        self.layout().indices()
     }
 
     fn sinks(&self) -> impl Iterator<Item = OperatorId> {
@@ -431,7 +430,7 @@ impl Checks {
         let weather = &self.weather;
         self.output.finish(now, end, weather, setup, report);
         if ending != Ending::BudgetSpent {
-            self.output.judge_open(now, weather, oracle, setup, report);
+            self.output.judge_open((now, end), weather, oracle, setup, report);
         }
         self.policy.finish(now, weather, setup, report);
         self.liveness.finish(now, ending, (ledger, weather), setup, report);

@@ -9,13 +9,16 @@
 //! A transaction outlives the checkpoint it was pre-committed for: if that one fails, the next
 //! one's completion commits it. Flink: `TwoPhaseCommitSinkFunction`.
 
-use std::collections::{BTreeMap, VecDeque};
+mod sink;
+
+use std::collections::VecDeque;
 
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
-use cutline::operator::{Fingerprint, JOINED, Record, SplitId, Table, TableKey, mix};
+use cutline::operator::{Fingerprint, Record};
 use cutline::time::VirtualTime;
 
+use self::sink::{Held, History, Sink, TransactionState, Written};
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
 use super::{OpenTransaction, RestoreOracle, Role, Setup, Shown, order};
@@ -41,83 +44,8 @@ pub(super) struct Output {
     /// Promises to commit, by deadline.
     promises: VecDeque<Promise>,
     history: History,
-    /// How the last job ended.
-    end: Option<JobEnd>,
     /// The newest attempt of any task, and since when it runs.
     newest: (Attempt, VirtualTime),
-}
-
-/// Which checkpoints follow from which. A job that is resumed begins a branch; what the last one did
-/// behind the snapshot is on another.
-#[derive(Clone, Debug, Default)]
-struct History {
-    /// Of each job but the first, in order: its first checkpoint can be this one, and it was resumed
-    /// from that one.
-    jobs: Vec<(CheckpointId, CheckpointId)>,
-}
-
-impl History {
-    /// Whether a checkpoint is on the way to another one.
-    fn leads(&self, checkpoint: CheckpointId, to: CheckpointId) -> bool {
-        let mut to = to;
-        for &(first, resumed) in self.jobs.iter().rev() {
-            if to < first {
-                continue;
-            }
-            if checkpoint >= first {
-                break;
-            }
-            to = resumed;
-        }
-        checkpoint <= to
-    }
-}
-
-/// What one sink operator has shown.
-#[derive(Clone, Debug, Default)]
-struct Sink {
-    /// Pre-committed transactions, by checkpoint and subtask.
-    transactions: BTreeMap<(CheckpointId, u32), Held>,
-    /// Contents of all committed transactions.
-    visible: Fingerprint,
-    /// Everything up to here was compared with what the checkpoints say.
-    settled: Option<CheckpointId>,
-    /// What was visible then.
-    visible_settled: Fingerprint,
-    /// Durable checkpoints beyond `settled`, and what must be visible with them, if known.
-    expected: VecDeque<(CheckpointId, Option<Fingerprint>)>,
-    /// What was committed on other branches than the present job's: it begins behind them, and
-    /// commits the same a second time.
-    repeated: Fingerprint,
-    /// Written identities.
-    written: Written,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    contents: Fingerprint,
-    state: TransactionState,
-}
-
-impl Held {
-    /// Whether it is to be committed, if its checkpoint is decided.
-    fn is_awaited(&self) -> bool {
-        matches!(self.state, TransactionState::Open | TransactionState::Expired)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TransactionState {
-    /// Pre-committed.
-    Open,
-    Committed,
-    /// Dropped by the external system while nobody ran; right if the restore point is older.
-    Aborted,
-    /// Open when the job went back behind it: must never be committed.
-    Void,
-    /// Dropped by the external system because it was open for too long. Nothing is lost as long as
-    /// nobody goes on as if it had been committed.
-    Expired,
 }
 
 /// A subtask knows that everything up to a checkpoint is decided.
@@ -126,82 +54,6 @@ struct Promise {
     made: VirtualTime,
     subtask: SubtaskId,
     checkpoint: CheckpointId,
-}
-
-/// A set of record identities: one bit an offset, for each split and path.
-#[derive(Clone, Debug, Default)]
-struct Written {
-    bits: Table<Lane, Vec<u64>>,
-    distinct: Fingerprint,
-    writes: u64,
-    /// Joined records are among them.
-    joined: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lane {
-    split: SplitId,
-    path: u64,
-}
-
-impl TableKey for Lane {
-    #[inline]
-    fn table_hash(&self) -> u64 {
-        mix(self.path, u64::from(self.split.0))
-    }
-}
-
-impl Written {
-    #[inline]
-    fn insert(&mut self, record: &Record) {
-        self.writes += 1;
-        self.joined |= record.split.source() == JOINED;
-        let words = self.bits.entry(Lane { split: record.split, path: record.path });
-        let (word, bit) = ((record.offset / 64) as usize, 1_u64 << (record.offset % 64));
-        if word >= words.len() {
-            words.resize((word + 1).next_power_of_two(), 0);
-        }
-        if words[word] & bit == 0 {
-            words[word] |= bit;
-            self.distinct += Fingerprint::of(record.identity());
-        }
-    }
-}
-
-impl Sink {
-    /// What is settled holds no open transaction.
-    fn first_unsettled(&self) -> CheckpointId {
-        self.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1))
-    }
-
-    /// A new job begins from a snapshot: what is not on the way there is none of its.
-    fn branch_off(&mut self, snapshot: CheckpointId, history: &History) {
-        self.repeated = Fingerprint::EMPTY;
-        for ((checkpoint, _), held) in &mut self.transactions {
-            let elsewhere = !history.leads(*checkpoint, snapshot);
-            match held.state {
-                TransactionState::Committed if elsewhere => self.repeated += held.contents,
-                // What was settled was judged.
-                TransactionState::Aborted if elsewhere || Some(*checkpoint) <= self.settled => {
-                    held.state = TransactionState::Void;
-                }
-                _ => {}
-            }
-        }
-        self.expected.retain(|(checkpoint, _)| history.leads(*checkpoint, snapshot));
-        if self.settled.is_some_and(|settled| !history.leads(settled, snapshot)) {
-            (self.settled, self.visible_settled) = (None, Fingerprint::EMPTY);
-        }
-    }
-
-    /// The transactions beyond what is settled, up to a checkpoint.
-    fn unsettled(
-        &self,
-        up_to: CheckpointId,
-    ) -> impl Iterator<Item = (&(CheckpointId, u32), &Held)> {
-        let all = self.transactions.range((self.first_unsettled(), 0)..);
-        all.take_while(move |((checkpoint, _), _)| *checkpoint <= up_to)
-    }
 }
 
 impl Output {
@@ -216,7 +68,6 @@ impl Output {
             abandoned: None,
             promises: VecDeque::new(),
             history: History::default(),
-            end: None,
             newest: (Attempt(0), VirtualTime::ZERO),
         }
     }
@@ -276,11 +127,8 @@ impl Output {
             {
                 self.newest = (attempt, now);
             }
-            Observation::JobEnded { end } => {
-                self.end = Some(end);
-                if end == JobEnd::StoppedWithSavepoint {
-                    self.judge_stop(now, setup, report);
-                }
+            Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
+                self.judge_stop(now, setup, report);
             }
             Observation::NotifiedComplete { subtask, checkpoint }
             | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
@@ -414,7 +262,6 @@ impl Output {
     fn on_adopted(&mut self, snapshot: CheckpointId) {
         let first = self.triggered.map_or(1, |last| last.0 + 1);
         self.history.jobs.push((CheckpointId(first), snapshot));
-        self.end = None;
         for sink in &mut self.sinks {
             sink.branch_off(snapshot, &self.history);
         }
@@ -650,7 +497,7 @@ impl Output {
     /// long ago. Readers, which stop at the last stable position, wait behind it.
     pub(super) fn judge_open(
         &mut self,
-        now: VirtualTime,
+        (now, end): (VirtualTime, Option<JobEnd>),
         weather: &Weather,
         oracle: &dyn RestoreOracle,
         setup: &Setup,
@@ -658,7 +505,7 @@ impl Output {
     ) {
         let options = &setup.config.checkpointing;
         let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
-        let newest = match self.end {
+        let newest = match end {
             Some(JobEnd::Finished) if commits_all => None,
             Some(JobEnd::StoppedWithSavepoint) => None,
             None if weather.is_overdue(self.newest.1, setup.config.settle, now) => {

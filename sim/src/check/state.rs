@@ -136,8 +136,7 @@ impl State {
     /// those that have their numbers from now on.
     pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
         let (before, now) = (setup.graph.layout(before), setup.graph.layout(now));
-        self.last_states
-            .retain(|(operator, _), _| before.parallelism(*operator) == now.parallelism(*operator));
+        self.last_states.retain(|(operator, _), _| !before.differs(now, *operator));
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not

@@ -104,25 +104,26 @@ fn scenario(path: &str, overrides: &[Override]) -> Checked {
         }
         Err(failure) => {
             let json = match &failure {
-                Failure::Diagnostics(found) => of(found, false),
-                other => {
-                    let error = other.to_string();
-                    json!({ "file": path, "kind": "scenario", "ok": false, "error": error })
-                }
+                Failure::Diagnostics(found) => Some(of(found, false)),
+                _ => None,
             };
-            Checked { ok: false, remarks: Vec::new(), json, report: Some(failure) }
+            refused(path, "scenario", json, failure)
         }
     }
+}
+
+/// `json`: its answer, if there is more to say than what the failure says.
+fn refused(path: &str, kind: &str, json: Option<Value>, failure: Failure) -> Checked {
+    let json = json.unwrap_or_else(
+        || json!({ "file": path, "kind": kind, "ok": false, "error": failure.to_string() }),
+    );
+    Checked { ok: false, remarks: Vec::new(), json, report: Some(failure) }
 }
 
 fn configuration(path: &str) -> Checked {
     let text = match files::read(path) {
         Ok(text) => text,
-        Err(failure) => {
-            let error = failure.to_string();
-            let json = json!({ "file": path, "kind": "flink_conf", "ok": false, "error": error });
-            return Checked { ok: false, remarks: Vec::new(), json, report: Some(failure) };
-        }
+        Err(failure) => return refused(path, "flink_conf", None, failure),
     };
     let checked = check_flink_conf(&text, path);
     let found = checked.diagnostics;

@@ -7,7 +7,7 @@ use cutline::defect::Defects;
 use serde_json::{Value, json};
 
 use crate::explain::{Difference, Parting, differences, parting};
-use crate::report::{Line, lines, read_trace, sentence};
+use crate::report::{Line, lines, sentence};
 use crate::run::Outcome;
 use crate::scenario::{Override, to_json};
 
@@ -145,19 +145,21 @@ impl Diff {
         overrides: &[Override],
     ) -> Result<Side, Failure> {
         if file.ends_with(".jsonl") {
-            return Ok(Side::Trace(read(file)?));
+            return Ok(Side::Trace(files::trace(file)?));
         }
-        let again = command_line("run", file, overrides);
+        let mut again = command_line("show", file, overrides);
         let version = env!("CARGO_PKG_VERSION");
         let (scenario, seed, defects, version) = match files::runnable(file, overrides)? {
             Runnable::Scenario(scenario) => {
-                (scenario, seed.copied().unwrap_or(0), Defects::none(), version.to_owned())
+                let seed = seed.copied().unwrap_or(0);
+                again.push_str(&format!(" --seed {seed}"));
+                (scenario, seed, Defects::none(), version.to_owned())
             }
             Runnable::Case(case) => {
                 (Arc::new(case.scenario), case.seed, case.defects, case.version)
             }
         };
-        let outcome = simulate(&scenario, seed, defects, true, &format!("{again} --seed {seed}"))?;
+        let outcome = simulate(&scenario, seed, defects, true, &again)?;
         let inputs = json!({
             "version": version,
             "seed": seed,
@@ -199,13 +201,6 @@ impl Diff {
         }
         text
     }
-}
-
-/// A whole trace from a file.
-fn read(file: &str) -> Result<Vec<Line>, Failure> {
-    let refuse = |error| Failure::Input(format!("cannot read {file}: {error}"));
-    let text = std::fs::read_to_string(file).map_err(refuse)?;
-    read_trace(&text).map_err(|(line, error)| Failure::Input(format!("{file}:{line}: {error}")))
 }
 
 fn listed(differences: &[Difference]) -> String {

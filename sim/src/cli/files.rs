@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::report::{Line, read_trace};
 use crate::scenario::{Case, Diagnostics, Override, Scenario, is_case, load, load_case, read_file};
 
 use super::exit::Failure;
@@ -54,6 +55,13 @@ pub(super) fn runnable(path: &str, overrides: &[Override]) -> Result<Runnable, F
         true => case(path, overrides).map(|case| Runnable::Case(Box::new(case))),
         false => scenario(path, overrides).map(Runnable::Scenario),
     }
+}
+
+/// A whole trace from a file.
+pub(super) fn trace(path: &str) -> Result<Vec<Line>, Failure> {
+    let refuse = |error| Failure::Input(format!("cannot read {path}: {error}"));
+    let text = fs::read_to_string(path).map_err(refuse)?;
+    read_trace(&text).map_err(|(line, error)| Failure::Input(format!("{path}:{line}: {error}")))
 }
 
 pub(super) fn warn(warnings: &Diagnostics) {

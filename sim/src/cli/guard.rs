@@ -1,6 +1,7 @@
 //! An assertion of ours that does not hold becomes a report with a line to paste, not a backtrace.
 
 use std::any::Any;
+use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
@@ -33,14 +34,18 @@ pub(super) fn guarded<T>(what: &str, again: &str, work: impl FnOnce() -> T) -> R
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let place = PLACE.lock().ok().and_then(|mut known| known.take());
         let place = place.map_or(String::new(), |place| format!(" ({place})"));
-        Failure::Internal(format!(
-            "internal error: {}{place}\n\
-             while {what}; this is a mistake in cutline {}, please report it\n\
-             replay: {again}\n",
-            message(&*payload),
-            env!("CARGO_PKG_VERSION"),
-        ))
+        broken(format_args!("{}{place}", message(&*payload)), what, again)
     })
+}
+
+/// The report of an assertion that did not hold.
+pub(in crate::cli) fn broken(panic: impl Display, what: &str, again: &str) -> Failure {
+    Failure::Internal(format!(
+        "internal error: {panic}\n\
+         while {what}; this is a mistake in cutline {}, please report it\n\
+         replay: {again}\n",
+        env!("CARGO_PKG_VERSION"),
+    ))
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {

@@ -7,7 +7,7 @@ use cutline::defect::Defects;
 use cutline::time::VirtualTime;
 
 use crate::explain::explain;
-use crate::report::{Line, Names, explanation_json, explanation_text, lines, read_trace};
+use crate::report::{Line, Names, explanation_json, explanation_text, lines};
 use crate::run::Outcome;
 
 use super::arguments::{Changes, command_line, parse_time};
@@ -133,10 +133,7 @@ impl Show {
             let message = "`--explain` is for what is run: a trace does not say what was violated";
             return Err(Failure::Usage(message.to_owned()));
         }
-        let refuse = |error| Failure::Input(format!("cannot read {}: {error}", self.file));
-        let text = std::fs::read_to_string(&self.file).map_err(refuse)?;
-        let refuse = |(line, error)| Failure::Input(format!("{}:{line}: {error}", self.file));
-        let trace = read_trace(&text).map_err(refuse)?;
+        let trace = files::trace(&self.file)?;
         let subtasks = subtasks(&trace);
         self.print(trace.into_iter(), &subtasks, output)?;
         Ok(Exit::Ok)

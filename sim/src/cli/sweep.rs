@@ -28,6 +28,7 @@ use crate::sweep::store::{self, FORMAT, Identity, Rows, StoreError, Writer};
 use super::arguments::{Changes, command_line, quoted};
 use super::exit::{Exit, Failure};
 use super::files;
+use super::guard::broken;
 use super::output::{Output, STYLE};
 
 /// What a failure law is when there is none yet.
@@ -349,11 +350,7 @@ impl Sweep {
             SweepError::Panic { point, seed, ref panic } => {
                 let label = prepared.grid.label(point);
                 let replay = self.replay(&prepared.grid, point, seed);
-                Failure::Internal(format!(
-                    "internal error: {panic}\nwhile running {label} with seed {seed}; this is a \
-                     mistake in cutline {}, please report it\nreplay: {replay}\n",
-                    env!("CARGO_PKG_VERSION"),
-                ))
+                broken(panic, &format!("running {label} with seed {seed}"), &replay)
             }
         })
     }
@@ -452,10 +449,11 @@ impl Sweep {
         files::write(directory, "points.csv", &csv(report))?;
         files::write(directory, "summary.json", &format!("{:#}\n", json(report)))?;
         files::write(directory, "summary.txt", &text(report, Style::PLAIN))?;
-        for (name, svg) in pictures(report) {
-            files::write(directory, &name, &svg)?;
+        let pictures = pictures(report);
+        for (name, svg) in &pictures {
+            files::write(directory, name, svg)?;
         }
-        files::write(directory, "report.html", &page(report))
+        files::write(directory, "report.html", &page(report, &pictures))
     }
 
     /// What is wrong with runs, on standard error; each kind once, with a command that shows it.

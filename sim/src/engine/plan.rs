@@ -361,10 +361,7 @@ impl Plan {
     /// incremental; operator state is written whole.
     pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
         let operator = self.graph.operator(subtask);
-        let keyed = matches!(
-            self.scenario.job.operators[operator.index()].kind,
-            OperatorKind::KeyedAggregate | OperatorKind::Join
-        );
+        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
         let writer = Writer {
             operator,
             subtask: self.graph.index_in_operator(subtask),

@@ -12,7 +12,7 @@ use cutline::step::Step;
 use cutline::time::VirtualTime;
 
 use super::Trace;
-use crate::observe::{Observation, TaskState};
+use crate::observe::{FileId, Observation, TaskState, Transaction};
 
 /// For each event of a run, whether it is one of `roots` or a cause of one, however remote.
 pub(super) fn slice(trace: Trace<'_>, roots: &[usize]) -> Vec<bool> {
@@ -49,8 +49,8 @@ struct Seen {
     steps: BTreeMap<(Step, Option<CheckpointId>, Option<SubtaskId>), usize>,
     durable: BTreeMap<CheckpointId, usize>,
     failed: BTreeMap<CheckpointId, usize>,
-    files: BTreeMap<u32, usize>,
-    prepared: BTreeMap<(u32, u32, CheckpointId), usize>,
+    files: BTreeMap<FileId, usize>,
+    prepared: BTreeMap<Transaction, usize>,
     /// The last task that failed, or process that died.
     lost: Option<usize>,
 }
@@ -134,11 +134,10 @@ impl Seen {
             }
             O::ExecutionEnded | O::Failed { .. } => self.lost,
             O::FileHandedOver { file, .. } | O::FileDeleted { file } => {
-                self.files.get(&file.0).copied()
+                self.files.get(&file).copied()
             }
             O::Committed { transaction, .. } | O::TransactionAborted { transaction } => {
-                let of = (transaction.operator.0, transaction.subtask, transaction.checkpoint);
-                self.prepared.get(&of).copied()
+                self.prepared.get(&transaction).copied()
             }
             O::PreCommitted { transaction, .. } => {
                 let subtask = trace.plan.graph.subtask(transaction.operator, transaction.subtask);
@@ -176,16 +175,14 @@ impl Seen {
                 self.failed.insert(checkpoint, n);
             }
             O::FileWritten { file, .. } | O::FileHandedOver { file, .. } => {
-                self.files.insert(file.0, n);
+                self.files.insert(file, n);
             }
             O::PreCommitted { transaction, .. } => {
-                let of = (transaction.operator.0, transaction.subtask, transaction.checkpoint);
-                self.prepared.insert(of, n);
+                self.prepared.insert(transaction, n);
             }
             O::Task { state: TaskState::Failed, .. } | O::ProcessLost { .. } => {
                 self.lost = Some(n);
             }
-
             _ => {}
         }
     }

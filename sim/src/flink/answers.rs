@@ -89,22 +89,13 @@ pub struct JobVertex {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct VertexMetrics {
-    read_records: Known,
-    read_records_complete: bool,
     write_records: Known,
     write_records_complete: bool,
     write_bytes: Known,
     write_bytes_complete: bool,
-    /// Milliseconds of work.
-    accumulated_busy_time: Known,
 }
 
 impl VertexMetrics {
-    /// Records read, if all subtasks have reported.
-    pub fn read_records(&self) -> Option<f64> {
-        self.read_records.0.filter(|_| self.read_records_complete)
-    }
-
     /// Records written, if all subtasks have reported.
     pub fn write_records(&self) -> Option<f64> {
         self.write_records.0.filter(|_| self.write_records_complete)
@@ -113,12 +104,6 @@ impl VertexMetrics {
     /// Bytes written, if all subtasks have reported.
     pub fn write_bytes(&self) -> Option<f64> {
         self.write_bytes.0.filter(|_| self.write_bytes_complete)
-    }
-
-    /// Milliseconds of work of all subtasks; 0 is what an idle job says, and one whose metrics
-    /// have not come in.
-    pub fn busy_ms(&self) -> Option<f64> {
-        self.accumulated_busy_time.0.filter(|busy| *busy > 0.0)
     }
 }
 
@@ -322,9 +307,6 @@ pub struct Exceptions {
 pub struct ExceptionHistory {
     /// The failures.
     pub entries: Vec<ExceptionEntry>,
-    /// Whether there were more.
-    #[serde(default)]
-    pub truncated: bool,
 }
 
 /// One failure.

@@ -116,9 +116,14 @@ const NEEDED: [(&str, &str); 5] = [
 ];
 
 /// Digits of a vertex's id in the name of a file.
-pub const ID_SHOWN: usize = 8;
+const ID_SHOWN: usize = 8;
 
 impl Dump {
+    /// The value of one of the cluster's options.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.cluster.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+    }
+
     /// Reads a directory.
     ///
     /// # Errors

@@ -49,20 +49,11 @@ pub(super) fn read<T: DeserializeOwned>(
     if bytes.len() > SIZE_MAX {
         return Err(FileError::TooLarge { path: name() });
     }
-    parse(&bytes, &name(), expected)
-}
-
-/// The same for what was read already.
-pub(super) fn parse<T: DeserializeOwned>(
-    bytes: &[u8],
-    path: &str,
-    expected: &'static str,
-) -> Result<T, FileError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    serde_json::from_slice(&bytes).map_err(|error| {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = text.strip_suffix(&place).map_or(text.clone(), str::to_owned);
-        let (path, line, column) = (path.to_owned(), error.line(), error.column().max(1));
+        let (path, line, column) = (name(), error.line(), error.column().max(1));
         FileError::Content { path, line, column, message, expected }
     })
 }

@@ -414,6 +414,8 @@ mod tests {
         now: VirtualTime,
         struck: Vec<VirtualTime>,
         leapt: VirtualDuration,
+        /// Of each second it does the work of nine tenths.
+        overloaded: bool,
     }
 
     impl Subject for Job {
@@ -437,8 +439,8 @@ mod tests {
             self.struck.len() as u64
         }
 
-        fn behind(&self, _now: VirtualTime) -> VirtualDuration {
-            VirtualDuration::ZERO
+        fn behind(&self, now: VirtualTime) -> VirtualDuration {
+            if self.overloaded { VirtualDuration(now.0 / 10) } else { VirtualDuration::ZERO }
         }
 
         fn longest_checkpoint(&self) -> VirtualDuration {
@@ -470,14 +472,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn failures_keep_their_phase_and_figures_their_sum() {
-        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
-            at: at(s),
-            fault: 0,
-            span: VirtualDuration::ZERO,
-        });
-        let outline = Outline {
+    fn outline(warm: VirtualTime, until: VirtualTime, strikes: Vec<Strike>) -> Outline {
+        Outline {
             interval: secs(10),
             min_pause: VirtualDuration::ZERO,
             period: secs(1),
@@ -485,14 +481,24 @@ mod tests {
             heartbeat: secs(10),
             transactions_expire: false,
             patience: secs(100),
-            warm: at(50),
+            warm,
             retained: 1,
-            until: at(9_000),
+            until,
             events: u64::MAX,
-            strikes: strikes.to_vec(),
+            strikes,
             error: 0.01,
             tolerance: 0.03,
-        };
+        }
+    }
+
+    #[test]
+    fn failures_keep_their_phase_and_figures_their_sum() {
+        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
+            at: at(s),
+            fault: 0,
+            span: VirtualDuration::ZERO,
+        });
+        let outline = outline(at(50), at(9_000), strikes.to_vec());
         let (mut driver, mut job) = (Driver::new(outline), Job::default());
         let ran = driver.drive(&mut job);
         let phases: Vec<u64> = job.struck.iter().map(|at| at.as_millis() % 10_000).collect();
@@ -507,60 +513,8 @@ mod tests {
 
     #[test]
     fn what_falls_behind_is_simulated_in_full() {
-        struct Overloaded(Job);
-        impl Subject for Overloaded {
-            fn run(&mut self, until: VirtualTime, events: u64) -> Ran {
-                self.0.run(until, events)
-            }
-            fn figures(&self, now: VirtualTime) -> Figures {
-                self.0.figures(now)
-            }
-            fn is_calm(&self) -> bool {
-                true
-            }
-            fn failures(&self) -> u64 {
-                0
-            }
-            fn behind(&self, now: VirtualTime) -> VirtualDuration {
-                VirtualDuration(now.0 / 10)
-            }
-            fn longest_checkpoint(&self) -> VirtualDuration {
-                secs(2)
-            }
-            fn no_checkpoint(&self) -> Option<Idle> {
-                None
-            }
-            fn is_under_way(&self) -> bool {
-                false
-            }
-            fn retained(&self) -> usize {
-                1
-            }
-            fn strike(&mut self, _now: VirtualTime, _fault: u32) {}
-            fn leap(&mut self, by: VirtualDuration) {
-                panic!("{by} are leapt over");
-            }
-            fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, by: VirtualDuration) {
-                panic!("{by} are leapt over");
-            }
-        }
-        let outline = Outline {
-            interval: secs(10),
-            min_pause: VirtualDuration::ZERO,
-            period: secs(1),
-            every: secs(1),
-            heartbeat: secs(10),
-            transactions_expire: false,
-            patience: secs(100),
-            warm: at(0),
-            retained: 1,
-            until: at(2_000),
-            events: u64::MAX,
-            strikes: Vec::new(),
-            error: 0.01,
-            tolerance: 0.03,
-        };
-        let ran = Driver::new(outline).drive(&mut Overloaded(Job::default()));
-        assert_eq!(ran.now, at(2_000));
+        let mut job = Job { overloaded: true, ..Job::default() };
+        let ran = Driver::new(outline(at(0), at(2_000), Vec::new())).drive(&mut job);
+        assert_eq!((ran.now, job.leapt), (at(2_000), VirtualDuration::ZERO));
     }
 }

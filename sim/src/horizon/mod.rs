@@ -202,9 +202,7 @@ fn common(a: u64, b: u64) -> u64 {
 /// equally likely have met all but `exp(-n / k)` of them.
 fn warm_up(scenario: &Scenario, tolerance: f64) -> VirtualDuration {
     let operators = &scenario.job.operators;
-    let is_keyed =
-        |kind: &OperatorKind| matches!(kind, OperatorKind::KeyedAggregate | OperatorKind::Join);
-    if !operators.iter().any(|operator| is_keyed(&operator.kind)) {
+    if !operators.iter().any(|operator| operator.kind.is_keyed()) {
         return VirtualDuration::ZERO;
     }
     let keys = operators.iter().filter_map(|operator| match &operator.kind {

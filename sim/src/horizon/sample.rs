@@ -4,6 +4,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::Figures;
 use crate::sweep::metric::{Metric, Quantity, Rates, Statistic, of_run};
+use crate::sweep::statistics::mean_and_error;
 
 /// Fewer windows say nothing of their scatter.
 pub(super) const WINDOWS_MIN: usize = 4;
@@ -93,7 +94,7 @@ impl Sample {
             values.len() < 2 || !is_gauge(*metric) || relative_error(values) <= error
         };
         let enough = self.values.iter().all(is_known);
-        let errors = known.map(|(metric, values)| (*metric, standard_error(values)));
+        let errors = known.map(|(metric, values)| (*metric, mean_and_error(values).1));
         enough.then(|| errors.collect())
     }
 }
@@ -129,20 +130,9 @@ fn is_gauge(metric: Metric) -> bool {
     )
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Standard deviation of the mean.
-fn standard_error(values: &[f64]) -> f64 {
-    let (mean, count) = (mean(values), values.len() as f64);
-    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-    libm::sqrt(squares / (count - 1.0) / count)
-}
-
 fn relative_error(values: &[f64]) -> f64 {
-    let mean = mean(values).abs();
-    if mean > 0.0 { standard_error(values) / mean } else { 0.0 }
+    let (mean, error) = mean_and_error(values);
+    if mean.abs() > 0.0 { error / mean.abs() } else { 0.0 }
 }
 
 /// Whether the second half is above or below the first one by more than chance and a third of the
@@ -152,9 +142,9 @@ fn drifts(values: &[f64], error: f64) -> bool {
     if first.len() < WINDOWS_MIN {
         return false;
     }
-    let chance = 4.0 * (standard_error(first) + standard_error(second));
-    let apart = (mean(first) - mean(second)).abs();
-    apart > chance + error.min(0.03) / 3.0 * mean(second).abs()
+    let [(first, first_error), (second, second_error)] = [first, second].map(mean_and_error);
+    let chance = 4.0 * (first_error + second_error);
+    (first - second).abs() > chance + error.min(0.03) / 3.0 * second.abs()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::Hub;
+use super::setup::planned;
 use crate::engine::{BuiltIn, Engine, Idle, Plan};
 use crate::horizon::{Figures, Strike, Subject};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{Limits, Ran, run};
-use crate::scenario::model::{FaultKind, Scenario, When};
+use crate::scenario::model::When;
 use crate::sweep::Meter;
 use crate::world::{Due, World};
 
@@ -91,35 +92,14 @@ impl Subject for Rig<'_> {
 }
 
 /// The faults of a scenario, by time.
-pub(super) fn strikes(scenario: &Scenario) -> Vec<Strike> {
+pub(super) fn strikes(plan: &Plan) -> Vec<Strike> {
     let mut strikes: Vec<Strike> = (0..)
-        .zip(&scenario.faults)
+        .zip(&plan.scenario.faults)
         .filter_map(|(fault, it)| match it.at {
-            When::Time(at) => Some(Strike { at, fault, span: span(&it.what) }),
+            When::Time(at) => Some(Strike { at, fault, span: planned(plan, it, true).kind.span() }),
             When::Step(_) => None,
         })
         .collect();
     strikes.sort_by_key(|strike| strike.at);
     strikes
-}
-
-fn span(what: &FaultKind) -> VirtualDuration {
-    match *what {
-        FaultKind::CrashTask(..)
-        | FaultKind::CrashTaskManager(_)
-        | FaultKind::CrashJobManager
-        | FaultKind::FailStorage(..)
-        | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_)
-        | FaultKind::FailExternal(..)
-        | FaultKind::AmbiguousExternal(..) => VirtualDuration::ZERO,
-        FaultKind::PauseTask(_, _, span)
-        | FaultKind::PauseTaskManager(_, span)
-        | FaultKind::PauseJobManager(span)
-        | FaultKind::SlowLink(_, _, _, span)
-        | FaultKind::CutLink(_, _, span)
-        | FaultKind::SlowStorage(_, _, span)
-        | FaultKind::SlowExternal(_, _, span)
-        | FaultKind::CutExternal(_, span) => span,
-    }
 }

@@ -287,8 +287,9 @@ impl Builder<'_> {
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
             "disturb_storage" => {
-                let how = self.disturbance(node, operation()?)?;
-                FaultKind::DisturbStorage(operation()?, how, node.u32("count")?)
+                let operation = operation()?;
+                let how = self.disturbance(node, operation)?;
+                FaultKind::DisturbStorage(operation, how, node.u32("count")?)
             }
             "damage_object" => FaultKind::DamageObject(operation()?),
             "slow_external" => FaultKind::SlowExternal(external()?, span("by")?, span("for")?),
@@ -372,14 +373,8 @@ fn format_time(at: VirtualTime) -> String {
 }
 
 fn operation(word: &'static str) -> StorageOperation {
-    match word {
-        "write_state" => StorageOperation::WriteState,
-        "write_metadata" => StorageOperation::WriteMetadata,
-        "read" => StorageOperation::Read,
-        "delete" => StorageOperation::Delete,
-        "write_pointer" => StorageOperation::WritePointer,
-        _ => StorageOperation::Any,
-    }
+    let named = StorageOperation::ALL.into_iter().find(|it| it.name() == word);
+    named.unwrap_or(StorageOperation::Any)
 }
 
 fn has_subtask(step: Step) -> bool {

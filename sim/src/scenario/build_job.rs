@@ -142,10 +142,6 @@ fn refuse_twins(nodes: &[Node], sink: &mut Sink) -> bool {
     unique
 }
 
-fn is_keyed(kind: &OperatorKind) -> bool {
-    matches!(kind, OperatorKind::KeyedAggregate | OperatorKind::Join)
-}
-
 struct Builder<'a> {
     nodes: &'a [Node],
     operators: &'a [Operator],
@@ -208,7 +204,7 @@ impl Builder<'_> {
 
     fn partitioner(&mut self, node: &Node, from: usize, to: usize) -> Partitioner {
         let (sender, receiver) = (&self.operators[from], &self.operators[to]);
-        let keyed = is_keyed(&receiver.kind);
+        let keyed = receiver.kind.is_keyed();
         let even = sender.parallelism == receiver.parallelism;
         let partitioner = match node.word("partitioner") {
             Some("forward") => Partitioner::Forward,

@@ -3,8 +3,7 @@
 use cutline::step::Step;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
-use super::model::Disturbance;
-use super::model::ExternalOperation;
+use super::model::{Disturbance, ExternalOperation, StorageOperation};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 pub(super) fn fault() -> Object {
@@ -25,7 +24,7 @@ pub(super) fn fault() -> Object {
         Field::new(name, Kind::Endpoint, doc, examples).required()
     };
     let operation = || {
-        let words = vec!["any", "write_state", "write_metadata", "read", "delete", "write_pointer"];
+        let words = StorageOperation::ALL.map(StorageOperation::name).to_vec();
         let examples = ["\"write_state\"", "\"write_metadata\""];
         let doc = "Which requests; `write_pointer` is one of the high-availability store.";
         Field::new("operation", Kind::Choice(words), doc, examples).default("\"any\"")

@@ -4,6 +4,9 @@
 //! scenario's `flink` section are, but for one thing: a cluster's file is about much more than
 //! checkpoints, so what has nothing to do with them is counted and left alone.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::build_options::check_options;
@@ -64,7 +67,7 @@ fn legacy(text: &str, sink: &mut Sink) -> Vec<Member> {
             .expected("config.yaml")
             .flink("GlobalConfiguration: does not read it since version 2"),
     );
-    let mut members: Vec<Member> = Vec::new();
+    let mut members: BTreeMap<String, Member> = BTreeMap::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let at = start;
@@ -91,14 +94,16 @@ fn legacy(text: &str, sink: &mut Sink) -> Vec<Member> {
             break;
         }
         let value_at = begin + trimmed.len() - value.len();
-        // The last one of a key counts.
-        members.retain(|member| member.key != key);
-        members.push(Member {
+        let member = Member {
             key: key.to_owned(),
             key_span: span(begin, key.len()),
             value: Json { span: span(value_at, value.len()), value: Value::Text(value.to_owned()) },
-        });
+        };
+        // The last one of a key counts.
+        members.insert(key.to_owned(), member);
     }
+    let mut members: Vec<Member> = members.into_values().collect();
+    members.sort_by_key(|member| member.key_span.start);
     members
 }
 
@@ -113,7 +118,7 @@ fn yaml(text: &str, sink: &mut Sink) -> Vec<Member> {
         text,
         open: Vec::new(),
         members: Vec::new(),
-        anchors: Vec::new(),
+        anchors: BTreeMap::new(),
         documents: 0,
         sink,
     };
@@ -139,7 +144,7 @@ struct Reader<'a, 's> {
     open: Vec<Open>,
     members: Vec<Member>,
     /// Scalars that an alias can stand for.
-    anchors: Vec<(usize, String)>,
+    anchors: BTreeMap<usize, String>,
     documents: usize,
     sink: &'s mut Sink,
 }
@@ -152,9 +157,9 @@ struct Open {
 }
 
 enum Kind {
-    /// The keys so far, and the one whose value comes next.
+    /// The keys so far, each where it stands first, and the one whose value comes next.
     Mapping {
-        seen: Vec<(String, Span)>,
+        seen: BTreeMap<String, Span>,
         key: Option<(String, Span)>,
     },
     List,
@@ -196,19 +201,18 @@ impl Reader<'_, '_> {
             }
             Event::Scalar(text, style, anchor, _) => {
                 if anchor > 0 {
-                    self.anchors.push((anchor, text.to_string()));
+                    self.anchors.entry(anchor).or_insert_with(|| text.to_string());
                 }
                 self.scalar(&text, style, span)
             }
             Event::Alias(anchor) => {
-                let known = self.anchors.iter().find(|(of, _)| *of == anchor);
-                let Some((_, text)) = known.cloned() else {
+                let Some(text) = self.anchors.get(&anchor).cloned() else {
                     return Err(self.refuse(span, "an alias of a mapping or a list", "its values"));
                 };
                 self.scalar(&text, ScalarStyle::DoubleQuoted, span)
             }
             Event::MappingStart(..) => {
-                let kind = Kind::Mapping { seen: Vec::new(), key: None };
+                let kind = Kind::Mapping { seen: BTreeMap::new(), key: None };
                 self.begin(kind, span)
             }
             Event::SequenceStart(..) => self.begin(Kind::List, span),
@@ -260,8 +264,13 @@ impl Reader<'_, '_> {
         let Kind::Mapping { seen, key } = &mut open.kind else { return Ok(()) };
         let Some((name, place)) = key.take() else {
             let name = format!("{}{text}", open.prefix);
-            let first = seen.iter().find(|(of, _)| *of == name).map(|(_, place)| *place);
-            seen.push((name.clone(), span));
+            let first = match seen.entry(name.clone()) {
+                Entry::Occupied(known) => Some(*known.get()),
+                Entry::Vacant(new) => {
+                    new.insert(span);
+                    None
+                }
+            };
             *key = Some((name, span));
             return match first {
                 None if text == "<<" => Err(self.refuse(span, "a merge key", "its values")),

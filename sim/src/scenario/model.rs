@@ -117,6 +117,11 @@ pub enum OperatorKind {
 }
 
 impl OperatorKind {
+    /// Whether it keeps state by key.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self, Self::KeyedAggregate | Self::Join)
+    }
+
     /// Whether records leave the job here; a writer's are committed by others.
     pub fn is_sink(&self) -> bool {
         match self {
@@ -369,16 +374,12 @@ impl Scenario {
         let mut layouts = vec![self.parallelism(&[])];
         for action in &self.actions {
             if let ActionKind::Resume { parallelism, .. } = &action.what {
-                layouts.push(self.parallelism(parallelism));
+                let layout = self.parallelism(parallelism);
+                if !layouts.contains(&layout) {
+                    layouts.push(layout);
+                }
             }
         }
-        let mut seen = Vec::new();
-        layouts.retain(|layout| {
-            !seen.contains(layout) && {
-                seen.push(layout.clone());
-                true
-            }
-        });
         layouts
     }
 
@@ -394,8 +395,12 @@ impl Scenario {
 
     /// The most subtasks that an operator ever has.
     pub fn parallelism_max(&self, operator: usize) -> u32 {
-        let numbers = self.layouts().into_iter().map(|layout| layout[operator]);
-        numbers.max().expect("a job has a parallelism")
+        let resumed = self.actions.iter().flat_map(|action| match &action.what {
+            ActionKind::Resume { parallelism, .. } => parallelism.as_slice(),
+            _ => &[],
+        });
+        let others = resumed.filter(|(at, _)| *at == operator).map(|(_, number)| *number);
+        others.fold(self.job.operators[operator].parallelism, u32::max)
     }
 }
 
@@ -609,6 +614,21 @@ pub enum StorageOperation {
 }
 
 impl StorageOperation {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Any,
+        Self::WriteState,
+        Self::WriteMetadata,
+        Self::Read,
+        Self::Delete,
+        Self::WritePointer,
+    ];
+
+    /// Whether a fault of this one concerns a request of that one.
+    pub fn concerns(self, request: Self) -> bool {
+        self == Self::Any || self == request
+    }
+
     /// The word for it in files and reports.
     pub fn name(self) -> &'static str {
         match self {

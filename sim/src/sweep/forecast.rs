@@ -134,11 +134,8 @@ impl Forecasts {
         }
         let family = |points: &Vec<&Point>| {
             let first = points[0].point;
-            let others = grid.values(first).filter(|(axis, _)| !is_interval(axis));
-            let others = others.filter(|(axis, _)| axis.values.len() > 1);
-            let label: Vec<String> =
-                others.map(|(axis, value)| format!("{} {value}", axis.name)).collect();
-            Family::new(points, label.join(", "), rows, &scenarios[first])
+            let is_other = |axis: &Axis| !is_interval(axis) && axis.values.len() > 1;
+            Family::new(points, grid.label_of(first, is_other), rows, &scenarios[first])
         };
         Self { families: members.values().map(family).collect(), intervals }
     }

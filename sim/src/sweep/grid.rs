@@ -252,8 +252,14 @@ impl Grid {
 
     /// A point to read: `interval 30 s, unaligned true`.
     pub fn label(&self, point: usize) -> String {
+        self.label_of(point, |_| true)
+    }
+
+    /// The same of some axes only.
+    pub fn label_of(&self, point: usize, of: impl Fn(&Axis) -> bool) -> String {
+        let values = self.values(point).filter(|(axis, _)| of(axis));
         let parts: Vec<String> =
-            self.values(point).map(|(axis, value)| format!("{} {value}", axis.name)).collect();
+            values.map(|(axis, value)| format!("{} {value}", axis.name)).collect();
         parts.join(", ")
     }
 }

@@ -271,7 +271,8 @@ impl Meter {
     }
 
     pub(crate) fn finish(self, now: VirtualTime) -> Measures {
-        Measures { recoveries: self.recovery.clone().finish(now), ..self.so_far(now) }
+        let so_far = self.so_far(now);
+        Measures { recoveries: self.recovery.finish(now), ..so_far }
     }
 
     /// Time is leapt over that would have been like the time since `from`: what waits in open
@@ -288,8 +289,8 @@ impl Meter {
 
 fn sink(transaction: Transaction, plan: &Plan) -> SubtaskId {
     // By whatever name it has: which of its attempts wrote it does not matter here.
-    let mut instances = plan.graph.instances(transaction.operator, transaction.subtask);
-    instances.next().expect("a transaction is some subtask's")
+    let first = plan.graph.first_instance(transaction.operator, transaction.subtask);
+    first.expect("a transaction is some subtask's")
 }
 
 /// What is stored, as time goes on.

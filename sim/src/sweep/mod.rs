@@ -32,4 +32,5 @@ pub mod store;
 pub(crate) use meter::Meter;
 pub use meter::{Measures, Requests};
 pub use recovery::{Recoveries, Recovery};
+pub(crate) use row::short;
 pub use row::{LeaptRow, RecoveryRow, Row};

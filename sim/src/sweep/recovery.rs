@@ -230,15 +230,15 @@ impl Watch {
         let due = VirtualTime::ZERO + state.every * offset;
         let wait = now.since(due);
         if self.open.is_some() {
-            let waited = now.since(state.waiting_since(offset, due)).0 * state.weight;
-            self.waited += u128::from(waited);
+            let waited = now.since(state.waiting_since(offset, due)).0;
+            self.waited += u128::from(waited) * u128::from(state.weight);
             self.on_read_again(now, split, offset, wait);
             return wait;
         }
         state.next = offset + 1;
         state.front = state.next;
         state.wait = state.wait - state.wait / 64 + wait.0 / 64;
-        self.waited += u128::from(wait.0 * state.weight);
+        self.waited += u128::from(wait.0) * u128::from(state.weight);
         wait
     }
 

@@ -112,7 +112,7 @@ impl LeaptRow {
 
 /// Nine digits: as many as anybody can use, and few enough that every reader of JSON gets the same
 /// number back.
-fn short(value: f64) -> f64 {
+pub(crate) fn short(value: f64) -> f64 {
     format!("{value:.8e}").parse().expect("a number that was just written")
 }
 

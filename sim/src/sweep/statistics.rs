@@ -126,6 +126,14 @@ fn student_below(t: f64, degrees: u32) -> f64 {
     0.5 + between / 2.0
 }
 
+/// The mean of independent samples and its standard error.
+pub(crate) fn mean_and_error(samples: &[f64]) -> (f64, f64) {
+    let count = samples.len() as f64;
+    let mean = samples.iter().sum::<f64>() / count;
+    let squares: f64 = samples.iter().map(|sample| (sample - mean) * (sample - mean)).sum();
+    (mean, libm::sqrt(squares / (count - 1.0) / count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,5 +178,12 @@ mod tests {
         assert!((low + high - 6.0).abs() < 1e-9);
         assert_eq!(mean(&[]), None);
         assert_eq!(mean(&[7.0]).expect("there is one").interval, None);
+    }
+
+    #[test]
+    fn standard_errors() {
+        let (mean, error) = mean_and_error(&[1.0, 2.0, 3.0, 4.0]);
+        assert!((mean - 2.5).abs() < 1e-12);
+        assert!((error - libm::sqrt(5.0 / 3.0 / 4.0)).abs() < 1e-12, "{error}");
     }
 }

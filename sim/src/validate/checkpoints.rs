@@ -12,18 +12,15 @@ use cutline::model::{Probability, Seconds};
 use cutline::time::VirtualTime;
 use serde_json::{Value, json};
 
-use super::world::{Stream, measures, run, seconds};
-use super::{Row, mean_and_error};
+use super::Row;
+use super::world::{Stream, measures, of, run, seconds};
 use crate::observe::{CutKind, Observation};
 use crate::run::Outcome;
 use crate::sweep::metric::Unit;
+use crate::sweep::statistics::mean_and_error;
 
 pub(super) const EXPERIMENTS: [fn() -> Vec<Row>; 5] =
     [freshness, cadence, messages_and_barriers, alignment, dirty_share];
-
-fn of(value: f64) -> Seconds {
-    Seconds::new(value).expect("times of a run are not negative")
-}
 
 fn calm(interval: f64, duration: f64, until: f64) -> Stream {
     Stream { every: 0.01, work: 0.001, cost: 0.0, duration, downtime: 1.0, interval, until }

@@ -8,15 +8,12 @@ use cutline::model::renewal::{UpTimes, useful_share};
 use cutline::model::utilization::{Periodic, work_of};
 use serde_json::{Value, json};
 
-use super::world::{Stream, fail_after_trigger, measures, run, seconds, span};
-use super::{Row, mean_and_error};
+use super::Row;
+use super::world::{Stream, fail_after_trigger, measures, of, run, seconds, span};
 use crate::sweep::metric::Unit;
+use crate::sweep::statistics::mean_and_error;
 
 pub(super) const EXPERIMENTS: [fn() -> Vec<Row>; 4] = [utilisation, other_laws, recovery, backlog];
-
-fn of(value: f64) -> Seconds {
-    Seconds::new(value).expect("times of a run are not negative")
-}
 
 /// `M` of the jobs that fail at random.
 const MTBF: f64 = 60.0;

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 use serde::Deserialize;
 
+use super::pool;
 use super::world::{Stream, fail_after_trigger, measures, outage, run, seconds};
 use crate::explore::{Panic, catch};
 
@@ -153,9 +154,7 @@ pub fn read_rows(
         };
         checked.map_err(|what| KhaosError::Row { index, what })?;
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
-    let pool = pool.expect("a process can start a few threads");
-    Ok(pool.install(|| table.rows.par_iter().map(|row| catch(|| simulate(row))).collect()))
+    Ok(pool(threads).install(|| table.rows.par_iter().map(|row| catch(|| simulate(row))).collect()))
 }
 
 fn simulate(row: &TableRow) -> Khaos {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Khaos, Row};
 use crate::report::table;
+use crate::sweep::short;
 
 /// What no simulation here says anything about.
 const NOT_VALIDATED: [&str; 4] = [
@@ -160,10 +161,6 @@ impl Validation {
 
     /// One object.
     pub fn json(&self) -> Value {
-        let short = |value: f64| -> Value {
-            let short: f64 = format!("{value:.8e}").parse().expect("a number just written");
-            json!(short)
-        };
         let rows = self.rows.iter().map(|row| {
             json!({
                 "of": row.of,

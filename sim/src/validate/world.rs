@@ -118,3 +118,7 @@ pub(super) fn run(scenario: &Value, seed: u64, trace: bool) -> Outcome {
 pub(super) fn measures(outcome: &Outcome) -> &Measures {
     outcome.measures.as_ref().expect("runs of a validation are measured")
 }
+
+pub(super) fn of(value: f64) -> Seconds {
+    Seconds::new(value).expect("times of a run are not negative")
+}

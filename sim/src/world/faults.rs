@@ -69,6 +69,28 @@ pub enum PlannedFaultKind {
     CutExternal(ProcessId, VirtualDuration),
 }
 
+impl PlannedFaultKind {
+    /// How long it acts; zero if it strikes once.
+    pub fn span(self) -> VirtualDuration {
+        match self {
+            Self::Pause(_, span)
+            | Self::SlowLink(_, _, _, span)
+            | Self::CutLink(_, _, span)
+            | Self::SlowStorage(_, _, span)
+            | Self::SlowExternal(_, _, span)
+            | Self::CutExternal(_, span)
+            | Self::Command(Command::Pause(_, span)) => span,
+            Self::Command(Command::Throw(_))
+            | Self::Crash(_)
+            | Self::FailStorage(..)
+            | Self::DisturbStorage(..)
+            | Self::DamageObject(_)
+            | Self::FailExternal(..)
+            | Self::AmbiguousExternal(..) => VirtualDuration::ZERO,
+        }
+    }
+}
+
 /// A fault of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedFault {
@@ -84,7 +106,7 @@ pub(super) struct Faults {
     pub(super) plan: Vec<PlannedFault>,
     pub(super) armed: Armed,
     pub(super) slow: Vec<(StorageOperation, VirtualDuration, VirtualTime)>,
-    pub(super) fail: Vec<(StorageOperation, u32)>,
+    pub(super) fail: Vec<(StorageOperation, (), u32)>,
     pub(super) disturb: Vec<(StorageOperation, Disturbance, u32)>,
     pub(super) external: ExternalTroubles,
 }
@@ -94,7 +116,7 @@ pub(super) struct Faults {
 pub(super) struct ExternalTroubles {
     pub(super) slow: Vec<(ExternalOperation, VirtualDuration, VirtualTime)>,
     /// Requests that fail; the mark says that they are done all the same.
-    pub(super) fail: Vec<(ExternalOperation, u32, Applied)>,
+    pub(super) fail: Vec<(ExternalOperation, Applied, u32)>,
 }
 
 /// Whether a request that fails was done.
@@ -107,20 +129,34 @@ pub(super) enum Applied {
 impl ExternalTroubles {
     /// Extra time that a request takes now.
     pub(super) fn delay(&self, operation: ExternalOperation, now: VirtualTime) -> VirtualDuration {
-        self.slow
-            .iter()
-            .filter(|(slow, _, until)| slow.concerns(operation) && now < *until)
-            .fold(VirtualDuration::ZERO, |sum, (_, by, _)| sum + *by)
+        delay(&self.slow, now, |slow| slow.concerns(operation))
     }
 
     /// Whether a request fails now, and how; uses up one failure.
     pub(super) fn fails(&mut self, operation: ExternalOperation) -> Option<Applied> {
-        let mut failures = self.fail.iter_mut();
-        let (_, left, applied) =
-            failures.find(|(fail, left, _)| fail.concerns(operation) && *left > 0)?;
-        *left -= 1;
-        Some(*applied)
+        use_up(&mut self.fail, |fail, _| fail.concerns(operation))
     }
+}
+
+/// The sum of what slows a request down now.
+fn delay<K: Copy>(
+    slow: &[(K, VirtualDuration, VirtualTime)],
+    now: VirtualTime,
+    concerns: impl Fn(K) -> bool,
+) -> VirtualDuration {
+    let acts = |(kind, _, until): &&(K, _, VirtualTime)| concerns(*kind) && now < *until;
+    slow.iter().filter(acts).fold(VirtualDuration::ZERO, |sum, (_, by, _)| sum + *by)
+}
+
+/// Uses up one of the first trouble that is left and fits.
+fn use_up<K: Copy, H: Copy>(
+    troubles: &mut [(K, H, u32)],
+    fits: impl Fn(K, H) -> bool,
+) -> Option<H> {
+    let (_, how, left) =
+        troubles.iter_mut().find(|(kind, how, left)| *left > 0 && fits(*kind, *how))?;
+    *left -= 1;
+    Some(*how)
 }
 
 /// What waits for a step: places in a plan, with how many times the step must still be reached.
@@ -188,35 +224,20 @@ impl Faults {
 
     /// Extra time that a request takes now.
     pub(super) fn delay(&self, operation: StorageOperation, now: VirtualTime) -> VirtualDuration {
-        self.slow
-            .iter()
-            .filter(|(slow, _, until)| concerns(*slow, operation) && now < *until)
-            .fold(VirtualDuration::ZERO, |sum, (_, by, _)| sum + *by)
+        delay(&self.slow, now, |slow| slow.concerns(operation))
     }
 
     /// Whether a request fails now; uses up one failure.
     pub(super) fn fails(&mut self, operation: StorageOperation) -> bool {
-        match self.fail.iter_mut().find(|(fail, left)| concerns(*fail, operation) && *left > 0) {
-            Some((_, left)) => {
-                *left -= 1;
-                true
-            }
-            None => false,
-        }
+        use_up(&mut self.fail, |fail, ()| fail.concerns(operation)).is_some()
     }
 
     /// What becomes of a request that does not go as it should; uses up one disturbance. The oldest
     /// that can befall it comes first.
     pub(super) fn disturbs(&mut self, operation: StorageOperation) -> Option<Disturbance> {
-        let mut open = self.disturb.iter_mut();
-        let (_, how, left) = open.find(|(concerned, how, left)| {
-            *left > 0 && concerns(*concerned, operation) && how.befalls(operation)
-        })?;
-        *left -= 1;
-        Some(*how)
+        let fits = |concerned: StorageOperation, how: Disturbance| {
+            concerned.concerns(operation) && how.befalls(operation)
+        };
+        use_up(&mut self.disturb, fits)
     }
-}
-
-fn concerns(fault: StorageOperation, operation: StorageOperation) -> bool {
-    fault == StorageOperation::Any || fault == operation
 }

@@ -1,10 +1,11 @@
 //! The input side of a subtask: elements from the network, the gates, the records.
 
+use super::snapshot::hand_out;
 use super::{Back, Frame, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{GateId, InputChannel};
 use crate::message::Element;
-use crate::operator::{Effect, Record};
+use crate::operator::Record;
 use crate::task::barrier::{self, InputHandler};
 use crate::time::VirtualTime;
 
@@ -94,12 +95,8 @@ impl Subtask {
 
     #[inline]
     pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
-        for effect in self.emitter.effects() {
-            // Of a writer that pre-commits ahead of a barrier.
-            if let Effect::PreCommit { checkpoint, .. } = *effect {
-                self.snapshots.await_flush(checkpoint);
-            }
-            out.push(Output::Effect(effect.clone()));
+        for effect in self.emitter.drain_effects() {
+            hand_out(effect, &mut self.snapshots, &mut self.commits, out);
         }
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];

@@ -23,7 +23,7 @@ impl Subtask {
         }
         self.snapshots.on_restored(restored);
         self.operator.open(restored, &mut self.effects);
-        self.flush_effects(None, out);
+        self.flush_effects(out);
         for (index, gate) in self.gate_of.iter().enumerate() {
             let credit = self.credits[gate.index()].initial();
             let channel = InputChannel(index as u32);

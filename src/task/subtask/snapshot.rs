@@ -6,8 +6,8 @@ use crate::ids::{CheckpointId, OutputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, SnapshotKind};
 use crate::operator::{Effect, Snapshot, TransactionId};
 use crate::task::barrier::Cut;
-use crate::task::commits::Next;
-use crate::task::snapshots::PartKind;
+use crate::task::commits::{Commits, Next};
+use crate::task::snapshots::{PartKind, Snapshots};
 use crate::task::subpartition;
 use crate::time::{VirtualDuration, VirtualTime};
 
@@ -98,7 +98,7 @@ impl Subtask {
             self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
         }
         self.effects.extend(effects);
-        self.flush_effects(Some(checkpoint), out);
+        self.flush_effects(out);
         if self.defects.has(Defect::D57) && self.has_live_state() {
             self.snapshots.await_flush(checkpoint);
             self.late_upload.put(checkpoint);
@@ -126,16 +126,9 @@ impl Subtask {
         self.snapshots.on_flushed(checkpoint, out);
     }
 
-    /// Hands out effects; those that a snapshot must wait for are counted.
-    pub(super) fn flush_effects(&mut self, snapshot: Option<CheckpointId>, out: &mut impl Outputs) {
+    pub(super) fn flush_effects(&mut self, out: &mut impl Outputs) {
         for effect in self.effects.drain(..) {
-            if let (Effect::PreCommit { .. }, Some(checkpoint)) = (&effect, snapshot) {
-                self.snapshots.await_flush(checkpoint);
-            }
-            if let Effect::Commit { .. } | Effect::Apply { .. } = effect {
-                self.commits.begin(effect.clone());
-            }
-            out.push(Output::Effect(effect));
+            hand_out(effect, &mut self.snapshots, &mut self.commits, out);
         }
     }
 
@@ -143,7 +136,7 @@ impl Subtask {
         out.push(Output::NotifiedComplete(checkpoint));
         self.snapshots.on_complete(checkpoint);
         self.operator.notify_complete(checkpoint, &mut self.effects);
-        self.flush_effects(None, out);
+        self.flush_effects(out);
         match self.phase {
             Phase::AwaitingFinalCheckpoint(least) if checkpoint >= least => {
                 self.phase = Phase::Settling;
@@ -188,7 +181,7 @@ impl Subtask {
     fn on_aborted(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         out.push(Output::NotifiedAborted(checkpoint));
         self.operator.notify_aborted(checkpoint, &mut self.effects);
-        self.flush_effects(None, out);
+        self.flush_effects(out);
         self.drop_snapshot(checkpoint, out);
         self.snapshots.on_aborted(checkpoint);
         // Flink: `StreamTask#notifyCheckpointAborted` throws "Stop-with-savepoint failed".
@@ -226,4 +219,25 @@ impl Subtask {
             self.drive(OutputChannel(index as u32), input, out);
         }
     }
+}
+
+/// Hands out an effect; what a snapshot must wait for, and what may have to be tried again, is kept
+/// in mind.
+#[inline]
+pub(super) fn hand_out(
+    effect: Effect,
+    snapshots: &mut Snapshots,
+    commits: &mut Commits,
+    out: &mut impl Outputs,
+) {
+    match &effect {
+        Effect::PreCommit { checkpoint, .. } => snapshots.await_flush(*checkpoint),
+        Effect::Commit { .. } | Effect::Apply { .. } => commits.begin(effect.clone()),
+        Effect::Begin { .. }
+        | Effect::Close { .. }
+        | Effect::AbortLeftOvers(_)
+        | Effect::Upsert(_)
+        | Effect::Append(_) => {}
+    }
+    out.push(Output::Effect(effect));
 }

@@ -161,9 +161,9 @@ impl Facts {
         }
         let sources = (0..shape.vertices.len()).filter(|at| shape.vertices[*at].inputs.is_empty());
         let sources: Vec<usize> = sources.collect();
-        let of_sources = acknowledged(dump, |vertex| sources.contains(&vertex));
+        let of_sources = acknowledged(dump, |_, vertex| sources.contains(&vertex));
         self.source_start_delay_ms = Estimate::of(of_sources.filter_map(|of| of.start_delay.0));
-        let rests = acknowledged(dump, |_| true).filter_map(|of| {
+        let rests = acknowledged(dump, |_, _| true).filter_map(|of| {
             let parts = of.start_delay.0? + of.alignment.duration.0?;
             let parts = parts + of.checkpoint.sync.0? + of.checkpoint.asynchronous.0?;
             Some(of.end_to_end_duration.0? - parts)
@@ -187,7 +187,7 @@ impl Facts {
         let small = crate::flink::draft::STATE_MIN as f64;
         let parts =
             |of: &Acknowledged| Some((of.checkpointed_size.0?, of.checkpoint.asynchronous.0?));
-        let all: Vec<(f64, f64)> = acknowledged(dump, |_| true).filter_map(parts).collect();
+        let all: Vec<(f64, f64)> = acknowledged(dump, |_, _| true).filter_map(parts).collect();
         let (nothing, some): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(size, _)| *size < small);
         self.async_of_nothing_ms = Estimate::of(nothing.into_iter().map(|(_, ms)| ms));
@@ -329,8 +329,12 @@ fn settled(dump: &Dump) -> Vec<&Checkpoint> {
     usual.filter(|row| row.status == Status::Completed).collect()
 }
 
-fn acknowledged(dump: &Dump, of: impl Fn(usize) -> bool) -> impl Iterator<Item = &Acknowledged> {
-    let subtasks = dump.details.iter().filter(move |((_, vertex), _)| of(*vertex));
+/// Of some checkpoints and vertices.
+fn acknowledged(
+    dump: &Dump,
+    of: impl Fn(u64, usize) -> bool,
+) -> impl Iterator<Item = &Acknowledged> {
+    let subtasks = dump.details.iter().filter(move |((number, vertex), _)| of(*number, *vertex));
     subtasks.flat_map(|(_, answer)| &answer.subtasks).filter_map(|subtask| match subtask {
         Subtask::Completed(of) if !of.aborted => Some(&**of),
         Subtask::Completed(_) | Subtask::Pending {} => None,
@@ -341,16 +345,8 @@ fn vertices(dump: &Dump, settled: &[&Checkpoint]) -> Vec<VertexFacts> {
     let depths = dump.shape.depths();
     let usual = usual(dump, settled);
     let vertex = |(index, vertex): (usize, &crate::flink::shape::Vertex)| {
-        let all: Vec<&Acknowledged> = dump
-            .details
-            .iter()
-            .filter(|((number, of), _)| *of == index && usual.contains(number))
-            .flat_map(|(_, answer)| &answer.subtasks)
-            .filter_map(|subtask| match subtask {
-                Subtask::Completed(of) if !of.aborted => Some(&**of),
-                Subtask::Completed(_) | Subtask::Pending {} => None,
-            })
-            .collect();
+        let is_ours = |number, of| of == index && usual.contains(&number);
+        let all: Vec<&Acknowledged> = acknowledged(dump, is_ours).collect();
         let estimate = |part: fn(&Acknowledged) -> Option<f64>| {
             Estimate::of(all.iter().filter_map(|of| part(of)))
         };
@@ -360,13 +356,13 @@ fn vertices(dump: &Dump, settled: &[&Checkpoint]) -> Vec<VertexFacts> {
             subtasks.filter_map(part).max_by(f64::total_cmp)
         };
         // All subtasks of the last checkpoint that they have all acknowledged.
-        let complete = dump.details.iter().rev().find_map(|((_, of), answer)| {
+        let mut details = dump.details.iter().rev().filter(|((_, of), _)| *of == index);
+        let complete = details.find_map(|(_, answer)| {
             let sizes = answer.subtasks.iter().map(|subtask| match subtask {
                 Subtask::Completed(of) => of.state_size.0,
                 Subtask::Pending {} => None,
             });
-            let sizes: Option<Vec<f64>> = sizes.collect();
-            sizes.filter(|_| *of == index)
+            sizes.collect::<Option<Vec<f64>>>()
         });
         VertexFacts {
             name: vertex.name.clone(),
@@ -472,11 +468,9 @@ fn failures(dump: &Dump) -> Failures {
 fn restart(dump: &Dump) -> Option<f64> {
     let restarting = entered(&dump.job.timestamps, "RESTARTING")?;
     let running = entered(&dump.job.timestamps, "RUNNING").filter(|at| *at > restarting)?;
-    let value = |key: &str| {
-        dump.cluster.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
-    };
-    let fixed = ["fixed-delay", "fixeddelay"].contains(&value("restart-strategy.type")?);
-    let delay = cutline::config::text::parse_duration(value("restart-strategy.fixed-delay.delay")?);
+    let fixed = ["fixed-delay", "fixeddelay"].contains(&dump.option("restart-strategy.type")?);
+    let delay = dump.option("restart-strategy.fixed-delay.delay")?;
+    let delay = cutline::config::text::parse_duration(delay);
     let took = running - restarting - delay.ok()?.as_millis() as f64;
     (fixed && took >= 0.0).then_some(took)
 }

@@ -89,11 +89,6 @@ impl<'a> Model<'a> {
         self.flow.step_s = (self.flow.step_s * factor).clamp(STEP_LEAST_S, STEP_MOST_S);
     }
 
-    /// Time of a subtask of the slowest vertex for one simulated record.
-    pub fn step_s(&self) -> f64 {
-        self.flow.step_s
-    }
-
     /// How long it takes until state and buffers are as full as they get.
     pub fn fill_s(&self) -> f64 {
         const SLACK: f64 = 1.5;
@@ -439,8 +434,8 @@ fn simulated_queue(shape: &Shape, vertex: usize) -> f64 {
 
 /// Subtasks of a vertex on one task manager.
 fn slots(dump: &Dump) -> f64 {
-    let entry = dump.cluster.iter().find(|entry| entry.key == Key::Slots.spec().key);
-    entry.and_then(|entry| entry.value.trim().parse().ok()).unwrap_or(1.0)
+    let slots = dump.option(Key::Slots.spec().key);
+    slots.and_then(|slots| slots.trim().parse().ok()).unwrap_or(1.0)
 }
 
 fn snapshot_kind(config: &CheckpointConfig) -> SnapshotKind {

@@ -23,7 +23,7 @@ use super::output::Output;
 pub(super) use report::{Format, Report, is_vacuous};
 use watch::Watch;
 #[cfg(feature = "defects")]
-pub(super) use watch::listen;
+pub(super) use watch::{bar, listen};
 
 /// Where the cases of failing seeds go unless `--out` says otherwise.
 pub(super) const OUT: &str = "cutline-out";

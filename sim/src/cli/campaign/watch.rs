@@ -29,18 +29,11 @@ impl Watch {
         known: u64,
         budget: Option<Duration>,
     ) -> Self {
-        let target = match io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr_with_hz(5),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let progress = ProgressBar::with_draw_target(total, target);
         let template = match total {
             Some(_) => "{wide_bar} {pos}/{len} runs, {per_sec}, {eta} left{msg}",
             None => "{spinner} {pos} runs, {per_sec}, {elapsed}{msg}",
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            progress.set_style(style);
-        }
+        let progress = bar(total, template);
         progress.set_position(known);
         let interrupted = Arc::new(AtomicBool::new(false));
         listen(Arc::clone(&interrupted));
@@ -63,6 +56,19 @@ impl Watch {
         self.progress.finish_and_clear();
         self.journal
     }
+}
+
+/// Progress, shown where standard error is a terminal.
+pub(in crate::cli) fn bar(total: Option<u64>, template: &str) -> ProgressBar {
+    let target = match io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr_with_hz(5),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let progress = ProgressBar::with_draw_target(total, target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        progress.set_style(style);
+    }
+    progress
 }
 
 impl Watcher for Watch {

@@ -1,14 +1,12 @@
 //! `cutline defects --score`: each defect planted in turn, and searched for.
 
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::campaign::listen;
+use super::super::campaign::{bar, listen};
 use super::{Defects, Format, Limit, describe};
 use crate::calibrate::robust::median;
 use crate::cli::exit::{Exit, Failure};
@@ -58,7 +56,8 @@ impl Defects {
             pool.map_err(|error| Failure::Internal(format!("cannot start threads: {error}\n")))?;
         let interrupted = Arc::new(AtomicBool::new(false));
         listen(Arc::clone(&interrupted));
-        let progress = progress(entries.len());
+        let progress = bar(Some(entries.len() as u64), "{wide_bar} {pos}/{len} defects, {elapsed}");
+        progress.tick();
         let one = |entry: &&'static Entry| {
             let go_on = || !interrupted.load(Ordering::Relaxed);
             let score = if go_on() { score(entry, budget, &go_on) } else { Ok(None) };
@@ -73,19 +72,6 @@ impl Defects {
         progress.finish_and_clear();
         scores.map_err(|error| Failure::Usage(error.to_string()))
     }
-}
-
-fn progress(len: usize) -> ProgressBar {
-    let target = match io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr_with_hz(5),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let progress = ProgressBar::with_draw_target(Some(len as u64), target);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} defects, {elapsed}") {
-        progress.set_style(style);
-    }
-    progress.tick();
-    progress
 }
 
 fn row(score: &Score) -> Value {

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::arguments::quoted;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files;
+use crate::cli::guard::broken;
 use crate::cli::output::Output;
 use crate::explore::Panic;
 use crate::validate::{Validation, read_recoveries, validate};
@@ -66,11 +67,6 @@ impl Validate {
     }
 
     fn broken(&self, panic: &Panic) -> Failure {
-        Failure::Internal(format!(
-            "internal error: {panic}\nwhile validating; this is a mistake in cutline {}, please \
-             report it\nreplay: {}\n",
-            env!("CARGO_PKG_VERSION"),
-            self.command(),
-        ))
+        broken(panic, "validating", &self.command())
     }
 }

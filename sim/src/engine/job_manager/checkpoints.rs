@@ -273,7 +273,7 @@ impl JobManager {
             Some(_) => self.coordinate(input, ctx),
             None => return self.early.push(input),
         }
-        self.acknowledging.remove(&(checkpoint, subtask));
+        self.acknowledging.remove(&(checkpoint, number));
     }
 
     /// A task refers to a file that the registry has let go of: it had not heard yet that the base of

@@ -152,17 +152,13 @@ impl JobManager {
             topology: checkpoints::topology(self.layout()),
             recovered,
         };
-        let coordinator = Coordinator::new(
-            setup.config.clone(),
-            setup.topology.clone(),
-            Vec::new(),
-            policy,
-            setup.recovered.clone(),
-            ClaimMode::Claim,
-        );
+        let own = self.plan.coordinator.as_ref().map(|own| (own, setup.clone()));
+        let CoordinatorSetup { config, topology, recovered } = setup;
+        let coordinator =
+            Coordinator::new(config, topology, Vec::new(), policy, recovered, ClaimMode::Claim);
         let coordinator = coordinator.expect("the checkpoints of one job agree on its files");
-        self.coordinator = Some(match &self.plan.coordinator {
-            Some(own) => own(setup, coordinator),
+        self.coordinator = Some(match own {
+            Some((own, setup)) => own(setup, coordinator),
             None => Box::new(coordinator),
         });
         self.take_early(ctx);

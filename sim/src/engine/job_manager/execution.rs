@@ -27,7 +27,7 @@ pub(super) struct Execution {
     pub(super) number: u32,
     /// The subtasks of the job as it is spread now; what follows is indexed by all that there ever
     /// are.
-    subtasks: Range<u32>,
+    present: Range<usize>,
     /// The task manager of each subtask.
     places: Vec<Option<u32>>,
     states: Vec<ExecutionState>,
@@ -38,7 +38,7 @@ impl Execution {
         let subtasks = graph.subtasks();
         Self {
             number: 0,
-            subtasks: graph.layouts()[0].subtasks(),
+            present: graph.layouts()[0].indices(),
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
         }
@@ -46,11 +46,7 @@ impl Execution {
 
     /// From now on the job has these subtasks.
     pub(super) fn spread(&mut self, layout: &Layout) {
-        self.subtasks = layout.subtasks();
-    }
-
-    fn present(&self) -> Range<usize> {
-        self.subtasks.start as usize..self.subtasks.end as usize
+        self.present = layout.indices();
     }
 
     /// Starts the numbers of a leader.
@@ -63,25 +59,21 @@ impl Execution {
     }
 
     fn uses(&self, number: u32) -> bool {
-        self.places[self.present()]
+        self.places[self.present.clone()]
             .iter()
-            .zip(&self.states[self.present()])
+            .zip(&self.states[self.present.clone()])
             .any(|(place, state)| *place == Some(number) && *state != ExecutionState::Finished)
     }
 
     fn is_finished(&self) -> bool {
-        self.states[self.present()].iter().all(|state| *state == ExecutionState::Finished)
+        self.states[self.present.clone()].iter().all(|state| *state == ExecutionState::Finished)
     }
 
     /// Who keeps the job from going on, in words.
     pub(super) fn describe(&self, plan: &Plan, phase: &str) -> String {
-        let waiting: Vec<String> = self
-            .states
-            .iter()
-            .enumerate()
-            .filter(|(index, state)| {
-                self.present().contains(index) && **state != ExecutionState::Finished
-            })
+        let states = self.present.clone().map(|index| (index, self.states[index]));
+        let waiting: Vec<String> = states
+            .filter(|(_, state)| *state != ExecutionState::Finished)
             .map(|(index, state)| format!("{} {state:?}", plan.subtask_names[index]))
             .take(8)
             .collect();
@@ -234,20 +226,15 @@ impl JobManager {
         checkpoint: &'a CompletedCheckpoint<SnapshotPayload>,
     ) -> ToRestore<'a> {
         let now = self.layout().job().parallelism();
-        let before = self.parallelism_found.get(&checkpoint.id);
-        let rescaling = before.filter(|before| **before != now).map(|before| {
+        let before = self.parallelism_found.get(&checkpoint.id).unwrap_or(&now);
+        let rescaling = (*before != now).then(|| {
             let spread = |numbers: &[u32]| {
                 let job = self.plan.graph.job().with_parallelism(numbers);
                 ExecutionGraph::new(job.expect("the job has run with this parallelism"))
             };
             Arc::new(Assignment::new(spread(before), spread(&now), self.plan.defects))
         });
-        let first_of = |operator: OperatorId| {
-            let numbers = if rescaling.is_some() { before.unwrap_or(&now) } else { &now };
-            numbers[..operator.index()].iter().sum()
-        };
-        let operators = (0..now.len() as u32).map(OperatorId);
-        let first = operators.map(first_of).collect();
+        let first = (0..before.len()).map(|at| before[..at].iter().sum()).collect();
         let last = checkpoint.subtasks.last().map_or(0, |(subtask, _)| subtask.index() + 1);
         let mut states = vec![None; last];
         for (subtask, state) in &checkpoint.subtasks {
@@ -359,9 +346,20 @@ impl JobManager {
         if self.phase != Phase::Running {
             return;
         }
-        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
         let word = self.draws.as_mut().expect("made at the start").word();
         let decision = self.backoff.on_failure(ctx.now() + self.leapt, word);
+        self.end_with(decision, ctx);
+    }
+
+    /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
+    fn fail_job<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.phase == Phase::Running {
+            self.end_with(Decision::Fail, ctx);
+        }
+    }
+
+    fn end_with<O: Observer>(&mut self, decision: Decision, ctx: &mut Context<'_, Engine, O>) {
+        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,
@@ -376,18 +374,6 @@ impl JobManager {
             }
             Decision::Fail => self.end_if_canceled(ctx),
         }
-    }
-
-    /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
-    fn fail_job<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.phase != Phase::Running {
-            return;
-        }
-        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
-        self.phase = Phase::Failing;
-        self.end_execution(ctx);
-        self.cancel_tasks(ctx);
-        self.end_if_canceled(ctx);
     }
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {

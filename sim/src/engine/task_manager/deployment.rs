@@ -94,10 +94,8 @@ impl TaskManager {
             return;
         }
         self.observe_state(subtask, execution, TaskState::Initializing, ctx);
-        let (inlined, parts): (Vec<Part>, Vec<Part>) = task
-            .deployment
-            .parts
-            .clone()
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        let (inlined, parts): (Vec<Part>, Vec<Part>) = std::mem::take(&mut task.deployment.parts)
             .into_iter()
             .partition(|part| matches!(part.place, Place::Inline(_)));
         for part in inlined {
@@ -196,13 +194,14 @@ impl TaskManager {
             }
             let writer = self.plan.increments(task.subtask, task.execution);
             let restored = task.deployment.restored;
-            if let (Some(writer), Some(restored)) =
-                (writer.filter(|_| whole && *subtask == own), restored)
-            {
-                let base = Increments::restored(writer, restored, state, &files)?;
-                task.increments = Some(base);
-            }
-            *state = increment::assemble(state, &files)?;
+            *state = match (writer.filter(|_| whole && *subtask == own), restored) {
+                (Some(writer), Some(restored)) => {
+                    let (base, whole) = Increments::restored(writer, restored, state, &files)?;
+                    task.increments = Some(base);
+                    whole
+                }
+                _ => increment::assemble(state, &files)?,
+            };
         }
         Ok(())
     }

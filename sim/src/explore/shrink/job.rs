@@ -7,9 +7,7 @@ use cutline::job::Partitioner;
 
 use super::edit::Edit;
 use super::visit;
-use crate::scenario::model::{
-    ActionKind, Edge, FaultKind, OperatorKind, Scenario, StepAnchor, When,
-};
+use crate::scenario::model::{ActionKind, Edge, FaultKind, OperatorKind, Scenario};
 
 /// Jobs with an operator less.
 pub(super) fn operators(scenario: &Scenario) -> Vec<Edit> {
@@ -301,32 +299,19 @@ fn heir(scenario: &Scenario, number: &[Option<usize>], operator: usize) -> Optio
 
 /// Gives the faults and actions the new numbers of operators; those of nobody go.
 fn aim_anew(scenario: &mut Scenario, heir: impl Fn(usize) -> Option<usize>) {
+    let renumber = |of: Option<(&mut usize, &mut u32)>| {
+        of.is_none_or(|(operator, _)| heir(*operator).map(|number| *operator = number).is_some())
+    };
     scenario.actions.retain_mut(|action| {
         if let ActionKind::Resume { parallelism, .. } = &mut action.what {
             let numbers = parallelism.iter().filter_map(|(at, number)| Some((heir(*at)?, *number)));
             let numbers: BTreeMap<usize, u32> = numbers.collect();
             *parallelism = numbers.into_iter().collect();
         }
-        match &mut action.at {
-            When::Step(StepAnchor { subtask: Some((operator, _)), .. }) => {
-                heir(*operator).map(|number| *operator = number).is_some()
-            }
-            When::Step(_) | When::Time(_) => true,
-        }
+        renumber(visit::anchored(&mut action.at))
     });
     scenario.faults.retain_mut(|fault| {
-        if let When::Step(anchor) = &mut fault.at
-            && let Some((operator, _)) = &mut anchor.subtask
-        {
-            match heir(*operator) {
-                Some(number) => *operator = number,
-                None => return false,
-            }
-        }
-        match visit::victim(&mut fault.what) {
-            Some((operator, _)) => heir(*operator).map(|number| *operator = number).is_some(),
-            None => true,
-        }
+        renumber(visit::anchored(&mut fault.at)) && renumber(visit::victim(&mut fault.what))
     });
 }
 
@@ -340,21 +325,18 @@ fn aim_within(scenario: &mut Scenario) {
     }
     let parallelism: Vec<u32> =
         (0..scenario.job.operators.len()).map(|at| scenario.parallelism_max(at)).collect();
-    for action in &mut scenario.actions {
-        if let When::Step(StepAnchor { subtask: Some((operator, index)), .. }) = &mut action.at {
+    let within = |of: Option<(&mut usize, &mut u32)>| {
+        if let Some((operator, index)) = of {
             *index %= parallelism[*operator];
         }
+    };
+    for action in &mut scenario.actions {
+        within(visit::anchored(&mut action.at));
     }
     let task_managers = scenario.cluster.task_managers;
     scenario.faults.retain_mut(|fault| {
-        if let When::Step(anchor) = &mut fault.at
-            && let Some((operator, index)) = &mut anchor.subtask
-        {
-            *index %= parallelism[*operator];
-        }
-        if let Some((operator, index)) = visit::victim(&mut fault.what) {
-            *index %= parallelism[*operator];
-        }
+        within(visit::anchored(&mut fault.at));
+        within(visit::victim(&mut fault.what));
         for number in visit::task_managers(&mut fault.what) {
             *number %= task_managers;
         }

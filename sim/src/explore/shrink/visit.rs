@@ -65,21 +65,29 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     ] {
         found.extend(constant(distribution));
     }
-    for action in &mut scenario.actions {
-        match &mut action.at {
-            When::Time(at) => found.push(&mut at.0),
-            When::Step(anchor) => found.push(&mut anchor.delay.0),
-        }
-    }
+    found.extend(scenario.actions.iter_mut().map(|action| start(&mut action.at)));
     found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
-        match &mut fault.at {
-            When::Time(at) => found.push(&mut at.0),
-            When::Step(anchor) => found.push(&mut anchor.delay.0),
-        }
+        found.push(start(&mut fault.at));
         found.extend(fault_spans(&mut fault.what));
     }
     found
+}
+
+/// When it is, or how long after its step.
+fn start(at: &mut When) -> &mut u64 {
+    match at {
+        When::Time(at) => &mut at.0,
+        When::Step(anchor) => &mut anchor.delay.0,
+    }
+}
+
+/// The subtask whose step it waits for.
+pub(super) fn anchored(at: &mut When) -> Option<(&mut usize, &mut u32)> {
+    match at {
+        When::Step(anchor) => anchor.subtask.as_mut().map(|(operator, index)| (operator, index)),
+        When::Time(_) => None,
+    }
 }
 
 fn constant(distribution: &mut Distribution) -> Option<&mut u64> {

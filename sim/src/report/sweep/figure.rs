@@ -152,11 +152,9 @@ impl<'a> Frame<'a> {
             match groups.iter_mut().find(|group| group.0 == place) {
                 Some(group) => group.2.push(point),
                 None => {
-                    let values = report.grid.values(point.point).enumerate();
-                    let others = values.filter(|(index, (of, _))| *index != axis && varied(of));
-                    let label: Vec<String> =
-                        others.map(|(_, (of, value))| format!("{} {value}", of.name)).collect();
-                    groups.push((place, label.join(", "), vec![point]));
+                    let is_other = |of: &Axis| of.path != axes[axis].path && varied(of);
+                    let label = report.grid.label_of(point.point, is_other);
+                    groups.push((place, label, vec![point]));
                 }
             }
         }

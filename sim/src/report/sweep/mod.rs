@@ -38,6 +38,12 @@ pub struct SweepReport<'a> {
 }
 
 impl SweepReport<'_> {
+    /// Whether there is a closed form of a metric at some point.
+    fn has_form(&self, metric: Metric) -> bool {
+        let points = &self.analysis.points;
+        points.iter().any(|it| self.forecasts.value(it.point, metric).is_some())
+    }
+
     /// How much there is of everything, in a line.
     pub fn extent(&self) -> String {
         let points = &self.analysis.points;

@@ -3,8 +3,8 @@
 use minijinja::value::Value;
 use minijinja::{Environment, context};
 
+use super::SweepReport;
 use super::text::{answer, columns, figure};
-use super::{SweepReport, pictures};
 use crate::report::Style;
 use crate::sweep::analysis::Answer;
 use crate::sweep::forecast::Family;
@@ -13,11 +13,11 @@ use crate::sweep::recommend::NOT_MODELLED;
 
 const TEMPLATE: &str = include_str!("page.html");
 
-/// The page, as HTML.
+/// The page, as HTML, with these pictures: file names and SVG.
 ///
 /// # Panics
 /// If the template, which is part of this program, does not fit what it is given.
-pub fn page(report: &SweepReport<'_>) -> String {
+pub fn page(report: &SweepReport<'_>, pictures: &[(String, String)]) -> String {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
@@ -31,7 +31,7 @@ pub fn page(report: &SweepReport<'_>) -> String {
         answer => answer(report, Style::PLAIN).replace(" (*)", "").replace(" (=)", "").trim_end(),
         is_good => matches!(report.analysis.answer, Answer::Best(_)),
         advice => report.advice.map(Value::from_serialize),
-        pictures => pictures(report).iter().map(|(_, svg)| Value::from_safe_string(svg.clone())).collect::<Vec<_>>(),
+        pictures => pictures.iter().map(|(_, svg)| Value::from_safe_string(svg.clone())).collect::<Vec<_>>(),
         table => table(report),
         families => report.forecasts.families.iter().map(family).collect::<Vec<_>>(),
         measured => measured(report),
@@ -44,16 +44,14 @@ pub fn page(report: &SweepReport<'_>) -> String {
 /// The points, one row each: marked, with the closed form beside what has one.
 fn table(report: &SweepReport<'_>) -> Value {
     let SweepReport { grid, analysis, question, forecasts, .. } = *report;
-    let columns = columns(report);
+    let with_form = |metric: Metric| (metric, report.has_form(metric));
+    let columns: Vec<(Metric, bool)> = columns(report).into_iter().map(with_form).collect();
     let region = analysis.flat_region();
-    let has_form = |metric: &Metric| {
-        analysis.points.iter().any(|it| forecasts.value(it.point, *metric).is_some())
-    };
     let mut head: Vec<String> = grid.axes.iter().map(|axis| axis.name.clone()).collect();
     head.push("failures".to_owned());
-    for metric in &columns {
+    for (metric, has_form) in &columns {
         head.push(metric.to_string());
-        if has_form(metric) {
+        if *has_form {
             head.push("closed form".to_owned());
         }
     }
@@ -61,9 +59,9 @@ fn table(report: &SweepReport<'_>) -> Value {
         let mut cells: Vec<String> =
             grid.values(point.point).map(|(_, value)| value.to_owned()).collect();
         cells.push(point.failures.to_string());
-        for metric in &columns {
+        for (metric, has_form) in &columns {
             cells.push(figure(point, *metric, question));
-            if has_form(metric) {
+            if *has_form {
                 let form = forecasts.value(point.point, *metric);
                 cells.push(form.map_or("-".to_owned(), |value| metric.show(value)));
             }

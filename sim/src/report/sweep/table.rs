@@ -6,6 +6,7 @@ use super::SweepReport;
 use crate::sweep::analysis::{Answer, Point};
 use crate::sweep::forecast::Family;
 use crate::sweep::metric::Metric;
+use crate::sweep::short;
 
 /// One line a point: its values, how much is behind the figures, and each figure with its interval.
 /// Units are in the names of the columns.
@@ -13,9 +14,8 @@ use crate::sweep::metric::Metric;
 pub fn csv(report: &SweepReport<'_>) -> String {
     let SweepReport { grid, analysis, forecasts, .. } = *report;
     let measured = |metric: &Metric| analysis.points.iter().any(|it| it.value(*metric).is_some());
-    let metrics: Vec<Metric> = Metric::all().filter(measured).collect();
-    let form = |point: &Point, metric: Metric| forecasts.value(point.point, metric);
-    let has_form = |metric: Metric| analysis.points.iter().any(|it| form(it, metric).is_some());
+    let metrics: Vec<(Metric, bool)> =
+        Metric::all().filter(measured).map(|metric| (metric, report.has_form(metric))).collect();
     let mut head: Vec<String> = vec!["point".to_owned()];
     for axis in &grid.axes {
         head.push(quoted(&axis.name));
@@ -25,10 +25,10 @@ pub fn csv(report: &SweepReport<'_>) -> String {
     }
     let counts = ["runs", "failures", "recoveries", "recoveries_cut_off", "virtual_s", "as_good"];
     head.extend(counts.map(str::to_owned));
-    for metric in &metrics {
+    for (metric, has_form) in &metrics {
         let column = metric.column();
         head.extend(["", "_low", "_high"].map(|end| format!("{column}{end}")));
-        if has_form(*metric) {
+        if *has_form {
             head.push(format!("{column}_closed_form"));
         }
     }
@@ -51,10 +51,11 @@ pub fn csv(report: &SweepReport<'_>) -> String {
             point.virtual_s.to_string(),
             region.contains(&point.point).to_string(),
         ]);
-        for metric in &metrics {
+        for (metric, has_form) in &metrics {
             line.extend(figures(point, *metric));
-            if has_form(*metric) {
-                line.push(form(point, *metric).map(number).unwrap_or_default());
+            if *has_form {
+                let form = forecasts.value(point.point, *metric);
+                line.push(form.map(number).unwrap_or_default());
             }
         }
         out.push_str(&line.join(","));
@@ -70,10 +71,8 @@ fn figures(point: &Point, metric: Metric) -> [String; 3] {
     [number(estimate.value), low, high]
 }
 
-/// Nine digits, without the noise of the last ones.
 fn number(value: f64) -> String {
-    let short: f64 = format!("{value:.8e}").parse().expect("a number that was just written");
-    short.to_string()
+    short(value).to_string()
 }
 
 fn quoted(text: &str) -> String {

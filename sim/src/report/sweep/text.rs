@@ -47,7 +47,7 @@ fn table(report: &SweepReport<'_>, style: Style) -> String {
     let SweepReport { grid, analysis, question, forecasts, .. } = *report;
     let columns = columns(report);
     let form = |point: &Point| forecasts.value(point.point, question.minimise);
-    let has_form = analysis.points.iter().any(|point| form(point).is_some());
+    let has_form = report.has_form(question.minimise);
     let mut lines: Vec<Vec<String>> = Vec::new();
     let axes = grid.axes.iter().map(|axis| axis.name.clone());
     let mut head: Vec<String> = axes.chain(["failures".to_owned()]).collect();

@@ -39,15 +39,6 @@ pub(super) const KINDS: [Kind; 10] = [
     Kind::FailStorage,
 ];
 
-const OPERATIONS: [StorageOperation; 6] = [
-    StorageOperation::Any,
-    StorageOperation::WriteState,
-    StorageOperation::WriteMetadata,
-    StorageOperation::Read,
-    StorageOperation::Delete,
-    StorageOperation::WritePointer,
-];
-
 pub(super) fn draw(
     options: &Options,
     scenario: &Scenario,
@@ -87,7 +78,7 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
     let task_managers = u64::from(scenario.cluster.task_managers);
     let task_manager = stream.below(task_managers) as u32;
     let span = ms(log_between(stream, 5, 5_000));
-    let operation = *stream.choice(&OPERATIONS).expect("there are six");
+    let operation = *stream.choice(&StorageOperation::ALL).expect("there are six");
     match kind {
         Kind::CrashTask => FaultKind::CrashTask(operator, subtask),
         Kind::CrashTaskManager => FaultKind::CrashTaskManager(task_manager),
@@ -127,7 +118,7 @@ fn disturbance(stream: &mut Stream) -> FaultKind {
     }
     let how = *stream.choice(&Disturbance::ALL).expect("there are some");
     let possible: Vec<StorageOperation> =
-        OPERATIONS.into_iter().filter(|operation| how.befalls(*operation)).collect();
+        StorageOperation::ALL.into_iter().filter(|operation| how.befalls(*operation)).collect();
     let operation = *stream.choice(&possible).expect("each can befall any request");
     // As many as a client bears, or more.
     FaultKind::DisturbStorage(operation, how, log_between(stream, 1, 12) as u32)

@@ -166,10 +166,14 @@ fn settle(load: &Load, timeout: VirtualDuration, heartbeat: VirtualDuration) -> 
 /// each fault. An unbounded one gets a while after the last fault with a time.
 fn until(scenario: &Scenario, span: VirtualDuration) -> VirtualTime {
     if is_bounded(scenario) {
-        let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
-        return VirtualTime::ZERO + span + (scenario.limits.settle + LONGEST) * disturbances;
+        return VirtualTime::ZERO + span + slack(scenario);
     }
     VirtualTime::ZERO + span * 2
+}
+
+fn slack(scenario: &Scenario) -> VirtualDuration {
+    let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
+    (scenario.limits.settle + LONGEST) * disturbances
 }
 
 fn is_bounded(scenario: &Scenario) -> bool {

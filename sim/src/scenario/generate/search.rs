@@ -5,7 +5,7 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{KINDS, Kind, anchor, draw_one, steps, subtask, what, with_subtask};
-use super::{Draws, LONGEST, Options, Seeds, generate_with, is_bounded, log_between, until};
+use super::{Draws, Options, Seeds, generate_with, is_bounded, log_between, slack, until};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
     Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
@@ -177,11 +177,7 @@ fn retitle(scenario: &mut Scenario, title: String, faults: Vec<Fault>) {
 fn span(scenario: &Scenario) -> VirtualDuration {
     let all = scenario.limits.until.since(VirtualTime::ZERO);
     match is_bounded(scenario) {
-        true => {
-            let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
-            let rest = (scenario.limits.settle + LONGEST) * disturbances;
-            VirtualDuration(all.0.saturating_sub(rest.0))
-        }
+        true => all.saturating_sub(slack(scenario)),
         false => VirtualDuration(all.0 / 2),
     }
 }

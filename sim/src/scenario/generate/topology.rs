@@ -254,7 +254,7 @@ impl Builder<'_> {
     /// Adds an edge; says how much flows through it.
     fn connect(&mut self, from: usize, to: usize, input: u32) -> u64 {
         let (sender, receiver) = (&self.operators[from], &self.operators[to]);
-        let keyed = matches!(receiver.kind, OperatorKind::KeyedAggregate | OperatorKind::Join);
+        let keyed = receiver.kind.is_keyed();
         let even = sender.parallelism == receiver.parallelism;
         let legal = |it: &Partitioner| match it {
             Partitioner::Forward => even && !keyed,

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 
 use cutline::ids::ChannelId;
-use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::time::VirtualTime;
 
 use super::{Context, Core, Due, Parcel, World};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
 use crate::observe::Observation;
 use crate::world::faults::{Applied, PlannedFaultKind};
-use crate::world::{Answer, Command, Event, LaneId, Observer, Process, ProcessId};
+use crate::world::{Answer, Event, LaneId, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Dispatch for World<P, O> {
     type Event = Due;
@@ -174,23 +174,7 @@ impl<P: Process, O: Observer> World<P, O> {
         let kind = self.core.faults.plan[index as usize].kind;
         if self.strike(kind, now, queue) {
             self.core.observer.observe(now, &Observation::FaultInjected { fault: index });
-            let healed = match kind {
-                PlannedFaultKind::Pause(_, span)
-                | PlannedFaultKind::SlowLink(_, _, _, span)
-                | PlannedFaultKind::CutLink(_, _, span)
-                | PlannedFaultKind::SlowStorage(_, _, span)
-                | PlannedFaultKind::SlowExternal(_, _, span)
-                | PlannedFaultKind::CutExternal(_, span)
-                | PlannedFaultKind::Command(Command::Pause(_, span)) => span,
-                PlannedFaultKind::Command(Command::Throw(_))
-                | PlannedFaultKind::Crash(_)
-                | PlannedFaultKind::FailStorage(..)
-                | PlannedFaultKind::DisturbStorage(..)
-                | PlannedFaultKind::DamageObject(_)
-                | PlannedFaultKind::FailExternal(..)
-                | PlannedFaultKind::AmbiguousExternal(..) => VirtualDuration::ZERO,
-            };
-            queue.push(now + healed, Due::Healed(index));
+            queue.push(now + kind.span(), Due::Healed(index));
         }
     }
 
@@ -233,7 +217,7 @@ impl<P: Process, O: Observer> World<P, O> {
                 true
             }
             PlannedFaultKind::FailStorage(operation, count) => {
-                self.core.faults.fail.push((operation, count));
+                self.core.faults.fail.push((operation, (), count));
                 true
             }
             PlannedFaultKind::DisturbStorage(operation, how, count) => {
@@ -246,11 +230,11 @@ impl<P: Process, O: Observer> World<P, O> {
                 true
             }
             PlannedFaultKind::FailExternal(operation, count) => {
-                self.core.faults.external.fail.push((operation, count, Applied::No));
+                self.core.faults.external.fail.push((operation, Applied::No, count));
                 true
             }
             PlannedFaultKind::AmbiguousExternal(operation, count) => {
-                self.core.faults.external.fail.push((operation, count, Applied::Yes));
+                self.core.faults.external.fail.push((operation, Applied::Yes, count));
                 true
             }
             PlannedFaultKind::CutExternal(process, span) => {

@@ -1,40 +1,18 @@
 //! Sinks that commit, and the external system they commit to: that what the scenarios are about does
 //! happen. The checks of every run judge that nothing is lost, repeated, left open or seen too early.
 
-use std::path::Path;
-use std::sync::Arc;
+mod support;
 
-use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation, Transaction};
-use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::model::Scenario;
-use cutline_sim::scenario::{Override, load, read_file};
+use cutline_sim::run::Outcome;
+
+use support::{observations, situation};
 
 const SEEDS: u64 = 8;
 
-/// A scenario of the repository, changed so.
-fn scenario(name: &str, changes: &[&str]) -> Arc<Scenario> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name);
-    let overrides: Vec<Override> =
-        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
-    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
-    Arc::new(loaded.scenario)
-}
-
-/// Its runs; all checks hold, and all faults strike.
-fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> {
-    let scenario = scenario(name, changes);
-    (0..SEEDS).map(move |seed| {
-        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
-        let outcome = simulation.trace(true).run();
-        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
-        outcome
-    })
-}
-
-fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
-    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+/// The runs of a scenario of the repository, changed so; all checks hold.
+fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
+    support::runs(name, changes, 0..SEEDS)
 }
 
 fn expired(outcome: &Outcome) -> Vec<Transaction> {
@@ -56,11 +34,6 @@ fn committed(outcome: &Outcome) -> Vec<(Transaction, u64)> {
 
 fn visible(outcome: &Outcome) -> u64 {
     outcome.shown.iter().map(|shown| shown.contents.count).sum()
-}
-
-fn situation(outcome: &Outcome, name: &str) -> u64 {
-    let found = outcome.situations.iter().find(|(known, _)| *known == name);
-    found.unwrap_or_else(|| panic!("no situation is called {name}")).1
 }
 
 #[test]

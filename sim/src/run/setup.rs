@@ -1,0 +1,190 @@
+//! A scenario in the words of the world and of the checks.
+
+use std::sync::Arc;
+
+use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::operator::Instance;
+use cutline::time::{VirtualDuration, VirtualTime};
+
+use crate::check::{CheckConfig, Checks, Role};
+use crate::engine::Plan;
+use crate::kernel::distribution::Distribution;
+use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
+use crate::world::{
+    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, WorldConfig,
+};
+
+pub(super) fn world_config(plan: &Plan) -> WorldConfig {
+    let scenario = &plan.scenario;
+    WorldConfig {
+        process_names: plan.process_names(),
+        channels: plan.graph.channels().len(),
+        named_as: named_as(plan),
+        link: LinkConfig {
+            data_latency: scenario.network.latency,
+            bandwidth: scenario.network.bandwidth,
+            control_latency: scenario.network.control_latency,
+        },
+        links: scenario.network.links.iter().map(differing).collect(),
+        storage_latency: scenario.storage.latency,
+        storage_bandwidth: scenario.storage.bandwidth,
+        storage_visibility: scenario.storage.visibility,
+        storage_scheme: scenario.checkpointing.dir,
+        storage_name_node: scenario.storage.name_node.unwrap_or(Distribution::Uniform {
+            min: VirtualDuration::from_millis(1),
+            max: VirtualDuration::from_millis(4),
+        }),
+        storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_client: scenario.storage.client.clone(),
+        ha_latency: scenario.ha.latency,
+        external_latency: scenario.external.latency,
+        transaction_timeout: scenario.external.transaction_timeout,
+        process_restart: scenario.cluster.process_restart,
+    }
+}
+
+/// Nothing to say while there is one layout.
+fn named_as(plan: &Plan) -> Vec<SubtaskId> {
+    if plan.graph.layouts().len() == 1 {
+        return Vec::new();
+    }
+    let first = |at: u32| {
+        let (graph, id) = (&plan.graph, SubtaskId(at));
+        let index = graph.index_in_operator(id);
+        graph.first_instance(graph.operator(id), index).unwrap_or(id)
+    };
+    (0..plan.graph.subtasks() as u32).map(first).collect()
+}
+
+fn differing(link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
+    let config = LinkConfig {
+        data_latency: link.latency,
+        bandwidth: link.bandwidth,
+        control_latency: link.control_latency,
+    };
+    (process(link.from), process(link.to), config)
+}
+
+pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
+    let scenario = &plan.scenario;
+    let role = |kind: &OperatorKind| match kind {
+        OperatorKind::Source(source) => {
+            Role::Source { splits: source.splits, records: source.records }
+        }
+        OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::WriteAheadSink => Role::TransactionalSink,
+        OperatorKind::IdempotentSink => Role::IdempotentSink,
+        OperatorKind::AtLeastOnceSink => Role::AtLeastOnceSink,
+        OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join
+        | OperatorKind::Committer => Role::Inner,
+    };
+    let config = CheckConfig {
+        checkpointing: scenario.checkpointing.clone(),
+        roles: scenario.job.operators.iter().map(|operator| role(&operator.kind)).collect(),
+        manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
+        due: last_record(scenario),
+        settle: scenario.limits.settle,
+        recovery: recovery_bound(scenario),
+    };
+    let made_by = Arc::clone(plan);
+    let factory = Box::new(move |operator| made_by.operator(Instance::single(operator)));
+    Checks::new(&plan.graph, config, factory)
+}
+
+/// When the last record of a bounded job is due.
+fn last_record(scenario: &Scenario) -> Option<VirtualTime> {
+    scenario
+        .job
+        .operators
+        .iter()
+        .filter_map(|operator| match &operator.kind {
+            OperatorKind::Source(source) => {
+                Some(source.records.map(|records| VirtualTime::ZERO + source.every * records))
+            }
+            _ => None,
+        })
+        .collect::<Option<Vec<_>>>()
+        .and_then(|due| due.into_iter().max())
+}
+
+/// Calm time within which a failed execution is replaced, generously: every delay at its longest.
+fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
+    scenario.limits.settle
+}
+
+fn process(endpoint: Endpoint) -> ProcessId {
+    match endpoint {
+        Endpoint::JobManager => Plan::JOB_MANAGER,
+        Endpoint::TaskManager(number) => Plan::task_manager(number),
+    }
+}
+
+pub(super) fn planned_when(plan: &Plan, when: &When) -> PlannedWhen {
+    match when {
+        When::Time(at) => PlannedWhen::Time(*at),
+        When::Step(anchor) => PlannedWhen::Step {
+            step: anchor.step,
+            checkpoint: anchor.checkpoint.map(CheckpointId),
+            subtask: anchor.subtask.map(|(operator, index)| subtask(plan, operator, index)),
+            occurrence: anchor.occurrence,
+            delay: anchor.delay,
+        },
+    }
+}
+
+fn subtask(plan: &Plan, operator: usize, index: u32) -> SubtaskId {
+    let first = plan.graph.first_instance(OperatorId(operator as u32), index);
+    first.expect("a target is a subtask of some layout")
+}
+
+pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFault {
+    let subtask = |operator, index| subtask(plan, operator, index);
+    let when = match announced {
+        true => PlannedWhen::Announced,
+        false => planned_when(plan, &fault.at),
+    };
+    let kind = match fault.what {
+        FaultKind::CrashTask(operator, index) => {
+            PlannedFaultKind::Command(Command::Throw(subtask(operator, index)))
+        }
+        FaultKind::PauseTask(operator, index, span) => {
+            PlannedFaultKind::Command(Command::Pause(subtask(operator, index), span))
+        }
+        FaultKind::CrashTaskManager(number) => PlannedFaultKind::Crash(Plan::task_manager(number)),
+        FaultKind::CrashJobManager => PlannedFaultKind::Crash(Plan::JOB_MANAGER),
+        FaultKind::PauseTaskManager(number, span) => {
+            PlannedFaultKind::Pause(Plan::task_manager(number), span)
+        }
+        FaultKind::PauseJobManager(span) => PlannedFaultKind::Pause(Plan::JOB_MANAGER, span),
+        FaultKind::SlowLink(a, b, factor, span) => {
+            PlannedFaultKind::SlowLink(process(a), process(b), u64::from(factor), span)
+        }
+        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(process(a), process(b), span),
+        FaultKind::SlowStorage(operation, by, span) => {
+            PlannedFaultKind::SlowStorage(operation, by, span)
+        }
+        FaultKind::FailStorage(operation, count) => PlannedFaultKind::FailStorage(operation, count),
+        FaultKind::DisturbStorage(operation, how, count) => {
+            PlannedFaultKind::DisturbStorage(operation, how, count)
+        }
+        FaultKind::DamageObject(operation) => PlannedFaultKind::DamageObject(operation),
+        FaultKind::SlowExternal(operation, by, span) => {
+            PlannedFaultKind::SlowExternal(operation, by, span)
+        }
+        FaultKind::FailExternal(operation, count) => {
+            PlannedFaultKind::FailExternal(operation, count)
+        }
+        FaultKind::AmbiguousExternal(operation, count) => {
+            PlannedFaultKind::AmbiguousExternal(operation, count)
+        }
+        FaultKind::CutExternal(number, span) => {
+            PlannedFaultKind::CutExternal(Plan::task_manager(number), span)
+        }
+    };
+    PlannedFault { when, kind }
+}

@@ -1,0 +1,41 @@
+//! Runs of the scenarios of the repository, and what was observed in them.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use cutline_sim::check::Verdict;
+use cutline_sim::observe::Observation;
+use cutline_sim::run::{Outcome, Simulation};
+use cutline_sim::scenario::{Override, load, read_file};
+
+/// The traced runs of a scenario, changed so; all checks hold.
+pub(crate) fn runs(
+    name: &str,
+    changes: &[&str],
+    seeds: Range<u64>,
+) -> impl Iterator<Item = Outcome> + use<> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let overrides: Vec<Override> =
+        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
+    let text = read_file(&file).expect("readable");
+    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
+    let scenario = Arc::new(loaded.scenario);
+    seeds.map(move |seed| {
+        let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
+        let outcome = simulation.trace(true).run();
+        assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
+        outcome
+    })
+}
+
+pub(crate) fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
+    outcome.trace.iter().flatten().map(|(_, observation)| observation)
+}
+
+/// How often a situation was seen.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn situation(outcome: &Outcome, name: &str) -> u64 {
+    let found = outcome.situations.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("no situation is called {name}")).1
+}
