@@ -118,6 +118,8 @@ situations! {
     InFlightRescaled = "in-flight data rescaled",
     /// A subtask leaves restored in-flight records to those who own their keys.
     InFlightFiltered = "in-flight records filtered",
+    /// A job claims files that another retained checkpoint has, too.
+    GivenAway = "checkpoint given away with a claimed one",
     /// A job is resumed that was resumed before.
     ResumedAgain = "resumed again",
 }
@@ -298,6 +300,11 @@ impl Situations {
     /// A checkpoint that has just become durable has files of others.
     pub(super) fn on_shared(&mut self) {
         self.saw(Situation::FilesShared);
+    }
+
+    /// A new job owns files that a snapshot of the user needs.
+    pub(super) fn on_given_away(&mut self) {
+        self.saw(Situation::GivenAway);
     }
 
     /// Storage was asked for what the execution begins from, and cannot give it.
