@@ -143,9 +143,11 @@ impl Storage {
         }
     }
 
-    /// Whether a retained checkpoint has a file that was damaged: nobody can be asked to read it.
+    /// Whether a checkpoint has a file that was damaged: nobody can be asked to read it. One that
+    /// becomes durable only when its job has ended is behind a pointer, but not retained.
     pub(super) fn is_damaged(&self, checkpoint: CheckpointId) -> bool {
-        let mut files = self.references.get(&checkpoint).into_iter().flatten();
+        let known = [&self.references, &self.pointers];
+        let mut files = known.into_iter().filter_map(|files| files.get(&checkpoint)).flatten();
         files.any(|file| self.files[file.0 as usize].damaged)
     }
 
