@@ -122,6 +122,12 @@ situations! {
     GivenAway = "checkpoint given away with a claimed one",
     /// A job is resumed that was resumed before.
     ResumedAgain = "resumed again",
+    /// A subtask is deployed onto a task manager whose death the job manager has not noticed.
+    DeployedOntoDead = "deployed onto a dead task manager",
+    /// A cancelled task keeps its job waiting.
+    CancelledSlowly = "slow cancellation",
+    /// A cancelled task is busy for so long that its task manager ends itself.
+    CancellationTimedOut = "cancellation timed out",
 }
 
 impl fmt::Display for Situation {
@@ -282,6 +288,11 @@ impl Situations {
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
+            Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
+            Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
+            Observation::CancellationTimedOut { .. } => {
+                self.saw(Situation::CancellationTimedOut);
+            }
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }
