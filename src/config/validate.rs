@@ -9,7 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention, RpcFailures, Scheme,
+    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention,
+    RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.

@@ -10,8 +10,8 @@
 //!   or as the last thing before the end of data;
 //! - at S6 the writer aborts what no restored committer can know of.
 
-use super::effect::{Effect, LeftOvers, TransactionId};
-use super::handle::Open;
+use super::effect::{Effect, LeftOvers};
+use super::handle::{END_OF_INPUT, Open};
 use super::instance::Instance;
 use super::processed::Processed;
 use super::record::{Fingerprint, Record};
@@ -27,8 +27,6 @@ const FORMAT: Format = Format { operator: "a sink writer", magic: *b"CLsw", vers
 pub struct SinkWriter {
     processed: Processed,
     open: Option<Open>,
-    /// What was handed over at the end of the input and is flushed with the next checkpoint.
-    last_words: Option<Open>,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
 }
@@ -37,7 +35,7 @@ impl SinkWriter {
     /// A writer that has written nothing.
     pub fn new(instance: Instance) -> Self {
         let processed = Processed::new(instance);
-        Self { processed, open: None, last_words: None, last: None }
+        Self { processed, open: None, last: None }
     }
 }
 
@@ -51,9 +49,6 @@ impl Operator for SinkWriter {
         if let Some(open) = self.open.take() {
             out.effect(open.handle(checkpoint).pre_commit());
             out.emit(open.handle(checkpoint).to_record());
-        }
-        if let Some(last_words) = self.last_words.take() {
-            out.effect(last_words.handle(checkpoint).pre_commit());
         }
     }
 
@@ -77,11 +72,12 @@ impl Operator for SinkWriter {
 
     /// Flink: `SinkWriterOperator#endInput`. Behind the end of data nothing can be sent any more, so
     /// the handle goes now, for whichever checkpoint will be the next.
+    ///
+    /// Deviation: Flink flushes here. To the external system of this world a flush names its
+    /// checkpoint, so the committer does it, who is there when that is known.
     fn finish(&mut self, out: &mut Emitter) {
         if let Some(open) = self.open.take() {
-            let next = TransactionId::next(&self.processed.instance, self.last).checkpoint;
-            out.emit(open.handle(next).to_record());
-            self.last_words = Some(open);
+            out.emit(open.handle(END_OF_INPUT).to_record());
         }
     }
 
@@ -95,7 +91,7 @@ impl Operator for SinkWriter {
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
         self.processed.visit(visitor);
-        for open in [self.open, self.last_words].into_iter().flatten() {
+        if let Some(open) = &self.open {
             visitor(StateEntry::unkeyed("open", open.contents));
         }
     }

@@ -356,9 +356,7 @@ impl Line {
             O::Adopted { checkpoint, claimed } => {
                 self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
             }
-            O::WorkerLost { process } => {
-                self.event("worker_lost").detail_of("process", process)
-            }
+            O::WorkerLost { process } => self.event("worker_lost").detail_of("process", process),
             O::CancellationSlow { process } => {
                 self.event("cancellation_slow").detail_of("process", process)
             }

@@ -32,6 +32,8 @@ pub(super) struct Stop {
     action: u32,
     /// The savepoint, once it is complete: the tasks are finishing.
     savepoint: Option<CheckpointId>,
+    /// The tasks that were to finish have failed: whatever becomes of the savepoint, the stop has.
+    failed: bool,
 }
 
 /// A new job that is being made from a snapshot.
@@ -114,7 +116,7 @@ impl JobManager {
             self.answer(action, None, false, ctx);
             return;
         }
-        self.stop = Some(Stop { action, savepoint: None });
+        self.stop = Some(Stop { action, savepoint: None, failed: false });
         // From here on nothing is committed but what the savepoint holds.
         self.coordinate(io::Input::Stop, ctx);
         let kind = match drain {
@@ -169,6 +171,10 @@ impl JobManager {
     ) {
         let Some(action) = action_of(request) else { return };
         match &mut self.stop {
+            Some(stop) if stop.action == action && stop.failed => {
+                self.stop = None;
+                self.answer(action, Some(checkpoint), false, ctx);
+            }
             Some(stop) if stop.action == action => stop.savepoint = Some(checkpoint),
             Some(_) | None => self.answer(action, Some(checkpoint), true, ctx),
         }
@@ -190,19 +196,25 @@ impl JobManager {
         }
     }
 
-    /// The execution has failed. A stop whose savepoint is complete has failed with it; one whose
-    /// savepoint is pending fails as that is aborted.
+    /// The execution has failed, and a stop with it: at once, if its savepoint is complete, or when
+    /// that is aborted or decided still. Flink: `StopWithSavepointTerminationHandlerImpl
+    /// #terminateExceptionallyWithGlobalFailover`.
     pub(super) fn fail_stop<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if let Some(Stop { action, savepoint: Some(savepoint) }) = self.stop {
-            self.stop = None;
-            self.answer(action, Some(savepoint), false, ctx);
+        match &mut self.stop {
+            Some(Stop { action, savepoint: Some(savepoint), .. }) => {
+                let (action, savepoint) = (*action, *savepoint);
+                self.stop = None;
+                self.answer(action, Some(savepoint), false, ctx);
+            }
+            Some(stop) => stop.failed = true,
+            None => {}
         }
     }
 
     /// How a job ends all of whose tasks have finished.
     pub(super) fn finished_how<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) -> JobEnd {
         match self.stop {
-            Some(Stop { action, savepoint: Some(savepoint) }) => {
+            Some(Stop { action, savepoint: Some(savepoint), .. }) => {
                 self.stop = None;
                 self.answer(action, Some(savepoint), true, ctx);
                 JobEnd::StoppedWithSavepoint

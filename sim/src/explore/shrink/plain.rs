@@ -63,7 +63,7 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.inline_threshold": checkpointing.inline_threshold,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,
-    "checkpointing.after_tasks_finish": checkpointing.checkpoints_after_tasks_finish,
+    "checkpointing.checkpoints_after_tasks_finish": checkpointing.checkpoints_after_tasks_finish,
     "checkpointing.initial_delay": checkpointing.initial_delay,
     "restart": restart,
     "buffers.buffers_per_channel": buffers.buffers_per_channel,

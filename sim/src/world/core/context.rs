@@ -131,7 +131,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.post((to, life), message, Some(receipt));
     }
 
-    fn post(&mut self, (to, life): (ProcessId, u32), message: P::Control, receipt: Option<Receipt>) {
+    fn post(
+        &mut self,
+        (to, life): (ProcessId, u32),
+        message: P::Control,
+        receipt: Option<Receipt>,
+    ) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let mail = Parcel::Mail { from: self.me, to, life, message, receipt };
