@@ -1,9 +1,9 @@
 //! Start (R4, R6) and end of a subtask.
 
-use super::{Back, Output, Outputs, Phase, Subtask};
+use super::{Back, Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, InputChannel};
-use crate::message::Element;
+use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::storage::channel_state::ChannelState;
 
 impl Subtask {
@@ -102,6 +102,17 @@ impl Subtask {
 
     fn finish(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Finished;
+        // A trigger that nobody will read any more must not be waited for. Flink:
+        // `Task#triggerCheckpointBarrier`, whose mail a mailbox that closes rejects.
+        let read = self.held_trigger.take();
+        let unread = self.mailbox.drain(..).filter_map(|mail| match mail {
+            Mail::Trigger(barrier) => Some(barrier),
+            Mail::NotifyComplete(_) | Mail::NotifyAborted(_) => None,
+        });
+        for CheckpointBarrier { checkpoint, .. } in read.into_iter().chain(unread) {
+            let reason = FailureReason::CheckpointDeclinedTaskClosing;
+            out.push(Output::Decline { checkpoint, reason });
+        }
         self.broadcast(Element::EndOfPartition, out);
         out.push(Output::Finished);
     }
