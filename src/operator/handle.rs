@@ -146,9 +146,12 @@ impl Handles {
     }
 
     /// Names the checkpoint that is the first to hold what ended with the input; the answer is what
-    /// is to be pre-committed for it.
+    /// is to be pre-committed for it. Without alignment it may have come in front of a barrier that its
+    /// writer had left behind: that checkpoint, whose number the transaction says, it is not of.
     pub(super) fn name_last(&mut self, checkpoint: CheckpointId) -> impl Iterator<Item = Effect> {
-        let last = self.0.iter_mut().filter(|handle| handle.checkpoint == END_OF_INPUT);
+        let last = self.0.iter_mut().filter(move |handle| {
+            handle.checkpoint == END_OF_INPUT && handle.transaction.checkpoint <= checkpoint
+        });
         last.map(move |handle| {
             handle.checkpoint = checkpoint;
             handle.pre_commit()
