@@ -22,6 +22,9 @@ impl<P> Coordinator<P> {
         }
         let uploaded = state.as_ref().map_or(0, SubtaskState::size);
         let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
+        if let Some(state) = state.as_mut().filter(|_| self.config.defects.has(Defect::D33)) {
+            self.keep_first(id, state, out);
+        }
         if let Some(state) = state.as_mut().filter(|_| !savepoint)
             && let Err(error) = self.register_shared(id, state)
         {
@@ -65,6 +68,25 @@ impl<P> Coordinator<P> {
             file.handle = SharedHandle::File(known);
         }
         Ok(())
+    }
+
+    /// [`Defect::D33`]: of two files with one key the second is deleted, and the first stands for both.
+    fn keep_first(
+        &mut self,
+        id: CheckpointId,
+        state: &mut SubtaskState<P>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let mut second = Vec::new();
+        for file in &mut state.shared {
+            if let Err(RegistryError::Conflict { offered, .. }) = self.store.registry().probe(file) {
+                second.push(offered);
+                file.handle = SharedHandle::Placeholder;
+            }
+        }
+        if !second.is_empty() {
+            self.discard(DiscardKind::Late, Some(id), second, None, After::Nothing, out);
+        }
     }
 
     /// A2, once the directory is there; else the trigger completes it at its end.
@@ -249,7 +271,7 @@ impl<P> Coordinator<P> {
     ) {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
-        files.retain(|file| !self.refers_to(file));
+        files.retain(|file| self.config.defects.has(Defect::D03) || !self.refers_to(file));
         if !files.is_empty() {
             self.discard(DiscardKind::Late, Some(id), files, None, After::Nothing, out);
         }

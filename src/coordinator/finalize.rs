@@ -155,7 +155,8 @@ impl<P> Coordinator<P> {
     }
 
     fn is_stored(&self, kind: SnapshotKind) -> bool {
-        !kind.is_savepoint() || kind.is_synchronous() && self.config.stores_stops
+        let stored = kind.is_synchronous() && self.config.stores_stops;
+        !kind.is_savepoint() || stored || self.config.defects.has(Defect::D35)
     }
 
     /// F3.
@@ -320,7 +321,11 @@ impl<P> Coordinator<P> {
         }
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
-            let files = self.files_of(&checkpoint, Some(retained.metadata));
+            let mut files = self.files_of(&checkpoint, Some(retained.metadata));
+            if self.config.defects.has(Defect::D34) && self.store.registry().is_restored(checkpoint.id) {
+                let states = checkpoint.states();
+                states.for_each(|state| add_files(state, true, &mut files));
+            }
             let location = Some(Arc::clone(&checkpoint.location));
             let id = Some(checkpoint.id);
             self.discard(DiscardKind::Completed, id, files, location, After::Cleaned, out);

@@ -391,6 +391,7 @@ impl JobManager {
             // made (`PossibleInconsistentStateException`): the job would go back behind the
             // checkpoint and abort its transactions, and the next leader would find it and restore
             // it.
+            Err(_) if self.plan.defects.has(Defect::D19) => PointerOutcome::Failed,
             Err(refusal) if refusal == Refusal::Unknown || pointer.unsure => {
                 return self.write_pointer(token, Decision { unsure: true, ..pointer }, ctx);
             }
@@ -466,7 +467,8 @@ fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload>
 fn shared_file(part: &Part) -> Option<SharedFile> {
     let handle = match &part.place {
         Place::Shared(_) => SharedHandle::File(handle_of(part)),
-        Place::Known(_) => SharedHandle::Placeholder,
+        Place::Known(_) if part.path.is_empty() => SharedHandle::Placeholder,
+        Place::Known(_) => SharedHandle::File(handle_of(part)),
         Place::File | Place::Inline(_) => return None,
     };
     part.key().map(|key| SharedFile { key: key.clone(), handle })

@@ -99,6 +99,8 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::PauseJobManager(_) => "pause_job_manager",
         FaultKind::SlowLink(..) => "slow_link",
         FaultKind::CutLink(..) => "cut_link",
+        FaultKind::RepeatMessages(..) => "repeat_messages",
+        FaultKind::Reorder(..) => "reorder",
         FaultKind::SlowStorage(..) => "slow_storage",
         FaultKind::FailStorage(..) => "fail_storage",
         FaultKind::DisturbStorage(..) => "disturb_storage",

@@ -114,7 +114,13 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let life = self.core.hosts[to.index()].life;
-        let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
+        let (from, link) = (self.me, self.core.link(self.me, to));
+        let again = (self.now < link.repeat_until).then_some(link.repeat_by);
+        if let Some((by, message)) = again.zip(P::repeated(&message)) {
+            let slot = self.core.put_parcel(Parcel::Mail { from, to, life, message });
+            self.queue.push(at + by, Due::Mail(slot));
+        }
+        let slot = self.core.put_parcel(Parcel::Mail { from, to, life, message });
         self.queue.push(at, Due::Mail(slot));
     }
 
