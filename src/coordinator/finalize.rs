@@ -94,7 +94,9 @@ impl<P> Coordinator<P> {
     /// Somebody wants to abort the checkpoint.
     pub(super) fn abort_finalizing(&mut self, id: CheckpointId, reason: FailureReason) -> Aborting {
         let stop = reason == FailureReason::CheckpointCoordinatorSuspend;
-        let goes_on = self.config.defects.has(Defect::D11) && stop;
+        // What is complete is not looked at again when the execution ends.
+        let defects = self.config.defects;
+        let goes_on = (defects.has(Defect::D10) || defects.has(Defect::D11)) && stop;
         let current = self.finalizing.as_mut().filter(|f| f.checkpoint.id == id);
         match current.map(|finalizing| &mut finalizing.step) {
             None => Aborting::Now,

@@ -43,7 +43,8 @@ pub(super) struct Policy {
     manual_used: usize,
     success_last: Option<CheckpointId>,
     counted: BTreeSet<CheckpointId>,
-    failed_last: Option<(VirtualTime, FailureReason)>,
+    /// The last failure, and whether a request said so: the checkpoint's own words may follow.
+    failed_last: Option<(VirtualTime, FailureReason, bool)>,
     failures: u64,
     /// When one failure too many was seen; the job must fail.
     exceeded: Option<VirtualTime>,
@@ -116,8 +117,11 @@ impl Policy {
             }
             Observation::RequestFailed { reason } => {
                 self.judged += 1;
-                // The trigger of a checkpoint that has just failed ends with the same words.
-                if counts(reason) && self.failed_last != Some((now, reason)) {
+                // The request for a checkpoint that fails now ends with the same words, as does its
+                // trigger: one failure.
+                let last = self.failed_last.replace((now, reason, true));
+                let news = last.is_none_or(|(at, why, _)| (at, why) != (now, reason));
+                if counts(reason) && news {
                     self.count(now, setup);
                 }
             }
@@ -281,12 +285,15 @@ impl Policy {
     ) {
         self.judged += 1;
         let savepoint = self.savepoints.contains(&checkpoint);
-        self.failed_last = Some((now, reason));
+        let last = self.failed_last.replace((now, reason, false));
+        let requested = last == Some((now, reason, true));
         self.end(checkpoint);
         let news = self.success_last < Some(checkpoint) && !self.counted.contains(&checkpoint);
         if counts(reason) && news && !savepoint {
             self.counted.insert(checkpoint);
-            self.count(now, setup);
+            if !requested {
+                self.count(now, setup);
+            }
         }
     }
 

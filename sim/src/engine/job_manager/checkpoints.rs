@@ -242,6 +242,11 @@ impl JobManager {
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         });
+        // It comes a second time: a checkpoint is complete when all have acknowledged it. What it names
+        // may be the user's by now, or in use by later ones.
+        if self.execution.is_former(execution) && ctx.was_told_of(checkpoint) {
+            return;
+        }
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
@@ -391,7 +396,6 @@ impl JobManager {
             // made (`PossibleInconsistentStateException`): the job would go back behind the
             // checkpoint and abort its transactions, and the next leader would find it and restore
             // it.
-            Err(_) if self.plan.defects.has(Defect::D19) => PointerOutcome::Failed,
             Err(refusal) if refusal == Refusal::Unknown || pointer.unsure => {
                 return self.write_pointer(token, Decision { unsure: true, ..pointer }, ctx);
             }

@@ -104,6 +104,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.outside.tell_of_subsumed(checkpoint);
     }
 
+    /// Whether people outside were ever told of a checkpoint: it is complete.
+    pub fn was_told_of(&self, checkpoint: CheckpointId) -> bool {
+        self.core.outside.was_told_of(checkpoint)
+    }
+
     /// The snapshots that people outside know of, in the order in which they were told.
     pub fn told(&self) -> &[KnownSnapshot] {
         self.core.outside.told()
