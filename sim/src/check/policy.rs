@@ -43,8 +43,7 @@ pub(super) struct Policy {
     manual_used: usize,
     success_last: Option<CheckpointId>,
     counted: BTreeSet<CheckpointId>,
-    /// The last failure, and whether a request said so: the checkpoint's own words may follow.
-    failed_last: Option<(VirtualTime, FailureReason, bool)>,
+    failed_last: Option<Failure>,
     failures: u64,
     /// When one failure too many was seen; the job must fail.
     exceeded: Option<VirtualTime>,
@@ -52,6 +51,15 @@ pub(super) struct Policy {
     savepoints: Vec<CheckpointId>,
     /// Leaders elected since a checkpoint was last subsumed: each may have left one too many.
     successions: usize,
+}
+
+/// A failure: when, and why.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    at: (VirtualTime, FailureReason),
+    /// A request said so, and it was counted; what there was before. The checkpoint's own words may
+    /// follow: they say whether it counts.
+    requested: Option<(u64, Option<VirtualTime>)>,
 }
 
 /// Whether the execution has ended in which a trigger was decided.
@@ -119,9 +127,11 @@ impl Policy {
                 self.judged += 1;
                 // The request for a checkpoint that fails now ends with the same words, as does its
                 // trigger: one failure.
-                let last = self.failed_last.replace((now, reason, true));
-                let news = last.is_none_or(|(at, why, _)| (at, why) != (now, reason));
-                if counts(reason) && news {
+                let news = self.failed_last.is_none_or(|last| last.at != (now, reason));
+                let counted = counts(reason) && news;
+                let requested = counted.then_some((self.failures, self.exceeded));
+                self.failed_last = Some(Failure { at: (now, reason), requested });
+                if counted {
                     self.count(now, setup);
                 }
             }
@@ -285,15 +295,17 @@ impl Policy {
     ) {
         self.judged += 1;
         let savepoint = self.savepoints.contains(&checkpoint);
-        let last = self.failed_last.replace((now, reason, false));
-        let requested = last == Some((now, reason, true));
+        let at = (now, reason);
+        let last = self.failed_last.replace(Failure { at, requested: None });
+        let last = last.filter(|last| last.at == at);
+        if let Some(before) = last.and_then(|last| last.requested) {
+            (self.failures, self.exceeded) = before;
+        }
         self.end(checkpoint);
         let news = self.success_last < Some(checkpoint) && !self.counted.contains(&checkpoint);
         if counts(reason) && news && !savepoint {
             self.counted.insert(checkpoint);
-            if !requested {
-                self.count(now, setup);
-            }
+            self.count(now, setup);
         }
     }
 

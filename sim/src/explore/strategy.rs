@@ -109,13 +109,18 @@ impl Strategy {
 }
 
 /// The run whose scenario a seed of the same round changes: drawn among those that pass, the more
-/// likely the rarer the situations that they have seen.
+/// likely the rarer the situations that they have seen, and the rarer what their faults have struck.
 pub(super) fn parent(rows: &[Row], seed: u64) -> Option<u64> {
     let passing: Vec<&Row> = rows.iter().filter(|row| row.signature.is_none()).collect();
     let others =
         |name: &str| passing.iter().filter(|row| row.situations.contains_key(name)).count() as u64;
+    let alike = |strike: &String| {
+        passing.iter().filter(|row| row.struck.contains(strike)).count() as u64
+    };
     let interest = |row: &&Row| -> u64 {
-        1 + row.situations.keys().map(|name| ROUND / others(name).max(1)).sum::<u64>()
+        let situations = row.situations.keys().map(|name| ROUND / others(name).max(1));
+        let strikes = row.struck.iter().map(|strike| ROUND / alike(strike).max(1));
+        1 + situations.sum::<u64>() + strikes.sum::<u64>()
     };
     let weights: Vec<u64> = passing.iter().map(interest).collect();
     let sum: u64 = weights.iter().sum();

@@ -89,7 +89,7 @@ pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
 }
 
 /// The kind of a fault, as scenario files name it.
-pub(super) fn name(kind: &FaultKind) -> &'static str {
+pub fn name(kind: &FaultKind) -> &'static str {
     match kind {
         FaultKind::CrashTask(..) => "crash_task",
         FaultKind::CrashTaskManager(_) => "crash_task_manager",
