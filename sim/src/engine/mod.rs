@@ -61,7 +61,7 @@ impl Process for Engine {
     fn repeated(message: &Control) -> Option<Control> {
         match message {
             Control::Acknowledge { .. } | Control::Decline { .. } => Some(message.clone()),
-            Control::Register
+            Control::Register { .. }
             | Control::Registered
             | Control::Heartbeat
             | Control::Alive
@@ -85,7 +85,10 @@ impl Process for Engine {
 #[derive(Clone, Debug)]
 pub enum Control {
     /// Task manager → job manager: here I am.
-    Register,
+    Register {
+        /// Which of the lives of its host it is. Flink: `ResourceID`, which is new for each process.
+        life: u32,
+    },
     /// Job manager → task manager: you are known.
     Registered,
     /// Job manager → task manager.
