@@ -23,7 +23,7 @@ use cutline::time::VirtualTime;
 
 use self::setup::{checks_of, planned, planned_when, world_config};
 use crate::check::{
-    self, Check, Checks, Ending, Finding, Shown, Statistics, Verdict, Violation, Watch,
+    self, Check, Checks, Ending, Finding, Shown, Statistics, Strike, Verdict, Violation, Watch,
 };
 use crate::engine::{
     BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
@@ -86,6 +86,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Every situation and how often it was seen.
     pub situations: Vec<(&'static str, u64)>,
+    /// What each fault has struck.
+    pub struck: Vec<Strike>,
     /// Numbers of the run.
     pub statistics: Statistics,
     /// What was measured, if it was to be.
@@ -328,6 +330,7 @@ impl Simulation {
             violations: checks.violations().to_vec(),
             findings: checks.findings(),
             situations: checks.situations(),
+            struck: checks.struck().to_vec(),
             statistics: checks.statistics().clone(),
             measures: meter.map(|meter| meter.finish(ran.now)),
             leapt: None,

@@ -276,7 +276,8 @@ impl<P> CompletedStore<P> {
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
             let mode = if checkpoint.unclaimed { ClaimMode::NoClaim } else { mode };
-            self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
+            let files = checkpoint.shared().filter(|_| !self.defects.has(Defect::D34));
+            self.registry.restore(checkpoint.id, checkpoint.kind, mode, files)?;
             self.retained.push_back(retained);
         }
         self.check();
@@ -342,7 +343,8 @@ impl<P> CompletedStore<P> {
     /// What may be deleted now that older checkpoints were subsumed (step F4).
     pub fn clean(&mut self) -> Cleanup<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
-        let lowest = checkpoints.find(|c| !c.is_users()).map(|c| c.id);
+        let any = self.defects.has(Defect::D35);
+        let lowest = checkpoints.find(|c| any || !c.is_users()).map(|c| c.id);
         match lowest.or(self.kept_from) {
             Some(lowest) => self.let_go(lowest),
             None => Cleanup::nothing(),
@@ -413,7 +415,7 @@ impl<P> CompletedStore<P> {
         // Without the last checkpoint that is not the user's, nothing could be subsumed later, and
         // increments would have no base.
         let base = self.retained.iter().rev().find(|r| !r.checkpoint.is_users());
-        let base = base.map(Retained::id);
+        let base = base.map(Retained::id).filter(|_| !self.defects.has(Defect::D35));
         let mut excess = self.retained.len().saturating_sub(self.max_retained);
         let (mut gone, mut kept) = (Vec::new(), VecDeque::new());
         for old in std::mem::take(&mut self.retained) {

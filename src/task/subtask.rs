@@ -26,7 +26,7 @@ use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
 use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::operator::{Effect, Emitter, Operator, Record, TransactionId};
 use crate::storage::channel_state::ChannelState;
-use crate::task::barrier::{self, AlignmentMetrics, Cut, InputConfig, InputHandler};
+use crate::task::barrier::{self, AlignmentMetrics, BarrierMode, Cut, InputConfig, InputHandler};
 pub use crate::task::commits::CommitError;
 use crate::task::commits::Commits;
 use crate::task::credit::GateCredit;
@@ -361,6 +361,8 @@ pub struct Subtask {
     /// Commits that the external system has not confirmed yet.
     commits: Commits,
     leads_to_committers: bool,
+    /// Whether barriers may overtake.
+    unaligned: bool,
     emitter: Emitter,
     gate_outputs: Vec<barrier::Output<Record>>,
     subpartition_outputs: Vec<subpartition::Output<Record>>,
@@ -414,6 +416,7 @@ impl Subtask {
             stops_with: None,
             commits: Commits::new(config.commit_retries),
             leads_to_committers: config.leads_to_committers,
+            unaligned: config.input.mode == BarrierMode::ExactlyOnce { unaligned: true },
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
             subpartition_outputs: Vec::new(),

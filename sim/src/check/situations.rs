@@ -145,10 +145,25 @@ pub trait Watch {
     fn observe(&mut self, now: VirtualTime, observation: &Observation) -> bool;
 }
 
+/// What a fault has struck: the more runs agree in it, the less a further one teaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Strike {
+    /// The fault, by index in the scenario.
+    pub fault: u32,
+    /// The step that was taken last.
+    pub after: Option<Step>,
+    /// Checkpoints that were pending: none, one, or (2) several.
+    pub pending: u8,
+    /// Not all tasks ran.
+    pub recovering: bool,
+}
+
 /// Counts the built-in situations.
 #[derive(Clone, Debug)]
 pub(super) struct Situations {
     counts: [u64; Situation::ALL.len()],
+    struck: Vec<Strike>,
+    step_last: Option<Step>,
     pending: Vec<Pending>,
     /// Durable, and not every task was told yet.
     untold: Vec<(CheckpointId, usize)>,
@@ -175,6 +190,8 @@ impl Situations {
         let (subtasks, channels) = (setup.graph.subtasks(), setup.graph.channels().len());
         Self {
             counts: [0; Situation::ALL.len()],
+            struck: Vec::new(),
+            step_last: None,
             pending: Vec::new(),
             untold: Vec::new(),
             failed: Vec::new(),
@@ -191,6 +208,11 @@ impl Situations {
     /// Every situation with its count, in their order.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Situation::ALL.iter().map(|it| (it.name(), self.counts[*it as usize]))
+    }
+
+    /// What each fault has struck.
+    pub(super) fn struck(&self) -> &[Strike] {
+        &self.struck
     }
 
     fn saw(&mut self, situation: Situation) {
@@ -218,8 +240,10 @@ impl Situations {
     /// All but data, barriers and what they block.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
-            Observation::Step { step, checkpoint: Some(checkpoint), .. } => {
-                if matches!(step, Step::A2 | Step::F1 | Step::F2)
+            Observation::Step { step, checkpoint, .. } => {
+                self.step_last = Some(step);
+                if let Some(checkpoint) = checkpoint
+                    && matches!(step, Step::A2 | Step::F1 | Step::F2)
                     && let Some(pending) = self.pending_mut(checkpoint)
                 {
                     pending.reached = pending.reached.max(Some(step));
@@ -293,7 +317,13 @@ impl Situations {
             Observation::CancellationTimedOut { .. } => {
                 self.saw(Situation::CancellationTimedOut);
             }
-            Observation::FaultInjected { .. } => {
+            Observation::FaultInjected { fault } => {
+                self.struck.push(Strike {
+                    fault,
+                    after: self.step_last,
+                    pending: self.pending.len().min(2) as u8,
+                    recovering: self.recovering,
+                });
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }
             _ => {}

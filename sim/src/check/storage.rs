@@ -1,4 +1,4 @@
-//! Check *storage*: nothing that is referred to is deleted, and nothing else is left.
+//! Check *storage*: nothing that is referred to is deleted or overwritten, and nothing else is left.
 //!
 //! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
 //! checkpoint becomes durable). At quiescence the files that were written and not deleted are
@@ -107,6 +107,7 @@ impl Storage {
     ) {
         match *observation {
             Observation::FileWritten { file, bytes, process, orphaned } => {
+                self.judge_overwriting(now, file, report);
                 let file = self.file(file);
                 (file.exists, file.written, file.bytes) = (true, now, bytes);
                 file.keeper = (!orphaned).then_some(process);
@@ -208,6 +209,19 @@ impl Storage {
             self.file(file).pointers += 1;
         }
         self.pointers.insert(checkpoint, files);
+    }
+
+    /// No name is used twice: what a checkpoint refers to is never written again.
+    fn judge_overwriting(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
+        if self.file(id).references > 0 {
+            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+            let what = (NAME, Class::UnusableCheckpoint, "a file in use was overwritten");
+            report.add(what, now, subject, || {
+                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                format!("file {} was written again, but {owner} refers to it", id.0)
+            });
+        }
     }
 
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {

@@ -58,6 +58,21 @@ impl Process for Engine {
         }
     }
 
+    fn repeated(message: &Control) -> Option<Control> {
+        match message {
+            Control::Acknowledge { .. } | Control::Decline { .. } => Some(message.clone()),
+            Control::Register { .. }
+            | Control::Registered
+            | Control::Heartbeat
+            | Control::Alive
+            | Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Canceled { .. }
+            | Control::Mail { .. }
+            | Control::Task { .. } => None,
+        }
+    }
+
     fn is_settled(&self) -> bool {
         match self {
             Self::JobManager(_) => true,

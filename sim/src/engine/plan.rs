@@ -8,7 +8,7 @@ use cutline::coordinator::completed::Retained;
 use cutline::coordinator::own::Coordinate;
 use cutline::coordinator::plan::Topology;
 use cutline::coordinator::{Coordinator, CoordinatorConfig};
-use cutline::defect::Defects;
+use cutline::defect::{Defect, Defects};
 use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::assignment::Redistribution;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
@@ -321,7 +321,7 @@ impl Plan {
         let name = layout::PartName {
             operator,
             subtask: index,
-            attempt: Attempt(execution),
+            attempt: self.named_after(execution),
             number: checkpoint.0,
             part: match kind {
                 PartKind::Operator => layout::Part::State,
@@ -351,10 +351,28 @@ impl Plan {
                 let path = layout::Path::Part(layout::Directory::Shared, *name);
                 (path.to_string(), Place::Shared(key.clone()))
             }
+            None if self.names_by_path() => {
+                (format!("{}/{}", layout::Directory::Shared, key.0), Place::Known(key.clone()))
+            }
             None => (String::new(), Place::Known(key.clone())),
         };
         let (bytes, nominal, checksum) = (*bytes, *nominal, *checksum);
         Part { kind: PartKind::Operator, operator, subtask, path, bytes, nominal, checksum, place }
+    }
+
+    /// The attempt that the names of files hold.
+    fn named_after(&self, execution: u32) -> Attempt {
+        match self.defects.has(Defect::D38) {
+            true => Attempt(0),
+            false => Attempt(execution),
+        }
+    }
+
+    /// The protocols that had these defects named a file of the base by its path. Placeholders alone,
+    /// which the registry refuses if it does not know them, keep their harm from being done.
+    fn names_by_path(&self) -> bool {
+        let had = [Defect::D32, Defect::D34, Defect::D35];
+        had.iter().any(|defect| self.defects.has(*defect))
     }
 
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
@@ -365,7 +383,8 @@ impl Plan {
         let writer = Writer {
             operator,
             subtask: self.graph.index_in_operator(subtask),
-            attempt: Attempt(execution),
+            attempt: self.named_after(execution),
+            defects: self.defects,
         };
         (keyed && self.scenario.checkpointing.incremental).then_some(writer)
     }

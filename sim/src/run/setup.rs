@@ -166,6 +166,12 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
             PlannedFaultKind::SlowLink(process(a), process(b), u64::from(factor), span)
         }
         FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(process(a), process(b), span),
+        FaultKind::RepeatMessages(a, b, by, span) => {
+            PlannedFaultKind::RepeatMessages(process(a), process(b), by, span)
+        }
+        FaultKind::Reorder(window, changes, span) => {
+            PlannedFaultKind::Reorder(window, changes, span)
+        }
         FaultKind::SlowStorage(operation, by, span) => {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }

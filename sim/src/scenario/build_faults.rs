@@ -284,6 +284,11 @@ impl Builder<'_> {
                 let (from, to) = self.link(node)?;
                 FaultKind::CutLink(from, to, span("for")?)
             }
+            "repeat_messages" => {
+                let (from, to) = self.link(node)?;
+                FaultKind::RepeatMessages(from, to, span("by")?, span("for")?)
+            }
+            "reorder" => FaultKind::Reorder(span("window")?, node.u32("changes")?, span("for")?),
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
             "disturb_storage" => {

@@ -86,7 +86,7 @@ const WORLDS: [&str; 17] = [
     "tasks that must end in time",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 18] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -103,6 +103,8 @@ const FAULTS: [&str; 16] = [
     "fail external",
     "ambiguous external",
     "cut external",
+    "repeat messages",
+    "reorder",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -421,6 +423,8 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::FailExternal(..) => 13,
         FaultKind::AmbiguousExternal(..) => 14,
         FaultKind::CutExternal(..) => 15,
+        FaultKind::RepeatMessages(..) => 16,
+        FaultKind::Reorder(..) => 17,
     }]
 }
 

@@ -99,6 +99,34 @@ pub(super) fn fault() -> Object {
                     vec![end("from", "One end."), end("to", "The other end."), span()],
                 ),
                 kind(
+                    "repeat_messages",
+                    "Acknowledgements and declines between two processes arrive twice, for a while.",
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        Field::new("by", SOME_SPAN, "So much later.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "reorder",
+                    "What comes within one window (messages, requests, answers) goes on at its end, \
+                     in the order of random priorities (PCT).",
+                    vec![
+                        Field::new("window", SOME_SPAN, "The window.", ["\"2 ms\"", "\"5 ms\""])
+                            .required(),
+                        Field::new(
+                            "changes",
+                            Kind::Integer { min: 0, max: 100 },
+                            "How often something falls behind all others.",
+                            ["2", "3"],
+                        )
+                        .default("0"),
+                        span(),
+                    ],
+                ),
+                kind(
                     "slow_storage",
                     "Storage requests take longer for a while.",
                     vec![

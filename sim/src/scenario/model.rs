@@ -519,6 +519,12 @@ pub enum FaultKind {
     SlowLink(Endpoint, Endpoint, u32, VirtualDuration),
     /// A link delivers nothing for a while; what is sent meanwhile arrives afterwards.
     CutLink(Endpoint, Endpoint, VirtualDuration),
+    /// Acknowledgements and declines between two processes arrive a second time, so much later, for a
+    /// while.
+    RepeatMessages(Endpoint, Endpoint, VirtualDuration, VirtualDuration),
+    /// For a while what comes within one window (messages, requests, answers) goes on at its end, in
+    /// the order of random priorities that change so many times.
+    Reorder(VirtualDuration, u32, VirtualDuration),
     /// Storage requests of a kind take so much longer for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next `count` storage requests of a kind fail.

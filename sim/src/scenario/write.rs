@@ -325,6 +325,14 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         FaultKind::CutLink(from, to, length) => {
             ("cut_link", vec![("from", end(from)), ("to", end(to)), ("for", span(length))])
         }
+        FaultKind::RepeatMessages(from, to, by, length) => (
+            "repeat_messages",
+            vec![("from", end(from)), ("to", end(to)), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::Reorder(window, changes, length) => (
+            "reorder",
+            vec![("window", span(window)), ("changes", number(changes)), ("for", span(length))],
+        ),
         FaultKind::SlowStorage(operation, by, length) => (
             "slow_storage",
             vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))],

@@ -124,6 +124,8 @@ impl Meter {
             | FaultKind::PauseJobManager(_)
             | FaultKind::SlowLink(..)
             | FaultKind::CutLink(..)
+            | FaultKind::RepeatMessages(..)
+            | FaultKind::Reorder(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)
             | FaultKind::DisturbStorage(..)

@@ -21,6 +21,7 @@ use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
+use super::reorder::{Flow, Reorder};
 use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
@@ -108,6 +109,8 @@ pub enum Due {
         /// Who died.
         peer: ProcessId,
     },
+    /// A window ends: what was held goes on in the order of priorities.
+    Release,
     /// A fault of the plan strikes.
     Fault(u32),
     /// Its effect ends.
@@ -199,6 +202,7 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    reorder: Option<Reorder<Due>>,
     limits: PrefixLimits,
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
@@ -293,6 +297,7 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            reorder: None,
             limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
@@ -387,6 +392,43 @@ impl<P: Process, O: Observer> Core<P, O> {
             }
         }
         true
+    }
+
+    /// Holds an event back until the end of the window that it comes in, if there are windows now.
+    #[cold]
+    fn hold(&mut self, due: Due, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
+        let Some(flow) = self.flow(due) else { return false };
+        let Some(reorder) = &mut self.reorder else { return false };
+        let Some(end) = reorder.end_of_window(now) else { return false };
+        if reorder.hold(due, flow, (&self.config.process_names, &self.streams)) {
+            queue.push(end, Due::Release);
+        }
+        true
+    }
+
+    /// What an event must not overtake, nor be overtaken by.
+    fn flow(&self, due: Due) -> Option<Flow> {
+        match due {
+            Due::Mail(slot) | Due::Apply(slot) | Due::Answer(slot) => {
+                match self.parcels[slot as usize] {
+                    Parcel::Mail { from, to, .. } => Some(Flow::Link(from, to)),
+                    Parcel::Request { from, .. } => Some(Flow::Requests(from)),
+                    Parcel::Answer { to, .. } => Some(Flow::Answers(to)),
+                    Parcel::Empty => None,
+                }
+            }
+            Due::Lost { process, peer } => Some(Flow::Link(peer, process)),
+            Due::Lane(_)
+            | Due::Back(_)
+            | Due::Timer { .. }
+            | Due::Start { .. }
+            | Due::Unpause(_)
+            | Due::Release
+            | Due::Fault(_)
+            | Due::Healed(_)
+            | Due::Ask(_)
+            | Due::Expire(_) => None,
+        }
     }
 
     fn control_arrival(&mut self, from: ProcessId, to: ProcessId, now: VirtualTime) -> VirtualTime {

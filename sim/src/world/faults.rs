@@ -51,6 +51,10 @@ pub enum PlannedFaultKind {
     SlowLink(ProcessId, ProcessId, u64, VirtualDuration),
     /// Nothing arrives between two hosts, either way, for a while.
     CutLink(ProcessId, ProcessId, VirtualDuration),
+    /// Messages that may be repeated arrive a second time, so much later, for a while.
+    RepeatMessages(ProcessId, ProcessId, VirtualDuration, VirtualDuration),
+    /// What comes within one window goes on in a drawn order, with so many changes of it, for a while.
+    Reorder(VirtualDuration, u32, VirtualDuration),
     /// Requests take so much longer, for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
@@ -76,6 +80,8 @@ impl PlannedFaultKind {
             Self::Pause(_, span)
             | Self::SlowLink(_, _, _, span)
             | Self::CutLink(_, _, span)
+            | Self::RepeatMessages(_, _, _, span)
+            | Self::Reorder(_, _, span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
             | Self::CutExternal(_, span)

@@ -250,6 +250,11 @@ impl JobManager {
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         });
+        // It comes a second time: a checkpoint is complete when all have acknowledged it. What it names
+        // may be the user's by now, or in use by later ones.
+        if self.execution.is_former(execution) && ctx.was_told_of(checkpoint) {
+            return;
+        }
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
@@ -474,7 +479,8 @@ fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload>
 fn shared_file(part: &Part) -> Option<SharedFile> {
     let handle = match &part.place {
         Place::Shared(_) => SharedHandle::File(handle_of(part)),
-        Place::Known(_) => SharedHandle::Placeholder,
+        Place::Known(_) if part.path.is_empty() => SharedHandle::Placeholder,
+        Place::Known(_) => SharedHandle::File(handle_of(part)),
         Place::File | Place::Inline(_) => return None,
     };
     part.key().map(|key| SharedFile { key: key.clone(), handle })

@@ -4,6 +4,7 @@ use cutline::codec::DecodeError;
 use cutline::config::Scheme;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::{Retained, StoreKind};
+use cutline::defect::Defect;
 use cutline::ids::CheckpointId;
 use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
@@ -65,7 +66,7 @@ impl JobManager {
                 self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
-                self.ended = ended;
+                self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));
                 for (checkpoint, pointer) in pointers {
                     let path = pointer.metadata.clone();
                     let waiting = Waiting::Metadata { checkpoint, pointer };
@@ -100,7 +101,10 @@ impl JobManager {
             return self.give_up_recovery(ctx);
         }
         let Ok(Answer::Object { bytes }) = answer else {
-            return self.retry_recovery(ctx);
+            return match self.plan.defects.has(Defect::D20) {
+                true => self.lead_if_recovered(ctx), // As if it had not been there.
+                false => self.retry_recovery(ctx),
+            };
         };
         match Metadata::decode(&bytes) {
             Ok(metadata) => {

@@ -117,7 +117,10 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::SlowLink(_, _, _, span)
         | FaultKind::CutLink(_, _, span)
         | FaultKind::CutExternal(_, span) => vec![&mut span.0],
-        FaultKind::SlowStorage(_, by, span) | FaultKind::SlowExternal(_, by, span) => {
+        FaultKind::SlowStorage(_, by, span)
+        | FaultKind::SlowExternal(_, by, span)
+        | FaultKind::RepeatMessages(_, _, by, span)
+        | FaultKind::Reorder(by, _, span) => {
             vec![&mut by.0, &mut span.0]
         }
     }
@@ -166,6 +169,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         }
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
+            FaultKind::Reorder(_, changes, _) => found.push(Count::Small(changes)),
             FaultKind::FailStorage(_, count)
             | FaultKind::DisturbStorage(_, _, count)
             | FaultKind::FailExternal(_, count)
@@ -177,6 +181,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
+            | FaultKind::RepeatMessages(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
@@ -223,6 +228,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::PauseJobManager(_)
         | FaultKind::SlowLink(..)
         | FaultKind::CutLink(..)
+        | FaultKind::RepeatMessages(..)
+        | FaultKind::Reorder(..)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
@@ -240,13 +247,16 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         FaultKind::CrashTaskManager(number)
         | FaultKind::PauseTaskManager(number, _)
         | FaultKind::CutExternal(number, _) => vec![number],
-        FaultKind::SlowLink(from, to, _, _) | FaultKind::CutLink(from, to, _) => {
+        FaultKind::SlowLink(from, to, _, _)
+        | FaultKind::CutLink(from, to, _)
+        | FaultKind::RepeatMessages(from, to, _, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
         FaultKind::CrashTask(..)
         | FaultKind::CrashJobManager
         | FaultKind::PauseTask(..)
         | FaultKind::PauseJobManager(_)
+        | FaultKind::Reorder(..)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)

@@ -65,7 +65,9 @@ pub(super) fn draw(
             let usual = what(kind, scenario, &mut stream);
             let what = match external && permille_chance(&mut outside, 450) {
                 true => external_what(scenario, &mut outside),
-                false => of_storage(&mut draws.of("fault of storage", &name)).unwrap_or(usual),
+                false => of_storage(&mut draws.of("fault of storage", &name))
+                    .or_else(|| of_messages(scenario, &mut draws.of("fault of messages", &name)))
+                    .unwrap_or(usual),
             };
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
@@ -108,6 +110,18 @@ fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
         return None;
     }
     Some(disturbance(stream))
+}
+
+/// In a few cases messages that may be repeated are.
+fn of_messages(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 60) {
+        return None;
+    }
+    let ms = VirtualDuration::from_millis;
+    let number = stream.below(u64::from(scenario.cluster.task_managers)) as u32;
+    let (by, span) = (ms(log_between(stream, 1, 2_000)), ms(log_between(stream, 50, 5_000)));
+    let (from, to) = (Endpoint::TaskManager(number), Endpoint::JobManager);
+    Some(FaultKind::RepeatMessages(from, to, by, span))
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

@@ -17,7 +17,7 @@ mod world;
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-pub use search::{Aim, aimed, changed, placed};
+pub use search::{Aim, aimed, by_priorities, changed, placed};
 
 use super::model::{Limits, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;

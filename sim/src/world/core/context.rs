@@ -104,6 +104,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.outside.tell_of_subsumed(checkpoint);
     }
 
+    /// Whether people outside were ever told of a checkpoint: it is complete.
+    pub fn was_told_of(&self, checkpoint: CheckpointId) -> bool {
+        self.core.outside.was_told_of(checkpoint)
+    }
+
     /// The snapshots that people outside know of, in the order in which they were told.
     pub fn told(&self) -> &[KnownSnapshot] {
         self.core.outside.told()
@@ -139,8 +144,14 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     ) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
-        let mail = Parcel::Mail { from: self.me, to, life, message, receipt };
-        let slot = self.core.put_parcel(mail);
+        let (from, link) = (self.me, self.core.link(self.me, to));
+        let again = (self.now < link.repeat_until).then_some(link.repeat_by);
+        if let Some((by, message)) = again.zip(P::repeated(&message)) {
+            let again = Parcel::Mail { from, to, life, message, receipt: None };
+            let slot = self.core.put_parcel(again);
+            self.queue.push(at + by, Due::Mail(slot));
+        }
+        let slot = self.core.put_parcel(Parcel::Mail { from, to, life, message, receipt });
         self.queue.push(at, Due::Mail(slot));
     }
 

@@ -10,6 +10,7 @@ use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
 use crate::observe::Observation;
 use crate::world::faults::{Applied, PlannedFaultKind};
+use crate::world::reorder::Reorder;
 use crate::world::{Answer, Event, LaneId, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Dispatch for World<P, O> {
@@ -41,6 +42,9 @@ impl<P: Process, O: Observer> World<P, O> {
             self.on_lane(lane, now, queue);
             return;
         }
+        if self.core.reorder.is_some() && self.core.hold(due, now, queue) {
+            return;
+        }
         if let Some(process) = self.core.addressee(due) {
             let host = &mut self.core.hosts[process.index()];
             if host.paused_until > now {
@@ -64,6 +68,10 @@ impl<P: Process, O: Observer> World<P, O> {
                 if self.core.hosts[process.index()].alive {
                     self.deliver(process, Event::PeerLost { peer }, now, queue);
                 }
+            }
+            Due::Release => {
+                let held = self.core.reorder.as_mut().map(Reorder::release);
+                held.into_iter().flatten().for_each(|due| queue.push(now, due));
             }
             Due::Fault(index) => self.on_fault(index, now, queue),
             Due::Healed(fault) => {
@@ -216,6 +224,22 @@ impl<P: Process, O: Observer> World<P, O> {
                 }
                 true
             }
+            PlannedFaultKind::RepeatMessages(a, b, by, span) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    let link = self.core.link(from, to);
+                    (link.repeat_by, link.repeat_until) = (by, now + span);
+                }
+                true
+            }
+            PlannedFaultKind::Reorder(window, changes, span) => {
+                if self.core.reorder.as_ref().is_some_and(|it| it.is_active(now)) {
+                    return false; // One order at a time.
+                }
+                let mut stream = self.core.streams.stream("reorder", &now.as_nanos().to_string());
+                let reorder = Reorder::new(window, now + span, changes, &mut stream);
+                self.core.reorder = Some(reorder);
+                true
+            }
             PlannedFaultKind::SlowStorage(operation, by, span) => {
                 self.core.faults.slow.push((operation, by, now + span));
                 true
@@ -266,6 +290,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             | Due::Apply(_)
             | Due::Start { .. }
             | Due::Unpause(_)
+            | Due::Release
             | Due::Fault(_)
             | Due::Healed(_)
             | Due::Expire(_) => None,
