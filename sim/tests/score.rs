@@ -110,7 +110,8 @@ fn mistakes_are_told() {
 fn a_score_is_kept_and_goes_on() {
     let here = directory("score-kept");
     let file = here.join("scores.jsonl");
-    let line = "defects --score --budget 1000 --shrink 1s --out scores.jsonl --format markdown --only";
+    let line =
+        "defects --score --budget 1000 --shrink 1s --out scores.jsonl --format markdown --only";
     let said = cutline(&here, &format!("{line} D69")).expect(0);
     said.has("## Found\n").has("| D69 | 1 | easy | ").has("## Shrunk\n").has(" | yes |\n");
     let kept = std::fs::read_to_string(&file).expect("it was written");

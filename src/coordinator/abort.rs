@@ -79,7 +79,8 @@ impl<P> Coordinator<P> {
     ) {
         let mut second = Vec::new();
         for file in &mut state.shared {
-            if let Err(RegistryError::Conflict { offered, .. }) = self.store.registry().probe(file) {
+            if let Err(RegistryError::Conflict { offered, .. }) = self.store.registry().probe(file)
+            {
                 second.push(offered);
                 file.handle = SharedHandle::Placeholder;
             }

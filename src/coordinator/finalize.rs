@@ -324,7 +324,9 @@ impl<P> Coordinator<P> {
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
             let mut files = self.files_of(&checkpoint, Some(retained.metadata));
-            if self.config.defects.has(Defect::D34) && self.store.registry().is_restored(checkpoint.id) {
+            if self.config.defects.has(Defect::D34)
+                && self.store.registry().is_restored(checkpoint.id)
+            {
                 let states = checkpoint.states();
                 states.for_each(|state| add_files(state, true, &mut files));
             }

@@ -85,6 +85,12 @@ impl Operator for Committer {
         }
     }
 
+    /// Without alignment all inputs may end ahead of the last barrier of a checkpoint that others had
+    /// left behind already: what they wrote after it waits for the next.
+    fn least_final_checkpoint(&self) -> Option<CheckpointId> {
+        self.pending.last_words_from()
+    }
+
     fn committed(&mut self, transaction: TransactionId) {
         self.pending.confirm(transaction);
     }

@@ -158,6 +158,12 @@ impl Handles {
         })
     }
 
+    /// The first checkpoint that all that ended with the input can be named after.
+    pub(super) fn last_words_from(&self) -> Option<CheckpointId> {
+        let last = self.0.iter().filter(|handle| handle.checkpoint == END_OF_INPUT);
+        last.map(|handle| handle.transaction.checkpoint).max()
+    }
+
     /// Asks for the commit of all that a checkpoint holds; `None`: of all (S6).
     pub(super) fn commit(
         &self,

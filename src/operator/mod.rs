@@ -124,6 +124,12 @@ pub trait Operator: fmt::Debug + Send {
         let _ = out;
     }
 
+    /// Asked when all inputs have ended: the first checkpoint that may be the final one, if it is not
+    /// the next. The task ends only when that one, or a later one, is complete.
+    fn least_final_checkpoint(&self) -> Option<CheckpointId> {
+        None
+    }
+
     /// The attempt has failed or is cancelled; the last call. Nothing may be made visible: what is
     /// not in a checkpoint will be processed again.
     fn close(&mut self, effects: &mut Vec<Effect>) {

@@ -233,11 +233,9 @@ impl Campaign {
             }
             let parent = match item.method {
                 Method::Feedback => parent(&round, item.seed),
-                Method::Given
-                | Method::Swarm
-                | Method::Placement
-                | Method::Aimed
-                | Method::Pct => None,
+                Method::Given | Method::Swarm | Method::Placement | Method::Aimed | Method::Pct => {
+                    None
+                }
             };
             let row = self.run_one(item, parent);
             if show(&row).is_break() {
@@ -272,11 +270,9 @@ impl Campaign {
             let round = rounds.last_mut().expect("one was pushed for this number");
             let part = match item.method {
                 Method::Feedback => &mut round.then,
-                Method::Given
-                | Method::Swarm
-                | Method::Placement
-                | Method::Aimed
-                | Method::Pct => &mut round.first,
+                Method::Given | Method::Swarm | Method::Placement | Method::Aimed | Method::Pct => {
+                    &mut round.first
+                }
             };
             part.push(item);
         }

@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn the_first_run_that_finds_it_is_told() {
         let found = |budget| {
-            let score = score(entry("D69"), (budget, None), &|| true).expect("compiled in").expect("done");
+            let score =
+                score(entry("D69"), (budget, None), &|| true).expect("compiled in").expect("done");
             score.proofs.expect("it is planted")
         };
         let by_runs = found(Budget::Runs(1_000));

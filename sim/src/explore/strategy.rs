@@ -114,9 +114,8 @@ pub(super) fn parent(rows: &[Row], seed: u64) -> Option<u64> {
     let passing: Vec<&Row> = rows.iter().filter(|row| row.signature.is_none()).collect();
     let others =
         |name: &str| passing.iter().filter(|row| row.situations.contains_key(name)).count() as u64;
-    let alike = |strike: &String| {
-        passing.iter().filter(|row| row.struck.contains(strike)).count() as u64
-    };
+    let alike =
+        |strike: &String| passing.iter().filter(|row| row.struck.contains(strike)).count() as u64;
     let interest = |row: &&Row| -> u64 {
         let situations = row.situations.keys().map(|name| ROUND / others(name).max(1));
         let strikes = row.struck.iter().map(|strike| ROUND / alike(strike).max(1));

@@ -56,15 +56,7 @@ impl<E> Reorder<E> {
     ) -> Self {
         let mut falls: Vec<u64> = (0..changes).map(|_| stream.between(1, EVENTS_MAX)).collect();
         falls.sort_unstable();
-        Self {
-            window,
-            until,
-            ranks: BTreeMap::new(),
-            falls,
-            fallen: 0,
-            seen: 0,
-            held: Vec::new(),
-        }
+        Self { window, until, ranks: BTreeMap::new(), falls, fallen: 0, seen: 0, held: Vec::new() }
     }
 
     /// Whether it holds anything, or will.

@@ -85,7 +85,9 @@ impl Subtask {
         self.broadcast(Element::EndOfData, out);
         if self.waits_for_final_checkpoint && !self.finished_on_restore {
             // A checkpoint that has been cut here already does not contain the end.
-            self.phase = Phase::AwaitingFinalCheckpoint(self.snapshots.next());
+            let next = self.snapshots.next();
+            let least = self.operator.least_final_checkpoint().map_or(next, |it| it.max(next));
+            self.phase = Phase::AwaitingFinalCheckpoint(least);
         } else {
             self.phase = Phase::Settling;
         }

@@ -17,16 +17,19 @@ pub(super) fn tables(scores: &[Score]) -> String {
     for (entry, Proofs { directed, search }) in planted(scores).filter(|it| it.1.search.found) {
         let directed = directed.class.map_or("nothing", |class| class.name());
         let method = search.strategy.map_or(String::new(), |method| method.to_string());
-        row(&mut text, &[
-            entry.id.clone(),
-            entry.tier.to_string(),
-            entry.search.to_string(),
-            directed.to_owned(),
-            search.runs.to_string(),
-            format!("{:.1}", search.cpu_seconds),
-            method,
-            search.signature.clone().unwrap_or_default(),
-        ]);
+        row(
+            &mut text,
+            &[
+                entry.id.clone(),
+                entry.tier.to_string(),
+                entry.search.to_string(),
+                directed.to_owned(),
+                search.runs.to_string(),
+                format!("{:.1}", search.cpu_seconds),
+                method,
+                search.signature.clone().unwrap_or_default(),
+            ],
+        );
     }
     if planted(scores).any(|(_, proofs)| !proofs.search.found) {
         let head = ["defect", "tier", "expected", "directed", "runs without", "what it is"];
@@ -34,14 +37,17 @@ pub(super) fn tables(scores: &[Score]) -> String {
         for (entry, Proofs { directed, search }) in planted(scores).filter(|it| !it.1.search.found)
         {
             let directed = directed.class.map_or("nothing", |class| class.name());
-            row(&mut text, &[
-                entry.id.clone(),
-                entry.tier.to_string(),
-                entry.search.to_string(),
-                directed.to_owned(),
-                search.runs.to_string(),
-                entry.title.clone(),
-            ]);
+            row(
+                &mut text,
+                &[
+                    entry.id.clone(),
+                    entry.tier.to_string(),
+                    entry.search.to_string(),
+                    directed.to_owned(),
+                    search.runs.to_string(),
+                    entry.title.clone(),
+                ],
+            );
         }
     }
     if planted(scores).any(|(_, proofs)| proofs.search.shrunk.is_some()) {
@@ -50,19 +56,23 @@ pub(super) fn tables(scores: &[Score]) -> String {
         section(&mut text, "Shrunk", &head);
         for (entry, proofs) in planted(scores) {
             let Some(small) = proofs.search.shrunk else { continue };
-            row(&mut text, &[
-                entry.id.clone(),
-                small.operators.to_string(),
-                small.subtasks.to_string(),
-                small.faults.to_string(),
-                small.events.to_string(),
-                small.events_before.to_string(),
-                format!("{:.1}", small.cpu_seconds),
-                if small.same { "yes" } else { "NO" }.to_owned(),
-            ]);
+            row(
+                &mut text,
+                &[
+                    entry.id.clone(),
+                    small.operators.to_string(),
+                    small.subtasks.to_string(),
+                    small.faults.to_string(),
+                    small.events.to_string(),
+                    small.events_before.to_string(),
+                    format!("{:.1}", small.cpu_seconds),
+                    if small.same { "yes" } else { "NO" }.to_owned(),
+                ],
+            );
         }
     }
-    let left_out = || scores.iter().filter_map(|it| Some((it.entry, it.entry.not_planted.as_ref()?)));
+    let left_out =
+        || scores.iter().filter_map(|it| Some((it.entry, it.entry.not_planted.as_ref()?)));
     if left_out().next().is_some() {
         section(&mut text, "Not planted", &["defect", "tier", "what it is", "why not"]);
         for (entry, reason) in left_out() {

@@ -67,7 +67,8 @@ impl Defects {
                 return Ok(Some(Score { entry, proofs: Some(proofs) }));
             }
             let go_on = || !interrupted.load(Ordering::Relaxed);
-            let score = if go_on() { score(entry, (budget, self.shrink), &go_on) } else { Ok(None) };
+            let score =
+                if go_on() { score(entry, (budget, self.shrink), &go_on) } else { Ok(None) };
             let score = score.map_err(|error| Failure::Usage(error.to_string()))?;
             let proofs = score.as_ref().and_then(|score| score.proofs.as_ref());
             if let (Some(kept), Some(proofs)) = (&kept, proofs) {

@@ -276,7 +276,12 @@ impl TaskManager {
     }
 
     /// [`Defect::D29`]: this machine does not see a file yet, and makes do with the newest it sees.
-    fn read_older<O: Observer>(&mut self, place: u32, part: Part, ctx: &mut Context<'_, Engine, O>) {
+    fn read_older<O: Observer>(
+        &mut self,
+        place: u32,
+        part: Part,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution) = (task.subtask, task.execution);
         let before = match part.path.parse() {
