@@ -74,7 +74,10 @@ impl<P> Coordinator<P> {
     /// Deals with the completed checkpoints as their retention asks.
     fn end(&mut self, status: JobStatus, out: &mut Vec<Output<P>>) {
         let (pointers, mut cleanup) = self.store.shutdown(status);
-        if self.config.drains_shared && status.is_globally_terminal() {
+        // A leader that steps down is the only one to know of shared files that no decided checkpoint
+        // has. The others are its successor's.
+        let ends = status.is_globally_terminal() || status == JobStatus::Suspended;
+        if self.config.drains_shared && ends {
             cleanup.shared.extend(self.store.drain_shared());
         }
         if pointers.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! A reference model, from the options alone:
 //! - ids are unique and grow, across leaders too; leader sessions grow;
+//! - of several job managers, the store that knows who leads obeys that one alone;
 //! - no checkpoint is triggered while `max-concurrent-checkpoints` are pending. Savepoints are
 //!   forced and exempt (Flink: `CheckpointRequestDecider`);
 //! - between a completion and the next periodic trigger lies `min-pause`; what was asked for by
@@ -128,6 +129,19 @@ impl Policy {
             }
             Observation::LeaderElected { session } => {
                 self.on_elected(now, session, report);
+            }
+            Observation::LeaderWrote { process, session } => {
+                self.judged += 1;
+                if session != self.session_last {
+                    let what = (NAME, Class::Policy, "a former leader is obeyed");
+                    report.add(what, now, Subject::default(), || {
+                        format!(
+                            "process {process} has changed the HA store in session {session}, and \
+                             session {} is in force",
+                            self.session_last
+                        )
+                    });
+                }
             }
             // What the last job has left is none of the new one's.
             Observation::Adopted { checkpoint, claimed } => {

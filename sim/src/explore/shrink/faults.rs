@@ -107,5 +107,6 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::FailExternal(..) => "fail_external",
         FaultKind::AmbiguousExternal(..) => "ambiguous_external",
         FaultKind::CutExternal(..) => "cut_external",
+        FaultKind::CutHa(..) => "cut_ha",
     }
 }

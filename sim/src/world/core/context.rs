@@ -131,7 +131,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.post((to, life), message, Some(receipt));
     }
 
-    fn post(&mut self, (to, life): (ProcessId, u32), message: P::Control, receipt: Option<Receipt>) {
+    fn post(
+        &mut self,
+        (to, life): (ProcessId, u32),
+        message: P::Control,
+        receipt: Option<Receipt>,
+    ) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let mail = Parcel::Mail { from: self.me, to, life, message, receipt };
@@ -153,6 +158,17 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     pub fn timer(&mut self, at: VirtualTime, token: u32) {
         let life = self.core.hosts[self.me.index()].life;
         self.queue.push(at.max(self.now), Due::Timer { process: self.me, life, token });
+    }
+
+    /// Whether a session is that of the leader, as the HA store knows. A job manager whose session is
+    /// over may not know it yet: what becomes of its checkpoints is no part of the job's history.
+    pub fn is_in_force(&self, session: u64) -> bool {
+        self.core.ha.session == session
+    }
+
+    /// Whether the run comes to its end: the job is over.
+    pub fn has_ended(&self) -> bool {
+        self.core.ended.is_some()
     }
 
     /// Ends the run: the job is over.
