@@ -31,6 +31,8 @@ pub(super) struct Policy {
     judged: u64,
     id_last: Option<CheckpointId>,
     session_last: u64,
+    /// The process that leads, as far as is known. Who has triggered a checkpoint has drawn its id.
+    leader: u32,
     pending: Vec<Pending>,
     completed_at: Option<VirtualTime>,
     /// The last decision to trigger (T1; drawing the id takes a while), and the completion that it
@@ -71,7 +73,9 @@ impl Policy {
         setup: &Setup,
         report: &mut Report,
     ) {
-        if let Observation::ProcessLost { process: 0 } = *observation {
+        if let Observation::ProcessLost { process } = *observation
+            && process == self.leader
+        {
             // Pending checkpoints are in the job manager's memory alone.
             self.pending.clear();
         }
@@ -132,6 +136,7 @@ impl Policy {
             }
             Observation::LeaderWrote { process, session } => {
                 self.judged += 1;
+                self.leader = process;
                 if session != self.session_last {
                     let what = (NAME, Class::Policy, "a former leader is obeyed");
                     report.add(what, now, Subject::default(), || {
