@@ -76,7 +76,7 @@ fn leadership_may_be_lost_at_any_step() {
             let extra = match step {
                 // Something must fail first.
                 "X1" | "R2" | "R4" => {
-                    r#"{"at": "1700 ms", "kind": "crash_task", "target": "count[0]"},"#
+                    r#"{"at": {"step": "B2", "checkpoint": 3, "subtask": "count[0]"}, "kind": "crash_task", "target": "count[0]"},"#
                 }
                 _ => "",
             };
@@ -189,10 +189,10 @@ fn what_users_ask_for_is_answered_by_somebody() {
     for (step, at) in
         [("F2", "savepoint"), ("T5", "stop_with_savepoint"), ("F3", "stop_with_savepoint")]
     {
-        let changes = [format!(r#"actions=[{{"at": "1700 ms", "kind": "{at}"}}]"#)];
+        let changes = [format!(r#"actions=[{{"at": "1400 ms", "kind": "{at}"}}]"#)];
         let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
         let faults = format!(
-            r#"[{{"at": {{"step": "{step}", "checkpoint": 4}}, "kind": "cut_ha", "for": "5 s"}}]"#
+            r#"[{{"at": {{"step": "{step}", "checkpoint": 3}}, "kind": "cut_ha", "for": "5 s"}}]"#
         );
         let faults = format!("faults={faults}");
         let mut all = vec![faults.as_str()];
