@@ -459,6 +459,7 @@ mod tests {
             restart: RestartStrategy::FixedDelay { attempts: 100, delay: ms(100) },
             buffers: NetworkOptions::default(),
             cluster: Cluster {
+                job_managers: 1,
                 task_managers: 3,
                 slots: 2,
                 heartbeat_interval: ms(500),
@@ -483,7 +484,10 @@ mod tests {
                 requests_per_prefix: None,
                 client: StorageClient::default(),
             },
-            ha: Service { latency: uniform(1_000, 5_000) },
+            ha: HighAvailability {
+                latency: uniform(1_000, 5_000),
+                election: ElectionOptions::default(),
+            },
             external: External::patient(uniform(1_000, 5_000)),
             manual: vec![],
             actions: vec![],

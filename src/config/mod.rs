@@ -158,6 +158,17 @@ pub enum RpcFailures {
     Threshold(u32),
 }
 
+/// `high-availability.kubernetes.leader-election.*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionOptions {
+    /// `lease-duration`: for so long after the last renewal nobody else is elected.
+    pub lease_duration: VirtualDuration,
+    /// `renew-deadline`: a leader that has not renewed its lease for so long steps down.
+    pub renew_deadline: VirtualDuration,
+    /// `retry-period`: how often leaders renew, and others try to be elected.
+    pub retry_period: VirtualDuration,
+}
+
 /// `taskmanager.network.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
@@ -208,6 +219,16 @@ impl Default for RestartStrategy {
 impl Default for NetworkOptions {
     fn default() -> Self {
         Self { buffers_per_channel: 2, floating_per_gate: 8, max_per_subpartition: 10 }
+    }
+}
+
+impl Default for ElectionOptions {
+    fn default() -> Self {
+        Self {
+            lease_duration: VirtualDuration::from_secs(15),
+            renew_deadline: VirtualDuration::from_secs(15),
+            retry_period: VirtualDuration::from_secs(5),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention,
-    RpcFailures, Scheme,
+    CheckpointingOptions, ElectionOptions, HeartbeatOptions, NetworkOptions, RestartStrategy,
+    Retention, RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -29,6 +29,8 @@ pub struct FlinkConfig {
     pub network: NetworkOptions,
     /// `heartbeat.*`.
     pub heartbeat: HeartbeatOptions,
+    /// `high-availability.kubernetes.leader-election.*`.
+    pub election: ElectionOptions,
     /// `task.cancellation.timeout`; zero: a task is waited for however long it takes. `None`: tasks
     /// end as soon as they are cancelled.
     pub cancellation_timeout: Option<VirtualDuration>,
@@ -67,6 +69,7 @@ impl Default for FlinkConfig {
             restart: RestartStrategy::default(),
             network: NetworkOptions::default(),
             heartbeat: HeartbeatOptions::default(),
+            election: ElectionOptions::default(),
             cancellation_timeout: None,
             slots: 1,
         }
@@ -85,10 +88,18 @@ impl FlinkConfig {
         let restart = reader.restart(checkpointing.interval.is_some() || manual);
         let network = reader.network();
         let heartbeat = reader.heartbeat();
+        let election = reader.election();
         let cancellation_timeout = reader.cancellation_timeout();
         let slots = reader.at_least(Key::Slots, 1, "TaskManagerOptions: refused");
-        let config =
-            Self { checkpointing, restart, network, heartbeat, cancellation_timeout, slots };
+        let config = Self {
+            checkpointing,
+            restart,
+            network,
+            heartbeat,
+            election,
+            cancellation_timeout,
+            slots,
+        };
         (config, reader.findings)
     }
 
@@ -136,6 +147,10 @@ impl FlinkConfig {
             };
             set(Key::RpcFailureThreshold, threshold);
         }
+        let ElectionOptions { lease_duration, renew_deadline, retry_period } = self.election;
+        set(Key::LeaseDuration, OptionValue::Duration(lease_duration));
+        set(Key::RenewDeadline, OptionValue::Duration(renew_deadline));
+        set(Key::RetryPeriod, OptionValue::Duration(retry_period));
         if let Some(timeout) = self.cancellation_timeout {
             set(Key::CancellationTimeout, OptionValue::Duration(timeout));
         }
@@ -441,6 +456,27 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Flink: `KubernetesLeaderElectionConfiguration`; the client library refuses what makes no sense.
+    fn election(&mut self) -> ElectionOptions {
+        const ELECTOR: &str = "LeaderElector of the Kubernetes client: the process does not start";
+        let ms = VirtualDuration::from_millis(1);
+        let election = ElectionOptions {
+            lease_duration: self.duration(Key::LeaseDuration, ms, ELECTOR),
+            renew_deadline: self.duration(Key::RenewDeadline, ms, ELECTOR),
+            retry_period: self.duration(Key::RetryPeriod, ms, ELECTOR),
+        };
+        if election.renew_deadline < election.retry_period {
+            let message = format!(
+                "{} is shorter than the retry period, {}: no lease is ever renewed in time",
+                shown(election.renew_deadline),
+                shown(election.retry_period)
+            );
+            self.refuse(Key::RenewDeadline, message, ELECTOR);
+            self.with(Key::RetryPeriod);
+        }
+        election
     }
 
     /// Flink: `Task#cancelOrFailAndCancelInvokable` starts a watchdog unless it is 0.

@@ -232,7 +232,7 @@ pub struct CompletedStore<P> {
     subsumed: Vec<Retained<P>>,
     /// The job is over, and these outlive it.
     kept: Vec<Retained<P>>,
-    /// The job is over: nothing older than this is kept.
+    /// The job is over, or another leader's: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
     closed: bool,
     defects: Defects,
@@ -379,6 +379,13 @@ impl<P> CompletedStore<P> {
         cleanup.checkpoints.extend(gone);
         self.kept = kept;
         (removed, cleanup)
+    }
+
+    /// After a [`shutdown`](Self::shutdown) that leaves all to the next leader: what is older than
+    /// what that one finds may go as soon as its pointer is gone.
+    pub fn leave_to_successor(&mut self) -> Cleanup<P> {
+        self.kept_from = self.kept.iter().map(Retained::id).min();
+        self.clean()
     }
 
     /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which

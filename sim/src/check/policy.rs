@@ -4,6 +4,7 @@
 //! - ids are unique and grow, across leaders too; leader sessions grow;
 //! - what was decided (T1) in an execution that has ended is not triggered (T3) any more: its tasks
 //!   are gone, and nobody would ever acknowledge it;
+//! - of several job managers, the store that knows who leads obeys that one alone;
 //! - no checkpoint is triggered while `max-concurrent-checkpoints` are pending. Savepoints are
 //!   forced and exempt (Flink: `CheckpointRequestDecider`);
 //! - between a completion and the next periodic trigger lies `min-pause`; what was asked for by
@@ -32,6 +33,8 @@ pub(super) struct Policy {
     judged: u64,
     id_last: Option<CheckpointId>,
     session_last: u64,
+    /// The process that leads, as far as is known. Who has triggered a checkpoint has drawn its id.
+    leader: u32,
     pending: Vec<Pending>,
     completed_at: Option<VirtualTime>,
     /// The last decision to trigger (T1; drawing the id takes a while), and the completion that it
@@ -87,7 +90,9 @@ impl Policy {
         setup: &Setup,
         report: &mut Report,
     ) {
-        if let Observation::ProcessLost { process: 0 } = *observation {
+        if let Observation::ProcessLost { process } = *observation
+            && process == self.leader
+        {
             // Pending checkpoints are in the job manager's memory alone.
             self.pending.clear();
         }
@@ -156,6 +161,20 @@ impl Policy {
             }
             Observation::LeaderElected { session } => {
                 self.on_elected(now, session, report);
+            }
+            Observation::LeaderWrote { process, session } => {
+                self.judged += 1;
+                self.leader = process;
+                if session != self.session_last {
+                    let what = (NAME, Class::Policy, "a former leader is obeyed");
+                    report.add(what, now, Subject::default(), || {
+                        format!(
+                            "process {process} has changed the HA store in session {session}, and \
+                             session {} is in force",
+                            self.session_last
+                        )
+                    });
+                }
             }
             // What the last job has left is none of the new one's.
             Observation::Adopted { checkpoint, claimed } => {

@@ -128,6 +128,12 @@ situations! {
     CancelledSlowly = "slow cancellation",
     /// A cancelled task is busy for so long that its task manager ends itself.
     CancellationTimedOut = "cancellation timed out",
+    /// A job manager steps down without having died.
+    LeadershipLost = "leadership lost without a crash",
+    /// The HA store refuses what a former leader writes.
+    FencedOff = "former leader fenced off",
+    /// A former leader's checkpoint was between A2 and the pointer when another was elected.
+    LeadershipLostWhileFinalizing = "leadership lost while finalizing",
 }
 
 impl fmt::Display for Situation {
@@ -176,6 +182,8 @@ pub(super) struct Situations {
     /// By channel: barriers under way.
     barriers: Vec<u32>,
     resumed: bool,
+    /// A process has died since the last election.
+    lost: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +210,7 @@ impl Situations {
             told: vec![false; subtasks],
             barriers: vec![0; channels],
             resumed: false,
+            lost: false,
         }
     }
 
@@ -313,6 +322,9 @@ impl Situations {
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
+            Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
+            Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
+            Observation::ProcessLost { .. } => self.lost = true,
             Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
             Observation::CancellationTimedOut { .. } => {
                 self.saw(Situation::CancellationTimedOut);
@@ -440,7 +452,9 @@ impl Situations {
         self.saw_if(session > 1, Situation::LeaderChanged);
         let at = |step| self.pending.iter().any(|pending| pending.reached >= Some(step));
         let (finalizing, writing) = (at(Step::A2), at(Step::F2));
+        let lost = std::mem::take(&mut self.lost);
         self.saw_if(finalizing, Situation::CrashWhileFinalizing);
+        self.saw_if(finalizing && !lost, Situation::LeadershipLostWhileFinalizing);
         self.saw_if(writing, Situation::LeaderLostAtMetadata);
         self.pending.clear();
     }

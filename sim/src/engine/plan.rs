@@ -84,7 +84,7 @@ impl fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// The process of the job manager.
+    /// The process of the job manager; of several candidates the first.
     pub const JOB_MANAGER: ProcessId = ProcessId(0);
 
     /// Spreads the job of a scenario over its subtasks; nothing is planted in the protocol.
@@ -143,16 +143,32 @@ impl Plan {
         ProcessId(number + 1)
     }
 
-    /// The number of the task manager in a process; `None` for the job manager.
-    pub fn task_manager_number(process: ProcessId) -> Option<u32> {
-        process.0.checked_sub(1)
+    /// The process of a candidate for the job manager, from 0.
+    pub fn job_manager(&self, number: u32) -> ProcessId {
+        match number {
+            0 => Self::JOB_MANAGER,
+            number => ProcessId(self.scenario.cluster.task_managers + number),
+        }
+    }
+
+    /// Whether one of several job managers is elected.
+    pub fn elects(&self) -> bool {
+        self.scenario.cluster.job_managers > 1
+    }
+
+    /// The number of the task manager in a process; `None` for a job manager.
+    pub fn task_manager_number(&self, process: ProcessId) -> Option<u32> {
+        let number = process.0.checked_sub(1)?;
+        (number < self.scenario.cluster.task_managers).then_some(number)
     }
 
     /// Names of the processes, by which their random streams are keyed.
     pub fn process_names(&self) -> Vec<String> {
         let task_managers = 0..self.scenario.cluster.task_managers;
+        let others = 1..self.scenario.cluster.job_managers;
         std::iter::once("job-manager".to_owned())
             .chain(task_managers.map(|number| format!("task-manager-{number}")))
+            .chain(others.map(|number| format!("job-manager-{number}")))
             .collect()
     }
 

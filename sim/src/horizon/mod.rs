@@ -68,6 +68,9 @@ pub enum LeapError {
         "`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval"
     )]
     Policy,
+    /// Leases are renewed all the time.
+    #[error("of several job managers one is elected, which takes its time; give one")]
+    Election,
     /// The job comes to an end.
     #[error("source `{operator}` is bounded: a job that ends has no long horizon")]
     Bounded {
@@ -101,6 +104,9 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
     }
     if scenario.checkpointing.policy.is_some() {
         return Err(LeapError::Policy);
+    }
+    if scenario.cluster.job_managers > 1 {
+        return Err(LeapError::Election);
     }
     for operator in &scenario.job.operators {
         if matches!(&operator.kind, OperatorKind::Source(source) if source.records.is_some()) {

@@ -356,6 +356,16 @@ impl Line {
             O::Adopted { checkpoint, claimed } => {
                 self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
             }
+            O::FencedOff { process, session } => {
+                self.event("fenced_off").detail_of("process", process).detail_of("session", session)
+            }
+            O::LeaderWrote { process, session } => self
+                .event("leader_wrote")
+                .detail_of("process", process)
+                .detail_of("session", session),
+            O::LeadershipLost { session } => {
+                self.event("leadership_lost").detail_of("session", session)
+            }
             O::WorkerLost { process } => self.event("worker_lost").detail_of("process", process),
             O::CancellationSlow { process } => {
                 self.event("cancellation_slow").detail_of("process", process)

@@ -66,7 +66,7 @@ const OPTIONS: [&str; 15] = [
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
-const WORLDS: [&str; 17] = [
+const WORLDS: [&str; 18] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -84,9 +84,10 @@ const WORLDS: [&str; 17] = [
     "connections that break late",
     "tasks that take long to end",
     "tasks that must end in time",
+    "several job managers",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 18] = [
+const FAULTS: [&str; 19] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -105,6 +106,7 @@ const FAULTS: [&str; 18] = [
     "cut external",
     "repeat messages",
     "reorder",
+    "cut HA store",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -311,6 +313,7 @@ impl Found {
         self.add_if(external.transaction_timeout.is_some(), "world", "transaction timeout");
         let few = external.commit_retries < External::COMMIT_RETRIES;
         self.add_if(few, "world", "few commit retries");
+        self.add_if(cluster.job_managers > 1, "world", "several job managers");
         match cluster.rpc_failures {
             Some(RpcFailures::Threshold(_)) => self.add("world", "deaths shown by heartbeats"),
             Some(RpcFailures::Ignored) => self.add("world", "deaths shown by silence alone"),
@@ -425,6 +428,7 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutExternal(..) => 15,
         FaultKind::RepeatMessages(..) => 16,
         FaultKind::Reorder(..) => 17,
+        FaultKind::CutHa(..) => 18,
     }]
 }
 

@@ -49,7 +49,7 @@ pub(super) fn root() -> Object {
             section("cluster", cluster()),
             section("network", network()),
             section("storage", storage()),
-            section("ha", service("`ha`", "The store of the id counter and the pointers.")),
+            section("ha", ha()),
             section("external", external()),
             Field::part(
                 "flink",
@@ -437,8 +437,21 @@ fn buffers() -> Object {
     }
 }
 
+fn ha() -> Object {
+    let mut object = service("`ha`", "The store of the id counter, the pointers and the leader.");
+    object.fields.extend(options("ha", None));
+    object
+}
+
 fn cluster() -> Object {
     let mut fields = vec![
+        Field::new(
+            "job_managers",
+            Kind::Integer { min: 1, max: 16 },
+            "Candidates for the job manager, one a host; of several, one is elected.",
+            ["2", "3"],
+        )
+        .default("1"),
         Field::new(
             "task_managers",
             Kind::Integer { min: 1, max: PARALLELISM_MAX },

@@ -65,7 +65,11 @@ pub(super) fn fault() -> Object {
                     "A task manager dies and is replaced.",
                     vec![task_manager()],
                 ),
-                kind("crash_job_manager", "The job manager dies and is replaced.", vec![]),
+                kind(
+                    "crash_job_manager",
+                    "The job manager that leads dies and is replaced.",
+                    vec![],
+                ),
                 kind("pause_task", "A subtask does nothing for a while.", vec![subtask(), span()]),
                 kind(
                     "pause_task_manager",
@@ -74,7 +78,7 @@ pub(super) fn fault() -> Object {
                 ),
                 kind(
                     "pause_job_manager",
-                    "The job manager does nothing for a while.",
+                    "The job manager that leads does nothing for a while.",
                     vec![span()],
                 ),
                 kind(
@@ -196,6 +200,20 @@ pub(super) fn fault() -> Object {
                     "A task manager and the external system do not reach each other for a while; \
                      what is sent meanwhile arrives later.",
                     vec![task_manager(), span()],
+                ),
+                kind(
+                    "cut_ha",
+                    "A process and the high-availability store do not reach each other for a \
+                     while; what is sent meanwhile arrives later.",
+                    vec![
+                        Field::new(
+                            "target",
+                            Kind::Endpoint,
+                            "The process; default: the job manager that leads then.",
+                            ["\"task_manager[1]\"", "\"job_manager\""],
+                        ),
+                        span(),
+                    ],
                 ),
             ],
         }),

@@ -1,12 +1,12 @@
 //! Scenarios made in code: the shapes that benchmarks and tests measure themselves by.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::config::{CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy};
 use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
-    Source, Storage, StorageClient,
+    Cluster, Edge, External, HighAvailability, Job, Limits, Network, Operator, OperatorKind,
+    Scenario, Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -73,6 +73,7 @@ pub fn pipeline(
         },
         buffers: NetworkOptions::default(),
         cluster: Cluster {
+            job_managers: 1,
             task_managers: sources.max(aggregates).max(sinks),
             slots: 1,
             heartbeat_interval: VirtualDuration::from_secs(10),
@@ -97,7 +98,7 @@ pub fn pipeline(
             requests_per_prefix: None,
             client: StorageClient::default(),
         },
-        ha: Service { latency: uniform(500, 1_000) },
+        ha: HighAvailability { latency: uniform(500, 1_000), election: ElectionOptions::default() },
         external: External::patient(uniform(500, 1_000)),
         manual: Vec::new(),
         actions: Vec::new(),

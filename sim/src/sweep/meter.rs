@@ -133,7 +133,8 @@ impl Meter {
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
-            | FaultKind::CutExternal(..) => false,
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;

@@ -150,6 +150,15 @@ enum Parcel<C> {
     },
 }
 
+/// Somebody who waits for another leader.
+#[derive(Clone, Copy, Debug)]
+struct Watcher {
+    process: ProcessId,
+    life: u32,
+    token: u64,
+    back: VirtualDuration,
+}
+
 /// What a call is answered to.
 #[derive(Clone, Copy, Debug)]
 struct Receipt {
@@ -170,6 +179,8 @@ struct Host {
     session: u64,
     /// Until when the external system is out of reach.
     external_cut_until: VirtualTime,
+    /// Until when the HA store is.
+    ha_cut_until: VirtualTime,
     storage: Stream,
     name_node: Stream,
     /// How long its clients wait before they ask again.
@@ -207,6 +218,8 @@ pub struct Core<P: Process, O> {
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
     leader: ProcessId,
+    /// Who waits for another leader.
+    watchers: Vec<Watcher>,
     ended: Option<JobEnd>,
 }
 
@@ -249,6 +262,7 @@ impl<P: Process, O: Observer> World<P, O> {
             deferred: Vec::new(),
             session: 0,
             external_cut_until: VirtualTime::ZERO,
+            ha_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
             name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),
@@ -301,6 +315,7 @@ impl<P: Process, O: Observer> World<P, O> {
             limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
+            watchers: Vec::new(),
             ended: None,
         };
         Self { processes, core }

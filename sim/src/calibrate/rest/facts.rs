@@ -287,8 +287,8 @@ impl Facts {
         }
         match recovery {
             Some(of) => say(&format!(
-                "how long a dead machine goes unnoticed: {:.0} ms in the measured runs, but a \
-                 scenario has no place for it and goes by its heartbeats",
+                "how long a dead machine goes unnoticed: {:.0} ms in the measured runs; say so with \
+                 `cluster.connection_loss`, and give `cluster.heartbeat_rpc_failure_threshold`",
                 of.detection_ms.value
             )),
             None => say(

@@ -131,6 +131,19 @@ fn policy() {
             world.see(Observation::LeaderElected { session: 1 });
         })
         .finds("policy", Policy),
+        row("a former leader is obeyed", |world| {
+            world.see(Observation::LeaderElected { session: 1 });
+            world.see(Observation::LeaderElected { session: 2 });
+            world.see(Observation::LeaderWrote { process: 0, session: 1 });
+        })
+        .finds("policy", Policy),
+        row("a former leader is refused", |world| {
+            world.see(Observation::LeaderElected { session: 1 });
+            world.see(Observation::LeaderWrote { process: 0, session: 1 });
+            world.see(Observation::LeaderElected { session: 2 });
+            world.see(Observation::FencedOff { process: 0, session: 1 });
+            world.see(Observation::LeaderWrote { process: 3, session: 2 });
+        }),
     ]);
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Resuming {
 impl JobManager {
     /// Takes up what was asked for, as far as that can be done now.
     pub(super) fn on_asked<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.coordinator.is_none() {
+        if self.coordinator.is_none() || self.phase == Phase::Suspending {
             return; // Asked again once there is one.
         }
         for action in ctx.asked() {
@@ -82,7 +82,7 @@ impl JobManager {
         }
     }
 
-    fn answer<O: Observer>(
+    pub(super) fn answer<O: Observer>(
         &self,
         action: u32,
         checkpoint: Option<CheckpointId>,
@@ -98,7 +98,7 @@ impl JobManager {
         kind: SnapshotKind,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if matches!(self.phase, Phase::Ended | Phase::Ending(_)) {
+        if matches!(self.phase, Phase::Ended | Phase::Ending(_) | Phase::Suspending) {
             self.answer(action, None, false, ctx);
             return;
         }
@@ -136,7 +136,9 @@ impl JobManager {
             Phase::Waiting | Phase::Choosing | Phase::Restarting { .. } => {
                 self.phase = Phase::Canceling { action };
             }
-            Phase::Recovering
+            Phase::Standby
+            | Phase::Suspending
+            | Phase::Recovering
             | Phase::Failing
             | Phase::Canceling { .. }
             | Phase::Ending(_)
@@ -301,6 +303,9 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if self.phase == Phase::Suspending {
+            self.resuming = None; // Another one leads, and will be asked.
+        }
         let Some(resuming) = &mut self.resuming else { return };
         let metadata = match answer {
             Ok(Answer::Object { bytes }) => Metadata::decode(&bytes).ok(),
@@ -363,6 +368,9 @@ impl JobManager {
         let resuming = self.resuming.take().expect("it was adopted for it");
         let checkpoint = resuming.candidates.last().map(|known| known.checkpoint);
         self.answer(resuming.action, checkpoint, true, ctx);
+        if self.phase == Phase::Suspending {
+            return; // Another one leads, and runs it.
+        }
         self.forget_job();
         self.read_pointers(ctx);
     }
@@ -376,9 +384,9 @@ impl JobManager {
         let kind = self.pending.remove(&checkpoint).expect("what completes was pending");
         if kind == SnapshotKind::Savepoint {
             // It gets no pointer: its metadata is the decision.
-            ctx.observe(Observation::Durable { checkpoint });
+            self.observe(Observation::Durable { checkpoint }, ctx);
         }
-        ctx.observe(Observation::Completed { checkpoint });
+        self.observe(Observation::Completed { checkpoint }, ctx);
         let metadata = checkpoints::metadata_path(checkpoint, kind);
         ctx.tell(KnownSnapshot { checkpoint, kind, metadata, abandoned: false });
     }

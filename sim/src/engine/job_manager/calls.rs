@@ -16,8 +16,7 @@ use cutline::coordinator::io;
 use cutline::ids::{CheckpointId, SubtaskId};
 
 use super::{JobManager, Registered, Waiting};
-use crate::engine::plan::Plan;
-use crate::engine::{Control, Engine, Report};
+use crate::engine::{Control, Engine, Fenced, Report};
 use crate::observe::Observation;
 use crate::world::{Context, Observer, ProcessId};
 
@@ -51,7 +50,7 @@ impl JobManager {
     /// What a task manager is called that has just registered. One that takes the place of a
     /// dead one, whose death nobody has noticed, is another one all the same.
     pub(super) fn worker_of(&self, (process, life): (ProcessId, u32)) -> u32 {
-        let number = Plan::task_manager_number(process).expect("only task managers register");
+        let number = self.plan.task_manager_number(process).expect("only task managers register");
         match self.rpc_failures() {
             None => number,
             Some(_) => number + life * self.plan.scenario.cluster.task_managers,
@@ -73,9 +72,10 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match self.rpc_failures() {
-            None => ctx.send(to.process, message),
+            None => self.tell(to.process, message, ctx),
             Some(_) => {
                 let token = self.wait(Waiting::Call(call));
+                let message = Fenced { token: self.session, message };
                 ctx.call(token, (to.process, to.life), message);
             }
         }
@@ -122,7 +122,7 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         if self.rpc_failures().is_none()
-            && let Some(number) = Plan::task_manager_number(peer)
+            && let Some(number) = self.plan.task_manager_number(peer)
         {
             self.on_task_manager_lost(number, ctx);
         }

@@ -21,7 +21,10 @@ use crate::world::{
 impl JobManager {
     pub(super) fn on_started<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         self.draws = Some(ctx.streams().stream("job-manager", "delays"));
-        self.request(Waiting::Lead, Request::Lead, ctx);
+        match self.plan.elects() {
+            true => self.stand_for_election(ctx),
+            false => self.request(Waiting::Lead, Request::Lead, ctx),
+        }
         self.on_heartbeat_timer(ctx);
         for index in 0..self.plan.scenario.manual.len() {
             let at = self.plan.scenario.manual[index].at;
@@ -60,6 +63,9 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if self.phase != Phase::Recovering {
+            return; // It does not lead any more.
+        }
         match answer {
             Ok(Answer::Pointers { pointers, ended, layout }) => {
                 self.layout = layout;
@@ -206,7 +212,7 @@ impl JobManager {
         let heard = ctx.now();
         let registered = Registered { process, life, heard, failures: 0, canceling: false };
         self.task_managers.insert(worker, registered);
-        ctx.send(process, Control::Registered);
+        self.tell(process, Control::Registered, ctx);
         self.begin_if_ready(ctx);
     }
 }

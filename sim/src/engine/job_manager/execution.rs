@@ -168,17 +168,22 @@ impl JobManager {
         let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
-        ctx.observe(step(Step::R2));
-        ctx.begin_execution(self.execution.number, checkpoint);
-        ctx.observe(Observation::RestoreChosen { checkpoint });
-        ctx.observe(step(Step::R3));
+        self.observe(step(Step::R2), ctx);
+        if self.is_in_force(ctx) {
+            ctx.begin_execution(self.execution.number, checkpoint);
+        }
+        self.observe(Observation::RestoreChosen { checkpoint }, ctx);
+        self.observe(step(Step::R3), ctx);
         self.assign_slots();
         self.phase = Phase::Running;
         let restored = chosen.map(|retained| self.to_restore(&retained.checkpoint));
         for subtask in self.layout().subtasks().map(SubtaskId) {
             self.set_state(subtask, ExecutionState::Deploying, ctx);
             let deployment = self.deployment(subtask, restored.as_ref());
-            ctx.observe(Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) });
+            self.observe(
+                Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) },
+                ctx,
+            );
             let (_, to) = self.task_manager_of(subtask).expect("slots are on known processes");
             let call = Call::Deploy { execution: self.execution.number, subtask };
             self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
@@ -350,7 +355,9 @@ impl JobManager {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
             Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
-            Phase::Choosing
+            Phase::Standby
+            | Phase::Suspending
+            | Phase::Choosing
             | Phase::Running
             | Phase::Recovering
             | Phase::Waiting
@@ -378,7 +385,7 @@ impl JobManager {
     }
 
     fn end_with<O: Observer>(&mut self, decision: Decision, ctx: &mut Context<'_, Engine, O>) {
-        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
+        self.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None }, ctx);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,
@@ -396,7 +403,7 @@ impl JobManager {
     }
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        ctx.observe(Observation::ExecutionEnded);
+        self.observe(Observation::ExecutionEnded, ctx);
         self.fail_stop(ctx);
         self.coordinate(io::Input::Stop, ctx);
     }
@@ -467,6 +474,8 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
+            // Another one leads, finds the result, and cleans up.
+            Ok(_) if self.phase == Phase::Suspending => {}
             Ok(_) => self.clean_up(end, ctx),
             Err(_) => self.end(end, ctx),
         }
@@ -486,18 +495,30 @@ impl JobManager {
 
     /// Ends the job once nothing is under way any more.
     pub(super) fn end_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let Phase::Ending(end) = self.phase else { return };
+        let suspending = self.phase == Phase::Suspending;
+        if !suspending && !matches!(self.phase, Phase::Ending(_)) {
+            return;
+        }
         let busy = self.waiting.values().any(|waiting| {
-            !matches!(
-                waiting,
-                Waiting::Heartbeat
-                    | Waiting::Manual(_)
-                    | Waiting::CoordinatorTimeout(_)
-                    | Waiting::RestartDelay { .. }
-                    | Waiting::Call(_)
-            )
+            !(suspending && matches!(waiting, Waiting::BacklogOver))
+                && !matches!(
+                    waiting,
+                    Waiting::Heartbeat
+                        | Waiting::Manual(_)
+                        | Waiting::CoordinatorTimeout(_)
+                        | Waiting::RestartDelay { .. }
+                        | Waiting::Call(_)
+                        | Waiting::Campaign { .. }
+                        | Waiting::CampaignTimer
+                        | Waiting::RenewDeadline
+                )
         });
-        if !busy {
+        if busy || self.coordinating {
+            return;
+        }
+        if suspending {
+            self.stand_by(ctx);
+        } else if let Phase::Ending(end) = self.phase {
             self.phase = Phase::Ended;
             self.ended = Some(end);
             self.leave(ctx);

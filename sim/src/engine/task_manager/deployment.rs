@@ -6,7 +6,6 @@ use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::task::subtask::Input;
 
 use super::{Task, TaskManager, Waiting};
-use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
 use crate::world::{Command, Context, LaneId, Observer, Request};
@@ -243,7 +242,7 @@ impl TaskManager {
             let token = self.wait(Waiting::Left { execution });
             ctx.timer(self.leaving_until, token + 1);
         } else {
-            ctx.send(Plan::JOB_MANAGER, Control::Canceled { execution });
+            self.tell(Control::Canceled { execution }, ctx);
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) enum Waiting {
         checkpoint: CheckpointId,
         part: Part,
     },
+    /// Another job manager is to be elected.
+    Leader,
     /// The tasks of a cancelled execution have ended.
     Left {
         execution: u32,
@@ -95,7 +97,8 @@ impl TaskManager {
             }
             Waiting::Left { execution } => self.say_when_canceled(execution, ctx),
             Waiting::CancellationTimeout => self.on_cancellation_timeout(ctx),
-            Waiting::Read { .. }
+            Waiting::Leader
+            | Waiting::Read { .. }
             | Waiting::Upload { .. }
             | Waiting::Flush { .. }
             | Waiting::Commit { .. }
@@ -115,6 +118,10 @@ impl TaskManager {
             | Waiting::Inlined { .. }
             | Waiting::Left { .. }
             | Waiting::CancellationTimeout => unreachable!("timers, not requests"),
+            Waiting::Leader => match answer {
+                Ok(Answer::Leader { process, session }) => self.on_leader((process, session), ctx),
+                Ok(_) | Err(_) => self.watch_leader(ctx),
+            },
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
             Waiting::Discarded(_) => {}

@@ -109,5 +109,6 @@ pub fn name(kind: &FaultKind) -> &'static str {
         FaultKind::FailExternal(..) => "fail_external",
         FaultKind::AmbiguousExternal(..) => "ambiguous_external",
         FaultKind::CutExternal(..) => "cut_external",
+        FaultKind::CutHa(..) => "cut_ha",
     }
 }

@@ -358,7 +358,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
-            | FaultKind::CutExternal(..) => true,
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => true,
         }
     });
 }

@@ -53,6 +53,12 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     }
     let cluster = &mut scenario.cluster;
     found.extend([&mut cluster.heartbeat_interval.0, &mut cluster.heartbeat_timeout.0]);
+    let election = &mut scenario.ha.election;
+    found.extend([
+        &mut election.lease_duration.0,
+        &mut election.renew_deadline.0,
+        &mut election.retry_period.0,
+    ]);
     found.extend(cluster.cancellation_timeout.as_mut().map(|span| &mut span.0));
     for distribution in [
         &mut cluster.connection_loss,
@@ -116,7 +122,8 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
         | FaultKind::CutLink(_, _, span)
-        | FaultKind::CutExternal(_, span) => vec![&mut span.0],
+        | FaultKind::CutExternal(_, span)
+        | FaultKind::CutHa(_, span) => vec![&mut span.0],
         FaultKind::SlowStorage(_, by, span)
         | FaultKind::SlowExternal(_, by, span)
         | FaultKind::RepeatMessages(_, _, by, span)
@@ -185,7 +192,8 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::SlowStorage(..)
             | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
-            | FaultKind::CutExternal(..) => {}
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => {}
         }
     }
     found
@@ -237,7 +245,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::SlowExternal(..)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..)
-        | FaultKind::CutExternal(..) => None,
+        | FaultKind::CutExternal(..)
+        | FaultKind::CutHa(..) => None,
     }
 }
 
@@ -252,6 +261,7 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::RepeatMessages(from, to, _, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
+        FaultKind::CutHa(target, _) => target.iter_mut().filter_map(task_manager).collect(),
         FaultKind::CrashTask(..)
         | FaultKind::CrashJobManager
         | FaultKind::PauseTask(..)
@@ -269,7 +279,7 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
 
 fn task_manager(endpoint: &mut Endpoint) -> Option<&mut u32> {
     match endpoint {
-        Endpoint::JobManager => None,
+        Endpoint::JobManager | Endpoint::Candidate(_) => None,
         Endpoint::TaskManager(number) => Some(number),
     }
 }

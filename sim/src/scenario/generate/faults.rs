@@ -69,6 +69,8 @@ pub(super) fn draw(
                     .or_else(|| of_messages(scenario, &mut draws.of("fault of messages", &name)))
                     .unwrap_or(usual),
             };
+            let what = of_leadership(scenario, &mut draws.of("fault of leadership", &name))
+                .unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -122,6 +124,30 @@ fn of_messages(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
     let (by, span) = (ms(log_between(stream, 1, 2_000)), ms(log_between(stream, 50, 5_000)));
     let (from, to) = (Endpoint::TaskManager(number), Endpoint::JobManager);
     Some(FaultKind::RepeatMessages(from, to, by, span))
+}
+
+/// With several job managers, in one case of three: something that may cost the leader its lease, or
+/// keeps others from learning who leads.
+fn of_leadership(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    let cluster = &scenario.cluster;
+    if cluster.job_managers == 1 || !permille_chance(stream, 333) {
+        return None;
+    }
+    let lease = scenario.ha.election.lease_duration;
+    let span = VirtualDuration(log_between(stream, lease.0 / 4, lease.0 * 4));
+    let candidate = match stream.below(u64::from(cluster.job_managers)) {
+        0 => Endpoint::JobManager,
+        number => Endpoint::Candidate(number as u32),
+    };
+    let task_manager = stream.below(u64::from(cluster.task_managers)) as u32;
+    Some(match stream.below(8) {
+        0..=2 => FaultKind::CutHa(None, span),
+        3 => FaultKind::CutHa(Some(candidate), span),
+        4 => FaultKind::CutHa(Some(Endpoint::TaskManager(task_manager)), span),
+        5 => FaultKind::CutLink(candidate, Endpoint::TaskManager(task_manager), span),
+        6 => FaultKind::CrashJobManager,
+        _ => FaultKind::PauseJobManager(span),
+    })
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

@@ -90,11 +90,16 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let mut world = world::draw(&drawn, &draws);
     let dir = options::directory(&drawn, &draws);
     world::of_scheme(&mut world.storage, dir, &draws);
+    world::candidates(&mut world, dir, &draws);
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, (&load, dir), &draws);
     let restart = options::restart(&draws);
     world::failover(&mut world.cluster, &restart, &draws);
-    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    let mut settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    if world.cluster.job_managers > 1 {
+        let election = world.ha.election;
+        settle = settle + (election.lease_duration + election.renew_deadline) * 4;
+    }
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),

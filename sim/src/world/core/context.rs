@@ -171,6 +171,17 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.queue.push(at.max(self.now), Due::Timer { process: self.me, life, token });
     }
 
+    /// Whether a session is that of the leader, as the HA store knows. A job manager whose session is
+    /// over may not know it yet: what becomes of its checkpoints is no part of the job's history.
+    pub fn is_in_force(&self, session: u64) -> bool {
+        self.core.ha.session == session
+    }
+
+    /// Whether the run comes to its end: the job is over.
+    pub fn has_ended(&self) -> bool {
+        self.core.ended.is_some()
+    }
+
     /// Ends the run: the job is over.
     pub fn end_job(&mut self, end: JobEnd) {
         self.core.ended = Some(end);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use cutline::ids::ChannelId;
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{Context, Core, Due, Parcel, World};
 use crate::kernel::queue::Queue;
@@ -190,6 +190,19 @@ impl<P: Process, O: Observer> World<P, O> {
         }
     }
 
+    fn pause(
+        &mut self,
+        process: ProcessId,
+        span: VirtualDuration,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) -> bool {
+        let host = &mut self.core.hosts[process.index()];
+        host.paused_until = host.paused_until.max(now + span);
+        queue.push(host.paused_until, Due::Unpause(process));
+        host.alive
+    }
+
     /// Lets a fault act; false if there was nothing to act on.
     fn strike(&mut self, kind: PlannedFaultKind, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
         match kind {
@@ -203,11 +216,14 @@ impl<P: Process, O: Observer> World<P, O> {
                 true
             }
             PlannedFaultKind::Crash(process) => self.core.crash(process, now, queue),
-            PlannedFaultKind::Pause(process, span) => {
+            PlannedFaultKind::Pause(process, span) => self.pause(process, span, now, queue),
+            PlannedFaultKind::CrashLeader => self.core.crash(self.core.leader, now, queue),
+            PlannedFaultKind::PauseLeader(span) => self.pause(self.core.leader, span, now, queue),
+            PlannedFaultKind::CutHa(process, span) => {
+                let process = process.unwrap_or(self.core.leader);
                 let host = &mut self.core.hosts[process.index()];
-                host.paused_until = host.paused_until.max(now + span);
-                queue.push(host.paused_until, Due::Unpause(process));
-                host.alive
+                host.ha_cut_until = host.ha_cut_until.max(now + span);
+                true
             }
             PlannedFaultKind::SlowLink(a, b, factor, span) => {
                 for (from, to) in [(a, b), (b, a)] {
