@@ -19,7 +19,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use search::{Aim, aimed, by_priorities, changed, placed};
 
-use super::model::{Limits, OperatorKind, Scenario};
+use super::model::{FaultKind, Limits, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 
@@ -126,6 +126,9 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let draws = Draws::new(seeds.faults);
     scenario.actions = actions::draw(options, &scenario, drawn.span, &draws);
     scenario.faults = faults::draw(options, &scenario, drawn.span, &draws);
+    if scenario.faults.iter().any(|fault| matches!(fault.what, FaultKind::DamageObject(_))) {
+        options::lose_patience(&mut scenario.restart);
+    }
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
 }
