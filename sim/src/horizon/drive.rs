@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::sample::{Mark, Sample};
+use super::sample::{Mark, Pool, Sample, WINDOWS_MIN};
 use super::{Figures, Leapt, Outline, Strike};
 use crate::engine::Idle;
 use crate::kernel::run::{End, Ran};
@@ -20,8 +20,9 @@ const LOOKS: u64 = 64;
 const SETTLE: VirtualDuration = VirtualDuration::from_secs(1);
 /// What is left of an interval that is leapt over, so that the trigger is not seen to be moved.
 const GUARD: VirtualDuration = VirtualDuration::from_millis(200);
-/// Leaps that keep the phase between interval and sources are at most so many intervals long.
-const PHASE_MAX: u64 = 64;
+/// After so many intervals at most, a trigger meets sources in the same phase again, if leaps are to
+/// keep it.
+const PHASE_MAX: u64 = 4;
 
 /// The run, as the driver sees it.
 pub(crate) trait Subject {
@@ -82,9 +83,17 @@ pub(crate) struct Driver {
     quiet: Option<Quiet>,
     /// The idle time that was looked at already began then.
     seen_idle: Option<VirtualTime>,
-    /// What leaps have added.
+    /// What stands for whole intervals that are leapt over from now on.
+    pool: Pool,
+    /// Windows in this stretch that were unlike the pool.
+    strange: usize,
+    /// What leaps within intervals have added.
     extra: Figures,
+    /// What leaps over whole ones have added, on account of pools that are done with.
+    settled: Figures,
+    /// All that was leapt over; and of it, whole intervals.
     skipped: VirtualDuration,
+    whole: VirtualDuration,
     leaps: u64,
     /// World times of the leaps, with all that was leapt over by then.
     ahead: Vec<(VirtualTime, VirtualDuration)>,
@@ -106,8 +115,12 @@ impl Driver {
             sample: None,
             quiet: None,
             seen_idle: None,
+            pool: Pool::default(),
+            strange: 0,
             extra: Figures::default(),
+            settled: Figures::default(),
             skipped: VirtualDuration::ZERO,
+            whole: VirtualDuration::ZERO,
             leaps: 0,
             ahead: Vec::new(),
             variances: BTreeMap::new(),
@@ -137,9 +150,10 @@ impl Driver {
     }
 
     /// What was measured, with what was leapt over.
-    pub(crate) fn finish(self, mut figures: Figures) -> (Figures, Leapt) {
+    pub(crate) fn finish(mut self, mut figures: Figures) -> (Figures, Leapt) {
+        self.settle_pool();
         let recoveries = std::mem::take(&mut figures.measures.recoveries);
-        let mut all = figures.plus(&self.extra);
+        let mut all = figures.plus(&self.extra).plus(&self.settled);
         all.measures.span = figures.measures.span + self.skipped;
         all.measures.recoveries = recoveries;
         for recovery in &mut all.measures.recoveries.done {
@@ -174,6 +188,11 @@ impl Driver {
         VirtualTime(scenario.0.saturating_sub(self.skipped.0))
     }
 
+    /// Scenario time, but for whole intervals that were leapt over: the time of [`Self::account`].
+    fn in_account(&self, world: VirtualTime) -> VirtualTime {
+        world + self.skipped.saturating_sub(self.whole)
+    }
+
     /// The next fault, or the end, in world time: nothing may be leapt over behind it.
     fn limit(&self) -> VirtualTime {
         let strike = self.outline.strikes.get(self.next).map(|strike| strike.at);
@@ -187,7 +206,8 @@ impl Driver {
             next = next.min(quiet.next);
         }
         if let Some(sample) = &self.sample {
-            let due = self.in_world(sample.open_since() + self.outline.interval);
+            let due = sample.open_since() + self.outline.interval + self.whole;
+            let due = self.in_world(due);
             next = if due > self.now { next.min(due) } else { next };
         }
         next.min(self.limit())
@@ -199,15 +219,22 @@ impl Driver {
         self.healed = self.healed.max(self.now + strike.span);
         self.stale = self.healed.max(self.now + self.outline.patience);
         self.failures_before = subject.failures();
-        self.sample = None;
+        self.seen_idle = None;
+        self.end_stretch();
+    }
+
+    fn end_stretch(&mut self) {
+        if let Some(sample) = self.sample.take() {
+            self.pool.keep(&sample);
+        }
+        self.strange = 0;
         self.quiet = None;
     }
 
     fn look(&mut self, subject: &mut impl Subject) {
         if !self.is_steady(subject) {
             self.steady_since = None;
-            self.sample = None;
-            self.quiet = None;
+            self.end_stretch();
             return;
         }
         let steady_since = *self.steady_since.get_or_insert(self.now);
@@ -234,7 +261,7 @@ impl Driver {
     }
 
     fn mark(&self, subject: &impl Subject) -> Mark {
-        let (account, at) = (self.account(subject), self.in_scenario(self.now));
+        let (account, at) = (self.account(subject), self.in_account(self.now));
         Mark { account, at, behind: subject.behind(self.now) }
     }
 
@@ -262,12 +289,16 @@ impl Driver {
 
     fn begin(&mut self, steady_since: VirtualTime, subject: &mut impl Subject) {
         let idle = self.quiet_point(subject);
-        // A checkpoint that leaves no quiet time is no reason to wait for ever.
-        let waits = self.has_quiet() && self.now < steady_since + self.outline.interval * 2;
-        if idle.is_none() && waits {
-            return;
+        // Windows go from the end of a checkpoint to the end of the next one; before the first one
+        // there is but time to be left out.
+        let begins = match idle {
+            Some(idle) => idle.since >= steady_since,
+            // A checkpoint that leaves no quiet time is no reason to wait for ever.
+            None => !self.has_quiet() || self.now >= steady_since + self.outline.interval * 2,
+        };
+        if begins {
+            self.sample = Some(Sample::new(self.mark(subject)));
         }
-        self.sample = Some(Sample::new(self.mark(subject)));
         self.open_quiet(idle, subject);
     }
 
@@ -275,48 +306,73 @@ impl Driver {
         let interval = self.outline.interval;
         let idle = self.quiet_point(subject);
         let open_since = self.sample.as_ref().expect("there is one").open_since();
-        let open = self.in_scenario(self.now).since(open_since);
+        let open = self.in_account(self.now).since(open_since);
         let due = if self.has_quiet() { interval * 2 } else { interval };
         if idle.is_none() && open < due {
             return;
         }
         if open >= VirtualDuration(interval.0 / 2) {
-            self.close_window(idle, subject);
+            self.close_window(subject);
         }
         self.open_quiet(idle, subject);
     }
 
-    fn close_window(&mut self, idle: Option<Idle>, subject: &mut impl Subject) {
+    fn close_window(&mut self, subject: &mut impl Subject) {
         let mark = self.mark(subject);
         self.sample.as_mut().expect("a window is open").close(mark);
-        let intervals = self.whole_intervals(idle, subject);
-        if intervals == 0 {
+        let by = self.outline.interval * self.whole_intervals();
+        if by.is_zero() || !self.may_leap() {
             return;
         }
-        let sample = self.sample.as_mut().expect("a window is open");
-        let Some(errors) = sample.judge(self.outline.error, self.outline.every) else { return };
-        let by = self.outline.interval * intervals;
-        let (sum, length) = sample.sum();
-        let added = sum.stretched(by, length);
-        sample.leapt(&added, by);
-        self.extra = self.extra.plus(&added);
-        let share = by.0 as f64 / self.outline.until.0.max(1) as f64;
-        for (metric, error) in errors {
-            *self.variances.entry(metric).or_default() += share * share * error * error;
-        }
+        self.pool.leap(by);
+        self.whole += by;
         self.go_ahead(by);
         subject.leap(by);
     }
 
+    /// Whether the pool tells enough, and this stretch is like it.
+    fn may_leap(&mut self) -> bool {
+        let sample = self.sample.as_mut().expect("a window has been closed");
+        if sample.is_void(self.outline.error, self.outline.every) {
+            return false;
+        }
+        if self.pool.is_enough() {
+            if self.pool.is_like(sample) {
+                return true;
+            }
+            self.strange += 1;
+            if self.strange < WINDOWS_MIN || sample.windows() < WINDOWS_MIN {
+                return false;
+            }
+            // This is another job now, as it were: it has a sample of its own.
+            self.settle_pool();
+        }
+        let sample = self.sample.as_ref().expect("a window has been closed");
+        self.pool.is_filled_by(sample, self.outline.error)
+    }
+
+    /// What was leapt over on account of the pool is added, and another one begins.
+    fn settle_pool(&mut self) {
+        let pool = std::mem::take(&mut self.pool);
+        if pool.leapt().is_zero() {
+            return;
+        }
+        self.settled = self.settled.plus(&pool.added());
+        let share = pool.leapt().0 as f64 / self.outline.until.0.max(1) as f64;
+        for (metric, error) in pool.errors() {
+            *self.variances.entry(metric).or_default() += share * share * error * error;
+        }
+        self.strange = 0;
+    }
+
     /// How many intervals can be leapt over before the limit.
-    fn whole_intervals(&self, idle: Option<Idle>, subject: &impl Subject) -> u64 {
+    /// A failure meets the phase of the interval, and of what is under way in it, that it would
+    /// have met.
+    fn whole_intervals(&self) -> u64 {
         let interval = self.outline.interval;
-        // A failure must find the checkpoint before it complete, or as far as it would have been.
-        let next_checkpoint = idle.map_or(self.now + interval, |idle| idle.until);
-        let reserve = next_checkpoint + self.completes_within(subject);
-        let whole = self.limit().since(reserve).0 / interval.0;
+        let whole = self.limit().since(self.now).0 / interval.0;
         let cycle = super::common(interval.0, self.outline.period.0) / interval.0;
-        if cycle <= PHASE_MAX.min(whole) { whole / cycle * cycle } else { whole }
+        if cycle <= PHASE_MAX { whole / cycle * cycle } else { whole }
     }
 
     /// By then a checkpoint has completed, to judge by those that have.

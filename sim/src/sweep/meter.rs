@@ -77,8 +77,11 @@ pub(crate) struct Meter {
     crashes: Vec<bool>,
     /// Of each source operator, the place of its first split among all splits.
     first_split: Vec<usize>,
-    /// Of each channel, the sink subtask that it leads to.
+    /// Of each channel, the sink subtask that it leads to, as its transactions name it.
     sink_of: Vec<Option<SubtaskId>>,
+    /// Of each subtask, the one with its place in the first layout that has one: a transaction
+    /// outlives a rescaling, and is known by operator and place.
+    first_of: Vec<SubtaskId>,
     commits: Commits,
     pending: BTreeMap<CheckpointId, VirtualTime>,
     operator_of: Vec<OperatorId>,
@@ -114,7 +117,15 @@ impl Meter {
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join => false,
         };
-        let sink_of = graph.channels().iter().map(|it| Some(it.to).filter(|to| is_sink(*to)));
+        let subtasks = graph.subtasks();
+        let first_of = |at: u32| {
+            let id = SubtaskId(at);
+            let index = graph.index_in_operator(id);
+            graph.first_instance(graph.operator(id), index).expect("it is an instance itself")
+        };
+        let first_of: Vec<SubtaskId> = (0..subtasks as u32).map(first_of).collect();
+        let sink = |to: SubtaskId| is_sink(to).then(|| first_of[to.index()]);
+        let sink_of = graph.channels().iter().map(|it| sink(it.to)).collect();
         let crashes = plan.scenario.faults.iter().map(|fault| match fault.what {
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
@@ -135,7 +146,6 @@ impl Meter {
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;
-        let subtasks = graph.subtasks();
         let interval =
             plan.scenario.checkpointing.interval.unwrap_or(VirtualDuration::from_secs(1));
         Self {
@@ -147,7 +157,8 @@ impl Meter {
             ),
             crashes: crashes.collect(),
             first_split,
-            sink_of: sink_of.collect(),
+            sink_of,
+            first_of,
             commits: Commits::new(subtasks, interval),
             pending: BTreeMap::new(),
             operator_of: (0..subtasks).map(|it| graph.operator(SubtaskId(it as u32))).collect(),
@@ -198,7 +209,7 @@ impl Meter {
             Observation::Failed { checkpoint, .. } => drop(self.pending.remove(&checkpoint)),
             Observation::Cut { subtask, checkpoint, how } => {
                 measures.checkpoint_messages += u64::from(how == CutKind::Source);
-                self.commits.on_cut(subtask, checkpoint);
+                self.commits.on_cut(self.first_of[subtask.index()], checkpoint);
             }
             Observation::Acknowledged { .. }
             | Observation::Declined { .. }
