@@ -11,6 +11,7 @@ use super::sample::{Mark, Pool, Sample, WINDOWS_MIN};
 use super::{Figures, Leapt, Outline, Strike};
 use crate::engine::Idle;
 use crate::kernel::run::{End, Ran};
+use crate::sweep::Recoveries;
 use crate::sweep::metric::{Metric, Rates, of_run};
 
 /// Between two looks, at most; and a fraction of an interval.
@@ -57,12 +58,15 @@ pub(crate) trait Subject {
     fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration);
 }
 
-/// A block of time in which no checkpoint is under way: the accounts at its beginning, in its
-/// middle, and when the next of these is due.
+/// A time in which no checkpoint is under way. First half blocks are looked at until what the last
+/// checkpoint has dammed up is gone; then one block stands for the rest. It is none of those that
+/// were looked at, which were chosen by how they were.
 #[derive(Debug)]
 struct Quiet {
+    /// The accounts after the last half blocks.
     marks: Vec<Figures>,
     next: VirtualTime,
+    is_drained: bool,
 }
 
 /// Drives a run.
@@ -153,9 +157,11 @@ impl Driver {
     pub(crate) fn finish(mut self, mut figures: Figures) -> (Figures, Leapt) {
         self.settle_pool();
         let recoveries = std::mem::take(&mut figures.measures.recoveries);
+        figures.measures.recoveries.waited = recoveries.waited;
         let mut all = figures.plus(&self.extra).plus(&self.settled);
         all.measures.span = figures.measures.span + self.skipped;
-        all.measures.recoveries = recoveries;
+        let waited = all.measures.recoveries.waited;
+        all.measures.recoveries = Recoveries { waited, ..recoveries };
         for recovery in &mut all.measures.recoveries.done {
             let leaps = self.ahead.partition_point(|(at, _)| *at <= recovery.at);
             if let Some((_, by)) = self.ahead[..leaps].last() {
@@ -238,6 +244,10 @@ impl Driver {
             return;
         }
         let steady_since = *self.steady_since.get_or_insert(self.now);
+        if self.sample.as_ref().is_some_and(|sample| !sample.has_kept_up()) && self.keeps_up(subject)
+        {
+            self.sample.as_mut().expect("there is one").keep_up();
+        }
         if self.quiet.is_some() {
             self.on_quiet(subject);
         } else if self.sample.is_none() {
@@ -256,6 +266,12 @@ impl Driver {
             && subject.retained() >= self.outline.retained
     }
 
+    /// Whether nothing waits at any source but for its next record. A job that never gets there has
+    /// no steady state, or one that takes longer to see than a few intervals.
+    fn keeps_up(&self, subject: &impl Subject) -> bool {
+        subject.behind(self.now) <= self.outline.every * 2
+    }
+
     fn account(&self, subject: &impl Subject) -> Figures {
         subject.figures(self.now).plus(&self.extra)
     }
@@ -268,7 +284,7 @@ impl Driver {
     /// Whether an interval has room for a quiet block that pays.
     fn has_quiet(&self) -> bool {
         !self.outline.transactions_expire
-            && self.outline.interval > self.block() * 3 + SETTLE + GUARD
+            && self.outline.interval > self.block() * 4 + SETTLE + GUARD
     }
 
     /// The length of a quiet block: whole heartbeats, and several records of each split.
@@ -333,7 +349,7 @@ impl Driver {
     /// Whether the pool tells enough, and this stretch is like it.
     fn may_leap(&mut self) -> bool {
         let sample = self.sample.as_mut().expect("a window has been closed");
-        if sample.is_void(self.outline.error, self.outline.every) {
+        if sample.is_void(self.outline.error, self.outline.every) || !sample.has_kept_up() {
             return false;
         }
         if self.pool.is_enough() {
@@ -385,9 +401,10 @@ impl Driver {
         self.seen_idle = Some(idle.since);
         let room = idle.until.since(self.now);
         let far = idle.until + self.completes_within(subject) < self.limit();
-        if far && room > self.block() * 2 + GUARD {
+        if far && room > self.block() * 3 + GUARD {
             let marks = vec![self.account(subject)];
-            self.quiet = Some(Quiet { marks, next: self.now + self.half_block() });
+            let next = self.now + self.half_block();
+            self.quiet = Some(Quiet { marks, next, is_drained: false });
         }
     }
 
@@ -402,13 +419,19 @@ impl Driver {
         }
         let half = self.half_block();
         let account = self.account(subject);
+        let keeps_up = self.keeps_up(subject);
         let quiet = self.quiet.as_mut().expect("it is under way");
         quiet.next = self.now + half;
         quiet.marks.push(account);
-        let marks = &quiet.marks;
-        let [.., first, middle, last] = &marks[..] else { return };
-        let drained = is_drained(&middle.since(first), &last.since(middle), self.outline.every);
+        quiet.marks.drain(..quiet.marks.len().saturating_sub(3));
+        let [first, middle, last] = &quiet.marks[..] else { return };
         let block = last.since(first);
+        let was_drained = quiet.is_drained;
+        if !was_drained && is_drained(&middle.since(first), &last.since(middle), self.outline.every)
+        {
+            quiet.is_drained = keeps_up;
+            quiet.marks.drain(..quiet.marks.len() - 1);
+        }
         let Some(idle) = subject.no_checkpoint() else {
             self.quiet = None;
             return;
@@ -425,7 +448,7 @@ impl Driver {
             self.quiet = None;
             return;
         }
-        if !drained {
+        if !was_drained {
             return;
         }
         self.quiet = None;
@@ -453,124 +476,4 @@ fn is_drained(before: &Figures, now: &Figures, every: VirtualDuration) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn secs(s: u64) -> VirtualDuration {
-        VirtualDuration::from_secs(s)
-    }
-
-    fn at(s: u64) -> VirtualTime {
-        VirtualTime::ZERO + secs(s)
-    }
-
-    /// A job that sends a message a millisecond, and is down for five seconds after a failure.
-    #[derive(Default)]
-    struct Job {
-        now: VirtualTime,
-        struck: Vec<VirtualTime>,
-        leapt: VirtualDuration,
-        /// Of each second it does the work of nine tenths.
-        overloaded: bool,
-    }
-
-    impl Subject for Job {
-        fn run(&mut self, until: VirtualTime, _events: u64) -> Ran {
-            self.now = until;
-            Ran { end: End::Until, events: 1, now: until }
-        }
-
-        fn figures(&self, now: VirtualTime) -> Figures {
-            let mut figures = Figures::default();
-            figures.measures.span = now.since(VirtualTime::ZERO);
-            figures.measures.messages = now.as_millis();
-            figures
-        }
-
-        fn is_calm(&self) -> bool {
-            self.struck.last().is_none_or(|at| self.now >= *at + secs(5))
-        }
-
-        fn failures(&self) -> u64 {
-            self.struck.len() as u64
-        }
-
-        fn behind(&self, now: VirtualTime) -> VirtualDuration {
-            if self.overloaded { VirtualDuration(now.0 / 10) } else { VirtualDuration::ZERO }
-        }
-
-        fn longest_checkpoint(&self) -> VirtualDuration {
-            secs(2)
-        }
-
-        fn no_checkpoint(&self) -> Option<Idle> {
-            None
-        }
-
-        fn is_under_way(&self) -> bool {
-            false
-        }
-
-        fn retained(&self) -> usize {
-            1
-        }
-
-        fn strike(&mut self, now: VirtualTime, _fault: u32) {
-            self.struck.push(now);
-        }
-
-        fn leap(&mut self, by: VirtualDuration) {
-            self.leapt += by;
-        }
-
-        fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, _by: VirtualDuration) {
-            unreachable!("there is no quiet time");
-        }
-    }
-
-    fn outline(warm: VirtualTime, until: VirtualTime, strikes: Vec<Strike>) -> Outline {
-        Outline {
-            interval: secs(10),
-            min_pause: VirtualDuration::ZERO,
-            period: secs(1),
-            every: secs(1),
-            heartbeat: secs(10),
-            transactions_expire: false,
-            patience: secs(100),
-            warm,
-            retained: 1,
-            until,
-            events: u64::MAX,
-            strikes,
-            error: 0.01,
-            tolerance: 0.03,
-        }
-    }
-
-    #[test]
-    fn failures_keep_their_phase_and_figures_their_sum() {
-        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
-            at: at(s),
-            fault: 0,
-            span: VirtualDuration::ZERO,
-        });
-        let outline = outline(at(50), at(9_000), strikes.to_vec());
-        let (mut driver, mut job) = (Driver::new(outline), Job::default());
-        let ran = driver.drive(&mut job);
-        let phases: Vec<u64> = job.struck.iter().map(|at| at.as_millis() % 10_000).collect();
-        assert_eq!(phases, [3_000, 4_000, 7_000]);
-        assert_eq!(job.struck[1].since(job.struck[0]), secs(1), "nothing is steady between them");
-        assert!(job.leapt > secs(8_000), "{}", job.leapt);
-        let (figures, leapt) = driver.finish(job.figures(ran.now));
-        assert_eq!((leapt.time, leapt.leaps), (job.leapt, 3));
-        assert_eq!(figures.measures.span, secs(9_000));
-        assert!(figures.measures.messages.abs_diff(9_000_000) < 10);
-    }
-
-    #[test]
-    fn what_falls_behind_is_simulated_in_full() {
-        let mut job = Job { overloaded: true, ..Job::default() };
-        let ran = Driver::new(outline(at(0), at(2_000), Vec::new())).drive(&mut job);
-        assert_eq!((ran.now, job.leapt), (at(2_000), VirtualDuration::ZERO));
-    }
-}
+mod tests;

@@ -41,12 +41,22 @@ pub(super) struct Sample {
     last: Mark,
     values: Values,
     windows: usize,
+    /// Sources had nothing to catch up with at some time.
+    has_kept_up: bool,
 }
 
 impl Sample {
     pub(super) fn new(mark: Mark) -> Self {
         let values = means().map(|metric| (metric, Vec::new())).collect();
-        Self { starts: vec![mark.clone()], last: mark, values, windows: 0 }
+        Self { starts: vec![mark.clone()], last: mark, values, windows: 0, has_kept_up: false }
+    }
+
+    pub(super) fn has_kept_up(&self) -> bool {
+        self.has_kept_up
+    }
+
+    pub(super) fn keep_up(&mut self) {
+        self.has_kept_up = true;
     }
 
     /// Since when the open window has been open.

@@ -268,11 +268,12 @@ impl Meter {
         }
     }
 
-    /// What is measured so far, without the recoveries.
+    /// What is measured so far; of the recoveries, for how long records have waited.
     pub(crate) fn so_far(&self, now: VirtualTime) -> Measures {
         let busiest = self.sync.iter().map(|(sum, parallelism)| sum.0 / u64::from(*parallelism));
         Measures {
             span: now.since(VirtualTime::ZERO),
+            recoveries: Recoveries { waited: self.recovery.waited(), ..Recoveries::default() },
             sync: VirtualDuration(busiest.max().unwrap_or(0)),
             stored_area: self.stored.area(now),
             stored_bytes_mean: self.stored.mean(now),
@@ -434,7 +435,11 @@ impl Commits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::run::Simulation;
+    use crate::scenario::load;
 
     #[test]
     fn stored_bytes_are_weighed_by_time() {
@@ -471,6 +476,21 @@ mod tests {
         assert_eq!(latency.count(), 100);
         let mean = latency.mean_s().expect("there are some");
         assert!((mean - 6.0).abs() < 0.1, "from 1 s to 11 s: {mean}");
+    }
+
+    /// Sinks are rescaled twice; whatever is committed was waited for, under whichever layout it came.
+    #[test]
+    fn what_is_committed_after_a_rescaling_has_waited_as_well() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/rescale-twice.json");
+        let bytes = std::fs::read(path).expect("part of the repository");
+        let scenario = load(&bytes, path, &[]).expect("valid").scenario;
+        let simulation = Simulation::new(Arc::new(scenario), 0).expect("it can run");
+        let outcome = simulation.meter(true).run();
+        assert_eq!(outcome.plan.graph.layouts().len(), 3);
+        let measures = outcome.measures.expect("it was measured");
+        let committed = outcome.statistics.records.committed;
+        assert!(committed > 0);
+        assert_eq!(measures.commit_latency.count(), committed);
     }
 
     #[test]
