@@ -349,7 +349,7 @@ impl Driver {
     /// Whether the pool tells enough, and this stretch is like it.
     fn may_leap(&mut self) -> bool {
         let sample = self.sample.as_mut().expect("a window has been closed");
-        if sample.is_void(self.outline.error, self.outline.every) || !sample.has_kept_up() {
+        if sample.begins_anew(self.outline.error, self.outline.every) || !sample.has_kept_up() {
             return false;
         }
         if self.pool.is_enough() {
@@ -364,7 +364,7 @@ impl Driver {
             self.settle_pool();
         }
         let sample = self.sample.as_ref().expect("a window has been closed");
-        self.pool.is_filled_by(sample, self.outline.error)
+        self.pool.fill(sample, self.outline.error)
     }
 
     /// What was leapt over on account of the pool is added, and another one begins.

@@ -85,8 +85,8 @@ impl Sample {
         }
     }
 
-    /// Sources fall behind, or a stock grows: nothing of it stands for anything. It begins anew.
-    pub(super) fn is_void(&mut self, error: f64, every: VirtualDuration) -> bool {
+    /// If sources fall behind or a stock grows, nothing of it stands for anything: it begins anew.
+    pub(super) fn begins_anew(&mut self, error: f64, every: VirtualDuration) -> bool {
         let from = self.settled_from();
         let fell_behind = self.last.behind.saturating_sub(self.starts[from].behind);
         let mut stocks = self.values.iter().filter(|(metric, _)| is_stock(*metric));
@@ -134,8 +134,9 @@ impl Pool {
         self.leapt += by;
     }
 
-    /// Takes a sample in if both together tell every mean to this relative standard error.
-    pub(super) fn is_filled_by(&mut self, sample: &Sample, error: f64) -> bool {
+    /// Takes a sample in if both together tell every mean to this relative standard error; whether
+    /// they do.
+    pub(super) fn fill(&mut self, sample: &Sample, error: f64) -> bool {
         let from = sample.settled_from();
         if sample.windows - from < WINDOWS_MIN {
             return false;
@@ -307,8 +308,8 @@ mod tests {
     #[test]
     fn what_is_still_settling_stands_for_nothing() {
         let mut pool = Pool::default();
-        assert!(!pool.is_filled_by(&sample(&[900, 400, 100, 101, 99]), 0.03), "three that settled");
-        assert!(pool.is_filled_by(&sample(&[900, 400, 100, 101, 99, 100]), 0.03));
+        assert!(!pool.fill(&sample(&[900, 400, 100, 101, 99]), 0.03), "three that settled");
+        assert!(pool.fill(&sample(&[900, 400, 100, 101, 99, 100]), 0.03));
         pool.leap(VirtualDuration::from_secs(1_000));
         assert_eq!(pool.added().measures.messages, 10_000);
         assert!(pool.is_like(&sample(&[400, 104])));
@@ -319,8 +320,8 @@ mod tests {
     fn stretches_that_are_cut_off_fill_a_pool_together() {
         let scattered = [100, 120, 80, 110, 90, 100];
         let mut pool = Pool::default();
-        assert!(!pool.is_filled_by(&sample(&scattered), 0.045), "it has an error of 5.8 %");
+        assert!(!pool.fill(&sample(&scattered), 0.045), "it has an error of 5.8 %");
         pool.keep(&sample(&scattered));
-        assert!(pool.is_filled_by(&sample(&scattered), 0.045), "together they have 3.9 %");
+        assert!(pool.fill(&sample(&scattered), 0.045), "together they have 3.9 %");
     }
 }
