@@ -418,4 +418,26 @@ pub enum Observation {
         /// How many.
         records: u64,
     },
+
+    /// A subtask was to be deployed onto a task manager that is dead, which its job manager did not
+    /// know: the deployment has failed.
+    DeploymentRefused {
+        /// The subtask.
+        subtask: SubtaskId,
+    },
+    /// A task manager is dead, says its job manager: from now on nothing is deployed onto it.
+    WorkerLost {
+        /// The number of its process.
+        process: u32,
+    },
+    /// Tasks were cancelled that are busy: they end when they are done with what they do.
+    CancellationSlow {
+        /// The number of the process they run in.
+        process: u32,
+    },
+    /// A cancelled task has been busy for too long: it takes its process with it.
+    CancellationTimedOut {
+        /// The number of the process.
+        process: u32,
+    },
 }

@@ -19,6 +19,7 @@ mod join;
 mod map;
 mod order;
 pub mod path;
+mod processed;
 mod record;
 mod reference;
 mod sink_append;

@@ -332,6 +332,12 @@ impl Checks {
                 ledger.forget(checkpoint);
                 self.state.forget(checkpoint);
             }
+            Observation::Adopted { checkpoint, claimed: true } => {
+                for given in self.storage.give_away(checkpoint) {
+                    self.restore.on_given_away(given);
+                    self.situations.on_given_away();
+                }
+            }
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }

@@ -118,8 +118,16 @@ situations! {
     InFlightRescaled = "in-flight data rescaled",
     /// A subtask leaves restored in-flight records to those who own their keys.
     InFlightFiltered = "in-flight records filtered",
+    /// A job claims files that another retained checkpoint has, too.
+    GivenAway = "checkpoint given away with a claimed one",
     /// A job is resumed that was resumed before.
     ResumedAgain = "resumed again",
+    /// A subtask is deployed onto a task manager whose death the job manager has not noticed.
+    DeployedOntoDead = "deployed onto a dead task manager",
+    /// A cancelled task keeps its job waiting.
+    CancelledSlowly = "slow cancellation",
+    /// A cancelled task is busy for so long that its task manager ends itself.
+    CancellationTimedOut = "cancellation timed out",
 }
 
 impl fmt::Display for Situation {
@@ -280,6 +288,11 @@ impl Situations {
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
+            Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
+            Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
+            Observation::CancellationTimedOut { .. } => {
+                self.saw(Situation::CancellationTimedOut);
+            }
             Observation::FaultInjected { .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }
@@ -298,6 +311,11 @@ impl Situations {
     /// A checkpoint that has just become durable has files of others.
     pub(super) fn on_shared(&mut self) {
         self.saw(Situation::FilesShared);
+    }
+
+    /// A new job owns files that a snapshot of the user needs.
+    pub(super) fn on_given_away(&mut self) {
+        self.saw(Situation::GivenAway);
     }
 
     /// Storage was asked for what the execution begins from, and cannot give it.

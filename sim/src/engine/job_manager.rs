@@ -5,6 +5,7 @@
 //! where, and when everything starts again.
 
 mod actions;
+mod calls;
 mod checkpoints;
 mod election;
 mod execution;
@@ -22,6 +23,7 @@ use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::calls::Call;
 use self::execution::Execution;
 pub use self::leap::Idle;
 use super::plan::Plan;
@@ -87,7 +89,12 @@ pub struct JobManager {
 /// A task manager that has registered.
 #[derive(Clone, Copy, Debug)]
 struct Registered {
+    /// Its address: the process, and which of the lives of its host that is.
+    process: ProcessId,
+    life: u32,
     heard: VirtualTime,
+    /// Heartbeat requests in a row that could not be delivered.
+    failures: u32,
     /// Tasks of an ended execution may still run there.
     canceling: bool,
 }
@@ -159,6 +166,8 @@ enum Waiting {
     Manual(usize),
     /// The sources have worked off their backlog.
     BacklogOver,
+    /// Whether a task manager was reached.
+    Call(Call),
 }
 
 impl JobManager {
@@ -218,16 +227,8 @@ impl JobManager {
     pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
         match event {
             Event::Started => self.on_started(ctx),
-            Event::Message { from, message } => {
-                if let Some(number) = Plan::task_manager_number(from) {
-                    self.on_message(number, message, ctx);
-                }
-            }
-            Event::PeerLost { peer } => {
-                if let Some(number) = Plan::task_manager_number(peer) {
-                    self.on_task_manager_lost(number, ctx);
-                }
-            }
+            Event::Message { from, message } => self.on_message(from, message, ctx),
+            Event::PeerLost { peer } => self.on_connection_lost(peer, ctx),
             Event::Timer(token) => self.on_timer(token, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
             Event::Asked => self.on_asked(ctx),
@@ -249,18 +250,23 @@ impl JobManager {
 
     fn on_message<O: Observer>(
         &mut self,
-        number: u32,
+        from: ProcessId,
         message: Control,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match message {
-            Control::Register => self.on_register(number, ctx),
+            Control::Register { life } => self.on_register((from, life), ctx),
             Control::Alive => {
-                if let Some(registered) = self.task_managers.get_mut(&number) {
-                    registered.heard = ctx.now();
+                if let Some(worker) = self.worker_in(from) {
+                    let registered = self.task_managers.get_mut(&worker).expect("just found");
+                    (registered.heard, registered.failures) = (ctx.now(), 0);
                 }
             }
-            Control::Canceled { execution } => self.on_canceled(number, execution, ctx),
+            Control::Canceled { execution } => {
+                if let Some(worker) = self.worker_in(from) {
+                    self.on_canceled(worker, execution, ctx);
+                }
+            }
             Control::Task { execution, subtask, report } => {
                 self.on_report(execution, subtask, report, ctx);
             }
@@ -308,7 +314,8 @@ impl JobManager {
             | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
             | Waiting::Snapshot
-            | Waiting::Adopted => unreachable!("these are requests, not timers"),
+            | Waiting::Adopted
+            | Waiting::Call(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -358,6 +365,11 @@ impl JobManager {
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
             Waiting::Adopted => self.on_adopted(&answer, ctx),
+            Waiting::Call(call) => {
+                if answer.is_err() {
+                    self.on_unreachable(call, ctx);
+                }
+            }
             Waiting::RetryRecovery
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)
@@ -401,15 +413,16 @@ impl JobManager {
         mail: cutline::task::subtask::Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) -> bool {
-        let Some(process) = self.task_manager_of(subtask) else { return false };
-        ctx.send(process, Control::Mail { execution: self.execution.number, subtask, mail });
+        let Some((_, registered)) = self.task_manager_of(subtask) else { return false };
+        let message = Control::Mail { execution: self.execution.number, subtask, mail };
+        ctx.send(registered.process, message);
         true
     }
 
     /// Where a subtask of the present execution runs, if that task manager is still known.
-    fn task_manager_of(&self, subtask: SubtaskId) -> Option<ProcessId> {
-        let number = self.execution.place(subtask)?;
-        self.task_managers.contains_key(&number).then(|| Plan::task_manager(number))
+    fn task_manager_of(&self, subtask: SubtaskId) -> Option<(u32, Registered)> {
+        let worker = self.execution.place(subtask)?;
+        self.task_managers.get(&worker).map(|registered| (worker, *registered))
     }
 
     fn on_decline<O: Observer>(

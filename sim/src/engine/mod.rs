@@ -70,7 +70,10 @@ impl Process for Engine {
 #[derive(Clone, Debug)]
 pub enum Control {
     /// Task manager → job manager: here I am.
-    Register,
+    Register {
+        /// Which of the lives of its host it is. Flink: `ResourceID`, which is new for each process.
+        life: u32,
+    },
     /// Job manager → task manager: you are known.
     Registered,
     /// Job manager → task manager.

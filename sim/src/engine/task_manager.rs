@@ -44,6 +44,8 @@ pub struct TaskManager {
     waiting: Vec<Option<Waiting>>,
     free_tokens: Vec<u32>,
     outputs: Vec<Output>,
+    /// Until when tasks that were cancelled are busy with what they were doing.
+    leaving_until: VirtualTime,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl TaskManager {
             waiting: Vec::new(),
             free_tokens: Vec::new(),
             outputs: Vec::new(),
+            leaving_until: VirtualTime::ZERO,
         }
     }
 
@@ -137,7 +140,7 @@ impl TaskManager {
             self.lose_job_manager(ctx);
         }
         if !self.registered {
-            ctx.send(Plan::JOB_MANAGER, Control::Register);
+            ctx.send(Plan::JOB_MANAGER, Control::Register { life: ctx.life() });
         }
         ctx.timer(now + interval, HEARTBEAT as u32);
     }
@@ -176,12 +179,12 @@ impl TaskManager {
             Control::Deploy(deployment) => self.deploy(*deployment, ctx),
             Control::Cancel { execution } => {
                 self.cancel(execution, ctx);
-                ctx.send(Plan::JOB_MANAGER, Control::Canceled { execution });
+                self.say_when_canceled(execution, ctx);
             }
             Control::Mail { execution, subtask, mail } => {
                 self.on_mail(execution, subtask, mail, ctx);
             }
-            Control::Register
+            Control::Register { .. }
             | Control::Alive
             | Control::Canceled { .. }
             | Control::Task { .. }

@@ -88,7 +88,10 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FaultInjected { .. } | O::ProcessLost { .. } | O::ExecutionEnded => essential(true),
         O::RestoreChosen { .. } | O::JobEnded { .. } | O::Adopted { .. } => essential(true),
         O::FaultHealed { .. } | O::ActionTaken { .. } | O::ActionEnded { .. } => link(true),
-        O::LeaderElected { .. } | O::Rescaled { .. } => link(true),
+        O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
+        O::CancellationSlow { .. } => detail(true),
+        O::CancellationTimedOut { .. } => essential(true),
+        O::DeploymentRefused { subtask: at } => link(subtask(at)),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
         O::Triggered { checkpoint: of, .. }
         | O::Durable { checkpoint: of }

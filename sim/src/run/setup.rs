@@ -40,6 +40,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
         external_latency: scenario.external.latency,
         transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
+        connection_loss: scenario.cluster.connection_loss,
     }
 }
 

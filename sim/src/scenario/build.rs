@@ -160,6 +160,9 @@ fn cluster(
         slots: config.slots,
         heartbeat_interval: config.heartbeat.interval,
         heartbeat_timeout: config.heartbeat.timeout,
+        rpc_failures: config.heartbeat.rpc_failures,
+        cancellation_timeout: config.cancellation_timeout,
+        connection_loss: span(node, "connection_loss"),
         process_restart: span(node, "process_restart"),
         deploy: span(node, "deploy"),
     }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use cutline::config::{RestartStrategy, Retention};
+use cutline::config::{RestartStrategy, Retention, RpcFailures};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::step::Step;
+use cutline::time::VirtualDuration;
 use serde::Serialize;
 
 use super::model::{
@@ -65,7 +66,7 @@ const OPTIONS: [&str; 15] = [
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
-const WORLDS: [&str; 12] = [
+const WORLDS: [&str; 17] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -78,6 +79,11 @@ const WORLDS: [&str; 12] = [
     "few key groups",
     "transaction timeout",
     "few commit retries",
+    "deaths shown by heartbeats",
+    "deaths shown by silence alone",
+    "connections that break late",
+    "tasks that take long to end",
+    "tasks that must end in time",
 ];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
 const FAULTS: [&str; 16] = [
@@ -303,6 +309,17 @@ impl Found {
         self.add_if(external.transaction_timeout.is_some(), "world", "transaction timeout");
         let few = external.commit_retries < External::COMMIT_RETRIES;
         self.add_if(few, "world", "few commit retries");
+        match cluster.rpc_failures {
+            Some(RpcFailures::Threshold(_)) => self.add("world", "deaths shown by heartbeats"),
+            Some(RpcFailures::Ignored) => self.add("world", "deaths shown by silence alone"),
+            None => {}
+        }
+        let at_once = Distribution::Constant(VirtualDuration::ZERO);
+        self.add_if(cluster.connection_loss != at_once, "world", "connections that break late");
+        if let Some(timeout) = cluster.cancellation_timeout {
+            self.add("world", "tasks that take long to end");
+            self.add_if(!timeout.is_zero(), "world", "tasks that must end in time");
+        }
         self.add(
             "network latency",
             match scenario.network.latency {

@@ -459,6 +459,15 @@ fn cluster() -> Object {
     );
     fields.push(
         Field::new(
+            "connection_loss",
+            Kind::Distribution,
+            "Time until survivors notice that the connection to a dead process is broken.",
+            ["\"100 ms\"", "\"200 ms\""],
+        )
+        .default("\"0 ms\""),
+    );
+    fields.push(
+        Field::new(
             "deploy",
             Kind::Distribution,
             "Time from deploying a subtask until it runs, without reading its state.",

@@ -3,7 +3,7 @@
 //! The loader (`scenario::load`) is the only maker of these from text; the generator makes them
 //! directly. Everything that can change a run is in here, and nothing that cannot.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, RpcFailures};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -198,6 +198,15 @@ pub struct Cluster {
     pub heartbeat_interval: VirtualDuration,
     /// Flink: `heartbeat.timeout`.
     pub heartbeat_timeout: VirtualDuration,
+    /// Flink: `heartbeat.rpc-failure-threshold`; `None`: the job manager notices by itself when the
+    /// connection to a task manager breaks.
+    pub rpc_failures: Option<RpcFailures>,
+    /// Flink: `task.cancellation.timeout`; zero: never; `None`: tasks end as soon as they are
+    /// cancelled.
+    pub cancellation_timeout: Option<VirtualDuration>,
+    /// Time until survivors notice that the connection to a dead process is broken, besides the
+    /// latency of a control message.
+    pub connection_loss: Distribution,
     /// Time from the death of a task manager or job manager until a new process runs in its place.
     pub process_restart: Distribution,
     /// Time from deploying a subtask until it runs (without reading its state).

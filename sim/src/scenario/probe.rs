@@ -42,6 +42,11 @@ const POLICIES: [(&str, &str); 3] = [
     ),
 ];
 
+/// A task is busy when it is cancelled.
+const CANCELLED_BUSY: &str = r#"faults=[
+    {"at": "1 s", "kind": "pause_task", "target": "map[1]", "for": "2 s"},
+    {"at": "1500 ms", "kind": "crash_task", "target": "map[0]"}]"#;
+
 /// One value of the base scenario and two overrides of it that differ from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProbe {
@@ -183,6 +188,7 @@ fn applies(probe: &FieldProbe) -> bool {
 fn option_probe(spec: &OptionSpec, path: &str) -> FieldProbe {
     let with = match (spec.id, spec.strategy) {
         (Key::AlignedTimeout, _) => vec!["checkpointing.unaligned=true".to_owned()],
+        (Key::CancellationTimeout, _) => vec![CANCELLED_BUSY.to_owned()],
         (_, Some(strategy)) => vec![format!("restart={{\"type\": \"{strategy}\"}}")],
         _ => Vec::new(),
     };

@@ -36,6 +36,7 @@ pub fn to_json(scenario: &Scenario) -> String {
     let mut cluster = vec![("task_managers", number(scenario.cluster.task_managers))];
     cluster.extend(options(&config, "cluster"));
     cluster.push(("process_restart", distribution(&scenario.cluster.process_restart)));
+    cluster.push(("connection_loss", distribution(&scenario.cluster.connection_loss)));
     cluster.push(("deploy", distribution(&scenario.cluster.deploy)));
     let job = &scenario.job;
     let mut network = link_values(
@@ -136,7 +137,9 @@ fn config_of(scenario: &Scenario) -> FlinkConfig {
         heartbeat: HeartbeatOptions {
             interval: scenario.cluster.heartbeat_interval,
             timeout: scenario.cluster.heartbeat_timeout,
+            rpc_failures: scenario.cluster.rpc_failures,
         },
+        cancellation_timeout: scenario.cluster.cancellation_timeout,
         slots: scenario.cluster.slots,
     }
 }

@@ -66,6 +66,8 @@ pub struct WorldConfig {
     pub transaction_timeout: Option<VirtualDuration>,
     /// Time from the death of a process to the start of the next one in its place.
     pub process_restart: Distribution,
+    /// Time until survivors notice that a process has died, besides the latency of a message.
+    pub connection_loss: Distribution,
 }
 
 /// A pending event of the kernel.
@@ -124,6 +126,8 @@ enum Parcel<C> {
         to: ProcessId,
         life: u32,
         message: C,
+        /// Who sent it wants to know whether it was delivered.
+        receipt: Option<Receipt>,
     },
     Request {
         from: ProcessId,
@@ -143,6 +147,15 @@ enum Parcel<C> {
     },
 }
 
+/// What a call is answered to.
+#[derive(Clone, Copy, Debug)]
+struct Receipt {
+    /// The life of the caller.
+    life: u32,
+    /// Its name for the call.
+    token: u64,
+}
+
 #[derive(Debug)]
 struct Host {
     alive: bool,
@@ -159,6 +172,7 @@ struct Host {
     /// How long its clients wait before they ask again.
     retries: Stream,
     restart: Stream,
+    connection_loss: Stream,
 }
 
 /// Everything but the processes themselves.
@@ -235,6 +249,7 @@ impl<P: Process, O: Observer> World<P, O> {
             name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
+            connection_loss: streams.stream("connection-loss", name),
         };
         let hosts: Vec<Host> = names.iter().map(host).collect();
         let links = names
@@ -343,8 +358,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         let restart = self.config.process_restart.draw(&mut host.restart);
         queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
-            if let Due::Mail(slot) | Due::Answer(slot) = due {
-                self.take_parcel(slot);
+            if let Due::Mail(slot) | Due::Answer(slot) = due
+                && let Parcel::Mail { from, to, receipt: Some(receipt), .. } =
+                    self.take_parcel(slot)
+            {
+                self.answer_call((from, to), receipt, false, now, queue);
             }
         }
         for channel in &mut self.channels {
@@ -362,7 +380,9 @@ impl<P: Process, O: Observer> Core<P, O> {
         for index in 0..self.hosts.len() {
             let peer = ProcessId(index as u32);
             if peer != process {
-                let at = self.control_arrival(process, peer, now);
+                let stream = &mut self.hosts[process.index()].connection_loss;
+                let noticed = now + self.config.connection_loss.draw(stream);
+                let at = self.control_arrival(process, peer, noticed);
                 queue.push(at, Due::Lost { process: peer, peer: process });
             }
         }
@@ -375,6 +395,21 @@ impl<P: Process, O: Observer> Core<P, O> {
         let at = link.arrival(now, latency).max(link.last_control);
         link.last_control = at;
         at
+    }
+
+    /// Tells a caller whether its message was delivered.
+    fn answer_call(
+        &mut self,
+        (from, to): (ProcessId, ProcessId),
+        Receipt { life, token }: Receipt,
+        delivered: bool,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
+        let answer = if delivered { Ok(Answer::Done) } else { Err(Refusal::Unreachable) };
+        let at = self.control_arrival(to, from, now);
+        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
+        queue.push(at, Due::Answer(slot));
     }
 
     fn put_parcel(&mut self, parcel: Parcel<P::Control>) -> u32 {

@@ -139,6 +139,9 @@ pub enum Refusal {
     /// There is no such object, or it cannot be seen yet.
     #[error("no such object")]
     NotFound,
+    /// The process that was called is dead, or another one lives in its place.
+    #[error("nobody is there")]
+    Unreachable,
     /// Somebody else leads by now.
     #[error("fenced off by a newer leader")]
     Fenced,

@@ -24,9 +24,10 @@ use cutline::task::subtask::Mail;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::decider::RequestId;
 
+use super::calls::Call;
 use super::{JobManager, Phase, SnapshotPayload, Waiting};
 use crate::engine::plan::Plan;
-use crate::engine::{Engine, Part, Place, SubtaskSnapshot};
+use crate::engine::{Control, Engine, Part, Place, SubtaskSnapshot};
 use crate::observe::Observation;
 use crate::world::{Answer, Context, Observer, Ownership, Pointer, Purpose, Refusal, Request};
 
@@ -106,8 +107,15 @@ impl JobManager {
                     checkpoint: Some(checkpoint),
                     subtask: Some(subtask),
                 });
-                if !self.send_mail(subtask, Mail::Trigger(barrier), ctx) {
-                    self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
+                match self.task_manager_of(subtask) {
+                    Some((_, to)) => {
+                        let (execution, mail) = (self.execution.number, Mail::Trigger(barrier));
+                        let call = Call::Trigger { checkpoint, subtask: number };
+                        self.call(to, Control::Mail { execution, subtask, mail }, call, ctx);
+                    }
+                    None => {
+                        self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
+                    }
                 }
             }
             Output::WriteMetadata { token, checkpoint } => {

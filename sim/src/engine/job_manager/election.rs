@@ -10,10 +10,12 @@ use cutline::storage::registry::ClaimMode;
 use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
-use crate::engine::plan::{CoordinatorSetup, Plan};
+use crate::engine::plan::CoordinatorSetup;
 use crate::engine::{Control, Engine};
 use crate::observe::JobEnd;
-use crate::world::{Answer, Context, KnownSnapshot, Observer, Pointer, Refusal, Request};
+use crate::world::{
+    Answer, Context, KnownSnapshot, Observer, Pointer, ProcessId, Refusal, Request,
+};
 
 impl JobManager {
     pub(super) fn on_started<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
@@ -188,32 +190,19 @@ impl JobManager {
 
     pub(super) fn on_register<O: Observer>(
         &mut self,
-        number: u32,
+        (process, life): (ProcessId, u32),
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let worker = self.worker_of((process, life));
         // A task manager that registers runs nothing: it is a new process, or it has ended its
         // tasks because it had lost the job manager. What was deployed there is gone.
-        if self.task_managers.contains_key(&number) {
-            self.on_task_manager_lost(number, ctx);
+        if self.task_managers.contains_key(&worker) {
+            self.on_task_manager_lost(worker, ctx);
         }
-        let registered = Registered { heard: ctx.now(), canceling: false };
-        self.task_managers.insert(number, registered);
-        ctx.send(Plan::task_manager(number), Control::Registered);
+        let heard = ctx.now();
+        let registered = Registered { process, life, heard, failures: 0, canceling: false };
+        self.task_managers.insert(worker, registered);
+        ctx.send(process, Control::Registered);
         self.begin_if_ready(ctx);
-    }
-
-    pub(super) fn on_heartbeat_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let cluster = &self.plan.scenario.cluster;
-        let (interval, timeout) = (cluster.heartbeat_interval, cluster.heartbeat_timeout);
-        let now = ctx.now();
-        let silent = self.task_managers.iter().filter(|(_, it)| now.since(it.heard) > timeout);
-        let silent: Vec<u32> = silent.map(|(number, _)| *number).collect();
-        for number in silent {
-            self.on_task_manager_lost(number, ctx);
-        }
-        for number in self.task_managers.keys() {
-            ctx.send(Plan::task_manager(*number), Control::Heartbeat);
-        }
-        self.set_timer(now + interval, Waiting::Heartbeat, ctx);
     }
 }

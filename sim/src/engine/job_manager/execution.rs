@@ -14,7 +14,10 @@ use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
 use cutline::task::snapshots::PartKind;
 
-use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
+use super::calls::Call;
+use super::{
+    EXECUTIONS_PER_LEADER, JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints,
+};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
@@ -162,8 +165,9 @@ impl JobManager {
             self.set_state(subtask, ExecutionState::Deploying, ctx);
             let deployment = self.deployment(subtask, restored.as_ref());
             ctx.observe(Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) });
-            let process = self.task_manager_of(subtask).expect("slots are on known processes");
-            ctx.send(process, Control::Deploy(Box::new(deployment)));
+            let (_, to) = self.task_manager_of(subtask).expect("slots are on known processes");
+            let call = Call::Deploy { execution: self.execution.number, subtask };
+            self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
         }
         self.start_checkpoints(ctx);
     }
@@ -324,8 +328,9 @@ impl JobManager {
         number: u32,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if self.task_managers.remove(&number).is_none() {
-            return;
+        let Some(lost) = self.task_managers.remove(&number) else { return };
+        if self.plan.scenario.cluster.rpc_failures.is_some() {
+            ctx.observe(Observation::WorkerLost { process: lost.process.0 });
         }
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
@@ -384,9 +389,14 @@ impl JobManager {
 
     pub(super) fn cancel_tasks<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let execution = self.execution.number;
-        for (number, registered) in &mut self.task_managers {
+        for registered in self.task_managers.values_mut() {
             registered.canceling = true;
-            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
+        }
+        let all: Vec<(u32, Registered)> =
+            self.task_managers.iter().map(|(worker, it)| (*worker, *it)).collect();
+        for (worker, registered) in all {
+            let call = Call::Cancel { worker, execution };
+            self.call(registered, Control::Cancel { execution }, call, ctx);
         }
     }
 
@@ -470,6 +480,7 @@ impl JobManager {
                     | Waiting::Manual(_)
                     | Waiting::CoordinatorTimeout(_)
                     | Waiting::RestartDelay { .. }
+                    | Waiting::Call(_)
             )
         });
         if !busy {

@@ -50,6 +50,12 @@ pub(super) enum Waiting {
         checkpoint: CheckpointId,
         part: Part,
     },
+    /// The tasks of a cancelled execution have ended.
+    Left {
+        execution: u32,
+    },
+    /// Those that have not by now take the process with them.
+    CancellationTimeout,
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
     /// Left-over transactions are being aborted.
@@ -85,6 +91,8 @@ impl TaskManager {
                     self.on_deployed(place, ctx);
                 }
             }
+            Waiting::Left { execution } => self.say_when_canceled(execution, ctx),
+            Waiting::CancellationTimeout => self.on_cancellation_timeout(ctx),
             Waiting::Read { .. }
             | Waiting::Upload { .. }
             | Waiting::Flush { .. }
@@ -101,9 +109,10 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match self.take(token) {
-            Waiting::Deployed { .. } | Waiting::Inlined { .. } => {
-                unreachable!("timers, not requests")
-            }
+            Waiting::Deployed { .. }
+            | Waiting::Inlined { .. }
+            | Waiting::Left { .. }
+            | Waiting::CancellationTimeout => unreachable!("timers, not requests"),
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
             Waiting::Discarded(_) => {}
@@ -402,6 +411,8 @@ fn commit_error(refusal: Refusal) -> CommitError {
         Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
             CommitError::Gone
         }
-        Refusal::NotFound | Refusal::Fenced => unreachable!("these are said by other stores"),
+        Refusal::NotFound | Refusal::Fenced | Refusal::Unreachable => {
+            unreachable!("these are said by others")
+        }
     }
 }

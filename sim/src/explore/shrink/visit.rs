@@ -53,7 +53,9 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     }
     let cluster = &mut scenario.cluster;
     found.extend([&mut cluster.heartbeat_interval.0, &mut cluster.heartbeat_timeout.0]);
+    found.extend(cluster.cancellation_timeout.as_mut().map(|span| &mut span.0));
     for distribution in [
+        &mut cluster.connection_loss,
         &mut cluster.process_restart,
         &mut cluster.deploy,
         &mut scenario.network.latency,

@@ -93,6 +93,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, (&load, dir), &draws);
     let restart = options::restart(&draws);
+    world::failover(&mut world.cluster, &restart, &draws);
     let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
     let mut scenario = Scenario {
         title: title(seeds),

@@ -8,7 +8,8 @@ use super::faults::{KINDS, Kind, anchor, draw_one, steps, subtask, what, with_su
 use super::{Draws, Options, Seeds, generate_with, is_bounded, log_between, slack, until};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
+    ActionKind, Endpoint, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation,
+    When,
 };
 
 /// Where a crash is placed.
@@ -144,7 +145,7 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
                 faults.push(again);
             }
             (4, _) => scenario.checkpointing.max_concurrent = stream.between(1, 3) as u32,
-            (5, _) if scenario.checkpointing.exactly_once => {
+            (5, _) if scenario.checkpointing.exactly_once && !moves_checkpoints(&scenario) => {
                 scenario.checkpointing.unaligned ^= true;
                 scenario.checkpointing.aligned_timeout = VirtualDuration::ZERO;
             }
@@ -158,6 +159,17 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
     let title = format!("{}, changed by seed {seed}", parent.title);
     retitle(&mut scenario, title, faults);
     scenario
+}
+
+/// Whether a checkpoint is resumed by another number of subtasks: whether its in-flight data could be,
+/// too, depends on the edges.
+fn moves_checkpoints(scenario: &Scenario) -> bool {
+    scenario.actions.iter().any(|action| match &action.what {
+        ActionKind::Resume { from: SnapshotSource::Checkpoint, parallelism, .. } => {
+            !parallelism.is_empty()
+        }
+        _ => false,
+    })
 }
 
 /// The scenario of a seed without its faults.

@@ -1,10 +1,10 @@
 //! Where the job runs: cluster, network, storage and the services.
 
-use cutline::config::Scheme;
+use cutline::config::{RestartStrategy, RpcFailures, Scheme};
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
-use super::{Draws, distribution, log_between, weighted};
+use super::{Draws, distribution, log_between, permille_chance, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
@@ -50,8 +50,43 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
         slots,
         heartbeat_interval: ms(interval),
         heartbeat_timeout: ms(timeout),
+        rpc_failures: None,
+        cancellation_timeout: None,
+        connection_loss: Distribution::Constant(VirtualDuration::ZERO),
         process_restart: distribution(&mut stream, restart),
         deploy: distribution(&mut stream, deploy),
+    }
+}
+
+/// How deaths are noticed, and how tasks end. A restart that comes earlier than the notice is in
+/// vain, so that there may be many: not with a delay of next to nothing.
+pub(super) fn failover(cluster: &mut Cluster, restart: &RestartStrategy, draws: &Draws) {
+    let ms = VirtualDuration::from_millis;
+    let delay = match restart {
+        RestartStrategy::Disabled => VirtualDuration::ZERO,
+        RestartStrategy::FixedDelay { delay, .. } | RestartStrategy::FailureRate { delay, .. } => {
+            *delay
+        }
+        RestartStrategy::ExponentialDelay { initial, .. } => *initial,
+    };
+    let mut stream = draws.of("detection", "");
+    if delay >= ms(20) && permille_chance(&mut stream, 400) {
+        cluster.rpc_failures = Some(match stream.below(5) {
+            0 => RpcFailures::Ignored,
+            _ => RpcFailures::Threshold(stream.between(1, 3) as u32),
+        });
+    }
+    let mut stream = draws.of("connection loss", "");
+    if permille_chance(&mut stream, 250) {
+        let mean = log_between(&mut stream, 100, 100_000);
+        cluster.connection_loss = distribution(&mut stream, mean);
+    }
+    let mut stream = draws.of("cancellation", "");
+    if permille_chance(&mut stream, 300) {
+        cluster.cancellation_timeout = Some(match stream.below(4) {
+            0 => VirtualDuration::ZERO,
+            _ => ms(log_between(&mut stream, 1, 2_000)),
+        });
     }
 }
 

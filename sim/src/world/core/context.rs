@@ -4,7 +4,7 @@ use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Context, Due, Parcel};
+use super::{Context, Due, Parcel, Receipt};
 use crate::kernel::stream::Streams;
 use crate::observe::{JobEnd, Observation};
 use crate::world::network::Lane;
@@ -109,12 +109,33 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.outside.told()
     }
 
+    /// Which of the lives of this host the process is, counted from 0: with its id, its address.
+    pub fn life(&self) -> u32 {
+        self.core.hosts[self.me.index()].life
+    }
+
     /// Sends a control message. It is lost if the receiver dies before it arrives.
     pub fn send(&mut self, to: ProcessId, message: P::Control) {
+        let life = self.core.hosts[to.index()].life;
+        self.post((to, life), message, None);
+    }
+
+    /// Sends a control message to a process in one of its [lives](Self::life). Whether it was
+    /// delivered comes back as the answer to a request: [`Refusal::Unreachable`] from a process
+    /// that has died, also where another one has taken its place. (Flink: the future that an RPC
+    /// returns.)
+    ///
+    /// [`Refusal::Unreachable`]: crate::world::Refusal::Unreachable
+    pub fn call(&mut self, token: u64, (to, life): (ProcessId, u32), message: P::Control) {
+        let receipt = Receipt { life: self.life(), token };
+        self.post((to, life), message, Some(receipt));
+    }
+
+    fn post(&mut self, (to, life): (ProcessId, u32), message: P::Control, receipt: Option<Receipt>) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
-        let life = self.core.hosts[to.index()].life;
-        let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
+        let mail = Parcel::Mail { from: self.me, to, life, message, receipt };
+        let slot = self.core.put_parcel(mail);
         self.queue.push(at, Due::Mail(slot));
     }
 

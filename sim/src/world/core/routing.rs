@@ -126,9 +126,13 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_mail(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
         match self.core.take_parcel(slot) {
-            Parcel::Mail { from, to, life, message } => {
-                if self.core.lives(to, life) {
+            Parcel::Mail { from, to, life, message, receipt } => {
+                let delivered = self.core.lives(to, life);
+                if delivered {
                     self.deliver(to, Event::Message { from, message }, now, queue);
+                }
+                if let Some(receipt) = receipt {
+                    self.core.answer_call((from, to), receipt, delivered, now, queue);
                 }
             }
             Parcel::Answer { to, life, token, answer } => {
