@@ -87,10 +87,11 @@ impl Horizons {
     /// The document `docs/long-horizon-validation.md`; `command` has made it.
     pub fn markdown(&self, command: &str) -> String {
         let tolerance = percent(self.tolerance);
+        let option = tolerance.replace(' ', "");
         let mut out = format!(
             "# Long horizons against record-level runs\n\n\
              Jobs drawn at random, each run {} times record by record and {} times with\n\
-             `--coarsen {tolerance}` ([how that works](long-horizon.md)), with the same seeds and failures. Made by\n\n\
+             `--coarsen {option}` ([how that works](long-horizon.md)), with the same seeds and failures. Made by\n\n\
              ```sh\n{command} > docs/long-horizon-validation.md\n```\n\n\
              {}.\n\n\
              *Within* are means that are off by no more than {tolerance}, or by no more than the sampling error\n\
