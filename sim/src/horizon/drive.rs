@@ -172,7 +172,8 @@ impl Driver {
         let rates = Rates::default();
         let relative = |(metric, variance): (&Metric, &f64)| {
             let value = of_run(*metric, &all.measures, &all.statistics, &rates)?.abs();
-            (value > 0.0).then(|| (metric.column(), libm::sqrt(*variance) / value))
+            // Nothing is less known than a mean that may be anything.
+            (value > 0.0).then(|| (metric.column(), (libm::sqrt(*variance) / value).min(1.0)))
         };
         let errors = self.variances.iter().filter_map(relative).collect();
         (

@@ -196,10 +196,13 @@ impl Pool {
         self.sum.stretched(self.leapt, self.length)
     }
 
-    /// Of each mean its standard error.
+    /// Of each mean its standard error; infinite for an event so rare that no window has seen one.
     pub(super) fn errors(&self) -> impl Iterator<Item = (Metric, f64)> + '_ {
         let several = self.values.iter().filter(|(_, values)| values.len() > 1);
-        several.map(|(metric, values)| (*metric, mean_and_error(values).1))
+        several.map(|(metric, values)| {
+            let unseen = is_of_rare_events(*metric) && values.iter().all(|value| *value == 0.0);
+            (*metric, if unseen { f64::INFINITY } else { mean_and_error(values).1 })
+        })
     }
 }
 
@@ -236,6 +239,12 @@ fn is_gauge(metric: Metric) -> bool {
             | Quantity::CheckpointMessages
             | Quantity::Checkpoints
     )
+}
+
+/// What is zero in most intervals of many jobs. That a sample has seen none does not tell how many
+/// there are.
+fn is_of_rare_events(metric: Metric) -> bool {
+    matches!(metric.quantity, Quantity::InFlight | Quantity::Sync)
 }
 
 fn relative_error(values: &[f64]) -> f64 {
