@@ -47,7 +47,11 @@ fn a_long_run_measures_what_the_record_level_run_does() {
     for it in &found.compared {
         let within = it.differences.iter().filter(|it| it.verdict == Verdict::Within).count();
         assert!(it.leapt > 0.5 && it.fewer_events > 3.0, "{}", found.text());
-        assert!(it.differences.len() >= 15 && within * 2 > it.differences.len(), "{}", found.text());
+        assert!(
+            it.differences.len() >= 15 && within * 2 > it.differences.len(),
+            "{}",
+            found.text()
+        );
     }
 }
 

@@ -245,7 +245,8 @@ impl Driver {
             return;
         }
         let steady_since = *self.steady_since.get_or_insert(self.now);
-        if self.sample.as_ref().is_some_and(|sample| !sample.has_kept_up()) && self.keeps_up(subject)
+        if self.sample.as_ref().is_some_and(|sample| !sample.has_kept_up())
+            && self.keeps_up(subject)
         {
             self.sample.as_mut().expect("there is one").keep_up();
         }

@@ -186,9 +186,7 @@ impl Pool {
             values.last().copied()
         };
         let mut gauges = self.values.iter().filter(|(metric, _)| is_gauge(*metric));
-        gauges.all(|(metric, values)| {
-            newest(*metric).is_none_or(|value| !is_apart(value, values))
-        })
+        gauges.all(|(metric, values)| newest(*metric).is_none_or(|value| !is_apart(value, values)))
     }
 
     /// What was leapt over on its account, as long as it is.

@@ -42,12 +42,8 @@ impl Horizons {
 
     /// How many of how many.
     fn summary(&self) -> String {
-        let biased: Vec<&str> = self
-            .figures()
-            .iter()
-            .filter(|it| it.is_biased)
-            .map(|it| it.quantity.name())
-            .collect();
+        let biased: Vec<&str> =
+            self.figures().iter().filter(|it| it.is_biased).map(|it| it.quantity.name()).collect();
         let bias = match &biased[..] {
             [] => "no figure is biased over all jobs".to_owned(),
             some => format!("biased over all jobs: {}", some.join(", ")),

@@ -249,10 +249,8 @@ impl Facts {
         }
         if self.overloaded {
             if user.load.is_none() {
-                say(
-                    "how much more is offered than the job can take: a source that is held up \
-                     does not say; give --load",
-                );
+                say("how much more is offered than the job can take: a source that is held up \
+                     does not say; give --load");
             }
             if self.bottleneck.is_none() {
                 say("which vertex cannot keep up: backpressure was sampled while buffers filled, \

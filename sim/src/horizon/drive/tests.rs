@@ -93,11 +93,8 @@ fn outline(warm: VirtualTime, until: VirtualTime, strikes: Vec<Strike>) -> Outli
 
 #[test]
 fn failures_keep_their_phase_and_figures_their_sum() {
-    let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
-        at: at(s),
-        fault: 0,
-        span: VirtualDuration::ZERO,
-    });
+    let strikes =
+        [1_003, 1_004, 4_017].map(|s| Strike { at: at(s), fault: 0, span: VirtualDuration::ZERO });
     let outline = outline(at(50), at(9_000), strikes.to_vec());
     let (mut driver, mut job) = (Driver::new(outline), Job::default());
     let ran = driver.drive(&mut job);
