@@ -174,7 +174,7 @@ impl Outline {
                 _ => None,
             })
         };
-        let stretches = (strikes.len() + 1) as f64 * leaping.repeats.max(1) as f64;
+        let repeats = leaping.repeats.max(1) as f64;
         let every = sources().map(|source| source.every).max().unwrap_or_default();
         Self {
             interval: scenario.checkpointing.interval.expect("`check` has seen it"),
@@ -189,7 +189,7 @@ impl Outline {
             until: scenario.limits.until,
             events: scenario.limits.events,
             strikes,
-            error: leaping.tolerance / 2.0 * libm::sqrt(stretches),
+            error: leaping.tolerance / 2.0 * libm::sqrt(repeats),
             tolerance: leaping.tolerance,
         }
     }
