@@ -171,7 +171,7 @@ impl JobManager {
     }
 
     /// Messages of other sessions are refused. With an acknowledgement come files of which nobody
-    /// else knows: its checkpoint is none that anybody could complete.
+    /// else knows: its checkpoint is none that anybody could complete, unless they come a second time.
     ///
     /// Deviation: in Flink they stay for ever.
     pub(super) fn on_fenced<O: Observer>(
@@ -184,7 +184,9 @@ impl JobManager {
         if !self.plan.elects() || !refused {
             return self.on_message(from, message, ctx);
         }
-        if let Control::Acknowledge { snapshot, .. } = message {
+        if let Control::Acknowledge { checkpoint, snapshot, .. } = message
+            && !ctx.was_told_of(checkpoint)
+        {
             self.on_late(snapshot.parts, ctx);
         }
     }
