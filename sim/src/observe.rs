@@ -436,6 +436,11 @@ pub enum Observation {
         /// The number of the process they run in.
         process: u32,
     },
+    /// A cancelled task has been busy for too long: it takes its process with it.
+    CancellationTimedOut {
+        /// The number of the process.
+        process: u32,
+    },
     /// The HA store has refused a write of a job manager that does not lead any more.
     FencedOff {
         /// Its process.
@@ -454,10 +459,5 @@ pub enum Observation {
     LeadershipLost {
         /// Its session.
         session: u64,
-    },
-    /// A cancelled task has been busy for too long: it takes its process with it.
-    CancellationTimedOut {
-        /// The number of the process.
-        process: u32,
     },
 }
