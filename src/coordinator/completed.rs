@@ -384,7 +384,10 @@ impl<P> CompletedStore<P> {
     /// After a [`shutdown`](Self::shutdown) that leaves all to the next leader: what is older than
     /// what that one finds may go as soon as its pointer is gone.
     pub fn leave_to_successor(&mut self) -> Cleanup<P> {
-        self.kept_from = self.kept.iter().map(Retained::id).min();
+        // As in `clean`: what the user owns keeps nothing of others.
+        let owned = self.kept.iter().filter(|retained| !retained.checkpoint.is_users());
+        let lowest = owned.map(Retained::id).min();
+        self.kept_from = Some(lowest.unwrap_or(CheckpointId(u64::MAX)));
         self.clean()
     }
 
