@@ -88,7 +88,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let drawn = topology::draw(options, &Draws::new(seeds.job));
     let draws = Draws::new(seeds.world);
     let mut world = world::draw(&drawn, &draws);
-    let dir = options::directory(&drawn, &draws);
+    let dir = options::directory(&drawn, options, &draws);
     world::of_scheme(&mut world.storage, dir, &draws);
     world::candidates(&mut world, dir, &draws);
     let load = Load::of(&drawn, &world);
