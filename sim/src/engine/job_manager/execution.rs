@@ -485,19 +485,17 @@ impl JobManager {
         if !suspending && !matches!(self.phase, Phase::Ending(_)) {
             return;
         }
-        let busy = self.waiting.values().any(|waiting| {
-            !(suspending && matches!(waiting, Waiting::BacklogOver))
-                && !matches!(
-                    waiting,
-                    Waiting::Heartbeat
-                        | Waiting::Manual(_)
-                        | Waiting::CoordinatorTimeout(_)
-                        | Waiting::RestartDelay { .. }
-                        | Waiting::Call(_)
-                        | Waiting::Campaign { .. }
-                        | Waiting::CampaignTimer
-                        | Waiting::RenewDeadline
-                )
+        let busy = self.waiting.values().any(|waiting| match waiting {
+            Waiting::Heartbeat
+            | Waiting::Manual(_)
+            | Waiting::CoordinatorTimeout(_)
+            | Waiting::RestartDelay { .. }
+            | Waiting::Call(_)
+            | Waiting::Campaign { .. }
+            | Waiting::CampaignTimer
+            | Waiting::RenewDeadline => false,
+            Waiting::BacklogOver => !suspending,
+            _ => true,
         });
         if busy || self.coordinating {
             return;

@@ -98,7 +98,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let mut settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
     if world.cluster.job_managers > 1 {
         let election = world.ha.election;
-        settle = settle + (election.lease_duration + election.renew_deadline) * 4;
+        settle += (election.lease_duration + election.renew_deadline) * 4;
     }
     let mut scenario = Scenario {
         title: title(seeds),
