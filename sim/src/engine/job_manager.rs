@@ -11,6 +11,7 @@ mod election;
 mod execution;
 mod leadership;
 mod leap;
+mod translate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

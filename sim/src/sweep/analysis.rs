@@ -378,19 +378,10 @@ mod tests {
         };
         let metrics = [("lost_work_share", lost * (1.0 + luck)), ("overhead_share", 0.01)];
         Row {
-            point,
-            repeat,
-            seed: repeat,
-            verdict: "ok".to_owned(),
-            violation: None,
-            end: "time".to_owned(),
-            virtual_s: 100.0,
-            leapt: None,
-            events: 1,
             failures: 1,
-            cut_off: 0,
             recoveries: vec![part(recovery * (1.0 + luck))],
             metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+            ..Row::uneventful(point, repeat)
         }
     }
 

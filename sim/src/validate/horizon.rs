@@ -364,19 +364,8 @@ mod tests {
     /// Four runs that have so many messages in a second.
     fn rows(messages: [f64; 4]) -> Vec<Row> {
         let row = |(repeat, per_s): (u64, f64)| Row {
-            point: 0,
-            repeat,
-            seed: repeat,
-            verdict: "ok".to_owned(),
-            violation: None,
-            end: "time".to_owned(),
-            virtual_s: 100.0,
-            leapt: None,
-            events: 1,
-            failures: 0,
-            cut_off: 0,
-            recoveries: Vec::new(),
             metrics: [("messages_per_s".to_owned(), per_s)].into(),
+            ..Row::uneventful(0, repeat)
         };
         (0..).zip(messages).map(row).collect()
     }

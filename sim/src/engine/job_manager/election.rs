@@ -10,7 +10,7 @@ use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
 use cutline::trigger::adaptive::IntervalPolicy;
 
-use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
+use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, translate};
 use crate::engine::plan::CoordinatorSetup;
 use crate::engine::{Control, Engine};
 use crate::observe::JobEnd;
@@ -115,13 +115,9 @@ impl JobManager {
         match Metadata::decode(&bytes) {
             Ok(metadata) => {
                 let size = bytes.len() as u64;
-                let parallelism = checkpoints::parallelism_of(self.layout(), &metadata);
-                let retained: Retained<_> = checkpoints::retained_from(
-                    (&self.plan, &parallelism),
-                    &metadata,
-                    pointer,
-                    size,
-                );
+                let parallelism = translate::parallelism_of(self.layout(), &metadata);
+                let retained: Retained<_> =
+                    translate::retained_from((&self.plan, &parallelism), &metadata, pointer, size);
                 self.parallelism_found.insert(checkpoint, parallelism);
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
@@ -160,8 +156,8 @@ impl JobManager {
         let options = &self.plan.scenario.checkpointing;
         let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
         let setup = CoordinatorSetup {
-            config: checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            topology: checkpoints::topology(self.layout()),
+            config: translate::coordinator_config(options, StoreKind::Default, self.plan.defects),
+            topology: translate::topology(self.layout()),
             recovered,
         };
         let own = self.plan.coordinator.as_ref().map(|own| (own, setup.clone()));

@@ -16,7 +16,7 @@ use cutline::task::snapshots::PartKind;
 
 use super::calls::Call;
 use super::{
-    EXECUTIONS_PER_LEADER, JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints,
+    EXECUTIONS_PER_LEADER, JobManager, Phase, Registered, SnapshotPayload, Waiting, translate,
 };
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Report};
@@ -99,7 +99,7 @@ impl ToRestore<'_> {
     fn parts(&self, operator: OperatorId, index: u32) -> impl Iterator<Item = Part> {
         let number = self.first[operator.index()] + index;
         let state = self.states.get(number as usize).copied().flatten();
-        state.into_iter().flat_map(checkpoints::parts_of)
+        state.into_iter().flat_map(translate::parts_of)
     }
 
     fn parts_of(
@@ -485,7 +485,7 @@ impl JobManager {
         if !suspending && !matches!(self.phase, Phase::Ending(_)) {
             return;
         }
-        let busy = self.waiting.values().any(|waiting| match waiting {
+        let may_wait = |waiting: &Waiting| match waiting {
             Waiting::Heartbeat
             | Waiting::Manual(_)
             | Waiting::CoordinatorTimeout(_)
@@ -493,11 +493,25 @@ impl JobManager {
             | Waiting::Call(_)
             | Waiting::Campaign { .. }
             | Waiting::CampaignTimer
-            | Waiting::RenewDeadline => false,
-            Waiting::BacklogOver => !suspending,
-            _ => true,
-        });
-        if busy || self.coordinating {
+            | Waiting::RenewDeadline => true,
+            Waiting::BacklogOver => suspending,
+            Waiting::Lead
+            | Waiting::Found { .. }
+            | Waiting::Pointers
+            | Waiting::Metadata { .. }
+            | Waiting::RetryRecovery
+            | Waiting::IdDrawn(_)
+            | Waiting::MetadataWritten { .. }
+            | Waiting::PointerWritten { .. }
+            | Waiting::PointerRemoved { .. }
+            | Waiting::Deleted { .. }
+            | Waiting::LateDeleted { .. }
+            | Waiting::JobResult(_)
+            | Waiting::Snapshot
+            | Waiting::Adopted
+            | Waiting::CoordinatorPoll => false,
+        };
+        if !self.waiting.values().all(may_wait) || self.coordinating {
             return;
         }
         if suspending {

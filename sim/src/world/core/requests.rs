@@ -12,7 +12,9 @@ use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
 use crate::world::external;
 use crate::world::faults::Applied;
-use crate::world::services::{Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request};
+use crate::world::services::{
+    Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request, Service,
+};
 use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -20,26 +22,18 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     pub fn request(&mut self, token: u64, request: Request) {
         let config = &self.core.config;
         let host = &mut self.core.hosts[self.me.index()];
-        let (latency, nominal) = match &request {
-            Request::Put { nominal, .. } => (config.storage_latency, *nominal),
-            Request::Get { path } => {
-                let nominal = self.core.store.get(path).map_or(0, |object| object.nominal);
-                (config.storage_latency, nominal)
-            }
-            Request::Delete { .. } | Request::List { .. } => (config.storage_latency, 0),
-            Request::NextCheckpointId
-            | Request::AddPointer { .. }
-            | Request::Adopt(_)
-            | Request::RemovePointer { .. }
-            | Request::ReadPointers
-            | Request::Lead
-            | Request::Campaign { .. }
-            | Request::AwaitLeader { .. }
-            | Request::StoreJobResult(_) => (config.ha_latency, 0),
-            Request::PreCommit { .. }
-            | Request::Commit { .. }
-            | Request::Apply { .. }
-            | Request::AbortLeftOvers(_) => (config.external_latency, 0),
+        let service = request.service();
+        let latency = match service {
+            Service::ObjectStore => config.storage_latency,
+            Service::HaStore => config.ha_latency,
+            Service::External => config.external_latency,
+        };
+        let nominal = if let Request::Put { nominal, .. } = &request {
+            *nominal
+        } else if let Request::Get { path } = &request {
+            self.core.store.get(path).map_or(0, |object| object.nominal)
+        } else {
+            0
         };
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
@@ -59,7 +53,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             // What is sent while nothing passes arrives afterwards.
             held = self.core.hosts[self.me.index()].external_cut_until.since(self.now);
         }
-        if is_for_ha(&request) {
+        if service == Service::HaStore {
             held = self.core.hosts[self.me.index()].ha_cut_until.since(self.now);
         }
         // The last quarter is the way of the answer.
@@ -110,7 +104,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         let operation = operation_of(&request);
         let external = external_operation_of(&request);
-        let ha = is_for_ha(&request);
+        let ha = request.service() == Service::HaStore;
         let fails = match (operation, external) {
             (Some(operation), _) => self.faults.fails(operation).then_some(Applied::No),
             (None, Some(operation)) => self.faults.external.fails(operation),
@@ -364,29 +358,6 @@ fn is_leaders_write(request: &Request) -> bool {
             | Request::RemovePointer { .. }
             | Request::StoreJobResult(_)
     )
-}
-
-/// Whether a request is one of the HA store.
-fn is_for_ha(request: &Request) -> bool {
-    match request {
-        Request::NextCheckpointId
-        | Request::AddPointer { .. }
-        | Request::Adopt(_)
-        | Request::RemovePointer { .. }
-        | Request::ReadPointers
-        | Request::Lead
-        | Request::Campaign { .. }
-        | Request::AwaitLeader { .. }
-        | Request::StoreJobResult(_) => true,
-        Request::Put { .. }
-        | Request::Get { .. }
-        | Request::Delete { .. }
-        | Request::List { .. }
-        | Request::PreCommit { .. }
-        | Request::Commit { .. }
-        | Request::Apply { .. }
-        | Request::AbortLeftOvers(_) => false,
-    }
 }
 
 /// Which storage faults concern a request; none concern the external system.
