@@ -252,7 +252,7 @@ pub struct HaStore {
     pub pointers: BTreeMap<CheckpointId, Pointer>,
     /// The leader session, from 1.
     pub session: u64,
-    /// Who was elected last, of several.
+    /// Who was elected last.
     pub leader: Option<ProcessId>,
     /// Until then nobody else is.
     pub lease_until: VirtualTime,

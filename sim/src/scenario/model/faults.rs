@@ -84,6 +84,33 @@ pub enum FaultKind {
     CutHa(Option<Endpoint>, VirtualDuration),
 }
 
+impl FaultKind {
+    /// The word for it in scenario files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrashTask(..) => "crash_task",
+            Self::CrashTaskManager(_) => "crash_task_manager",
+            Self::CrashJobManager => "crash_job_manager",
+            Self::PauseTask(..) => "pause_task",
+            Self::PauseTaskManager(..) => "pause_task_manager",
+            Self::PauseJobManager(_) => "pause_job_manager",
+            Self::SlowLink(..) => "slow_link",
+            Self::CutLink(..) => "cut_link",
+            Self::RepeatMessages(..) => "repeat_messages",
+            Self::Reorder(..) => "reorder",
+            Self::SlowStorage(..) => "slow_storage",
+            Self::FailStorage(..) => "fail_storage",
+            Self::DisturbStorage(..) => "disturb_storage",
+            Self::DamageObject(_) => "damage_object",
+            Self::SlowExternal(..) => "slow_external",
+            Self::FailExternal(..) => "fail_external",
+            Self::AmbiguousExternal(..) => "ambiguous_external",
+            Self::CutExternal(..) => "cut_external",
+            Self::CutHa(..) => "cut_ha",
+        }
+    }
+}
+
 /// What becomes of a storage request that does not go as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

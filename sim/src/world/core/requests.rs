@@ -47,15 +47,10 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
         }
-        let mut held = VirtualDuration::ZERO;
         if let Some(operation) = external_operation_of(&request) {
             span += self.core.faults.external.delay(operation, self.now);
-            // What is sent while nothing passes arrives afterwards.
-            held = self.core.hosts[self.me.index()].external_cut_until.since(self.now);
         }
-        if service == Service::HaStore {
-            held = self.core.hosts[self.me.index()].ha_cut_until.since(self.now);
-        }
+        let held = self.core.hosts[self.me.index()].cut_until(service).since(self.now);
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
         let host = &self.core.hosts[self.me.index()];
@@ -72,7 +67,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// The first write of a transaction, which nobody waits for: what is wrong with it is learnt at
     /// the flush. (Kafka: `Producer#send`.)
     pub fn begin_transaction(&mut self, transaction: TransactionId) {
-        let cut = self.core.hosts[self.me.index()].external_cut_until;
+        let cut = self.core.hosts[self.me.index()].cut_until(Service::External);
         // It arrives with the flush, or not at all.
         if cut <= self.now
             && let Some((due, place)) = self.core.external.begin(transaction, self.now)
@@ -104,7 +99,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         let operation = operation_of(&request);
         let external = external_operation_of(&request);
-        let ha = request.service() == Service::HaStore;
+        let service = request.service();
         let fails = match (operation, external) {
             (Some(operation), _) => self.faults.fails(operation).then_some(Applied::No),
             (None, Some(operation)) => self.faults.external.fails(operation),
@@ -135,15 +130,8 @@ impl<P: Process, O: Observer> Core<P, O> {
         } else {
             self.apply_request(request, asker, now, queue)
         };
-        let mut back = back;
-        if external.is_some() {
-            back += self.hosts[from.index()].external_cut_until.since(now);
-        }
-        if ha {
-            back += self.hosts[from.index()].ha_cut_until.since(now);
-        }
-        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
-        queue.push(now + back, Due::Answer(slot));
+        let held = self.hosts[from.index()].cut_until(service).since(now);
+        self.answer((from, life, token), answer, now + back + held, queue);
     }
 
     fn is_led_by_lease(&self) -> bool {
@@ -154,15 +142,13 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn elect(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) -> u64 {
         self.ha.session += 1;
         self.ha.leader = Some(process);
-        self.leader = process;
         let session = self.ha.session;
         self.observer.observe(now, &Observation::LeaderElected { session });
         for watcher in std::mem::take(&mut self.watchers) {
             let Watcher { process: to, life, token, back } = watcher;
-            let cut = self.hosts[to.index()].ha_cut_until.since(now);
+            let held = self.hosts[to.index()].cut_until(Service::HaStore).since(now);
             let answer = Ok(Answer::Leader { process, session });
-            let slot = self.put_parcel(Parcel::Answer { to, life, token, answer });
-            queue.push(now + back + cut, Due::Answer(slot));
+            self.answer((to, life, token), answer, now + back + held, queue);
         }
         session
     }
