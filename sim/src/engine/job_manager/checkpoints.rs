@@ -103,7 +103,7 @@ impl JobManager {
                     ctx,
                 );
                 match self.task_manager_of(subtask) {
-                    Some((_, to)) => {
+                    Some(to) => {
                         let (execution, mail) = (self.execution.number, Mail::Trigger(barrier));
                         let call = Call::Trigger { checkpoint, subtask: number };
                         self.call(to, Control::Mail { execution, subtask, mail }, call, ctx);

@@ -69,7 +69,6 @@ impl JobManager {
         match answer {
             Ok(Answer::Pointers { pointers, ended, layout }) => {
                 self.layout = layout;
-                self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));

@@ -33,7 +33,7 @@ pub(super) fn single(scenario: &Scenario) -> Vec<Edit> {
     (0..scenario.faults.len()).rev().map(drop).collect()
 }
 
-/// Scenarios in which users do less: nothing, one thing less, or a new job as large as the last.
+/// Scenarios in which users do less: nothing, one thing less, or one rescaling less.
 pub(super) fn fewer_actions(scenario: &Scenario) -> Vec<Edit> {
     if scenario.actions.is_empty() {
         return Vec::new();
