@@ -99,7 +99,8 @@ fn what_would_be_missed_is_refused() {
     };
     assert_eq!(refused("checkpointing.timeout=2 min"), None);
     assert_eq!(refused("cluster.job_managers=2"), Some(LeapError::Election));
-    assert_eq!(refused(r#"checkpointing.policy={"kind": "measured"}"#), Some(LeapError::Policy));
+    let policy = r#"{"kind": "measured", "checkpoint_cost": "1 s", "expected_mtbf": "200 s"}"#;
+    assert_eq!(refused(&format!("checkpointing.policy={policy}")), Some(LeapError::Policy));
     assert_eq!(
         refused("job.operators[source].records=100"),
         Some(LeapError::Bounded { operator: "source".to_owned() })
