@@ -342,7 +342,7 @@ impl Plan {
                 PartKind::Channels => layout::Part::Channels,
             },
         };
-        let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).to_string();
+        let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).text();
         let StateHandle { path, bytes: length, nominal, checksum } =
             StateHandle::new(path, bytes, nominal);
         // Deviation: files that checkpoints share are never inlined, whatever their size.
