@@ -246,18 +246,19 @@ impl Situations {
         self.saw_if(late, Situation::BarrierLate);
     }
 
-    /// All but data, barriers and what they block.
+    pub(super) fn on_step(&mut self, step: Step, checkpoint: Option<CheckpointId>) {
+        self.step_last = Some(step);
+        if let Some(checkpoint) = checkpoint
+            && matches!(step, Step::A2 | Step::F1 | Step::F2)
+            && let Some(pending) = self.pending_mut(checkpoint)
+        {
+            pending.reached = pending.reached.max(Some(step));
+        }
+    }
+
+    /// All but data, barriers and what they block, and steps.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
-            Observation::Step { step, checkpoint, .. } => {
-                self.step_last = Some(step);
-                if let Some(checkpoint) = checkpoint
-                    && matches!(step, Step::A2 | Step::F1 | Step::F2)
-                    && let Some(pending) = self.pending_mut(checkpoint)
-                {
-                    pending.reached = pending.reached.max(Some(step));
-                }
-            }
             Observation::Cut { checkpoint, how, .. } => {
                 let timed = ledger.line(checkpoint).is_some_and(|line| {
                     matches!(line.alignment, Alignment::AlignedWithTimeout(timeout)
