@@ -55,6 +55,8 @@ impl Plan {
                     keys: 5,
                     weight: 1,
                     record_bytes: 100,
+                    disorder: VirtualDuration::ZERO,
+                    watermarks: None,
                 },
             )),
             Kind::Map => Box::new(Map::new(instance, None)),

@@ -432,6 +432,8 @@ mod tests {
             keys: 50,
             record_bytes: 100,
             weight: 1,
+            disorder: VirtualDuration::ZERO,
+            watermarks: None,
         };
         Scenario {
             title: "quickstart".to_owned(),

@@ -15,8 +15,8 @@ use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
     Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
-    Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WriteAheadSink,
-    promises_order,
+    Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window,
+    WindowOptions, WriteAheadSink, promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -180,7 +180,9 @@ impl Plan {
         }
         match self.scenario.job.operators[operator.index()].kind {
             OperatorKind::Source(_) => Redistribution::Whole,
-            OperatorKind::KeyedAggregate | OperatorKind::Join => Redistribution::Keyed,
+            OperatorKind::KeyedAggregate | OperatorKind::Join | OperatorKind::Window { .. } => {
+                Redistribution::Keyed
+            }
             OperatorKind::Map { .. }
             | OperatorKind::Filter { .. }
             | OperatorKind::FlatMap { .. }
@@ -217,6 +219,12 @@ impl Plan {
                     keys: source.keys,
                     weight: source.weight,
                     record_bytes: source.record_bytes,
+                    disorder: source.disorder,
+                    watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
+                        bound: it.out_of_orderness,
+                        interval: it.interval,
+                        idle_timeout: it.idle_timeout,
+                    }),
                 },
             )),
             OperatorKind::Map { rekey } => Box::new(Map::new(instance, *rekey)),
@@ -229,6 +237,12 @@ impl Plan {
                 Box::new(Aggregate::new(instance, ordered, state_per_key))
             }
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
+            OperatorKind::Window { size, slide } => {
+                let (size, slide) = (*size, *slide);
+                let exact = self.scenario.checkpointing.exactly_once && !self.scenario.is_timed();
+                let options = WindowOptions { size, slide, state_per_key, exact };
+                Box::new(Window::new(instance, options))
+            }
             OperatorKind::IdempotentSink => Box::new(IdempotentSink::new(instance)),
             OperatorKind::TwoPhaseCommitSink => Box::new(TwoPhaseCommitSink::new(instance)),
             OperatorKind::SinkWriter => Box::new(SinkWriter::new(instance)),
@@ -287,6 +301,7 @@ impl Plan {
                 OperatorKind::SinkWriter
             ),
             commit_retries: self.scenario.external.commit_retries,
+            event_time: self.scenario.has_event_time(),
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
@@ -404,7 +419,8 @@ fn behaviour(kind: &OperatorKind) -> Behaviour {
     match kind {
         OperatorKind::Source(_) => Behaviour::Source,
         OperatorKind::Map { rekey: Some(_) } => Behaviour::ChangesKey,
-        OperatorKind::Join => Behaviour::Joins,
+        // A window's record comes when others have come, from wherever.
+        OperatorKind::Join | OperatorKind::Window { .. } => Behaviour::Joins,
         OperatorKind::Map { rekey: None }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }

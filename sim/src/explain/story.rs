@@ -90,6 +90,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FaultHealed { .. } | O::ActionTaken { .. } | O::ActionEnded { .. } => link(true),
         O::LeaderElected { .. } | O::Rescaled { .. } => link(true),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
+        O::WindowFired { .. } => None,
+        O::DroppedLate { record: ref of, .. } => essential(record(of)),
         O::Triggered { checkpoint: of, .. }
         | O::Durable { checkpoint: of }
         | O::Completed { checkpoint: of }

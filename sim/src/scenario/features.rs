@@ -28,7 +28,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "source",
     "map",
     "filter",
@@ -41,6 +41,7 @@ const KINDS: [&str; 12] = [
     "sink_writer",
     "committer",
     "write_ahead_sink",
+    "window",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
 const SHAPES: [&str; 7] =
@@ -373,6 +374,7 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::SinkWriter => 9,
         OperatorKind::Committer => 10,
         OperatorKind::WriteAheadSink => 11,
+        OperatorKind::Window { .. } => 12,
     }]
 }
 

@@ -177,6 +177,30 @@ fn operator() -> Object {
                     "Joins inputs 0 and 1 record by record.",
                     vec![state_per_key("Nominal bytes of a record that waits; 0: as serialised.")],
                 ),
+                kind(
+                    "window",
+                    "Collects by key and window of event time; emits one record for each when the \
+                     watermark has passed its end.",
+                    vec![
+                        Field::new(
+                            "size",
+                            SOME_SPAN,
+                            "How long a window is.",
+                            ["\"200 ms\"", "\"300 ms\""],
+                        )
+                        .default("\"1 s\""),
+                        Field::new(
+                            "slide",
+                            SOME_SPAN,
+                            "From the start of one window to that of the next, at most its size; \
+                             default: the size, tumbling windows.",
+                            ["\"50 ms\"", "\"100 ms\""],
+                        ),
+                        state_per_key(
+                            "Nominal bytes of one window of one key; 0: as serialised.",
+                        ),
+                    ],
+                ),
                 kind("idempotent_sink", "Writes by record identity.", vec![]),
                 kind(
                     "two_phase_commit_sink",
@@ -258,6 +282,35 @@ fn source() -> Vec<Field> {
             ["2", "3"],
         )
         .default("1"),
+        Field::new(
+            "disorder",
+            ANY_SPAN,
+            "A record has happened (its event time) up to so long before it is due.",
+            ["\"40 ms\"", "\"70 ms\""],
+        )
+        .default("\"0 s\""),
+        Field::new(
+            "out_of_orderness",
+            ANY_SPAN,
+            "By how much a record may be older than one before it in its split without being late; \
+             absent: no watermarks.",
+            ["\"150 ms\"", "\"80 ms\""],
+        )
+        .flink("WatermarkStrategy#forBoundedOutOfOrderness"),
+        Field::new(
+            "watermark_interval",
+            ANY_SPAN,
+            "Span between two watermarks, zero: one behind each record; default as Flink's \
+             `pipeline.auto-watermark-interval`: 200 ms.",
+            ["\"20 ms\"", "\"50 ms\""],
+        ),
+        Field::new(
+            "idle_timeout",
+            SOME_SPAN,
+            "A reader without a record for so long is not waited for by event time; absent: it is.",
+            ["\"1 ms\"", "\"2 ms\""],
+        )
+        .flink("WatermarkStrategy#withIdleness"),
     ]
 }
 

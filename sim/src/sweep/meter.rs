@@ -112,7 +112,8 @@ impl Meter {
             | OperatorKind::Filter { .. }
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
-            | OperatorKind::Join => false,
+            | OperatorKind::Join
+            | OperatorKind::Window { .. } => false,
         };
         let sink_of = graph.channels().iter().map(|it| Some(it.to).filter(|to| is_sink(*to)));
         let crashes = plan.scenario.faults.iter().map(|fault| match fault.what {
@@ -161,7 +162,7 @@ impl Meter {
     pub(crate) fn observe(&mut self, now: VirtualTime, observation: &Observation, plan: &Plan) {
         match *observation {
             Observation::Processed { channel, ref record } => {
-                if let Some(sink) = self.sink_of[channel.index()] {
+                if let Some(sink) = self.sink_of[channel.index()].filter(|_| record.is_data()) {
                     self.measures.latency.add(now.since(record.event_time), 1);
                     self.commits.on_record(sink, record);
                 }

@@ -45,6 +45,7 @@ impl Subtask {
         if self.finished_on_restore {
             self.phase = Phase::Running;
             out.push(Output::Running);
+            self.repeat_end_of_event_time(out);
             self.end_of_data(out);
         } else if self.recovered.is_empty() || self.defects.has(Defect::D22) {
             self.run(out);
@@ -64,6 +65,7 @@ impl Subtask {
     }
 
     pub(super) fn finish_operator(&mut self, out: &mut impl Outputs) {
+        self.end_event_time(out);
         self.emitter.clear();
         self.operator.finish(&mut self.emitter);
         self.flush_emitter(out);

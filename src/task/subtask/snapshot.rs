@@ -77,7 +77,14 @@ impl Subtask {
             self.broadcast(Element::Barrier(forwarded), out);
             self.read(now, out);
         }
-        if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
+        let drains = match barrier.options.kind {
+            SnapshotKind::SavepointTerminate => true,
+            SnapshotKind::SavepointSuspend => self.defects.has(Defect::D86),
+            SnapshotKind::Checkpoint | SnapshotKind::FullCheckpoint | SnapshotKind::Savepoint => {
+                false
+            }
+        };
+        if drains && !self.has_ended() {
             self.finish_operator(out);
         }
         self.emitter.clear();
