@@ -58,6 +58,8 @@ impl Plan {
                     record_bytes: 100,
                     disorder: VirtualDuration::ZERO,
                     watermarks: None,
+                    stagger: VirtualDuration::ZERO,
+                    enumerated: false,
                 },
             )),
             Kind::Map => Box::new(Map::new(instance, None)),

@@ -434,6 +434,7 @@ mod tests {
             weight: 1,
             disorder: VirtualDuration::ZERO,
             watermarks: None,
+            discovery: None,
         };
         Scenario {
             title: "quickstart".to_owned(),

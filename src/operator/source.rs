@@ -10,6 +10,7 @@ use super::record::{Fingerprint, Record, SplitId, TimeMark, mix};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
+use crate::enumerator::{SplitEvent, Unassigned};
 use crate::ids::CheckpointId;
 use crate::job::rescale::{DistributionMode, ListHandle, ListState, redistribute};
 use crate::time::{VirtualDuration, VirtualTime};
@@ -37,6 +38,12 @@ pub trait SplitReader {
 
     /// Whether all splits are read to their end (or there are none).
     fn is_finished(&self) -> bool;
+
+    /// Takes what the enumerator says.
+    fn on_event(&mut self, event: SplitEvent);
+
+    /// Whether the enumerator is to be asked for a split: once for each answer.
+    fn take_request(&mut self) -> bool;
 
     /// The watermark of what has been read; `None` if there is none yet. Splits that have been read
     /// to their end are not waited for: without any other, it is the end of time.
@@ -79,6 +86,10 @@ pub struct SourceOptions {
     pub disorder: VirtualDuration,
     /// Its watermarks, if it has any.
     pub watermarks: Option<WatermarkOptions>,
+    /// The records of a split are due so much later than those of the split before it.
+    pub stagger: VirtualDuration,
+    /// Splits come from an [`Enumerator`](crate::enumerator::Enumerator), not with the start.
+    pub enumerated: bool,
 }
 
 /// One reader of a source.
@@ -93,6 +104,10 @@ pub struct Source {
     /// The splits of each old subtask, if there was another number of them.
     lists: Option<Vec<Vec<Split>>>,
     clock: Clock,
+    /// The enumerator was asked and has not answered.
+    asked: bool,
+    /// The enumerator has said that no split will come. Not stored: a restored reader asks again.
+    no_more: bool,
 }
 
 /// When a reader says something about event time. No part of the state: a restored reader says
@@ -127,15 +142,29 @@ impl Split {
 impl Source {
     /// A reader without splits; `open` assigns them at a first start, `restore` afterwards.
     pub fn new(instance: Instance, options: SourceOptions) -> Self {
-        Self { instance, options, splits: Vec::new(), next: None, lists: None, clock: Clock::default() }
+        Self {
+            instance,
+            options,
+            splits: Vec::new(),
+            next: None,
+            lists: None,
+            clock: Clock::default(),
+            asked: false,
+            no_more: !options.enumerated,
+        }
     }
 
     fn id(&self, split: &Split) -> SplitId {
         SplitId::new(self.instance.operator.0, split.index)
     }
 
-    fn due(&self, offset: u64) -> VirtualTime {
-        self.options.start + self.options.every * offset
+    fn due(&self, index: u32, offset: u64) -> VirtualTime {
+        let SourceOptions { start, stagger, every, .. } = self.options;
+        start + stagger * u64::from(index) + every * offset
+    }
+
+    fn due_of(&self, split: &Split) -> VirtualTime {
+        self.due(split.index, split.offset)
     }
 
     /// The share of this subtask in the lists of all old ones.
@@ -156,22 +185,21 @@ impl Source {
         splits
     }
 
-    /// All splits have the same pace, so the lowest offset is due first; ties go to the split that
-    /// stands first. A scan: a reader has few splits.
+    /// Ties go to the split that stands first. A scan: a reader has few splits.
     fn choose_next(&mut self) {
         let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished);
-        self.next = unfinished.min_by_key(|(_, split)| split.offset).map(|(at, _)| at);
+        self.next = unfinished.min_by_key(|(_, split)| self.due_of(split)).map(|(at, _)| at);
     }
 
     /// When the record of an offset has happened. Flink: what a `TimestampAssigner` reads from it.
     fn event_time(&self, index: u32, offset: u64) -> VirtualTime {
         let VirtualDuration(disorder) = self.options.disorder;
         if disorder == 0 {
-            return self.due(offset);
+            return self.due(index, offset);
         }
         let hash = mix(mix(TIME_SALT, u64::from(index)), offset);
         let early = (u128::from(hash) * (u128::from(disorder) + 1)) >> 64;
-        self.due(offset) - VirtualDuration(early as u64)
+        self.due(index, offset) - VirtualDuration(early as u64)
     }
 
     fn emit(&mut self, at: usize, out: &mut Emitter) {
@@ -197,6 +225,19 @@ impl Source {
         }
     }
 
+    /// The splits that were assigned to nobody when a checkpoint was taken, for the sequential
+    /// reference: it reads them all, and has no enumerator.
+    fn restore_unassigned(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let read = Unassigned::decode(state);
+        let unassigned = read
+            .map_err(|error| RestoreError::Damaged { operator: "a split enumerator", error })?;
+        let finished = self.options.records == Some(0);
+        let undiscovered = unassigned.discovered..self.options.splits;
+        let indices = unassigned.splits.into_iter().chain(undiscovered);
+        self.splits.extend(indices.map(|index| Split::new(index, 0, finished)));
+        Ok(())
+    }
+
     /// The readings of a split, which are in a row: splits are in the order of their indices. One,
     /// unless two readers held it.
     fn readings(&self, split: SplitId) -> impl Iterator<Item = usize> {
@@ -207,7 +248,7 @@ impl Source {
 
 impl Source {
     fn record_due(&self) -> Option<VirtualTime> {
-        self.next.map(|at| self.due(self.splits[at].offset))
+        self.next.map(|at| self.due_of(&self.splits[at]))
     }
 
     /// When the reader becomes idle, if nothing is due before.
@@ -257,7 +298,7 @@ impl SplitReader for Source {
 
     fn emit_due(&mut self, now: VirtualTime, out: &mut Emitter) -> bool {
         let Some(at) = self.next else { return false };
-        let due = self.due(self.splits[at].offset) <= now;
+        let due = self.due_of(&self.splits[at]) <= now;
         if let Some(options) = self.options.watermarks {
             self.emit_mark(now, &options, out);
             if due {
@@ -283,7 +324,26 @@ impl SplitReader for Source {
     }
 
     fn is_finished(&self) -> bool {
-        self.next.is_none()
+        self.next.is_none() && self.no_more
+    }
+
+    fn on_event(&mut self, event: SplitEvent) {
+        self.asked = false;
+        match event {
+            SplitEvent::Add(index) => {
+                let finished = self.options.records == Some(0);
+                let at = self.splits.partition_point(|split| split.index <= index);
+                self.splits.insert(at, Split::new(index, 0, finished));
+                self.choose_next();
+            }
+            SplitEvent::NoMore => self.no_more = true,
+        }
+    }
+
+    fn take_request(&mut self) -> bool {
+        let asks = self.next.is_none() && !self.no_more && !self.asked;
+        self.asked |= asks;
+        asks
     }
 
     fn watermark(&self) -> Option<VirtualTime> {
@@ -321,6 +381,9 @@ impl Operator for Source {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        if Unassigned::is_encoded(state) {
+            return self.restore_unassigned(state);
+        }
         let (writer, splits) = FORMAT.read(state, |input, writer| {
             let count = input.count(SPLIT_BYTES_MIN)?;
             let mut splits = Vec::with_capacity(count);
@@ -352,7 +415,7 @@ impl Operator for Source {
         }
         self.splits.sort_by_key(|split| split.index);
         again |= defects.has(Defect::D90) && self.splits.is_empty();
-        if restored.is_none() || again {
+        if (restored.is_none() || again) && !self.options.enumerated {
             let finished = self.options.records == Some(0);
             let mine = (0..self.options.splits).filter(|&index| self.instance.owns_part(index));
             self.splits = mine.map(|index| Split::new(index, 0, finished)).collect();
@@ -403,6 +466,8 @@ mod tests {
             record_bytes: 100,
             disorder: VirtualDuration::ZERO,
             watermarks: None,
+            stagger: VirtualDuration::ZERO,
+            enumerated: false,
         }
     }
 
@@ -437,6 +502,26 @@ mod tests {
             .collect();
         assert_eq!(seen, [(0, 0, 100), (2, 0, 100), (0, 1, 110), (2, 1, 110)]);
         assert!(source.is_finished());
+    }
+
+    #[test]
+    fn an_enumerated_reader_asks_for_each_split() {
+        let mut source = opened(0, 0, 1, None);
+        source.options.enumerated = true;
+        source = Source::new(source.instance, SourceOptions { records: Some(1), ..source.options });
+        source.open(None, &mut Vec::new());
+        let mut out = Emitter::default();
+        for index in [2, 0] {
+            assert_eq!((source.take_request(), source.take_request()), (true, false));
+            assert!(!source.is_finished());
+            source.on_event(SplitEvent::Add(index));
+            assert!(!source.take_request());
+            assert!(source.emit_due(VirtualTime::MAX, &mut out));
+            assert_eq!(out.records().last().map(|it| it.split), Some(SplitId::new(0, index)));
+        }
+        assert!(source.take_request());
+        source.on_event(SplitEvent::NoMore);
+        assert!(source.is_finished() && !source.take_request());
     }
 
     #[test]

@@ -60,6 +60,8 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
                 record_bytes: 10,
                 disorder: VirtualDuration::ZERO,
                 watermarks: None,
+                stagger: VirtualDuration::ZERO,
+                enumerated: false,
             };
             Box::new(Source::new(instance, options))
         }

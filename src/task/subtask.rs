@@ -23,6 +23,7 @@ mod snapshot;
 use std::collections::VecDeque;
 
 use crate::defect::{Defect, Defects, PutOff};
+use crate::enumerator::{EventId, SplitEvent};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
 use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::operator::{Effect, Emitter, Operator, Record, TimeEvent, TransactionId};
@@ -154,6 +155,13 @@ pub enum Mail {
     NotifyComplete(CheckpointId),
     /// X3: this checkpoint was aborted.
     NotifyAborted(CheckpointId),
+    /// What the enumerator says to a reader. Flink: `OperatorEvent`.
+    Split {
+        /// To confirm it with; whoever delivers it does.
+        id: EventId,
+        /// What.
+        event: SplitEvent,
+    },
 }
 
 /// What a subtask wants done, and what it reports.
@@ -283,6 +291,8 @@ pub enum Output {
     /// What the outside is asked to do; `PreCommit` is answered with [`Input::Flushed`], `Commit`
     /// and `Apply` with [`Input::Committed`] or [`Input::CommitFailed`].
     Effect(Effect),
+    /// A reader has no split left: ask its enumerator for one. Flink: `RequestSplitEvent`.
+    RequestSplit,
     /// What event time has done to a record or a window.
     Time(TimeEvent),
     /// A commit was tried often enough: the attempt fails, and the next one tries again.

@@ -379,7 +379,9 @@ impl Difference {
         for (entry, balance) in entries.into_iter().filter(|(_, balance)| *balance != 0) {
             let key = (entry.what, entry.key, entry.split, entry.path);
             let (is, should) = counts.entry(key).or_default();
-            *(if balance > 0 { is } else { should }) += entry.count * balance.unsigned_abs();
+            // What has no record yet, such as a split that was not begun, counts as one entry.
+            let records = entry.count.max(1) * balance.unsigned_abs();
+            *(if balance > 0 { is } else { should }) += records;
         }
         let entries: Vec<_> =
             counts.into_iter().map(|(key, (is, should))| (key, is, should)).collect();

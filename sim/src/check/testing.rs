@@ -119,6 +119,8 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
         record_bytes: 1,
         disorder: VirtualDuration::ZERO,
         watermarks: None,
+        stagger: VirtualDuration::ZERO,
+        enumerated: false,
     };
     match (operator.0, sink) {
         (0, _) => Box::new(Source::new(instance, source)),

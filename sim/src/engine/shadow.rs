@@ -86,6 +86,9 @@ impl<'a> Storage<'a> {
         let mut captured: Vec<(SubtaskId, ChannelState)> = Vec::new();
         for operator in &metadata.operators {
             let Some(id) = self.plan.operator_named(&operator.name) else { continue };
+            if let Some(coordinator) = &operator.coordinator {
+                shadow.parts.push((id, vec![self.bytes(coordinator)?.to_vec()]));
+            }
             for (number, subtask) in operator.subtasks.iter().enumerate() {
                 shadow.parts.push((id, self.states(subtask)?));
                 if subtask.ended {

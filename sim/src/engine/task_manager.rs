@@ -184,6 +184,8 @@ impl TaskManager {
             Control::Register
             | Control::Alive
             | Control::Canceled { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
             | Control::Task { .. }
             | Control::Acknowledge { .. }
             | Control::Decline { .. } => unreachable!("task managers get no such message"),
@@ -213,6 +215,9 @@ impl TaskManager {
             }
             return;
         };
+        if let Mail::Split { id, .. } = mail {
+            ctx.send(Plan::JOB_MANAGER, Control::EventArrived { subtask, id });
+        }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
-use cutline::operator::Instance;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::check::{CheckConfig, Checks, Role, Windows};
@@ -94,7 +93,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         windows: windows(plan),
     };
     let made_by = Arc::clone(plan);
-    let factory = Box::new(move |operator| made_by.operator(Instance::single(operator)));
+    let factory = Box::new(move |operator| made_by.reference_operator(operator));
     Checks::new(&plan.graph, config, factory)
 }
 
@@ -121,7 +120,7 @@ fn last_record(scenario: &Scenario) -> Option<VirtualTime> {
         .iter()
         .filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {
-                Some(source.records.map(|records| VirtualTime::ZERO + source.every * records))
+                Some(source.records.map(|records| source.due_last(records)))
             }
             _ => None,
         })

@@ -8,7 +8,7 @@ use cutline::time::VirtualDuration;
 use crate::kernel::distribution::Distribution;
 
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Edge, Job, Operator, OperatorKind, Source, Watermarks};
+use super::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
@@ -135,6 +135,17 @@ fn watermarks(node: &Node, sink: &mut Sink) -> Option<Watermarks> {
     })
 }
 
+fn discovery(node: &Node, sink: &mut Sink) -> Option<Discovery> {
+    let every = node.duration("split_discovery");
+    if let (None, Some(given)) = (every, node.given("enumerator_snapshot")) {
+        let message = "`enumerator_snapshot` of a source without an enumerator";
+        let error = Diagnostic::error("no-enumerator", given, message);
+        sink.push(error.expected("`split_discovery` beside it"));
+    }
+    let snapshot = node.duration("enumerator_snapshot").unwrap_or_default();
+    Some(Discovery { every: every?, snapshot })
+}
+
 fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
     if let (Some(rate), Some(every)) = (node.given("rate"), node.given("every")) {
         sink.push(
@@ -153,6 +164,7 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         weight: node.u32("weight").unwrap_or(1),
         disorder: node.duration("disorder").unwrap_or_default(),
         watermarks: watermarks(node, sink),
+        discovery: discovery(node, sink),
     }
 }
 

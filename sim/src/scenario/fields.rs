@@ -240,7 +240,7 @@ fn source() -> Vec<Field> {
         Field::new(
             "splits",
             Kind::Integer { min: 1, max: 1 << 20 },
-            "Number of splits, assigned round-robin; default: one a subtask.",
+            "Number of splits; default: one a subtask.",
             ["3", "5"],
         ),
         Field::new(
@@ -311,6 +311,22 @@ fn source() -> Vec<Field> {
             ["\"1 ms\"", "\"2 ms\""],
         )
         .flink("WatermarkStrategy#withIdleness"),
+        Field::new(
+            "split_discovery",
+            ANY_SPAN,
+            "Splits come from an enumerator, one to a reader that has none left: span between the \
+             discovery of one and the next, which is as much younger; zero: all are there at once; \
+             absent: splits are assigned round-robin at the start.",
+            ["\"30 ms\"", "\"10 ms\""],
+        )
+        .flink("SplitEnumerator"),
+        Field::new(
+            "enumerator_snapshot",
+            ANY_SPAN,
+            "How long the enumerator's part of a checkpoint takes; default: nothing.",
+            ["\"7 ms\"", "\"3 ms\""],
+        )
+        .flink("OperatorCoordinator#checkpointCoordinator"),
     ]
 }
 

@@ -173,7 +173,7 @@ impl OperatorKind {
 /// A split-based source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// Number of splits, assigned round-robin to the subtasks.
+    /// Number of splits.
     pub splits: u32,
     /// Records in each split; `None`: unbounded.
     pub records: Option<u64>,
@@ -189,9 +189,27 @@ pub struct Source {
     pub disorder: VirtualDuration,
     /// Its watermarks, if it has any.
     pub watermarks: Option<Watermarks>,
+    /// Its enumerator, if it has one; without, splits are assigned round-robin at the start.
+    pub discovery: Option<Discovery>,
+}
+
+/// How the enumerator of a source finds and keeps its splits. Flink: `SplitEnumerator`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discovery {
+    /// Span between one split and the next, which is as much younger; zero: all are there at once.
+    pub every: VirtualDuration,
+    /// How long its part of a checkpoint takes (T4).
+    pub snapshot: VirtualDuration,
 }
 
 impl Source {
+    /// When the last of so many records of each split is due.
+    pub fn due_last(&self, records: u64) -> VirtualTime {
+        let discovery = self.discovery.as_ref();
+        let stagger = discovery.map_or(VirtualDuration::ZERO, |discovery| discovery.every);
+        VirtualTime::ZERO + stagger * u64::from(self.splits - 1) + self.every * records
+    }
+
     /// Whether a record may be older than a watermark ahead of it.
     pub fn may_be_late(&self) -> bool {
         self.watermarks.as_ref().is_some_and(|it| {
@@ -423,7 +441,8 @@ impl Scenario {
             matches!(action.what, ActionKind::StopWithSavepoint { drain: true })
         };
         let late = |operator: &Operator| {
-            matches!(&operator.kind, OperatorKind::Source(source) if source.may_be_late())
+            matches!(&operator.kind, OperatorKind::Source(source)
+                if source.may_be_late() || source.discovery.is_some())
         };
         self.job.operators.iter().any(|operator| operator.kind.is_window())
             && (self.job.operators.iter().any(late) || self.actions.iter().any(drains))

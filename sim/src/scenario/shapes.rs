@@ -51,6 +51,7 @@ pub fn pipeline(
         weight: 1,
         disorder: VirtualDuration::ZERO,
         watermarks: None,
+        discovery: None,
     };
     let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
     Scenario {

@@ -226,6 +226,10 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
         parts.push(("watermark_interval", span(watermarks.interval)));
         parts.extend(watermarks.idle_timeout.map(|timeout| ("idle_timeout", span(timeout))));
     }
+    if let Some(discovery) = &of.discovery {
+        parts.push(("split_discovery", span(discovery.every)));
+        parts.push(("enumerator_snapshot", span(discovery.snapshot)));
+    }
     parts
 }
 

@@ -59,12 +59,16 @@ impl Subtask {
         let source = self.operator.as_source().expect("a source reads splits");
         source.emit_due(now, &mut self.emitter);
         let finished = source.is_finished();
+        let asks = source.take_request();
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];
             if record.is_data() {
                 out.push(Output::Read(record));
             }
             self.emit(record, out);
+        }
+        if asks {
+            out.push(Output::RequestSplit);
         }
         if finished {
             self.end_of_input(out);

@@ -2,6 +2,7 @@
 
 use super::{Back, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
+use crate::enumerator::SplitEvent;
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::Element;
 use crate::storage::channel_state::ChannelState;
@@ -57,6 +58,23 @@ impl Subtask {
     pub(super) fn run(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Running;
         out.push(Output::Running);
+        self.ask_for_split(out);
+    }
+
+    pub(super) fn on_split_event(&mut self, event: SplitEvent, out: &mut impl Outputs) {
+        if let Some(source) = self.operator.as_source() {
+            source.on_event(event);
+        }
+        self.ask_for_split(out);
+    }
+
+    /// A reader without a split says so, once.
+    pub(super) fn ask_for_split(&mut self, out: &mut impl Outputs) {
+        if self.phase == Phase::Running
+            && self.operator.as_source().is_some_and(|source| source.take_request())
+        {
+            out.push(Output::RequestSplit);
+        }
     }
 
     pub(super) fn end_of_input(&mut self, out: &mut impl Outputs) {

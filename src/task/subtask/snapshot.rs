@@ -21,6 +21,7 @@ impl Subtask {
             // their partitions have not been polled yet. Flink inserts the barrier into the
             // channels that are still open; waiting for their ends cuts at the same place.
             Mail::Trigger(barrier) => self.held_trigger = Some(barrier),
+            Mail::Split { id: _, event } => self.on_split_event(event, out),
             Mail::NotifyComplete(checkpoint) => self.on_complete(checkpoint, out),
             Mail::NotifyAborted(checkpoint) => self.on_aborted(checkpoint, out),
         }

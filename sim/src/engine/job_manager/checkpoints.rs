@@ -10,6 +10,7 @@ use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::coordinator::statistics::CheckpointMetrics;
 use cutline::defect::{Defect, Defects};
+use cutline::enumerator;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Layout, Partitioner};
 use cutline::message::{FailureReason, SnapshotKind};
@@ -24,7 +25,7 @@ use cutline::task::subtask::Mail;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::decider::RequestId;
 
-use super::{JobManager, Phase, SnapshotPayload, Waiting};
+use super::{JobManager, Phase, SnapshotPayload, Waiting, enumerators};
 use crate::engine::plan::Plan;
 use crate::engine::{Engine, Part, Place, SubtaskSnapshot};
 use crate::observe::Observation;
@@ -50,6 +51,9 @@ impl JobManager {
                 self.follow(output, ctx);
             }
             self.outputs = outputs;
+            if let Some(checkpoint) = self.triggered.take() {
+                self.open_channels(checkpoint, ctx);
+            }
         }
         self.coordinating = false;
         self.set_coordinator_timer(ctx);
@@ -106,6 +110,7 @@ impl JobManager {
                     checkpoint: Some(checkpoint),
                     subtask: Some(subtask),
                 });
+                self.triggered = Some(checkpoint);
                 if !self.send_mail(subtask, Mail::Trigger(barrier), ctx) {
                     self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
                 }
@@ -180,12 +185,20 @@ impl JobManager {
                 self.discard(token, &files, ctx);
             }
             Output::FinalizeFailed { .. } => {}
-            Output::SnapshotCoordinator { .. }
-            | Output::AbortTriggering { .. }
-            | Output::NotifyCoordinatorComplete { .. }
-            | Output::NotifyCoordinatorAborted { .. }
-            | Output::ResetCoordinator { .. } => {
-                unreachable!("this job has no operator coordinators")
+            Output::SnapshotCoordinator { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Snapshot(checkpoint), ctx);
+            }
+            Output::AbortTriggering { coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::GivenUp, ctx);
+            }
+            Output::NotifyCoordinatorComplete { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Open(checkpoint), ctx);
+            }
+            Output::NotifyCoordinatorAborted { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Aborted(checkpoint), ctx);
+            }
+            Output::ResetCoordinator { coordinator, checkpoint } => {
+                self.reset_enumerator(coordinator, checkpoint.as_ref(), ctx);
             }
             Output::AcknowledgeRefused { checkpoint, subtask, error: _ } => {
                 self.on_refused(checkpoint, subtask, ctx);
@@ -597,7 +610,7 @@ fn metadata_of(
         OperatorMetadata {
             name: operator.name.clone(),
             max_parallelism: operator.max_parallelism,
-            coordinator: None,
+            coordinator: enumerators::state_object(checkpoint, OperatorId(index as u32)),
             subtasks: subtasks[range].to_vec(),
         }
     });
@@ -656,6 +669,11 @@ pub(super) fn retained_from(
             subtasks.push((id, Some(subtask_state(all, subtask.ended))));
         }
     }
+    let coordinator = |operator: &OperatorMetadata| {
+        let object = operator.coordinator.as_ref()?;
+        let part = part_of(PartKind::Operator, (of(operator), 0), object);
+        Some((of(operator), subtask_state(vec![part], false)))
+    };
     let Pointer { metadata: path, ownership, .. } = pointer;
     let checkpoint = CompletedCheckpoint {
         id: metadata.checkpoint,
@@ -677,7 +695,7 @@ pub(super) fn retained_from(
             .filter(|operator| operator.is_finished())
             .map(of)
             .collect(),
-        coordinators: Vec::new(),
+        coordinators: metadata.operators.iter().filter_map(coordinator).collect(),
     };
     Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
 }

@@ -467,6 +467,8 @@ impl JobManager {
             !matches!(
                 waiting,
                 Waiting::Heartbeat
+                    | Waiting::Discovery(_)
+                    | Waiting::Captured { .. }
                     | Waiting::Manual(_)
                     | Waiting::CoordinatorTimeout(_)
                     | Waiting::RestartDelay { .. }

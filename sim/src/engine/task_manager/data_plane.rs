@@ -241,6 +241,9 @@ impl TaskManager {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
             }
+            Output::RequestSplit => {
+                ctx.send(Plan::JOB_MANAGER, Control::RequestSplit { execution, subtask });
+            }
             Output::Time(TimeEvent::Fired { key, end, records }) => {
                 let fired = Observation::WindowFired { subtask, key, end, records };
                 ctx.observe_task(execution, fired);

@@ -82,6 +82,13 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
             }
             edits.push(Edit::new(format!("with {} doing less", operator.name), edited));
         }
+        if matches!(&operator.kind, OperatorKind::Source(it) if it.discovery.is_some()) {
+            let mut edited = scenario.clone();
+            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
+                source.discovery = None;
+            }
+            edits.push(Edit::new(format!("with {} without an enumerator", operator.name), edited));
+        }
         if matches!(&operator.kind, OperatorKind::Source(it) if it.watermarks.is_some()) {
             let mut edited = scenario.clone();
             if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {

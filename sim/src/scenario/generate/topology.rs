@@ -6,7 +6,7 @@ use cutline::time::VirtualDuration;
 use super::{Draws, Options, distribution, log_between, permille_chance, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
-use crate::scenario::model::{Edge, Job, Operator, OperatorKind, Source, Watermarks};
+use crate::scenario::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
 
 /// A job, and what is known of its load.
 #[derive(Clone, Debug)]
@@ -138,6 +138,7 @@ impl Builder<'_> {
                 weight: 1,
                 disorder: VirtualDuration::ZERO,
                 watermarks: None,
+                discovery: None,
             };
             self.add(name, OperatorKind::Source(source));
             self.flow.push(Flow { arriving: 0, leaving: ONE });
@@ -338,6 +339,7 @@ impl Builder<'_> {
         self.slow_one_down(&records, span, weight);
         self.vary_transactional_sinks();
         self.vary_event_time(span);
+        self.vary_discovery(span);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
@@ -433,6 +435,23 @@ impl Builder<'_> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Some sources have an enumerator, which finds their splits one after another. Drawn last.
+    fn vary_discovery(&mut self, span: VirtualDuration) {
+        for operator in &mut self.operators {
+            let OperatorKind::Source(source) = &mut operator.kind else { continue };
+            let mut stream = self.draws.of("discovery", &operator.name);
+            if !permille_chance(&mut stream, 150) {
+                continue;
+            }
+            let every = match stream.below(3) {
+                0 => VirtualDuration::ZERO,
+                _ => VirtualDuration(stream.below(span.0 / u64::from(source.splits) + 1)),
+            };
+            let snapshot = VirtualDuration::from_micros(log_between(&mut stream, 1, 20_000) - 1);
+            source.discovery = Some(Discovery { every, snapshot });
         }
     }
 
