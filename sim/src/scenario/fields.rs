@@ -308,7 +308,7 @@ fn source() -> Vec<Field> {
             "idle_timeout",
             SOME_SPAN,
             "A reader without a record for so long is not waited for by event time; absent: it is.",
-            ["\"1 ms\"", "\"2 ms\""],
+            ["\"200 µs\"", "\"500 µs\""],
         )
         .flink("WatermarkStrategy#withIdleness"),
         Field::new(
