@@ -86,9 +86,6 @@ impl<'a> Storage<'a> {
         let mut captured: Vec<(SubtaskId, ChannelState)> = Vec::new();
         for operator in &metadata.operators {
             let Some(id) = self.plan.operator_named(&operator.name) else { continue };
-            if let Some(coordinator) = &operator.coordinator {
-                shadow.parts.push((id, vec![self.bytes(coordinator)?.to_vec()]));
-            }
             for (number, subtask) in operator.subtasks.iter().enumerate() {
                 shadow.parts.push((id, self.states(subtask)?));
                 if subtask.ended {
@@ -105,6 +102,10 @@ impl<'a> Storage<'a> {
                     })?;
                     captured.push((layout.subtask(id, number as u32), channels));
                 }
+            }
+            // Behind those of the subtasks, which are told apart by their place.
+            if let Some(coordinator) = &operator.coordinator {
+                shadow.parts.push((id, vec![self.bytes(coordinator)?.to_vec()]));
             }
         }
         shadow.in_flight = self.in_flight(&captured);

@@ -58,6 +58,21 @@ pub struct Job {
     pub edges: Vec<Edge>,
 }
 
+impl Job {
+    /// Whether a way leads from a join to a window.
+    fn has_window_behind_join(&self) -> bool {
+        let mut behind: Vec<bool> =
+            self.operators.iter().map(|operator| operator.kind == OperatorKind::Join).collect();
+        // Few operators: what is behind spreads by one edge a round at least.
+        for _ in &self.operators {
+            for edge in &self.edges {
+                behind[edge.to] |= behind[edge.from];
+            }
+        }
+        self.operators.iter().zip(&behind).any(|(it, behind)| *behind && it.kind.is_window())
+    }
+}
+
 /// One operator of the job graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
@@ -434,8 +449,9 @@ impl Scenario {
         })
     }
 
-    /// Whether what windows emit depends on when watermarks come: a record may be late, or windows
-    /// are emptied before their time because the job is drained.
+    /// Whether what windows emit depends on timing: a record may be late, or windows are emptied
+    /// before their time because the job is drained, or the event time of a joined record depends on
+    /// which of several partners it has met.
     pub fn is_timed(&self) -> bool {
         let drains = |action: &Action| {
             matches!(action.what, ActionKind::StopWithSavepoint { drain: true })
@@ -444,8 +460,11 @@ impl Scenario {
             matches!(&operator.kind, OperatorKind::Source(source)
                 if source.may_be_late() || source.discovery.is_some())
         };
-        self.job.operators.iter().any(|operator| operator.kind.is_window())
-            && (self.job.operators.iter().any(late) || self.actions.iter().any(drains))
+        let operators = &self.job.operators;
+        operators.iter().any(|operator| operator.kind.is_window())
+            && (operators.iter().any(late)
+                || self.actions.iter().any(drains)
+                || self.job.has_window_behind_join())
     }
 
     /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that
