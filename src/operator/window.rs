@@ -46,8 +46,8 @@ pub struct WindowOptions {
 /// Collects the records of each key and window, and emits one for each that is complete. All its
 /// input edges must be hash edges, or its parallelism 1.
 ///
-/// What it emits has split [`WINDOWED`], the key, the window's end (in nanoseconds) as offset, the
-/// last instant of the window as event time, and the size of the last record of the window.
+/// What it emits has split [`WINDOWED`], the key, the window's number as offset, a path of its own,
+/// the last instant of the window as event time, and the size of the last record of the window.
 #[derive(Clone, Debug)]
 pub struct Window {
     instance: Instance,
@@ -129,11 +129,14 @@ impl Window {
 
     fn result(&self, key: u32, end: VirtualTime, pane: Pane) -> Record {
         let Fingerprint { count, sum } = pane.contents;
+        let WindowOptions { size, slide, exact, .. } = self.options;
+        let contents = if exact { mix(sum, count) } else { 0 };
         Record {
             split: SplitId::new(WINDOWED, self.instance.operator.0),
             key,
-            offset: end.0,
-            path: if self.options.exact { mix(sum, count) } else { 0 },
+            // Numbered without gaps, as offsets are.
+            offset: (end - size).0 / slide.0,
+            path: mix(contents, u64::from(key)),
             event_time: VirtualTime(end.0 - 1),
             weight: 1,
             record_bytes: pane.record_bytes,
@@ -269,7 +272,7 @@ mod tests {
         window.on_watermark(VirtualTime(watermark), &mut out);
         let (mark, results) = out.records().split_last().expect("the watermark goes on");
         assert_eq!(mark.mark(), Some(TimeMark::Watermark(VirtualTime(watermark))));
-        results.iter().map(|record| (record.key, record.offset)).collect()
+        results.iter().map(|record| (record.key, record.event_time.0 + 1)).collect()
     }
 
     fn process(window: &mut Window, key: u32, at: u64) -> bool {
@@ -305,7 +308,9 @@ mod tests {
         assert_eq!(fired(&mut window, 9), []);
         assert!(!process(&mut window, 7, 5), "late");
         assert_eq!(window.late(), 1);
-        assert_eq!(fired(&mut window, u64::MAX), [(7, 20)]);
+        let mut out = Emitter::default();
+        window.on_watermark(VirtualTime::MAX, &mut out);
+        assert_eq!((out.records()[0].key, out.records()[0].offset), (7, 1));
     }
 
     #[test]

@@ -46,11 +46,11 @@ impl Subtask {
         }
     }
 
-    /// What had finished before the restore says once more that it has. Flink:
-    /// `FinishedOperatorChain`.
-    pub(super) fn repeat_end_of_event_time(&mut self, out: &mut impl Outputs) {
+    /// The data of a channel have ended, and with them its event time. A sender that had finished
+    /// before the restore says nothing else. Flink: `FinishedOperatorChain` repeats the last watermark.
+    pub(super) fn end_event_time_of(&mut self, channel: InputChannel, out: &mut impl Outputs) {
         if self.event_time {
-            self.emit_mark(TimeMark::Watermark(VirtualTime::MAX), out);
+            self.on_mark(channel, TimeMark::Watermark(VirtualTime::MAX), out);
         }
     }
 

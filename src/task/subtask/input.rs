@@ -208,7 +208,11 @@ impl Subtask {
         }
         self.open_inputs -= 1;
         // Behind the savepoint with which the job stops there is nothing to finish.
-        if self.open_inputs == 0 && !self.has_ended() && self.stops_with.is_none() {
+        if self.has_ended() || self.stops_with.is_some() {
+            return;
+        }
+        self.end_event_time_of(channel, out);
+        if self.open_inputs == 0 {
             self.end_of_input(out);
         }
     }

@@ -46,7 +46,6 @@ impl Subtask {
         if self.finished_on_restore {
             self.phase = Phase::Running;
             out.push(Output::Running);
-            self.repeat_end_of_event_time(out);
             self.end_of_data(out);
         } else if self.recovered.is_empty() || self.defects.has(Defect::D22) {
             self.run(out);
