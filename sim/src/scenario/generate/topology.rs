@@ -396,7 +396,10 @@ impl Builder<'_> {
     /// Some jobs have event time: sources tell how far they are, and what would be counted by key
     /// is collected in windows. Drawn last, for the same reason.
     fn vary_event_time(&mut self, span: VirtualDuration) {
-        if !self.draws.is("event time", 250) {
+        // Output that is a function of the sources alone has nothing that goes by timing.
+        let strict = self.options.exactly_once_output;
+        let joins = self.operators.iter().any(|operator| operator.kind == OperatorKind::Join);
+        if !self.draws.is("event time", 250) || strict && joins {
             return;
         }
         let mut stream = self.draws.of("event time", "of all");
@@ -405,8 +408,8 @@ impl Builder<'_> {
             _ => VirtualDuration(log_between(&mut stream, 1_000_000, span.0 / 4)),
         };
         // Mostly each source keeps to what it promises: then windows are compared to the record.
-        let keeps = permille_chance(&mut stream, 800);
-        let idles = permille_chance(&mut stream, 100);
+        let keeps = permille_chance(&mut stream, 800) || strict;
+        let idles = permille_chance(&mut stream, 100) && !strict;
         for operator in &mut self.operators {
             let mut stream = self.draws.of("event time", &operator.name);
             match &mut operator.kind {
@@ -440,6 +443,10 @@ impl Builder<'_> {
 
     /// Some sources have an enumerator, which finds their splits one after another. Drawn last.
     fn vary_discovery(&mut self, span: VirtualDuration) {
+        let windows = self.operators.iter().any(|operator| operator.kind.is_window());
+        if self.options.exactly_once_output && windows {
+            return;
+        }
         for operator in &mut self.operators {
             let OperatorKind::Source(source) = &mut operator.kind else { continue };
             let mut stream = self.draws.of("discovery", &operator.name);
