@@ -308,11 +308,17 @@ mod tests {
     #[test]
     fn splits_are_given_to_those_who_ask_as_they_are_discovered() {
         let mut it = enumerator(2, 10);
-        assert_eq!(handle(&mut it, 1, Input::Request { reader: 5 }), [sent(5, 0, SplitEvent::Add(0))]);
+        assert_eq!(
+            handle(&mut it, 1, Input::Request { reader: 5 }),
+            [sent(5, 0, SplitEvent::Add(0))]
+        );
         assert_eq!(handle(&mut it, 2, Input::Request { reader: 6 }), []);
         assert_eq!(it.next_timeout(), Some(VirtualTime(10)));
         assert_eq!(handle(&mut it, 10, Input::Timeout), [sent(6, 1, SplitEvent::Add(1))]);
-        assert_eq!(handle(&mut it, 11, Input::Request { reader: 5 }), [sent(5, 2, SplitEvent::NoMore)]);
+        assert_eq!(
+            handle(&mut it, 11, Input::Request { reader: 5 }),
+            [sent(5, 2, SplitEvent::NoMore)]
+        );
         assert_eq!(it.next_timeout(), None);
     }
 
@@ -346,7 +352,8 @@ mod tests {
         let mut it = enumerator(2, 0);
         handle(&mut it, 1, Input::Request { reader: 0 });
         handle(&mut it, 1, Input::Arrived(EventId(0)));
-        let [Output::Captured { state, .. }] = &handle(&mut it, 2, Input::Snapshot(CheckpointId(1)))[..]
+        let [Output::Captured { state, .. }] =
+            &handle(&mut it, 2, Input::Snapshot(CheckpointId(1)))[..]
         else {
             panic!("nothing is under way");
         };
@@ -354,9 +361,15 @@ mod tests {
         handle(&mut it, 4, Input::Request { reader: 1 });
         handle(&mut it, 5, Input::Request { reader: 1 });
         handle(&mut it, 6, Input::Reset(Some(state.clone())));
-        assert_eq!(handle(&mut it, 7, Input::Request { reader: 0 }), [sent(0, 3, SplitEvent::Add(1))]);
+        assert_eq!(
+            handle(&mut it, 7, Input::Request { reader: 0 }),
+            [sent(0, 3, SplitEvent::Add(1))]
+        );
         handle(&mut it, 8, Input::Reset(None));
-        assert_eq!(handle(&mut it, 9, Input::Request { reader: 0 }), [sent(0, 4, SplitEvent::Add(0))]);
+        assert_eq!(
+            handle(&mut it, 9, Input::Request { reader: 0 }),
+            [sent(0, 4, SplitEvent::Add(0))]
+        );
     }
 
     proptest! {

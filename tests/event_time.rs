@@ -90,7 +90,10 @@ fn late_records_are_dropped_and_counted() {
         assert!(dropped > 0 && dropped == outcome.statistics.records.late);
         assert!(situation(&outcome, "idle channel") > 0);
     }
-    let honest = ["job.operators[phones].out_of_orderness=\"300 ms\"", "job.operators[sensors].idle_timeout=\"10 s\""];
+    let honest = [
+        "job.operators[phones].out_of_orderness=\"300 ms\"",
+        "job.operators[sensors].idle_timeout=\"10 s\"",
+    ];
     for outcome in runs("late-records.json", &honest) {
         assert_eq!(outcome.statistics.records.late, 0);
     }

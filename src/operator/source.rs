@@ -229,8 +229,8 @@ impl Source {
     /// reference: it reads them all, and has no enumerator.
     fn restore_unassigned(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let read = Unassigned::decode(state);
-        let unassigned = read
-            .map_err(|error| RestoreError::Damaged { operator: "a split enumerator", error })?;
+        let unassigned =
+            read.map_err(|error| RestoreError::Damaged { operator: "a split enumerator", error })?;
         let finished = self.options.records == Some(0);
         let undiscovered = unassigned.discovered..self.options.splits;
         let indices = unassigned.splits.into_iter().chain(undiscovered);
@@ -556,8 +556,14 @@ mod tests {
         let watermark = |time| format!("{:?}", TimeMark::Watermark(VirtualTime(time)));
         let time = |time| VirtualTime(time).to_string();
         let expected = [
-            time(110), time(110), watermark(95), time(120), time(120), watermark(105),
-            time(130), time(130),
+            time(110),
+            time(110),
+            watermark(95),
+            time(120),
+            time(120),
+            watermark(105),
+            time(130),
+            time(130),
         ];
         assert_eq!(told, expected);
         assert_eq!(source.watermark(), Some(VirtualTime::MAX));
@@ -581,8 +587,7 @@ mod tests {
         assert_eq!(dues, [100, 100, 120, 150]);
         let marks: Vec<_> = out.records().iter().map(Record::mark).collect();
         let watermark = TimeMark::Watermark(VirtualTime(99));
-        let expected =
-            [None, Some(watermark), Some(TimeMark::Idle), Some(TimeMark::Active), None];
+        let expected = [None, Some(watermark), Some(TimeMark::Idle), Some(TimeMark::Active), None];
         assert_eq!(marks, expected);
     }
 

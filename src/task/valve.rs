@@ -97,7 +97,15 @@ mod tests {
             ("idle ones are not waited for", &[(0, at(5)), (1, Idle), (0, at(7))], &[at(5), at(7)]),
             (
                 "nor is one that is behind",
-                &[(0, at(5)), (1, Idle), (1, Active), (1, at(2)), (0, at(6)), (1, at(8)), (0, at(7))],
+                &[
+                    (0, at(5)),
+                    (1, Idle),
+                    (1, Active),
+                    (1, at(2)),
+                    (0, at(6)),
+                    (1, at(8)),
+                    (0, at(7)),
+                ],
                 &[at(5), at(6), at(7)],
             ),
             ("all idle", &[(0, at(5)), (1, at(9)), (1, Idle), (0, Idle)], &[at(5), at(9), Idle]),

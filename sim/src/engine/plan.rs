@@ -16,8 +16,8 @@ use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
     Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
-    Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window,
-    WindowOptions, WriteAheadSink, promises_order,
+    Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink,
+    WatermarkOptions, Window, WindowOptions, WriteAheadSink, promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;

@@ -196,9 +196,7 @@ fn operator() -> Object {
                              default: the size, tumbling windows.",
                             ["\"50 ms\"", "\"100 ms\""],
                         ),
-                        state_per_key(
-                            "Nominal bytes of one window of one key; 0: as serialised.",
-                        ),
+                        state_per_key("Nominal bytes of one window of one key; 0: as serialised."),
                     ],
                 ),
                 kind("idempotent_sink", "Writes by record identity.", vec![]),

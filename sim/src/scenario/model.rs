@@ -227,9 +227,9 @@ impl Source {
 
     /// Whether a record may be older than a watermark ahead of it.
     pub fn may_be_late(&self) -> bool {
-        self.watermarks.as_ref().is_some_and(|it| {
-            self.disorder > it.out_of_orderness || it.idle_timeout.is_some()
-        })
+        self.watermarks
+            .as_ref()
+            .is_some_and(|it| self.disorder > it.out_of_orderness || it.idle_timeout.is_some())
     }
 }
 
@@ -453,9 +453,8 @@ impl Scenario {
     /// before their time because the job is drained, or the event time of a joined record depends on
     /// which of several partners it has met.
     pub fn is_timed(&self) -> bool {
-        let drains = |action: &Action| {
-            matches!(action.what, ActionKind::StopWithSavepoint { drain: true })
-        };
+        let drains =
+            |action: &Action| matches!(action.what, ActionKind::StopWithSavepoint { drain: true });
         let late = |operator: &Operator| {
             matches!(&operator.kind, OperatorKind::Source(source)
                 if source.may_be_late() || source.discovery.is_some())
