@@ -2,6 +2,8 @@
 //! expected of it. A scenario there broke a promise, says which in its `why`, and holds; a case
 //! says its verdict. `cutline corpus run` is the same on the command line.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,4 +39,15 @@ fn what_broke_once_holds() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// What a scenario needs to break may take some luck, so it is tried with other seeds as well.
+#[test]
+fn what_broke_once_holds_whatever_the_seed() {
+    for file in files() {
+        let name = file.file_name().expect("a file has a name").to_string_lossy();
+        if !is_case(&read_file(&file).expect("readable")) {
+            support::runs(&format!("regressions/{name}"), &[], 1..8).for_each(drop);
+        }
+    }
 }

@@ -242,6 +242,28 @@ fn a_new_job_goes_on_from_a_retained_increment() {
     }
 }
 
+/// Who claims one of several incremental checkpoints gives the others away with it: their common
+/// files are the new job's. Without claiming, or with one checkpoint alone, nothing happens to any.
+#[test]
+fn claiming_one_checkpoint_gives_away_those_that_share_its_files() {
+    let given = |mode: &str, retained: &str, incremental: &str| {
+        let mode = format!("actions[1].claim_mode={mode}");
+        let retained = format!("checkpointing.retained={retained}");
+        let incremental = format!("checkpointing.incremental={incremental}");
+        let many_keys = "job.operators[source].keys=20000";
+        runs("cancel-and-resume.json", &[&mode, &retained, &incremental, many_keys])
+            .map(|outcome| situation(&outcome, "checkpoint given away with a claimed one"))
+            .collect::<Vec<u64>>()
+    };
+    assert!(given("claim", "3", "true").iter().all(|given| *given > 0));
+    for (mode, retained, incremental) in
+        [("no_claim", "3", "true"), ("claim", "1", "true"), ("claim", "3", "false")]
+    {
+        let given = given(mode, retained, incremental);
+        assert!(given.iter().all(|given| *given == 0), "{mode} {retained} {incremental}");
+    }
+}
+
 #[test]
 fn small_state_needs_no_file() {
     let files = |threshold: &str| {

@@ -346,7 +346,8 @@ pub enum Observation {
     /// A process died. What it alone knew, such as files of snapshots that it had not handed over
     /// yet, is known to nobody any more.
     ProcessLost {
-        /// Its number: 0 is the job manager.
+        /// Its number: 0 is the job manager, or the first candidate for it; the task managers
+        /// follow, then the other candidates.
         process: u32,
     },
     /// A fault of the plan took effect.
@@ -418,6 +419,47 @@ pub enum Observation {
         subtask: SubtaskId,
         /// How many.
         records: u64,
+    },
+
+    /// A subtask was to be deployed onto a task manager that is dead, which its job manager did not
+    /// know: the deployment has failed.
+    DeploymentRefused {
+        /// The subtask.
+        subtask: SubtaskId,
+    },
+    /// A task manager is dead, says its job manager: from now on nothing is deployed onto it.
+    WorkerLost {
+        /// The number of its process.
+        process: u32,
+    },
+    /// Tasks were cancelled that are busy: they end when they are done with what they do.
+    CancellationSlow {
+        /// The number of the process they run in.
+        process: u32,
+    },
+    /// A cancelled task has been busy for too long: it takes its process with it.
+    CancellationTimedOut {
+        /// The number of the process.
+        process: u32,
+    },
+    /// The HA store has refused a write of a job manager that does not lead any more.
+    FencedOff {
+        /// Its process.
+        process: u32,
+        /// The session that it believes to be in force.
+        session: u64,
+    },
+    /// The HA store has done what a job manager asked for that was elected for a while.
+    LeaderWrote {
+        /// Its process.
+        process: u32,
+        /// Its session.
+        session: u64,
+    },
+    /// A job manager has found out that it does not lead any more.
+    LeadershipLost {
+        /// Its session.
+        session: u64,
     },
     /// The watermark has passed the end of a window, which was emitted.
     WindowFired {

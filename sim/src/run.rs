@@ -23,7 +23,7 @@ use cutline::time::VirtualTime;
 
 use self::setup::{checks_of, planned, planned_when, world_config};
 use crate::check::{
-    self, Check, Checks, Ending, Finding, Shown, Statistics, Verdict, Violation, Watch,
+    self, Check, Checks, Ending, Finding, Shown, Statistics, Strike, Verdict, Violation, Watch,
 };
 use crate::engine::{
     BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
@@ -86,6 +86,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Every situation and how often it was seen.
     pub situations: Vec<(&'static str, u64)>,
+    /// What each fault has struck.
+    pub struck: Vec<Strike>,
     /// Numbers of the run.
     pub statistics: Statistics,
     /// What was measured, if it was to be.
@@ -328,6 +330,7 @@ impl Simulation {
             violations: checks.violations().to_vec(),
             findings: checks.findings(),
             situations: checks.situations(),
+            struck: checks.struck().to_vec(),
             statistics: checks.statistics().clone(),
             measures: meter.map(|meter| meter.finish(ran.now)),
             leapt: None,
@@ -459,10 +462,14 @@ mod tests {
             restart: RestartStrategy::FixedDelay { attempts: 100, delay: ms(100) },
             buffers: NetworkOptions::default(),
             cluster: Cluster {
+                job_managers: 1,
                 task_managers: 3,
                 slots: 2,
                 heartbeat_interval: ms(500),
                 heartbeat_timeout: ms(2_000),
+                rpc_failures: None,
+                cancellation_timeout: None,
+                connection_loss: constant(0),
                 process_restart: uniform(500_000, 1_000_000),
                 deploy: uniform(1_000, 5_000),
             },
@@ -480,7 +487,10 @@ mod tests {
                 requests_per_prefix: None,
                 client: StorageClient::default(),
             },
-            ha: Service { latency: uniform(1_000, 5_000) },
+            ha: HighAvailability {
+                latency: uniform(1_000, 5_000),
+                election: ElectionOptions::default(),
+            },
             external: External::patient(uniform(1_000, 5_000)),
             manual: vec![],
             actions: vec![],

@@ -193,17 +193,18 @@ fn scenarios_that_are_given_run_with_each_seed() {
 fn strategies_are_told_apart() {
     let here = directory("strategies");
     let mut digests = Vec::new();
-    for strategy in ["mix", "swarm", "placement", "aimed", "feedback"] {
+    for strategy in ["mix", "swarm", "placement", "aimed", "pct", "feedback"] {
         let line = format!("campaign --seeds 0..32 --strategy {strategy} --format json");
         let said = cutline(&here, &line).expect(0).json();
         let runs = |method: &str| said["methods"][method]["runs"].as_u64().unwrap_or(0);
-        let used = ["swarm", "placement", "aimed", "feedback"].map(runs);
+        let used = ["swarm", "placement", "aimed", "pct", "feedback"].map(runs);
         let expected = match strategy {
-            "mix" => [16, 6, 4, 6],
-            "swarm" => [32, 0, 0, 0],
-            "placement" => [0, 32, 0, 0],
-            "aimed" => [0, 0, 32, 0],
-            _ => [16, 0, 0, 16],
+            "mix" => [16, 5, 4, 3, 4],
+            "swarm" => [32, 0, 0, 0, 0],
+            "placement" => [0, 32, 0, 0, 0],
+            "aimed" => [0, 0, 32, 0, 0],
+            "pct" => [0, 0, 0, 32, 0],
+            _ => [16, 0, 0, 0, 16],
         };
         assert_eq!(used, expected, "{strategy}");
         assert!(said["faults"]["injected"].as_u64() > Some(0), "{strategy}: {said}");
@@ -211,7 +212,7 @@ fn strategies_are_told_apart() {
     }
     digests.sort();
     digests.dedup();
-    assert_eq!(digests.len(), 5);
+    assert_eq!(digests.len(), 6);
     cutline(&here, "campaign --seeds 0..32 --strategy swram").expect(2).complains("expected mix");
 }
 

@@ -16,7 +16,7 @@ fn a_case_is_kept_with_its_verdict() {
     let said = cutline(&here, "corpus add late/case.json --name late --dir kept").expect(0);
     said.has("kept/late.json: expected from now on: liveness: liveness/stuck/");
     assert_eq!(read(&here, "kept/late.json"), read(&here, "late/case.json"));
-    cutline(&here, "corpus run kept").expect(0).has("1 files, 0 differ\n");
+    cutline(&here, "corpus run kept").expect(0).has("1 file, none differs\n");
 
     cutline(&here, "corpus add late/case.json --name late --dir kept").expect(2);
     cutline(&here, "corpus add late/case.json --name ../late --dir kept").expect(2);
@@ -40,7 +40,7 @@ fn what_differs_is_said() {
     fs::write(here.join("kept/late.json"), &mended).expect("it is ours");
     let said = cutline(&here, "corpus run kept").expect(10);
     said.has("differs  kept/late.json: liveness: liveness/stuck/").has(", now ok\n");
-    said.has("2 files, 1 differ\n");
+    said.has("2 files, 1 differs\n");
     let json = cutline(&here, "corpus run kept --format json").expect(10).json();
     assert_eq!((&json["differ"], &json["files"][1]["differs"]), (&1.into(), &"ok".into()));
     let said = cutline(&here, "corpus add kept/late.json --dir kept --replace").expect(0);

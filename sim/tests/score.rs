@@ -103,3 +103,26 @@ fn mistakes_are_told() {
     cutline(&here, "defects --budget 10").expect(2).complains("--score");
     cutline(&here, "defects --threads 2").expect(2).complains("--score");
 }
+
+/// A score may be made in several goes; what is known is not searched for again, and what was made
+/// otherwise is not mixed in.
+#[test]
+fn a_score_is_kept_and_goes_on() {
+    let here = directory("score-kept");
+    let file = here.join("scores.jsonl");
+    let line =
+        "defects --score --budget 1000 --shrink 1s --out scores.jsonl --format markdown --only";
+    let said = cutline(&here, &format!("{line} D69")).expect(0);
+    said.has("## Found\n").has("| D69 | 1 | easy | ").has("## Shrunk\n").has(" | yes |\n");
+    let kept = std::fs::read_to_string(&file).expect("it was written");
+    assert_eq!(kept.lines().count(), 1);
+    // The machine stopped while it wrote.
+    std::fs::write(&file, format!("{kept}{{\"id\":\"D4")).expect("it is ours");
+    cutline(&here, &format!("{line} D48,D69")).expect(0).has("| D48 | 1 | easy | ");
+    let both = std::fs::read_to_string(&file).expect("it was written");
+    assert!(both.starts_with(&kept) && both.lines().count() == 2, "{both}");
+    let other = line.replace("1000", "999");
+    let refused = cutline(&here, &format!("{other} D69")).expect(3);
+    refused.complains("scores.jsonl:1: made by cutline");
+    cutline(&here, "defects --format markdown").expect(2);
+}

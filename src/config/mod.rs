@@ -143,6 +143,30 @@ pub struct HeartbeatOptions {
     pub interval: VirtualDuration,
     /// `heartbeat.timeout`: silence after which the other side counts as dead.
     pub timeout: VirtualDuration,
+    /// `heartbeat.rpc-failure-threshold`: what heartbeat requests that cannot be delivered say of a
+    /// task manager. `None`: there is no need of them, since the job manager notices by itself when
+    /// a connection breaks. (Deviation: Flink's does not; its default is a threshold of 2.)
+    pub rpc_failures: Option<RpcFailures>,
+}
+
+/// What heartbeat requests that cannot be delivered say of whom they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RpcFailures {
+    /// Nothing: only silence counts. Flink: -1.
+    Ignored,
+    /// So many in a row: it is dead.
+    Threshold(u32),
+}
+
+/// `high-availability.kubernetes.leader-election.*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElectionOptions {
+    /// `lease-duration`: for so long after the last renewal nobody else is elected.
+    pub lease_duration: VirtualDuration,
+    /// `renew-deadline`: a leader that has not renewed its lease for so long steps down.
+    pub renew_deadline: VirtualDuration,
+    /// `retry-period`: how often leaders renew, and others try to be elected.
+    pub retry_period: VirtualDuration,
 }
 
 /// `taskmanager.network.*`.
@@ -198,8 +222,22 @@ impl Default for NetworkOptions {
     }
 }
 
+impl Default for ElectionOptions {
+    fn default() -> Self {
+        Self {
+            lease_duration: VirtualDuration::from_secs(15),
+            renew_deadline: VirtualDuration::from_secs(15),
+            retry_period: VirtualDuration::from_secs(5),
+        }
+    }
+}
+
 impl Default for HeartbeatOptions {
     fn default() -> Self {
-        Self { interval: VirtualDuration::from_secs(10), timeout: VirtualDuration::from_secs(50) }
+        Self {
+            interval: VirtualDuration::from_secs(10),
+            timeout: VirtualDuration::from_secs(50),
+            rpc_failures: None,
+        }
     }
 }

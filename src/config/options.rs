@@ -249,6 +249,25 @@ options! {
     HeartbeatTimeout { "heartbeat.timeout"; "cluster"."heartbeat_timeout";
         Duration, default "50 s"; "Silence after which the other side counts as dead.";
         ["15 s", "20 s"] }
+    RpcFailureThreshold { "heartbeat.rpc-failure-threshold";
+        "cluster"."heartbeat_rpc_failure_threshold"; Integer;
+        "Heartbeat requests in a row that cannot be delivered before a task manager counts as dead; -1: any number; absent: the job manager notices by itself when a connection breaks.";
+        ["2", "-1"] }
+    CancellationTimeout { "task.cancellation.timeout"; "cluster"."cancellation_timeout"; Duration;
+        "A task that is busy for so long after it was cancelled takes its task manager with it; 0: never; absent: tasks end at once, busy or not.";
+        ["200 ms", "0 ms"] }
+    LeaseDuration { "high-availability.kubernetes.leader-election.lease-duration";
+        "ha"."lease_duration"; Duration, default "15 s";
+        "With several job managers: for so long after the last renewal nobody else is elected.";
+        ["400 ms", "800 ms"] }
+    RenewDeadline { "high-availability.kubernetes.leader-election.renew-deadline";
+        "ha"."renew_deadline"; Duration, default "15 s";
+        "With several job managers: one that has not renewed its lease for so long steps down.";
+        ["300 ms", "10 s"] }
+    RetryPeriod { "high-availability.kubernetes.leader-election.retry-period";
+        "ha"."retry_period"; Duration, default "5 s";
+        "With several job managers: how often they try to be elected, or to stay it.";
+        ["100 ms", "200 ms"] }
     Slots { "taskmanager.numberOfTaskSlots"; "cluster"."slots"; Integer, default "1";
         "Slots of each task manager; a slot holds one subtask of each operator."; ["4", "5"] }
 }

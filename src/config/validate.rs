@@ -9,7 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    CheckpointingOptions, HeartbeatOptions, NetworkOptions, RestartStrategy, Retention, Scheme,
+    CheckpointingOptions, ElectionOptions, HeartbeatOptions, NetworkOptions, RestartStrategy,
+    Retention, RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -28,6 +29,11 @@ pub struct FlinkConfig {
     pub network: NetworkOptions,
     /// `heartbeat.*`.
     pub heartbeat: HeartbeatOptions,
+    /// `high-availability.kubernetes.leader-election.*`.
+    pub election: ElectionOptions,
+    /// `task.cancellation.timeout`; zero: a task is waited for however long it takes. `None`: tasks
+    /// end as soon as they are cancelled.
+    pub cancellation_timeout: Option<VirtualDuration>,
     /// `taskmanager.numberOfTaskSlots`.
     pub slots: u32,
 }
@@ -63,6 +69,8 @@ impl Default for FlinkConfig {
             restart: RestartStrategy::default(),
             network: NetworkOptions::default(),
             heartbeat: HeartbeatOptions::default(),
+            election: ElectionOptions::default(),
+            cancellation_timeout: None,
             slots: 1,
         }
     }
@@ -80,8 +88,19 @@ impl FlinkConfig {
         let restart = reader.restart(checkpointing.interval.is_some() || manual);
         let network = reader.network();
         let heartbeat = reader.heartbeat();
+        let election = reader.election();
+        let cancellation_timeout = reader.cancellation_timeout();
         let slots = reader.at_least(Key::Slots, 1, "TaskManagerOptions: refused");
-        (Self { checkpointing, restart, network, heartbeat, slots }, reader.findings)
+        let config = Self {
+            checkpointing,
+            restart,
+            network,
+            heartbeat,
+            election,
+            cancellation_timeout,
+            slots,
+        };
+        (config, reader.findings)
     }
 
     /// The options that give this configuration; the inverse of `resolve`.
@@ -121,6 +140,20 @@ impl FlinkConfig {
         set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
         set(Key::HeartbeatInterval, OptionValue::Duration(self.heartbeat.interval));
         set(Key::HeartbeatTimeout, OptionValue::Duration(self.heartbeat.timeout));
+        if let Some(failures) = self.heartbeat.rpc_failures {
+            let threshold = match failures {
+                RpcFailures::Ignored => OptionValue::Integer(-1),
+                RpcFailures::Threshold(threshold) => integer(threshold),
+            };
+            set(Key::RpcFailureThreshold, threshold);
+        }
+        let ElectionOptions { lease_duration, renew_deadline, retry_period } = self.election;
+        set(Key::LeaseDuration, OptionValue::Duration(lease_duration));
+        set(Key::RenewDeadline, OptionValue::Duration(renew_deadline));
+        set(Key::RetryPeriod, OptionValue::Duration(retry_period));
+        if let Some(timeout) = self.cancellation_timeout {
+            set(Key::CancellationTimeout, OptionValue::Duration(timeout));
+        }
         set(Key::Slots, integer(self.slots));
         set_restart(&mut values, &self.restart);
         values
@@ -406,7 +439,50 @@ impl Reader {
             self.refuse(Key::HeartbeatTimeout, message, SERVICES);
             self.with(Key::HeartbeatInterval);
         }
-        HeartbeatOptions { interval, timeout }
+        HeartbeatOptions { interval, timeout, rpc_failures: self.rpc_failures(SERVICES) }
+    }
+
+    fn rpc_failures(&mut self, flink: &'static str) -> Option<RpcFailures> {
+        let threshold = match self.values.effective(Key::RpcFailureThreshold)? {
+            OptionValue::Integer(threshold) => threshold,
+            _ => unreachable!("the threshold is a number in the table"),
+        };
+        match threshold {
+            -1 => Some(RpcFailures::Ignored),
+            threshold if threshold > 0 => Some(RpcFailures::Threshold(to_u32(threshold))),
+            _ => {
+                let message = "must be at least 1, or -1 for any number".to_owned();
+                self.refuse(Key::RpcFailureThreshold, message, flink);
+                None
+            }
+        }
+    }
+
+    /// Flink: `KubernetesLeaderElectionConfiguration`; the client library refuses what makes no sense.
+    fn election(&mut self) -> ElectionOptions {
+        const ELECTOR: &str = "LeaderElector of the Kubernetes client: the process does not start";
+        let ms = VirtualDuration::from_millis(1);
+        let election = ElectionOptions {
+            lease_duration: self.duration(Key::LeaseDuration, ms, ELECTOR),
+            renew_deadline: self.duration(Key::RenewDeadline, ms, ELECTOR),
+            retry_period: self.duration(Key::RetryPeriod, ms, ELECTOR),
+        };
+        if election.renew_deadline < election.retry_period {
+            let message = format!(
+                "{} is shorter than the retry period, {}: no lease is ever renewed in time",
+                shown(election.renew_deadline),
+                shown(election.retry_period)
+            );
+            self.refuse(Key::RenewDeadline, message, ELECTOR);
+            self.with(Key::RetryPeriod);
+        }
+        election
+    }
+
+    /// Flink: `Task#cancelOrFailAndCancelInvokable` starts a watchdog unless it is 0.
+    fn cancellation_timeout(&mut self) -> Option<VirtualDuration> {
+        self.values.effective(Key::CancellationTimeout)?;
+        Some(self.duration(Key::CancellationTimeout, VirtualDuration::ZERO, ""))
     }
 
     /// Flink hands durations on with `Duration#toMillis`.

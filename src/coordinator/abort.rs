@@ -22,6 +22,9 @@ impl<P> Coordinator<P> {
         }
         let uploaded = state.as_ref().map_or(0, SubtaskState::size);
         let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
+        if let Some(state) = state.as_mut().filter(|_| self.config.defects.has(Defect::D33)) {
+            self.keep_first(id, state, out);
+        }
         if let Some(state) = state.as_mut().filter(|_| !savepoint)
             && let Err(error) = self.register_shared(id, state)
         {
@@ -65,6 +68,26 @@ impl<P> Coordinator<P> {
             file.handle = SharedHandle::File(known);
         }
         Ok(())
+    }
+
+    /// [`Defect::D33`]: of two files with one key the second is deleted, and the first stands for both.
+    fn keep_first(
+        &mut self,
+        id: CheckpointId,
+        state: &mut SubtaskState<P>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let mut second = Vec::new();
+        for file in &mut state.shared {
+            if let Err(RegistryError::Conflict { offered, .. }) = self.store.registry().probe(file)
+            {
+                second.push(offered);
+                file.handle = SharedHandle::Placeholder;
+            }
+        }
+        if !second.is_empty() {
+            self.discard(DiscardKind::Late, Some(id), second, None, After::Nothing, out);
+        }
     }
 
     /// A2, once the directory is there; else the trigger completes it at its end.
@@ -117,8 +140,25 @@ impl<P> Coordinator<P> {
     ) {
         let waiting = self.pending.values().filter(|p| !p.has_delivered(subtask, attempt));
         let waiting: Vec<_> = waiting.map(|p| p.id).collect();
+        if self.config.defects.has(Defect::D10) {
+            return self.count_as_delivered(waiting, (subtask, attempt), out);
+        }
         for id in waiting {
             self.abort(id, FailureReason::TaskFailure, None, out);
+        }
+    }
+
+    /// [`Defect::D10`]: whoever has failed is not waited for any more.
+    fn count_as_delivered(
+        &mut self,
+        ids: Vec<CheckpointId>,
+        (subtask, attempt): (SubtaskId, Attempt),
+        out: &mut Vec<Output<P>>,
+    ) {
+        for id in ids {
+            let pending = self.pending.get_mut(&id).expect("it waits for that task");
+            pending.acknowledge(subtask, attempt, None);
+            self.complete_if_acknowledged(self.now, id, out);
         }
     }
 
@@ -249,7 +289,7 @@ impl<P> Coordinator<P> {
     ) {
         let mut files = Vec::new();
         add_files(state, shared, &mut files);
-        files.retain(|file| !self.refers_to(file));
+        files.retain(|file| self.config.defects.has(Defect::D03) || !self.refers_to(file));
         if !files.is_empty() {
             self.discard(DiscardKind::Late, Some(id), files, None, After::Nothing, out);
         }

@@ -232,7 +232,7 @@ pub struct CompletedStore<P> {
     subsumed: Vec<Retained<P>>,
     /// The job is over, and these outlive it.
     kept: Vec<Retained<P>>,
-    /// The job is over: nothing older than this is kept.
+    /// The job is over, or another leader's: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
     closed: bool,
     defects: Defects,
@@ -276,7 +276,8 @@ impl<P> CompletedStore<P> {
         for retained in checkpoints {
             let checkpoint = &retained.checkpoint;
             let mode = if checkpoint.unclaimed { ClaimMode::NoClaim } else { mode };
-            self.registry.restore(checkpoint.id, checkpoint.kind, mode, checkpoint.shared())?;
+            let files = checkpoint.shared().filter(|_| !self.defects.has(Defect::D34));
+            self.registry.restore(checkpoint.id, checkpoint.kind, mode, files)?;
             self.retained.push_back(retained);
         }
         self.check();
@@ -342,7 +343,8 @@ impl<P> CompletedStore<P> {
     /// What may be deleted now that older checkpoints were subsumed (step F4).
     pub fn clean(&mut self) -> Cleanup<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
-        let lowest = checkpoints.find(|c| !c.is_users()).map(|c| c.id);
+        let any = self.defects.has(Defect::D35);
+        let lowest = checkpoints.find(|c| any || !c.is_users()).map(|c| c.id);
         match lowest.or(self.kept_from) {
             Some(lowest) => self.let_go(lowest),
             None => Cleanup::nothing(),
@@ -379,6 +381,16 @@ impl<P> CompletedStore<P> {
         (removed, cleanup)
     }
 
+    /// After a [`shutdown`](Self::shutdown) that leaves all to the next leader: what is older than
+    /// what that one finds may go as soon as its pointer is gone.
+    pub fn leave_to_successor(&mut self) -> Cleanup<P> {
+        // As in `clean`: what the user owns keeps nothing of others.
+        let owned = self.kept.iter().filter(|retained| !retained.checkpoint.is_users());
+        let lowest = owned.map(Retained::id).min();
+        self.kept_from = Some(lowest.unwrap_or(CheckpointId(u64::MAX)));
+        self.clean()
+    }
+
     /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which
     /// outlives the job.
     pub fn drain_shared(&mut self) -> Vec<FileHandle> {
@@ -413,7 +425,7 @@ impl<P> CompletedStore<P> {
         // Without the last checkpoint that is not the user's, nothing could be subsumed later, and
         // increments would have no base.
         let base = self.retained.iter().rev().find(|r| !r.checkpoint.is_users());
-        let base = base.map(Retained::id);
+        let base = base.map(Retained::id).filter(|_| !self.defects.has(Defect::D35));
         let mut excess = self.retained.len().saturating_sub(self.max_retained);
         let (mut gone, mut kept) = (Vec::new(), VecDeque::new());
         for old in std::mem::take(&mut self.retained) {

@@ -94,7 +94,9 @@ impl<P> Coordinator<P> {
     /// Somebody wants to abort the checkpoint.
     pub(super) fn abort_finalizing(&mut self, id: CheckpointId, reason: FailureReason) -> Aborting {
         let stop = reason == FailureReason::CheckpointCoordinatorSuspend;
-        let goes_on = self.config.defects.has(Defect::D11) && stop;
+        // What is complete is not looked at again when the execution ends.
+        let defects = self.config.defects;
+        let goes_on = (defects.has(Defect::D10) || defects.has(Defect::D11)) && stop;
         let current = self.finalizing.as_mut().filter(|f| f.checkpoint.id == id);
         match current.map(|finalizing| &mut finalizing.step) {
             None => Aborting::Now,
@@ -155,7 +157,8 @@ impl<P> Coordinator<P> {
     }
 
     fn is_stored(&self, kind: SnapshotKind) -> bool {
-        !kind.is_savepoint() || kind.is_synchronous() && self.config.stores_stops
+        let stored = kind.is_synchronous() && self.config.stores_stops;
+        !kind.is_savepoint() || stored || self.config.defects.has(Defect::D35)
     }
 
     /// F3.
@@ -320,7 +323,13 @@ impl<P> Coordinator<P> {
         }
         for retained in cleanup.checkpoints {
             let checkpoint = retained.checkpoint;
-            let files = self.files_of(&checkpoint, Some(retained.metadata));
+            let mut files = self.files_of(&checkpoint, Some(retained.metadata));
+            if self.config.defects.has(Defect::D34)
+                && self.store.registry().is_restored(checkpoint.id)
+            {
+                let states = checkpoint.states();
+                states.for_each(|state| add_files(state, true, &mut files));
+            }
             let location = Some(Arc::clone(&checkpoint.location));
             let id = Some(checkpoint.id);
             self.discard(DiscardKind::Completed, id, files, location, After::Cleaned, out);

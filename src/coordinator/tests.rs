@@ -220,6 +220,8 @@ fn interference(name: &str) -> Input<()> {
         "stop" => Input::Stop,
         "failover" => Input::AbortPending { reason: FailureReason::JobFailoverRegion },
         "shutdown" => Input::Shutdown { status: None },
+        "cancellation" => Input::Shutdown { status: Some(JobStatus::Canceled) },
+        "lost leadership" => Input::Shutdown { status: Some(JobStatus::Suspended) },
         other => panic!("no interference {other}"),
     }
 }
@@ -253,6 +255,60 @@ fn once_it_is_issued_the_answer_decides() {
         assert_eq!(world.failures(), [], "{name}");
         assert_eq!(world.retained(), [1], "{name}");
         assert_eq!(world.deleted, BTreeSet::new(), "{name}");
+    }
+}
+
+/// A job that is cancelled deletes its checkpoints, the one that is being decided among them; one whose
+/// leader steps down keeps them for the next leader.
+#[test]
+fn the_end_decides_about_a_checkpoint_whose_pointer_write_is_issued() {
+    for (name, outcome, kept) in [
+        ("cancellation", PointerOutcome::Written, false),
+        ("cancellation", PointerOutcome::Failed, false),
+        ("lost leadership", PointerOutcome::Written, true),
+        ("lost leadership", PointerOutcome::Failed, false),
+    ] {
+        let mut world = World::new(1, 1);
+        world.take(pointer);
+        world.feed(interference(name));
+        assert_eq!(world.deleted, BTreeSet::new(), "{name}: nothing is decided yet");
+        world.answer(0, outcome);
+        world.settle(nothing);
+        let deleted = if kept { BTreeSet::new() } else { world.delivered.clone() };
+        assert_eq!(world.deleted, deleted, "{name}, {outcome:?}");
+    }
+}
+
+/// While the metadata are being written nothing is decided: whoever steps down takes the files away.
+#[test]
+fn a_cancelled_job_and_a_former_leader_leave_no_metadata() {
+    for name in ["cancellation", "lost leadership"] {
+        let mut world = World::new(1, 1);
+        world.take(metadata);
+        world.feed(interference(name));
+        world.settle(pointer);
+        assert!(world.work.is_empty(), "{name}: no pointer is written any more");
+        assert_eq!(world.deleted, world.delivered, "{name}");
+    }
+}
+
+/// An older checkpoint that waits for its turn is subsumed by the decision of a newer one, and not by
+/// its metadata.
+#[test]
+fn subsumption_waits_for_the_decision() {
+    for (outcome, failures) in [(PointerOutcome::Written, 1), (PointerOutcome::Failed, 0)] {
+        let mut world = World::new(3, 1);
+        for _ in 0..2 {
+            world.trigger(SnapshotKind::Checkpoint);
+            world.settle(nothing);
+        }
+        (0..SUBTASKS).for_each(|subtask| world.acknowledge(2, subtask));
+        world.settle(pointer);
+        assert_eq!(world.failures(), [], "{outcome:?}: not before the decision");
+        world.answer(0, outcome);
+        let subsumed = (1, FailureReason::CheckpointSubsumed);
+        let found = world.failures().iter().filter(|it| **it == subsumed).count();
+        assert_eq!(found, failures, "{outcome:?}");
     }
 }
 

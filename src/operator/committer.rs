@@ -4,7 +4,9 @@
 //! Invariants:
 //! - a handle is in every snapshot from the checkpoint it came with until its commit is confirmed;
 //! - nothing is committed before a checkpoint that holds it is complete, and completion of n
-//!   commits all handles up to n.
+//!   commits all handles up to n;
+//! - what a writer wrote last is pre-committed for the first checkpoint that holds it, whether or not
+//!   its writer lives to see that one.
 //!
 //! The edges to a committer are aligned whatever the checkpoint (Flink: `StreamPartitioner#
 //! disableUnalignedCheckpoints`, since FLINK-36287): all handles of n are here when its barrier is.
@@ -44,7 +46,8 @@ impl Operator for Committer {
         self.pending.add(Handle::of_record(record));
     }
 
-    fn snapshot(&mut self, _checkpoint: CheckpointId, out: &mut Snapshot) {
+    fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
+        out.effects.extend(self.pending.name_last(checkpoint));
         let mut state = FORMAT.write(&self.instance);
         self.pending.write(&mut state);
         out.state = state.seal();
@@ -80,6 +83,12 @@ impl Operator for Committer {
         if self.instance.defects.has(Defect::D70) {
             self.pending.forget(checkpoint);
         }
+    }
+
+    /// Without alignment all inputs may end ahead of the last barrier of a checkpoint that others had
+    /// left behind already: what they wrote after it waits for the next.
+    fn least_final_checkpoint(&self) -> Option<CheckpointId> {
+        self.pending.last_words_from()
     }
 
     fn committed(&mut self, transaction: TransactionId) {
@@ -180,21 +189,36 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_input_hands_over_what_is_open() {
+    fn what_ended_with_the_input_belongs_to_the_checkpoint_that_holds_it() {
         let mut writer = SinkWriter::new(instance(1, 0, 1, 1));
         writer.open(Some(CheckpointId(4)), &mut Vec::new());
         let mut out = Emitter::default();
         writer.process(0, &record(0, 1, 7), &mut out);
         out.clear();
         writer.finish(&mut out);
-        assert_eq!(Handle::of_record(&out.records()[0]).checkpoint, CheckpointId(5));
         assert!(out.effects().is_empty(), "nobody knows yet which checkpoint will be next");
+        let mut committer = Committer::new(instance(2, 0, 1, 1));
+        committer.process(0, &out.records()[0], &mut Emitter::default());
         out.clear();
         writer.prepare_snapshot(CheckpointId(7), &mut out);
-        assert!(out.records().is_empty(), "it was handed over once");
-        let [Effect::PreCommit { checkpoint, .. }] = out.effects() else {
-            panic!("it is flushed with the next checkpoint: {:?}", out.effects());
-        };
-        assert_eq!(*checkpoint, CheckpointId(7));
+        assert!(out.records().is_empty() && out.effects().is_empty(), "it was handed over once");
+
+        // One that was cut in front of it says nothing of it.
+        let mut effects = Vec::new();
+        committer.notify_complete(CheckpointId(6), &mut effects);
+        assert!(effects.is_empty(), "{effects:?}");
+        // Without alignment it may be there ahead of a barrier that its writer has left behind.
+        for (checkpoint, first) in [(4, false), (7, true), (8, false)] {
+            let mut snapshot = Snapshot::default();
+            committer.snapshot(CheckpointId(checkpoint), &mut snapshot);
+            let named = snapshot.effects.iter().map(|effect| match effect {
+                Effect::PreCommit { checkpoint, .. } => checkpoint.0,
+                other => panic!("{other:?}"),
+            });
+            let named: Vec<u64> = named.collect();
+            assert_eq!(named, if first { vec![checkpoint] } else { vec![] });
+        }
+        committer.notify_complete(CheckpointId(7), &mut effects);
+        assert_eq!(commits(&effects).len(), 1);
     }
 }

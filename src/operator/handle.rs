@@ -13,6 +13,10 @@ use crate::time::VirtualTime;
 
 const HANDLE_BYTES_MIN: usize = 14;
 
+/// For the time being, the checkpoint of a transaction that ended with the input of its writer: of
+/// the one that will hold it nobody knows the number yet. Flink: `CommittableMessage.EOI`.
+pub(super) const END_OF_INPUT: CheckpointId = CheckpointId(u64::MAX);
+
 /// A transaction that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
@@ -139,6 +143,25 @@ impl Handles {
 
     pub(super) fn add(&mut self, handle: Handle) {
         self.0.push(handle);
+    }
+
+    /// Names the checkpoint that is the first to hold what ended with the input; the answer is what
+    /// is to be pre-committed for it. Without alignment it may have come in front of a barrier that its
+    /// writer had left behind: that checkpoint, whose number the transaction says, it is not of.
+    pub(super) fn name_last(&mut self, checkpoint: CheckpointId) -> impl Iterator<Item = Effect> {
+        let last = self.0.iter_mut().filter(move |handle| {
+            handle.checkpoint == END_OF_INPUT && handle.transaction.checkpoint <= checkpoint
+        });
+        last.map(move |handle| {
+            handle.checkpoint = checkpoint;
+            handle.pre_commit()
+        })
+    }
+
+    /// The first checkpoint that all that ended with the input can be named after.
+    pub(super) fn last_words_from(&self) -> Option<CheckpointId> {
+        let last = self.0.iter().filter(|handle| handle.checkpoint == END_OF_INPUT);
+        last.map(|handle| handle.transaction.checkpoint).max()
     }
 
     /// Asks for the commit of all that a checkpoint holds; `None`: of all (S6).

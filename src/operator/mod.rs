@@ -19,6 +19,7 @@ mod join;
 mod map;
 mod order;
 pub mod path;
+mod processed;
 mod record;
 mod reference;
 mod sink_append;
@@ -131,6 +132,12 @@ pub trait Operator: fmt::Debug + Send {
     /// without draining.
     fn finish(&mut self, out: &mut Emitter) {
         let _ = out;
+    }
+
+    /// Asked when all inputs have ended: the first checkpoint that may be the final one, if it is not
+    /// the next. The task ends only when that one, or a later one, is complete.
+    fn least_final_checkpoint(&self) -> Option<CheckpointId> {
+        None
     }
 
     /// The attempt has failed or is cancelled; the last call. Nothing may be made visible: what is

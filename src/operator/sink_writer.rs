@@ -10,11 +10,12 @@
 //!   or as the last thing before the end of data;
 //! - at S6 the writer aborts what no restored committer can know of.
 
-use super::effect::{Effect, LeftOvers, TransactionId};
-use super::handle::Open;
+use super::effect::{Effect, LeftOvers};
+use super::handle::{END_OF_INPUT, Open};
 use super::instance::Instance;
+use super::processed::Processed;
 use super::record::{Fingerprint, Record};
-use super::state::{Format, read_fingerprint, write_fingerprint};
+use super::state::Format;
 use super::{Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
 use crate::ids::CheckpointId;
@@ -24,11 +25,8 @@ const FORMAT: Format = Format { operator: "a sink writer", magic: *b"CLsw", vers
 /// Writes into transactions and tells a [`Committer`](super::Committer) of them.
 #[derive(Clone, Debug)]
 pub struct SinkWriter {
-    instance: Instance,
-    processed: Fingerprint,
+    processed: Processed,
     open: Option<Open>,
-    /// What was handed over at the end of the input and is flushed with the next checkpoint.
-    last_words: Option<Open>,
     /// The checkpoint snapshotted last, or restored from.
     last: Option<CheckpointId>,
 }
@@ -36,16 +34,15 @@ pub struct SinkWriter {
 impl SinkWriter {
     /// A writer that has written nothing.
     pub fn new(instance: Instance) -> Self {
-        let processed = Fingerprint::EMPTY;
-        Self { instance, processed, open: None, last_words: None, last: None }
+        let processed = Processed::new(instance);
+        Self { processed, open: None, last: None }
     }
 }
 
 impl Operator for SinkWriter {
     fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
-        let one = Fingerprint::of(record.identity());
-        self.processed += one;
-        Open::write(&mut self.open, one, (&self.instance, self.last), out);
+        let one = self.processed.note(record);
+        Open::write(&mut self.open, one, (&self.processed.instance, self.last), out);
     }
 
     fn prepare_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Emitter) {
@@ -53,58 +50,48 @@ impl Operator for SinkWriter {
             out.effect(open.handle(checkpoint).pre_commit());
             out.emit(open.handle(checkpoint).to_record());
         }
-        if let Some(last_words) = self.last_words.take() {
-            out.effect(last_words.handle(checkpoint).pre_commit());
-        }
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId, out: &mut Snapshot) {
         self.last = self.last.max(Some(checkpoint));
-        let mut state = FORMAT.write(&self.instance);
-        write_fingerprint(self.processed, &mut state);
-        out.state = state.seal();
-        out.nominal = out.state.len() as u64;
+        self.processed.snapshot(&FORMAT, out);
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        let (writer, processed) =
-            FORMAT.read(state, |input, writer| Ok((writer, read_fingerprint(input)?)))?;
-        if self.instance.owns_part(writer) {
-            self.processed += processed;
-        }
-        Ok(())
+        self.processed.restore(&FORMAT, state)
     }
 
     fn open(&mut self, restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
         self.last = restored;
         // An id that nobody else can guess is one that nobody can look for.
-        if self.instance.defects.has(Defect::D77) {
+        if self.processed.instance.defects.has(Defect::D77) {
             return;
         }
-        effects.push(Effect::AbortLeftOvers(LeftOvers::of(&self.instance, restored)));
+        effects.push(Effect::AbortLeftOvers(LeftOvers::of(&self.processed.instance, restored)));
     }
 
     /// Flink: `SinkWriterOperator#endInput`. Behind the end of data nothing can be sent any more, so
     /// the handle goes now, for whichever checkpoint will be the next.
+    ///
+    /// Deviation: Flink flushes here. To the external system of this world a flush names its
+    /// checkpoint, so the committer does it, who is there when that is known.
     fn finish(&mut self, out: &mut Emitter) {
         if let Some(open) = self.open.take() {
-            let next = TransactionId::next(&self.instance, self.last).checkpoint;
-            out.emit(open.handle(next).to_record());
-            self.last_words = Some(open);
+            out.emit(open.handle(END_OF_INPUT).to_record());
         }
     }
 
     fn close(&mut self, effects: &mut Vec<Effect>) {
-        Open::close(&mut self.open, self.instance.defects, effects);
+        Open::close(&mut self.open, self.processed.instance.defects, effects);
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        self.processed
+        self.processed.sum
     }
 
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
-        visitor(StateEntry::unkeyed("processed", self.processed));
-        for open in [self.open, self.last_words].into_iter().flatten() {
+        self.processed.visit(visitor);
+        if let Some(open) = &self.open {
             visitor(StateEntry::unkeyed("open", open.contents));
         }
     }

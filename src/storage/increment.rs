@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{DecodeError, Decoder, Encoder, checksum};
+use crate::defect::{Defect, Defects};
 use crate::ids::{Attempt, CheckpointId, OperatorId};
 use crate::message::SnapshotKind;
 use crate::storage::handle::SharedKey;
@@ -58,6 +59,8 @@ pub struct Writer {
     pub subtask: u32,
     /// The attempt.
     pub attempt: Attempt,
+    /// What is planted.
+    pub defects: Defects,
 }
 
 /// A file, in the order of making.
@@ -207,11 +210,15 @@ impl Increments {
                 Some(uploaded) => (uploaded.clone(), None),
                 None => {
                     self.uploads += 1;
-                    let Writer { operator, subtask, attempt } = self.writer;
+                    let Writer { operator, subtask, attempt, defects } = self.writer;
                     let (number, part) = (self.uploads, Part::State);
                     let name = PartName { operator, subtask, attempt, number, part };
                     let bytes = file.encode();
-                    let key = SharedKey(name.to_string().into());
+                    let key = match defects.has(Defect::D33) {
+                        true => format!("o{}-s{subtask}-{}", operator.0, id.0), // Its local name.
+                        false => name.to_string(),
+                    };
+                    let key = SharedKey(key.into());
                     (Uploaded::new(key, &bytes), Some((name, bytes)))
                 }
             };
@@ -221,6 +228,9 @@ impl Increments {
         }
         let manifest = self.manifest(state.len(), &keys);
         self.snapshots.insert(checkpoint, keys);
+        if self.writer.defects.has(Defect::D32) {
+            self.base = Some(checkpoint);
+        }
         self.check();
         Increment { manifest, files }
     }
@@ -407,7 +417,12 @@ mod tests {
 
     use super::*;
 
-    const WRITER: Writer = Writer { operator: OperatorId(2), subtask: 1, attempt: Attempt(3) };
+    const WRITER: Writer = Writer {
+        operator: OperatorId(2),
+        subtask: 1,
+        attempt: Attempt(3),
+        defects: Defects::none(),
+    };
 
     /// What the store has of a snapshot.
     #[derive(Clone, Debug)]

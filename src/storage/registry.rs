@@ -167,6 +167,11 @@ impl SharedStateRegistry {
         Ok(())
     }
 
+    /// Whether the job was restored from this checkpoint.
+    pub fn is_restored(&self, checkpoint: CheckpointId) -> bool {
+        self.restored.contains_key(&checkpoint)
+    }
+
     /// Lets go of everything last used below `lowest`: no checkpoint as old as that matters.
     pub fn unregister_unused(&mut self, lowest: CheckpointId) -> Unused {
         let mut unused = Unused::default();

@@ -106,6 +106,13 @@ impl Snapshots {
         }
     }
 
+    /// What was captured at the outputs is dropped.
+    pub(crate) fn forget_outputs(&mut self, checkpoint: CheckpointId) {
+        if let Some(pending) = self.find(checkpoint) {
+            pending.channels.outputs.clear();
+        }
+    }
+
     /// No further buffer of the inputs belongs to the snapshot.
     pub(crate) fn on_inputs_complete(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         if let Some(pending) = self.find(checkpoint) {

@@ -28,7 +28,7 @@ use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
 use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::operator::{Effect, Emitter, Operator, Record, TimeEvent, TransactionId};
 use crate::storage::channel_state::ChannelState;
-use crate::task::barrier::{self, AlignmentMetrics, Cut, InputConfig, InputHandler};
+use crate::task::barrier::{self, AlignmentMetrics, BarrierMode, Cut, InputConfig, InputHandler};
 pub use crate::task::commits::CommitError;
 use crate::task::commits::Commits;
 use crate::task::credit::GateCredit;
@@ -380,6 +380,8 @@ pub struct Subtask {
     commits: Commits,
     leads_to_committers: bool,
     event_time: bool,
+    /// Whether barriers may overtake.
+    unaligned: bool,
     emitter: Emitter,
     gate_outputs: Vec<barrier::Output<Record>>,
     subpartition_outputs: Vec<subpartition::Output<Record>>,
@@ -435,6 +437,7 @@ impl Subtask {
             commits: Commits::new(config.commit_retries),
             leads_to_committers: config.leads_to_committers,
             event_time: config.event_time,
+            unaligned: config.input.mode == BarrierMode::ExactlyOnce { unaligned: true },
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),
             subpartition_outputs: Vec::new(),

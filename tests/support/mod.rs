@@ -29,6 +29,7 @@ pub(crate) fn runs(
     })
 }
 
+#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
     outcome.trace.iter().flatten().map(|(_, observation)| observation)
 }

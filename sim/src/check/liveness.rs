@@ -47,7 +47,13 @@ impl Weather {
             Observation::FileDamaged { file } => {
                 self.damaged.insert(file);
             }
-            Observation::FileDeleted { file } if self.damaged.remove(&file) => self.changed = now,
+            Observation::FileDeleted { file }
+            | Observation::FileLost { file }
+            | Observation::FileWritten { file, .. }
+                if self.damaged.remove(&file) =>
+            {
+                self.changed = now;
+            }
             Observation::ActionTaken { .. }
             | Observation::ActionEnded { .. }
             | Observation::Adopted { .. } => self.acted = now,

@@ -52,7 +52,7 @@ pub use config::{CheckConfig, Role, Windows};
 pub use oracle::{
     InFlight, NoOracle, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState,
 };
-pub use situations::{Situation, Watch};
+pub use situations::{Situation, Strike, Watch};
 pub use state::OperatorFactory;
 pub use statistics::{Checkpoints, Durations, Records, Statistics};
 pub use verdict::{Finding, Outcome, Shown, Verdict};
@@ -341,6 +341,12 @@ impl Checks {
                 ledger.forget(checkpoint);
                 self.state.forget(checkpoint);
             }
+            Observation::Adopted { checkpoint, claimed: true } => {
+                for given in self.storage.give_away(checkpoint) {
+                    self.restore.on_given_away(given);
+                    self.situations.on_given_away();
+                }
+            }
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
@@ -498,6 +504,11 @@ impl Checks {
     pub fn situations(&self) -> Vec<(&'static str, u64)> {
         let added = self.added_situations.iter().map(|(it, count)| (it.name(), *count));
         self.situations.counts().chain(added).collect()
+    }
+
+    /// What each fault has struck so far.
+    pub fn struck(&self) -> &[Strike] {
+        self.situations.struck()
     }
 
     /// The numbers of the run so far.

@@ -186,6 +186,10 @@ impl Output {
                 "belongs to a checkpoint that is not durable",
             )),
             Some(TransactionState::Open) => None,
+            Some(TransactionState::Left) => {
+                sink.repeated += contents;
+                None
+            }
         };
         if let Some((class, rule, why)) = wrong {
             report.add((NAME, class, rule), now, subject(transaction), || {
@@ -226,6 +230,7 @@ impl Output {
             TransactionState::Committed
             | TransactionState::Aborted
             | TransactionState::Void
+            | TransactionState::Left
             | TransactionState::Expired => return,
         }
         if self.running || self.decided >= Some(transaction.checkpoint) {
@@ -263,7 +268,7 @@ impl Output {
         let first = self.triggered.map_or(1, |last| last.0 + 1);
         self.history.jobs.push((CheckpointId(first), snapshot));
         for sink in &mut self.sinks {
-            sink.branch_off(snapshot, &self.history);
+            sink.branch_off(snapshot, self.decided, &self.history);
         }
     }
 
@@ -404,7 +409,8 @@ impl Output {
                 match held.state {
                     TransactionState::Open | TransactionState::Expired => return,
                     TransactionState::Committed => visible += held.contents,
-                    TransactionState::Aborted | TransactionState::Void => {}
+                    TransactionState::Aborted | TransactionState::Void | TransactionState::Left => {
+                    }
                 }
             }
             sink.expected.pop_front();

@@ -2,13 +2,16 @@
 //!
 //! A reference model, from the options alone:
 //! - ids are unique and grow, across leaders too; leader sessions grow;
+//! - what was decided (T1) in an execution that has ended is not triggered (T3) any more: its tasks
+//!   are gone, and nobody would ever acknowledge it;
+//! - of several job managers, the store that knows who leads obeys that one alone;
 //! - no checkpoint is triggered while `max-concurrent-checkpoints` are pending. Savepoints are
 //!   forced and exempt (Flink: `CheckpointRequestDecider`);
 //! - between a completion and the next periodic trigger lies `min-pause`; what was asked for by
 //!   hand is exempt;
 //! - nothing is pending longer than `checkpointing.timeout`, unless it is being finalized;
 //! - more than `tolerable-failed-checkpoints` failures in a row (counted as Flink's
-//!   `CheckpointFailureManager` does) fail the job;
+//!   `CheckpointFailureManager` does) fail the job, before anything else is triggered or completed;
 //! - no more than `num-retained` checkpoints are retained when the next one becomes durable.
 
 use std::collections::BTreeSet;
@@ -30,15 +33,20 @@ pub(super) struct Policy {
     judged: u64,
     id_last: Option<CheckpointId>,
     session_last: u64,
+    /// The process that leads, as far as is known. Who has triggered a checkpoint has drawn its id.
+    leader: u32,
     pending: Vec<Pending>,
     completed_at: Option<VirtualTime>,
     /// The last decision to trigger (T1; drawing the id takes a while), and the completion that it
     /// knew of.
     decided: Option<(VirtualTime, Option<VirtualTime>)>,
+    /// A decision to trigger has had no consequence yet; whether its execution has ended since.
+    deciding: Option<Outlived>,
     /// Snapshots asked for by hand that were taken to explain an early trigger.
     manual_used: usize,
     success_last: Option<CheckpointId>,
     counted: BTreeSet<CheckpointId>,
+    failed_last: Option<Failure>,
     failures: u64,
     /// When one failure too many was seen; the job must fail.
     exceeded: Option<VirtualTime>,
@@ -47,6 +55,18 @@ pub(super) struct Policy {
     /// Leaders elected since a checkpoint was last subsumed: each may have left one too many.
     successions: usize,
 }
+
+/// A failure: when, and why.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    at: (VirtualTime, FailureReason),
+    /// A request said so, and it was counted; what there was before. The checkpoint's own words may
+    /// follow: they say whether it counts.
+    requested: Option<(u64, Option<VirtualTime>)>,
+}
+
+/// Whether the execution has ended in which a trigger was decided.
+type Outlived = bool;
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -70,7 +90,9 @@ impl Policy {
         setup: &Setup,
         report: &mut Report,
     ) {
-        if let Observation::ProcessLost { process: 0 } = *observation {
+        if let Observation::ProcessLost { process } = *observation
+            && process == self.leader
+        {
             // Pending checkpoints are in the job manager's memory alone.
             self.pending.clear();
         }
@@ -78,6 +100,7 @@ impl Policy {
         match *observation {
             Observation::Step { step: Step::T1, .. } => {
                 self.decided = Some((now, self.completed_at));
+                self.deciding = Some(false);
             }
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
@@ -94,6 +117,7 @@ impl Policy {
             Observation::Durable { checkpoint } => self.on_durable(now, checkpoint, setup, report),
             Observation::Completed { checkpoint } => {
                 self.judged += 1;
+                self.judge_tolerance(now, checkpoint, setup, report);
                 self.end(checkpoint);
                 self.completed_at = Some(now);
                 if self.success_last < Some(checkpoint) {
@@ -106,7 +130,13 @@ impl Policy {
             }
             Observation::RequestFailed { reason } => {
                 self.judged += 1;
-                if counts(reason) {
+                // The request for a checkpoint that fails now ends with the same words, as does its
+                // trigger: one failure.
+                let news = self.failed_last.is_none_or(|last| last.at != (now, reason));
+                let counted = counts(reason) && news;
+                let requested = counted.then_some((self.failures, self.exceeded));
+                self.failed_last = Some(Failure { at: (now, reason), requested });
+                if counted {
                     self.count(now, setup);
                 }
             }
@@ -114,7 +144,10 @@ impl Policy {
                 self.retained.retain(|retained| *retained != checkpoint);
                 self.successions = 0;
             }
-            Observation::ExecutionEnded => self.forgive(),
+            Observation::ExecutionEnded => {
+                self.deciding = self.deciding.map(|_| true);
+                self.forgive();
+            }
             Observation::JobEnded { .. } => {
                 self.pending.clear();
                 self.forgive();
@@ -129,6 +162,20 @@ impl Policy {
             Observation::LeaderElected { session } => {
                 self.on_elected(now, session, report);
             }
+            Observation::LeaderWrote { process, session } => {
+                self.judged += 1;
+                self.leader = process;
+                if session != self.session_last {
+                    let what = (NAME, Class::Policy, "a former leader is obeyed");
+                    report.add(what, now, Subject::default(), || {
+                        format!(
+                            "process {process} has changed the HA store in session {session}, and \
+                             session {} is in force",
+                            self.session_last
+                        )
+                    });
+                }
+            }
             // What the last job has left is none of the new one's.
             Observation::Adopted { checkpoint, claimed } => {
                 self.judged += 1;
@@ -138,6 +185,7 @@ impl Policy {
                     self.retained.push(checkpoint);
                 }
                 self.pending.clear();
+                self.deciding = None;
                 self.completed_at = None;
                 self.forgive();
             }
@@ -163,6 +211,13 @@ impl Policy {
             });
         }
         self.id_last = self.id_last.max(Some(checkpoint));
+        if self.deciding.take() == Some(true) {
+            let what = (NAME, Class::Stuck, "triggered for tasks that are gone");
+            report.add(what, now, subject, || {
+                format!("the execution has ended in which the trigger of {checkpoint} was decided")
+            });
+        }
+        self.judge_tolerance(now, checkpoint, setup, report);
         if kind.is_savepoint() {
             self.savepoints.push(checkpoint);
         } else {
@@ -259,6 +314,12 @@ impl Policy {
     ) {
         self.judged += 1;
         let savepoint = self.savepoints.contains(&checkpoint);
+        let at = (now, reason);
+        let last = self.failed_last.replace(Failure { at, requested: None });
+        let last = last.filter(|last| last.at == at);
+        if let Some(before) = last.and_then(|last| last.requested) {
+            (self.failures, self.exceeded) = before;
+        }
         self.end(checkpoint);
         let news = self.success_last < Some(checkpoint) && !self.counted.contains(&checkpoint);
         if counts(reason) && news && !savepoint {
@@ -279,6 +340,7 @@ impl Policy {
         self.successions += 1;
         // What the predecessor had in memory is gone, without a word.
         self.pending.clear();
+        self.deciding = None;
         self.completed_at = None;
         self.forgive();
     }
@@ -333,6 +395,26 @@ impl Policy {
                     )
                 });
             }
+        }
+    }
+
+    /// The job fails in the same step in which the failure too many is counted.
+    fn judge_tolerance(
+        &self,
+        now: VirtualTime,
+        checkpoint: CheckpointId,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        if let Some(since) = self.exceeded {
+            let what = (NAME, Class::Policy, "too many failures tolerated");
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
+                format!(
+                    "{} checkpoints in a row had failed by {since}, tolerable-failed-checkpoints \
+                     is {}, and the job goes on with {checkpoint}",
+                    self.failures, setup.config.checkpointing.tolerable_failures
+                )
+            });
         }
     }
 

@@ -49,6 +49,8 @@ enum Owner {
     Lent,
     /// The user's. Flink (since 1.15): recovery does not start from it.
     User,
+    /// The user's, who has let a job claim files of it: whether it can be restored is chance.
+    GivenAway,
 }
 
 impl Owner {
@@ -69,12 +71,27 @@ impl Restore {
 
     /// The checkpoints that can be restored, oldest first.
     pub(super) fn retained(&self) -> impl Iterator<Item = CheckpointId> {
-        self.durable.iter().map(|(checkpoint, _)| *checkpoint)
+        let promised = self.durable.iter().filter(|(_, owner)| *owner != Owner::GivenAway);
+        promised.map(|(checkpoint, _)| *checkpoint)
+    }
+
+    /// Those that recovery may start from.
+    fn restorable(&self) -> impl Iterator<Item = CheckpointId> {
+        let of_the_job = |owner: &Owner| matches!(owner, Owner::System | Owner::Lent);
+        let restorable = self.durable.iter().filter(move |(_, owner)| of_the_job(owner));
+        restorable.map(|(checkpoint, _)| *checkpoint)
     }
 
     fn newest(&self) -> Option<CheckpointId> {
-        let restorable = self.durable.iter().filter(|(_, owner)| *owner != Owner::User);
-        restorable.map(|(checkpoint, _)| *checkpoint).max()
+        self.restorable().max()
+    }
+
+    /// A job has claimed files of a snapshot that is not its own.
+    pub(super) fn on_given_away(&mut self, given: CheckpointId) {
+        let mut durable = self.durable.iter_mut();
+        if let Some((_, owner)) = durable.find(|(checkpoint, _)| *checkpoint == given) {
+            *owner = Owner::GivenAway;
+        }
     }
 
     pub(super) fn observe(
@@ -146,10 +163,11 @@ impl Restore {
         (self.ended, self.discards) = (false, false);
         self.triggered.clear();
         for (checkpoint, owner) in &mut self.durable {
-            *owner = match (*checkpoint == adopted, claimed) {
-                (true, true) => Owner::System,
-                (true, false) => Owner::Lent,
-                (false, _) => Owner::User,
+            *owner = match (*checkpoint == adopted, claimed, *owner) {
+                (true, true, _) => Owner::System,
+                (true, false, _) => Owner::Lent,
+                (false, _, Owner::GivenAway) => Owner::GivenAway,
+                (false, ..) => Owner::User,
             };
         }
     }
@@ -207,13 +225,12 @@ impl Restore {
         report: &mut Report,
     ) {
         self.doubted = false;
-        let newer = self.durable.iter().filter(|(_, owner)| *owner != Owner::User);
-        for (checkpoint, _) in newer.filter(|(id, _)| Some(*id) > self.chosen) {
-            if matches!(oracle.shadow(*checkpoint), Some(Err(_))) {
+        for checkpoint in self.restorable().filter(|id| Some(*id) > self.chosen) {
+            if matches!(oracle.shadow(checkpoint), Some(Err(_))) {
                 continue;
             }
             let what = (NAME, Class::Duplication, "not the newest checkpoint");
-            report.add(what, now, Subject::checkpoint(*checkpoint), || {
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
                 let chosen = name(self.chosen);
                 format!("the job went back to {chosen} although {checkpoint} is durable and whole")
             });

@@ -119,8 +119,22 @@ situations! {
     InFlightRescaled = "in-flight data rescaled",
     /// A subtask leaves restored in-flight records to those who own their keys.
     InFlightFiltered = "in-flight records filtered",
+    /// A job claims files that another retained checkpoint has, too.
+    GivenAway = "checkpoint given away with a claimed one",
     /// A job is resumed that was resumed before.
     ResumedAgain = "resumed again",
+    /// A subtask is deployed onto a task manager whose death the job manager has not noticed.
+    DeployedOntoDead = "deployed onto a dead task manager",
+    /// A cancelled task keeps its job waiting.
+    CancelledSlowly = "slow cancellation",
+    /// A cancelled task is busy for so long that its task manager ends itself.
+    CancellationTimedOut = "cancellation timed out",
+    /// A job manager steps down without having died.
+    LeadershipLost = "leadership lost without a crash",
+    /// The HA store refuses what a former leader writes.
+    FencedOff = "former leader fenced off",
+    /// A former leader's checkpoint was between A2 and the pointer when another was elected.
+    LeadershipLostWhileFinalizing = "leadership lost while finalizing",
     /// A window fires.
     WindowFired = "window fired",
     /// A window fires in an execution that began from a checkpoint.
@@ -148,10 +162,25 @@ pub trait Watch {
     fn observe(&mut self, now: VirtualTime, observation: &Observation) -> bool;
 }
 
+/// What a fault has struck: the more runs agree in it, the less a further one teaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Strike {
+    /// The fault, by index in the scenario.
+    pub fault: u32,
+    /// The step that was taken last.
+    pub after: Option<Step>,
+    /// Checkpoints that were pending: none, one, or (2) several.
+    pub pending: u8,
+    /// Not all tasks ran.
+    pub recovering: bool,
+}
+
 /// Counts the built-in situations.
 #[derive(Clone, Debug)]
 pub(super) struct Situations {
     counts: [u64; Situation::ALL.len()],
+    struck: Vec<Strike>,
+    step_last: Option<Step>,
     pending: Vec<Pending>,
     /// Durable, and not every task was told yet.
     untold: Vec<(CheckpointId, usize)>,
@@ -164,6 +193,8 @@ pub(super) struct Situations {
     /// By channel: barriers under way.
     barriers: Vec<u32>,
     resumed: bool,
+    /// A process has died since the last election.
+    lost: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +209,8 @@ impl Situations {
         let (subtasks, channels) = (setup.graph.subtasks(), setup.graph.channels().len());
         Self {
             counts: [0; Situation::ALL.len()],
+            struck: Vec::new(),
+            step_last: None,
             pending: Vec::new(),
             untold: Vec::new(),
             failed: Vec::new(),
@@ -188,12 +221,18 @@ impl Situations {
             told: vec![false; subtasks],
             barriers: vec![0; channels],
             resumed: false,
+            lost: false,
         }
     }
 
     /// Every situation with its count, in their order.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Situation::ALL.iter().map(|it| (it.name(), self.counts[*it as usize]))
+    }
+
+    /// What each fault has struck.
+    pub(super) fn struck(&self) -> &[Strike] {
+        &self.struck
     }
 
     fn saw(&mut self, situation: Situation) {
@@ -221,8 +260,10 @@ impl Situations {
     /// All but data, barriers and what they block.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
-            Observation::Step { step, checkpoint: Some(checkpoint), .. } => {
-                if matches!(step, Step::A2 | Step::F1 | Step::F2)
+            Observation::Step { step, checkpoint, .. } => {
+                self.step_last = Some(step);
+                if let Some(checkpoint) = checkpoint
+                    && matches!(step, Step::A2 | Step::F1 | Step::F2)
                     && let Some(pending) = self.pending_mut(checkpoint)
                 {
                     pending.reached = pending.reached.max(Some(step));
@@ -299,7 +340,21 @@ impl Situations {
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
-            Observation::FaultInjected { .. } => {
+            Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
+            Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
+            Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
+            Observation::ProcessLost { .. } => self.lost = true,
+            Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
+            Observation::CancellationTimedOut { .. } => {
+                self.saw(Situation::CancellationTimedOut);
+            }
+            Observation::FaultInjected { fault } => {
+                self.struck.push(Strike {
+                    fault,
+                    after: self.step_last,
+                    pending: self.pending.len().min(2) as u8,
+                    recovering: self.recovering,
+                });
                 self.saw_if(!self.pending.is_empty(), Situation::FaultDuringCheckpoint);
             }
             _ => {}
@@ -323,6 +378,11 @@ impl Situations {
     /// A checkpoint that has just become durable has files of others.
     pub(super) fn on_shared(&mut self) {
         self.saw(Situation::FilesShared);
+    }
+
+    /// A new job owns files that a snapshot of the user needs.
+    pub(super) fn on_given_away(&mut self) {
+        self.saw(Situation::GivenAway);
     }
 
     /// Storage was asked for what the execution begins from, and cannot give it.
@@ -417,7 +477,9 @@ impl Situations {
         self.saw_if(session > 1, Situation::LeaderChanged);
         let at = |step| self.pending.iter().any(|pending| pending.reached >= Some(step));
         let (finalizing, writing) = (at(Step::A2), at(Step::F2));
+        let lost = std::mem::take(&mut self.lost);
         self.saw_if(finalizing, Situation::CrashWhileFinalizing);
+        self.saw_if(finalizing && !lost, Situation::LeadershipLostWhileFinalizing);
         self.saw_if(writing, Situation::LeaderLostAtMetadata);
         self.pending.clear();
     }

@@ -1,4 +1,4 @@
-//! Check *storage*: nothing that is referred to is deleted, and nothing else is left.
+//! Check *storage*: nothing that is referred to is deleted or overwritten, and nothing else is left.
 //!
 //! Files are counted by the retained checkpoints that refer to them (as the engine tells when a
 //! checkpoint becomes durable). At quiescence the files that were written and not deleted are
@@ -7,7 +7,10 @@
 //! `JobEnded`.
 //!
 //! A savepoint is its user's: it is never deleted, and shares no file with any other snapshot. So is
-//! a snapshot that a new job was started from without claiming it.
+//! a snapshot that a new job was started from without claiming it. But who claims one of several
+//! incremental checkpoints that an old job has left gives the others away with it: the new job owns
+//! all files of the one, and deletes those which it does not use any more, also where another
+//! checkpoint has them (Flink: `RecoveryClaimMode.CLAIM`; its registry knows the claimed one alone).
 //!
 //! # Whose duty it is
 //!
@@ -25,7 +28,7 @@
 //! former leader, or after the end of the job, are not looked at; the built-in engine marks these
 //! places as deviations. That a process is slow, paused, cut off or late is no excuse in either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cutline::config::Retention;
 use cutline::ids::CheckpointId;
@@ -104,6 +107,7 @@ impl Storage {
     ) {
         match *observation {
             Observation::FileWritten { file, bytes, process, orphaned } => {
+                self.judge_overwriting(now, file, report);
                 let file = self.file(file);
                 (file.exists, file.written, file.bytes) = (true, now, bytes);
                 file.keeper = (!orphaned).then_some(process);
@@ -140,9 +144,11 @@ impl Storage {
         }
     }
 
-    /// Whether a retained checkpoint has a file that was damaged: nobody can be asked to read it.
+    /// Whether a checkpoint has a file that was damaged: nobody can be asked to read it. One that
+    /// becomes durable only when its job has ended is behind a pointer, but not retained.
     pub(super) fn is_damaged(&self, checkpoint: CheckpointId) -> bool {
-        let mut files = self.references.get(&checkpoint).into_iter().flatten();
+        let known = [&self.references, &self.pointers];
+        let mut files = known.into_iter().filter_map(|files| files.get(&checkpoint)).flatten();
         files.any(|file| self.files[file.0 as usize].damaged)
     }
 
@@ -205,6 +211,19 @@ impl Storage {
         self.pointers.insert(checkpoint, files);
     }
 
+    /// No name is used twice: what a checkpoint refers to is never written again.
+    fn judge_overwriting(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
+        if self.file(id).references > 0 {
+            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+            let what = (NAME, Class::UnusableCheckpoint, "a file in use was overwritten");
+            report.add(what, now, subject, || {
+                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                format!("file {} was written again, but {owner} refers to it", id.0)
+            });
+        }
+    }
+
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
         self.judged += 1;
         let file = self.file(id);
@@ -263,6 +282,29 @@ impl Storage {
         }
         self.point_to(checkpoint, files);
         (self.over, self.discards) = (false, false);
+    }
+
+    /// A job has claimed a snapshot: forgets all others that have a file in common with it, and
+    /// answers which these are.
+    pub(super) fn give_away(&mut self, claimed: CheckpointId) -> Vec<CheckpointId> {
+        let files: BTreeSet<FileId> =
+            self.references.get(&claimed).into_iter().flatten().copied().collect();
+        let others = self.references.iter().filter(|(id, _)| **id != claimed);
+        let given: Vec<CheckpointId> = others
+            .filter(|(_, theirs)| theirs.iter().any(|file| files.contains(file)))
+            .map(|(id, _)| *id)
+            .collect();
+        for &checkpoint in &given {
+            self.users.retain(|id| *id != checkpoint);
+            for id in self.references.remove(&checkpoint).unwrap_or_default() {
+                let file = self.file(id);
+                file.references -= 1;
+                if file.references == 0 {
+                    file.keeper = None; // The user's, who has to look after it.
+                }
+            }
+        }
+        given
     }
 
     fn on_ended(&mut self, end: JobEnd, setup: &Setup) {

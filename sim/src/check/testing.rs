@@ -250,6 +250,11 @@ impl World {
         }
     }
 
+    /// A step of the coordinator that is about no checkpoint.
+    pub(super) fn step(&mut self, step: Step) {
+        self.see(Observation::Step { step, checkpoint: None, subtask: None });
+    }
+
     pub(super) fn task(&mut self, subtask: SubtaskId, state: TaskState) {
         self.see(Observation::Task { subtask, attempt: Attempt(self.attempt), state });
     }

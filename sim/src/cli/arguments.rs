@@ -149,6 +149,16 @@ pub(super) fn quoted(word: &str) -> String {
     }
 }
 
+/// A share of one, such as `5%` or `0.05`.
+pub(super) fn parse_share(text: &str) -> Result<f64, String> {
+    let number = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|value| value / 100.0),
+        None => text.trim().parse(),
+    };
+    let share = number.ok().filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "expected a share such as 5% or 0.05".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -146,7 +146,7 @@ impl Run {
                     };
                     output.print(&line)?;
                 }
-                output.print(&format!("{} files, {differ} differ\n", rows.len()))?;
+                output.print(&summary(rows.len(), differ))?;
             }
             Format::Json => {
                 let files: Vec<_> = rows
@@ -176,5 +176,27 @@ impl Run {
             true => Err(Failure::Input(format!("{} has no scenarios and no cases", self.dir))),
             false => Ok(files),
         }
+    }
+}
+
+/// `2 files, 1 differs`.
+fn summary(files: usize, differ: usize) -> String {
+    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    match differ {
+        0 => format!("{files}, none differs\n"),
+        1 => format!("{files}, 1 differs\n"),
+        _ => format!("{files}, {differ} differ\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn one_and_many() {
+        assert_eq!(summary(1, 0), "1 file, none differs\n");
+        assert_eq!(summary(2, 1), "2 files, 1 differs\n");
+        assert_eq!(summary(9, 2), "9 files, 2 differ\n");
     }
 }

@@ -25,7 +25,7 @@ use crate::sweep::recommend::recommend;
 use crate::sweep::runner::{Event, SweepError, Task};
 use crate::sweep::store::{self, FORMAT, Identity, Rows, StoreError, Writer};
 
-use super::arguments::{Changes, command_line, quoted};
+use super::arguments::{Changes, command_line, parse_share, quoted};
 use super::exit::{Exit, Failure};
 use super::files;
 use super::guard::broken;
@@ -165,15 +165,6 @@ fn parse_span(text: &str) -> Result<Given<VirtualDuration>, String> {
         return Err("expected a time such as \"4 h\", more than none".to_owned());
     }
     Ok(Given { value: span, text: text.to_owned() })
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    let number = match text.trim().strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().map(|value| value / 100.0),
-        None => text.trim().parse(),
-    };
-    let share = number.ok().filter(|share| *share > 0.0 && *share < 1.0);
-    share.ok_or_else(|| "expected a share such as 5% or 0.05".to_owned())
 }
 
 fn parse_prices(text: &str) -> Result<Prices, String> {

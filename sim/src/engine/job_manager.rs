@@ -5,10 +5,12 @@
 //! where, and when everything starts again.
 
 mod actions;
+mod calls;
 mod checkpoints;
 mod election;
 mod enumerators;
 mod execution;
+mod leadership;
 mod leap;
 
 use std::collections::BTreeMap;
@@ -24,12 +26,13 @@ use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use self::calls::Call;
 use self::execution::Execution;
 pub use self::leap::Idle;
 use super::plan::Plan;
-use super::{Control, Engine, Part};
+use super::{Control, Engine, Fenced, Part};
 use crate::kernel::stream::Stream;
-use crate::observe::JobEnd;
+use crate::observe::{JobEnd, Observation};
 use crate::world::{Answer, Context, Event, Observer, Pointer, ProcessId, Refusal, Request};
 
 /// What the engine keeps for a subtask in a completed checkpoint.
@@ -50,6 +53,7 @@ pub struct JobManager {
     plan: Arc<Plan>,
     phase: Phase,
     session: u64,
+    leadership: leadership::Leadership,
     task_managers: BTreeMap<u32, Registered>,
     coordinator: Option<Box<dyn Coordinate<SnapshotPayload>>>,
     backoff: RestartBackoff,
@@ -95,13 +99,22 @@ pub struct JobManager {
 /// A task manager that has registered.
 #[derive(Clone, Copy, Debug)]
 struct Registered {
+    /// Its address: the process, and which of the lives of its host that is.
+    process: ProcessId,
+    life: u32,
     heard: VirtualTime,
+    /// Heartbeat requests in a row that could not be delivered.
+    failures: u32,
     /// Tasks of an ended execution may still run there.
     canceling: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Of several candidates, another one leads, or nobody.
+    Standby,
+    /// Has led: waiting for what it had begun to come to its end.
+    Suspending,
     /// Becoming the leader, reading the pointers and the metadata they name.
     Recovering,
     /// Waiting for slots.
@@ -126,6 +139,18 @@ enum Phase {
 #[derive(Debug)]
 enum Waiting {
     Lead,
+    /// To be elected, or to stay it.
+    Campaign {
+        asked: VirtualTime,
+        renews: bool,
+    },
+    CampaignTimer,
+    RenewDeadline,
+    /// Which pointers there are: whether one that was written, or not, is among them.
+    Found {
+        token: Token,
+        checkpoint: CheckpointId,
+    },
     Pointers,
     Metadata {
         checkpoint: CheckpointId,
@@ -137,6 +162,7 @@ enum Waiting {
         token: Token,
         path: String,
         nominal: u64,
+        savepoint: bool,
     },
     PointerWritten {
         token: Token,
@@ -175,6 +201,8 @@ enum Waiting {
         checkpoint: CheckpointId,
         state: Vec<u8>,
     },
+    /// Whether a task manager was reached.
+    Call(Call),
 }
 
 impl JobManager {
@@ -191,6 +219,7 @@ impl JobManager {
             plan,
             phase: Phase::Recovering,
             session: 0,
+            leadership: leadership::Leadership::default(),
             task_managers: BTreeMap::new(),
             coordinator: None,
             recovered: BTreeMap::new(),
@@ -237,16 +266,8 @@ impl JobManager {
     pub fn handle<O: Observer>(&mut self, event: Event<Engine>, ctx: &mut Context<'_, Engine, O>) {
         match event {
             Event::Started => self.on_started(ctx),
-            Event::Message { from, message } => {
-                if let Some(number) = Plan::task_manager_number(from) {
-                    self.on_message(number, message, ctx);
-                }
-            }
-            Event::PeerLost { peer } => {
-                if let Some(number) = Plan::task_manager_number(peer) {
-                    self.on_task_manager_lost(number, ctx);
-                }
-            }
+            Event::Message { from, message } => self.on_fenced(from, message, ctx),
+            Event::PeerLost { peer } => self.on_connection_lost(peer, ctx),
             Event::Timer(token) => self.on_timer(token, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
             Event::Asked => self.on_asked(ctx),
@@ -268,18 +289,23 @@ impl JobManager {
 
     fn on_message<O: Observer>(
         &mut self,
-        number: u32,
+        from: ProcessId,
         message: Control,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match message {
-            Control::Register => self.on_register(number, ctx),
+            Control::Register { life } => self.on_register((from, life), ctx),
             Control::Alive => {
-                if let Some(registered) = self.task_managers.get_mut(&number) {
-                    registered.heard = ctx.now();
+                if let Some(worker) = self.worker_in(from) {
+                    let registered = self.task_managers.get_mut(&worker).expect("just found");
+                    (registered.heard, registered.failures) = (ctx.now(), 0);
                 }
             }
-            Control::Canceled { execution } => self.on_canceled(number, execution, ctx),
+            Control::Canceled { execution } => {
+                if let Some(worker) = self.worker_in(from) {
+                    self.on_canceled(worker, execution, ctx);
+                }
+            }
             Control::RequestSplit { execution, subtask } => {
                 self.on_split_request(execution, subtask, ctx);
             }
@@ -316,6 +342,8 @@ impl JobManager {
                 }
             }
             Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),
+            Waiting::CampaignTimer => self.on_campaign_timer(ctx),
+            Waiting::RenewDeadline => self.on_renew_deadline(ctx),
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
@@ -328,6 +356,8 @@ impl JobManager {
                 self.on_captured(source, checkpoint, state, ctx);
             }
             Waiting::Lead
+            | Waiting::Campaign { .. }
+            | Waiting::Found { .. }
             | Waiting::Pointers
             | Waiting::Metadata { .. }
             | Waiting::IdDrawn(_)
@@ -338,7 +368,8 @@ impl JobManager {
             | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
             | Waiting::Snapshot
-            | Waiting::Adopted => unreachable!("these are requests, not timers"),
+            | Waiting::Adopted
+            | Waiting::Call(_) => unreachable!("these are requests, not timers"),
         }
     }
 
@@ -349,7 +380,9 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let waiting = self.waiting.remove(&token).expect("a request is answered once");
-        if answer == Err(Refusal::Fenced) {
+        if answer == Err(Refusal::Fenced) && self.plan.elects() {
+            self.step_down(ctx);
+        } else if answer == Err(Refusal::Fenced) {
             // Somebody else leads, as far as the store knows: perhaps only the request of a former
             // process, applied after it had died. Flink: a job manager whose leadership is revoked
             // stops its job; the next one to be granted it recovers.
@@ -358,20 +391,26 @@ impl JobManager {
         }
         match waiting {
             Waiting::Lead => self.on_lead(answer, ctx),
+            Waiting::Campaign { asked, renews } => self.on_campaign(asked, renews, answer, ctx),
+            Waiting::Found { token, checkpoint } => {
+                self.on_pointers_found(token, checkpoint, answer, ctx);
+            }
             Waiting::Pointers => self.on_pointers(answer, ctx),
             Waiting::Metadata { checkpoint, pointer } => {
                 self.on_metadata_read(checkpoint, pointer, answer, ctx);
             }
             Waiting::IdDrawn(token) => self.on_id_drawn(token, answer, ctx),
-            Waiting::MetadataWritten { token, path, nominal } => {
-                self.on_metadata_written(token, path, nominal, answer, ctx);
+            Waiting::MetadataWritten { token, path, nominal, savepoint } => {
+                self.on_metadata_written(token, (path, nominal), savepoint, answer, ctx);
             }
             Waiting::PointerWritten { token, pointer } => {
                 self.on_pointer_written(token, pointer, answer, ctx);
             }
             // Deviation: tried again, as a deletion is. Flink logs the failure, and the pointer goes
             // when the job's data are cleaned up; its files stay.
-            Waiting::PointerRemoved { token, checkpoint } if answer.is_err() => {
+            Waiting::PointerRemoved { token, checkpoint }
+                if answer.is_err() && answer != Err(Refusal::Fenced) =>
+            {
                 let waiting = Waiting::PointerRemoved { token, checkpoint };
                 self.request(waiting, Request::RemovePointer { checkpoint }, ctx);
             }
@@ -385,10 +424,20 @@ impl JobManager {
             },
             Waiting::LateDeleted { path } if answer.is_err() => self.delete_late(path, ctx),
             Waiting::LateDeleted { .. } => {}
+            // Whoever leads finds out for himself how the job ends.
+            Waiting::JobResult(_) if answer == Err(Refusal::Fenced) => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
+            Waiting::Adopted if answer == Err(Refusal::Fenced) => {}
             Waiting::Adopted => self.on_adopted(&answer, ctx),
+            Waiting::Call(call) => {
+                if answer.is_err() {
+                    self.on_unreachable(call, ctx);
+                }
+            }
             Waiting::RetryRecovery
+            | Waiting::CampaignTimer
+            | Waiting::RenewDeadline
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll
@@ -399,6 +448,19 @@ impl JobManager {
             | Waiting::BacklogOver => unreachable!("these are timers, not requests"),
         }
         self.end_if_done(ctx);
+    }
+
+    /// Says something to a task manager.
+    fn tell<O: Observer>(&self, to: ProcessId, message: Control, ctx: &mut Context<'_, Engine, O>) {
+        ctx.send(to, Fenced { token: self.session, message });
+    }
+
+    /// Reports something that happens to the job. From a job manager that does not know yet that
+    /// another one leads, it does not happen to the job.
+    fn observe<O: Observer>(&self, observation: Observation, ctx: &mut Context<'_, Engine, O>) {
+        if self.is_in_force(ctx) {
+            ctx.observe(observation);
+        }
     }
 
     fn wait(&mut self, waiting: Waiting) -> u64 {
@@ -433,15 +495,16 @@ impl JobManager {
         mail: cutline::task::subtask::Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) -> bool {
-        let Some(process) = self.task_manager_of(subtask) else { return false };
-        ctx.send(process, Control::Mail { execution: self.execution.number, subtask, mail });
+        let Some((_, registered)) = self.task_manager_of(subtask) else { return false };
+        let message = Control::Mail { execution: self.execution.number, subtask, mail };
+        self.tell(registered.process, message, ctx);
         true
     }
 
     /// Where a subtask of the present execution runs, if that task manager is still known.
-    fn task_manager_of(&self, subtask: SubtaskId) -> Option<ProcessId> {
-        let number = self.execution.place(subtask)?;
-        self.task_managers.contains_key(&number).then(|| Plan::task_manager(number))
+    fn task_manager_of(&self, subtask: SubtaskId) -> Option<(u32, Registered)> {
+        let worker = self.execution.place(subtask)?;
+        self.task_managers.get(&worker).map(|registered| (worker, *registered))
     }
 
     fn on_decline<O: Observer>(

@@ -1,6 +1,7 @@
 //! The built-in engine: the core's machines mounted on the world as processes.
 //!
-//! One job manager (process 0) and the task managers (1 …). Nothing of the protocol is decided
+//! One job manager (process 0) and the task managers (1 …), behind them other candidates for the
+//! job manager. Nothing of the protocol is decided
 //! here; the engine carries messages, reads and writes files, and reports what happens.
 
 mod job_manager;
@@ -40,7 +41,7 @@ pub enum Engine {
 }
 
 impl Process for Engine {
-    type Control = Control;
+    type Control = Fenced;
     type Data = Frame;
     type Back = Back;
 
@@ -59,19 +60,48 @@ impl Process for Engine {
         }
     }
 
+    fn repeated(message: &Fenced) -> Option<Fenced> {
+        match &message.message {
+            Control::Acknowledge { .. } | Control::Decline { .. } => Some(message.clone()),
+            Control::Register { .. }
+            | Control::Registered
+            | Control::Heartbeat
+            | Control::Alive
+            | Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Canceled { .. }
+            | Control::Mail { .. }
+            | Control::Task { .. } => None,
+        }
+    }
+
     fn is_settled(&self) -> bool {
         match self {
-            Self::JobManager(_) => true,
+            Self::JobManager(job_manager) => job_manager.is_settled(),
             Self::TaskManager(task_manager) => task_manager.is_settled(),
         }
     }
 }
 
-/// Messages between job manager and task managers.
+/// A message between job manager and task managers, with its fencing token: the leader session
+/// that it belongs to. Of several job managers one leads; what comes from another session is
+/// refused. Flink: `RemoteFencedMessage`, `FencedRpcEndpoint`.
+#[derive(Clone, Debug)]
+pub struct Fenced {
+    /// The session; 0 if nobody is elected.
+    pub token: u64,
+    /// What it says.
+    pub message: Control,
+}
+
+/// What job manager and task managers say to each other.
 #[derive(Clone, Debug)]
 pub enum Control {
     /// Task manager → job manager: here I am.
-    Register,
+    Register {
+        /// Which of the lives of its host it is. Flink: `ResourceID`, which is new for each process.
+        life: u32,
+    },
     /// Job manager → task manager: you are known.
     Registered,
     /// Job manager → task manager.

@@ -24,7 +24,7 @@ use crate::world::{ExternalSystem, HaStore, ObjectStore, Process};
 /// # What the world expects
 ///
 /// Process 0 is the job manager as far as faults are concerned, process `n + 1` is task manager
-/// `n`; there is one for each of [`Plan::process_names`]. The job is over when some process says
+/// `n`, other candidates for the job manager come last; there is one for each of [`Plan::process_names`]. The job is over when some process says
 /// so ([`Request::StoreJobResult`](crate::world::Request::StoreJobResult), then
 /// [`Context::end_job`](crate::world::Context::end_job)). To be struck by faults that are anchored
 /// to a step, report that step.
@@ -70,9 +70,9 @@ impl Mount for BuiltIn {
         let task_managers = (0..plan.scenario.cluster.task_managers)
             .map(|number| TaskManager::new(Arc::clone(plan), number))
             .map(|task_manager| Engine::TaskManager(Box::new(task_manager)));
-        std::iter::once(Engine::JobManager(Box::new(JobManager::new(Arc::clone(plan)))))
-            .chain(task_managers)
-            .collect()
+        let job_manager = || Engine::JobManager(Box::new(JobManager::new(Arc::clone(plan))));
+        let others = (1..plan.scenario.cluster.job_managers).map(|_| job_manager());
+        std::iter::once(job_manager()).chain(task_managers).chain(others).collect()
     }
 
     fn oracle<'a>(&'a self, plan: &'a Plan, stores: Stores<'a>) -> Box<dyn RestoreOracle + 'a> {

@@ -8,7 +8,7 @@ use cutline::coordinator::completed::Retained;
 use cutline::coordinator::own::Coordinate;
 use cutline::coordinator::plan::Topology;
 use cutline::coordinator::{Coordinator, CoordinatorConfig};
-use cutline::defect::Defects;
+use cutline::defect::{Defect, Defects};
 use cutline::enumerator::{Enumerator, EnumeratorConfig};
 use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::assignment::Redistribution;
@@ -85,7 +85,7 @@ impl fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// The process of the job manager.
+    /// The process of the job manager; of several candidates the first.
     pub const JOB_MANAGER: ProcessId = ProcessId(0);
 
     /// Spreads the job of a scenario over its subtasks; nothing is planted in the protocol.
@@ -144,16 +144,32 @@ impl Plan {
         ProcessId(number + 1)
     }
 
-    /// The number of the task manager in a process; `None` for the job manager.
-    pub fn task_manager_number(process: ProcessId) -> Option<u32> {
-        process.0.checked_sub(1)
+    /// The process of a candidate for the job manager, from 0.
+    pub fn job_manager(&self, number: u32) -> ProcessId {
+        match number {
+            0 => Self::JOB_MANAGER,
+            number => ProcessId(self.scenario.cluster.task_managers + number),
+        }
+    }
+
+    /// Whether one of several job managers is elected.
+    pub fn elects(&self) -> bool {
+        self.scenario.cluster.job_managers > 1
+    }
+
+    /// The number of the task manager in a process; `None` for a job manager.
+    pub fn task_manager_number(&self, process: ProcessId) -> Option<u32> {
+        let number = process.0.checked_sub(1)?;
+        (number < self.scenario.cluster.task_managers).then_some(number)
     }
 
     /// Names of the processes, by which their random streams are keyed.
     pub fn process_names(&self) -> Vec<String> {
         let task_managers = 0..self.scenario.cluster.task_managers;
+        let others = 1..self.scenario.cluster.job_managers;
         std::iter::once("job-manager".to_owned())
             .chain(task_managers.map(|number| format!("task-manager-{number}")))
+            .chain(others.map(|number| format!("job-manager-{number}")))
             .collect()
     }
 
@@ -373,7 +389,7 @@ impl Plan {
         let name = layout::PartName {
             operator,
             subtask: index,
-            attempt: Attempt(execution),
+            attempt: self.named_after(execution),
             number: checkpoint.0,
             part: match kind {
                 PartKind::Operator => layout::Part::State,
@@ -403,10 +419,28 @@ impl Plan {
                 let path = layout::Path::Part(layout::Directory::Shared, *name);
                 (path.to_string(), Place::Shared(key.clone()))
             }
+            None if self.names_by_path() => {
+                (format!("{}/{}", layout::Directory::Shared, key.0), Place::Known(key.clone()))
+            }
             None => (String::new(), Place::Known(key.clone())),
         };
         let (bytes, nominal, checksum) = (*bytes, *nominal, *checksum);
         Part { kind: PartKind::Operator, operator, subtask, path, bytes, nominal, checksum, place }
+    }
+
+    /// The attempt that the names of files hold.
+    fn named_after(&self, execution: u32) -> Attempt {
+        match self.defects.has(Defect::D38) {
+            true => Attempt(0),
+            false => Attempt(execution),
+        }
+    }
+
+    /// The protocols that had these defects named a file of the base by its path. Placeholders alone,
+    /// which the registry refuses if it does not know them, keep their harm from being done.
+    fn names_by_path(&self) -> bool {
+        let had = [Defect::D32, Defect::D34, Defect::D35];
+        had.iter().any(|defect| self.defects.has(*defect))
     }
 
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
@@ -417,7 +451,8 @@ impl Plan {
         let writer = Writer {
             operator,
             subtask: self.graph.index_in_operator(subtask),
-            attempt: Attempt(execution),
+            attempt: self.named_after(execution),
+            defects: self.defects,
         };
         (keyed && self.scenario.checkpointing.incremental).then_some(writer)
     }

@@ -19,11 +19,11 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::requests::Waiting;
 use super::plan::Plan;
-use super::{Control, Deployment, Engine, Part, Report, SubtaskSnapshot};
+use super::{Control, Deployment, Engine, Fenced, Part, Report, SubtaskSnapshot};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::observe::Observation;
-use crate::world::{Context, Event, LaneId, Observer, ProcessId};
+use crate::world::{Context, Event, LaneId, Observer, ProcessId, Request};
 
 /// Timer token of the heartbeat; others are places in `waiting`.
 const HEARTBEAT: u64 = 0;
@@ -33,6 +33,8 @@ const HEARTBEAT: u64 = 0;
 pub struct TaskManager {
     plan: Arc<Plan>,
     number: u32,
+    /// The job manager that leads, and its session.
+    leader: Option<(ProcessId, u64)>,
     registered: bool,
     heard_from_job_manager: VirtualTime,
     tasks: Vec<Option<Task>>,
@@ -44,6 +46,8 @@ pub struct TaskManager {
     waiting: Vec<Option<Waiting>>,
     free_tokens: Vec<u32>,
     outputs: Vec<Output>,
+    /// Until when tasks that were cancelled are busy with what they were doing.
+    leaving_until: VirtualTime,
 }
 
 #[derive(Debug)]
@@ -86,9 +90,11 @@ impl TaskManager {
     /// A task manager that has just been started.
     pub fn new(plan: Arc<Plan>, number: u32) -> Self {
         let subtasks = plan.graph.subtasks();
+        let leader = (!plan.elects()).then_some((Plan::JOB_MANAGER, 0));
         Self {
             plan,
             number,
+            leader,
             registered: false,
             heard_from_job_manager: VirtualTime::ZERO,
             tasks: Vec::new(),
@@ -97,6 +103,7 @@ impl TaskManager {
             waiting: Vec::new(),
             free_tokens: Vec::new(),
             outputs: Vec::new(),
+            leaving_until: VirtualTime::ZERO,
         }
     }
 
@@ -116,11 +123,14 @@ impl TaskManager {
         match event {
             Event::Lane(lane) => self.on_lane(lane, ctx),
             Event::Back { channel } => self.on_back(channel, ctx),
-            Event::Message { from: _, message } => self.on_message(message, ctx),
+            Event::Message { from, message } => self.on_fenced(from, message, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
             Event::Timer(HEARTBEAT) => self.on_heartbeat_timer(ctx),
             Event::Timer(token) => self.on_timer(token - 1, ctx),
-            Event::Started => self.on_heartbeat_timer(ctx),
+            Event::Started => {
+                self.watch_leader(ctx);
+                self.on_heartbeat_timer(ctx);
+            }
             Event::PeerLost { peer } => self.on_peer_lost(peer, ctx),
             Event::Command(command) => self.on_command(command, ctx),
             Event::Asked => unreachable!("people outside talk to the job manager"),
@@ -137,13 +147,13 @@ impl TaskManager {
             self.lose_job_manager(ctx);
         }
         if !self.registered {
-            ctx.send(Plan::JOB_MANAGER, Control::Register);
+            self.tell(Control::Register { life: ctx.life() }, ctx);
         }
         ctx.timer(now + interval, HEARTBEAT as u32);
     }
 
     fn on_peer_lost<O: Observer>(&mut self, peer: ProcessId, ctx: &mut Context<'_, Engine, O>) {
-        if peer == Plan::JOB_MANAGER {
+        if self.leader.is_some_and(|(leader, _)| leader == peer) {
             self.lose_job_manager(ctx);
             return;
         }
@@ -161,6 +171,47 @@ impl TaskManager {
         self.cancel(u32::MAX, ctx);
     }
 
+    /// Waits for another leader than the one that is known. Flink: `JobLeaderService`.
+    fn watch_leader<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if self.plan.elects() {
+            let after = self.leader.map_or(0, |(_, session)| session);
+            let token = self.wait(Waiting::Leader);
+            ctx.request(u64::from(token), Request::AwaitLeader { after });
+        }
+    }
+
+    /// There is another leader: the tasks that were deployed by the last one end.
+    fn on_leader<O: Observer>(
+        &mut self,
+        leader: (ProcessId, u64),
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if self.registered {
+            self.lose_job_manager(ctx);
+        }
+        self.leader = Some(leader);
+        self.tell(Control::Register { life: ctx.life() }, ctx);
+        self.watch_leader(ctx);
+    }
+
+    /// Says something to the job manager that leads, as far as is known.
+    fn tell<O: Observer>(&self, message: Control, ctx: &mut Context<'_, Engine, O>) {
+        if let Some((leader, token)) = self.leader {
+            ctx.send(leader, Fenced { token, message });
+        }
+    }
+
+    fn on_fenced<O: Observer>(
+        &mut self,
+        from: ProcessId,
+        Fenced { token, message }: Fenced,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if !self.plan.elects() || self.leader == Some((from, token)) {
+            self.on_message(message, ctx);
+        }
+    }
+
     fn on_message<O: Observer>(&mut self, message: Control, ctx: &mut Context<'_, Engine, O>) {
         match message {
             Control::Registered => {
@@ -170,18 +221,18 @@ impl TaskManager {
             Control::Heartbeat => {
                 self.heard_from_job_manager = ctx.now();
                 if self.registered {
-                    ctx.send(Plan::JOB_MANAGER, Control::Alive);
+                    self.tell(Control::Alive, ctx);
                 }
             }
             Control::Deploy(deployment) => self.deploy(*deployment, ctx),
             Control::Cancel { execution } => {
                 self.cancel(execution, ctx);
-                ctx.send(Plan::JOB_MANAGER, Control::Canceled { execution });
+                self.say_when_canceled(execution, ctx);
             }
             Control::Mail { execution, subtask, mail } => {
                 self.on_mail(execution, subtask, mail, ctx);
             }
-            Control::Register
+            Control::Register { .. }
             | Control::Alive
             | Control::Canceled { .. }
             | Control::RequestSplit { .. }
@@ -211,7 +262,7 @@ impl TaskManager {
                 let declined = Observation::Declined { subtask, checkpoint, reason };
                 ctx.observe_task(execution, declined);
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
-                ctx.send(Plan::JOB_MANAGER, message);
+                self.tell(message, ctx);
             }
             return;
         };
@@ -230,7 +281,7 @@ impl TaskManager {
         report: Report,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        ctx.send(Plan::JOB_MANAGER, Control::Task { execution, subtask, report });
+        self.tell(Control::Task { execution, subtask, report }, ctx);
     }
 }
 

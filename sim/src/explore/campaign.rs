@@ -18,7 +18,9 @@ use super::strategy::{Method, ROUND, Strategy, parent};
 use super::summary::Summary;
 use crate::run::Simulation;
 use crate::scenario::Scenario;
-use crate::scenario::generate::{Aim, Options, Seeds, aimed, changed, generate_with, placed};
+use crate::scenario::generate::{
+    Aim, Options, Seeds, aimed, by_priorities, changed, generate_with, placed,
+};
 
 /// Runs between two looks at the results; also what is held in memory at a time.
 const CHUNK: usize = 512;
@@ -177,6 +179,7 @@ impl Campaign {
                 placed(&self.options, Aim { base: round * ROUND, round, position }, seed)
             }
             (Method::Aimed, _) => aimed(&self.options, seed),
+            (Method::Pct, _) => by_priorities(&self.options, seed),
             (Method::Feedback, Some(parent)) => {
                 let item = Item { seed: parent, method: self.strategy.method(parent), ..item };
                 changed(&self.made(item, None), seed)
@@ -230,7 +233,9 @@ impl Campaign {
             }
             let parent = match item.method {
                 Method::Feedback => parent(&round, item.seed),
-                Method::Given | Method::Swarm | Method::Placement | Method::Aimed => None,
+                Method::Given | Method::Swarm | Method::Placement | Method::Aimed | Method::Pct => {
+                    None
+                }
             };
             let row = self.run_one(item, parent);
             if show(&row).is_break() {
@@ -265,7 +270,7 @@ impl Campaign {
             let round = rounds.last_mut().expect("one was pushed for this number");
             let part = match item.method {
                 Method::Feedback => &mut round.then,
-                Method::Given | Method::Swarm | Method::Placement | Method::Aimed => {
+                Method::Given | Method::Swarm | Method::Placement | Method::Aimed | Method::Pct => {
                     &mut round.first
                 }
             };

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::caught::Panic;
+use super::shrink::kind_of;
 use super::strategy::Method;
-use crate::check::{Class, Verdict};
+use crate::check::{Class, Strike, Verdict};
 use crate::observe::JobEnd;
 use crate::run::Outcome;
 
@@ -71,6 +72,9 @@ pub struct Row {
     pub faults: [u64; 2],
     /// Situations that were seen, and how often.
     pub situations: BTreeMap<String, u64>,
+    /// What faults have struck: which kind, after which step, in which state.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub struck: BTreeSet<String>,
     /// Checks that judged nothing.
     pub vacuous: Vec<String>,
 }
@@ -133,6 +137,7 @@ impl Row {
             restores: outcome.statistics.restores,
             faults: [outcome.plan.scenario.faults.len() as u64, struck.len() as u64],
             situations: seen.map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            struck: outcome.struck.iter().filter_map(|strike| words(outcome, strike)).collect(),
             vacuous: vacuous.map(|finding| finding.check.to_owned()).collect(),
             ..Self::empty(item, parent)
         }
@@ -167,6 +172,7 @@ impl Row {
             restores: 0,
             faults: [0; 2],
             situations: BTreeMap::new(),
+            struck: BTreeSet::new(),
             vacuous: Vec::new(),
         }
     }
@@ -198,4 +204,13 @@ impl Severity {
             Verdict::Safety => Self::Safety,
         }
     }
+}
+
+/// What a scripted fault has struck, in words: `crash_task after F2, one pending`.
+fn words(outcome: &Outcome, strike: &Strike) -> Option<String> {
+    let fault = outcome.plan.scenario.faults.get(strike.fault as usize)?;
+    let after = strike.after.map_or("nothing", |step| step.name());
+    let pending = ["none", "one", "several"][usize::from(strike.pending)];
+    let recovering = if strike.recovering { ", recovering" } else { "" };
+    Some(format!("{} after {after}, {pending} pending{recovering}", kind_of(&fault.what)))
 }

@@ -8,17 +8,21 @@
 //!
 //! What is found, and in which run, depends on seeds alone. The one measured figure is the CPU time,
 //! and with a budget of time, whether there was enough of it.
+//!
+//! The run that finds a defect may be shrunk at once, as `cutline shrink` would: what is handed to
+//! people is not the run that was found but the case that is left of it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cutline::defect::{Defect, Defects, NotCompiledIn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::campaign::Campaign;
 use super::caught::catch;
 use super::row::{Row, Severity};
+use super::shrink::{Subject, shrink};
 use super::strategy::Method;
 use crate::check::{Class, Verdict};
 use crate::defects::{Entry, directed};
@@ -44,7 +48,7 @@ pub struct Score {
 }
 
 /// The two proofs of a defect that is planted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proofs {
     /// Its directed scenario.
     pub directed: Directed,
@@ -53,7 +57,7 @@ pub struct Proofs {
 }
 
 /// What came of the directed scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directed {
     /// Whether it fails as it should, and passes without the defect.
     pub found: bool,
@@ -62,7 +66,7 @@ pub struct Directed {
 }
 
 /// What came of the campaign.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// Whether a run found it.
     pub found: bool,
@@ -80,21 +84,44 @@ pub struct Search {
     pub otherwise: u64,
     /// Runs that failed without the defect as well: mistakes of ours.
     pub without: u64,
+    /// What is left of the run that found it, if it was shrunk.
+    #[serde(default)]
+    pub shrunk: Option<Small>,
 }
 
-/// Both proofs of a defect. Asks `go_on` between runs; `None` if it said no.
+/// What shrinking has left of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Small {
+    /// Operators of its job.
+    pub operators: u64,
+    /// Their subtasks.
+    pub subtasks: u64,
+    /// Faults, and what users do.
+    pub faults: u64,
+    /// Kernel events until the violation.
+    pub events: u64,
+    /// So many there were before.
+    pub events_before: u64,
+    /// Whether it still is the same violation, run once more, and passes without the defect.
+    pub same: bool,
+    /// CPU time. Measured.
+    pub cpu_seconds: f64,
+}
+
+/// Both proofs of a defect; what is found is shrunk for so much CPU time, if for any. Asks `go_on`
+/// between runs; `None` if it said no.
 ///
 /// # Errors
 /// This build has no defects.
 pub fn score(
     entry: &'static Entry,
-    budget: Budget,
+    (budget, shrinks): (Budget, Option<Duration>),
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Score>, NotCompiledIn> {
     let Some(defect) = entry.defect() else { return Ok(Some(Score { entry, proofs: None })) };
     let planted = Defects::plant(defect)?;
     let directed = prove(entry, defect, planted);
-    let search = search(entry, planted, budget, go_on);
+    let search = search(entry, planted, (budget, shrinks), go_on);
     let proofs = search.map(|search| Proofs { directed, search });
     Ok(proofs.map(|proofs| Score { entry, proofs: Some(proofs) }))
 }
@@ -117,7 +144,7 @@ fn prove(entry: &Entry, defect: Defect, planted: Defects) -> Directed {
 fn search(
     entry: &Entry,
     planted: Defects,
-    budget: Budget,
+    (budget, shrinks): (Budget, Option<Duration>),
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Option<Search> {
     let campaign = Campaign { defects: planted, ..Campaign::of_seeds(0..u64::MAX) };
@@ -131,8 +158,9 @@ fn search(
         cpu_seconds: 0.0,
         otherwise: 0,
         without: 0,
+        shrunk: None,
     };
-    let mut interrupted = false;
+    let (mut interrupted, mut found) = (false, None);
     campaign.in_order(|row| {
         result.runs += 1;
         match judge(entry, row, || campaign.scenario(row)) {
@@ -144,6 +172,7 @@ fn search(
                 result.class = Some(class);
                 result.strategy = Some(row.method);
                 result.signature.clone_from(&row.signature);
+                found = Some((campaign.scenario(row), row.seed));
                 return ControlFlow::Break(());
             }
         }
@@ -155,7 +184,34 @@ fn search(
         if spent || interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     result.cpu_seconds = clock.elapsed().as_secs_f64();
+    if let (Some((scenario, seed)), Some(most)) = (found, shrinks) {
+        let scenario = Arc::unwrap_or_clone(scenario);
+        result.shrunk = small(&Subject { scenario, seed, defects: planted }, most);
+    }
     (!interrupted).then_some(result)
+}
+
+fn small(subject: &Subject, most: Duration) -> Option<Small> {
+    let clock = CpuClock::start();
+    let shrunk = shrink(subject, u64::MAX, &mut || clock.elapsed() < most).ok()?;
+    let cpu_seconds = clock.elapsed().as_secs_f64();
+    let scenario = Arc::new(shrunk.scenario);
+    let run = || {
+        let simulation = Simulation::new(Arc::clone(&scenario), shrunk.seed);
+        simulation.expect("it was shrunk by running it").defects(subject.defects).run()
+    };
+    let first = catch(run).ok().and_then(|outcome| outcome.violations.into_iter().next());
+    let same = first.is_some_and(|violation| violation.signature() == shrunk.signature);
+    let after = shrunk.after;
+    Some(Small {
+        operators: after.operators,
+        subtasks: after.subtasks,
+        faults: after.faults,
+        events: after.events,
+        events_before: shrunk.before.events,
+        same: same && passes(scenario, shrunk.seed),
+        cpu_seconds,
+    })
 }
 
 enum Judgement {
@@ -225,7 +281,8 @@ mod tests {
     #[test]
     fn the_first_run_that_finds_it_is_told() {
         let found = |budget| {
-            let score = score(entry("D69"), budget, &|| true).expect("compiled in").expect("done");
+            let score =
+                score(entry("D69"), (budget, None), &|| true).expect("compiled in").expect("done");
             score.proofs.expect("it is planted")
         };
         let by_runs = found(Budget::Runs(1_000));
@@ -238,6 +295,17 @@ mod tests {
             let short = found(Budget::Runs(last - 1)).search;
             assert_eq!((short.found, short.runs, short.class), (false, last - 1, None));
         }
+    }
+
+    /// What is left is small, is the same, and took no longer than it may.
+    #[test]
+    fn what_was_found_is_shrunk() {
+        let most = Duration::from_secs(2);
+        let budget = (Budget::Runs(1_000), Some(most));
+        let score = score(entry("D69"), budget, &|| true).expect("compiled in").expect("done");
+        let small = score.proofs.and_then(|proofs| proofs.search.shrunk).expect("it was found");
+        assert!(small.same, "{small:?}");
+        assert!(small.operators <= 5 && small.events < small.events_before, "{small:?}");
     }
 
     #[test]
@@ -272,12 +340,12 @@ mod tests {
     #[test]
     fn one_without_a_switch_has_no_proofs() {
         let entry = catalogue().iter().find(|entry| entry.defect().is_none()).expect("some");
-        let score = score(entry, Budget::Runs(1), &|| true).expect("nothing to plant");
+        let score = score(entry, (Budget::Runs(1), None), &|| true).expect("nothing to plant");
         assert_eq!(score.and_then(|score| score.proofs), None);
     }
 
     #[test]
     fn an_interrupted_search_says_nothing() {
-        assert_eq!(score(entry("D69"), Budget::Runs(1), &|| false), Ok(None));
+        assert_eq!(score(entry("D69"), (Budget::Runs(1), None), &|| false), Ok(None));
     }
 }

@@ -28,6 +28,9 @@ pub enum Strategy {
     Placement,
     /// A window between two protocol steps is held open, and something crashes in it.
     Aimed,
+    /// As swarm, and what happens at nearly the same time happens in the order of random priorities,
+    /// which change a few times (PCT).
+    Pct,
     /// Half of a round is swarm; the rest changes those that got to where few others got.
     Feedback,
 }
@@ -44,6 +47,8 @@ pub enum Method {
     Placement,
     /// As [`Strategy::Aimed`].
     Aimed,
+    /// As [`Strategy::Pct`].
+    Pct,
     /// As [`Strategy::Feedback`].
     Feedback,
 }
@@ -55,6 +60,7 @@ impl fmt::Display for Method {
             Self::Swarm => "swarm",
             Self::Placement => "placement",
             Self::Aimed => "aimed",
+            Self::Pct => "pct",
             Self::Feedback => "feedback",
         })
     }
@@ -67,6 +73,7 @@ impl fmt::Display for Strategy {
             Self::Swarm => "swarm",
             Self::Placement => "placement",
             Self::Aimed => "aimed",
+            Self::Pct => "pct",
             Self::Feedback => "feedback",
         })
     }
@@ -78,13 +85,15 @@ impl Strategy {
         match self {
             Self::Mix => match seed % ROUND {
                 0..16 => Method::Swarm,
-                16..22 => Method::Placement,
-                22..26 => Method::Aimed,
+                16..21 => Method::Placement,
+                21..25 => Method::Aimed,
+                25..28 => Method::Pct,
                 _ => Method::Feedback,
             },
             Self::Swarm => Method::Swarm,
             Self::Placement => Method::Placement,
             Self::Aimed => Method::Aimed,
+            Self::Pct => Method::Pct,
             Self::Feedback if seed % ROUND < ROUND / 2 => Method::Swarm,
             Self::Feedback => Method::Feedback,
         }
@@ -94,19 +103,23 @@ impl Strategy {
     pub(super) fn has_rounds(self) -> bool {
         match self {
             Self::Mix | Self::Feedback => true,
-            Self::Swarm | Self::Placement | Self::Aimed => false,
+            Self::Swarm | Self::Placement | Self::Aimed | Self::Pct => false,
         }
     }
 }
 
 /// The run whose scenario a seed of the same round changes: drawn among those that pass, the more
-/// likely the rarer the situations that they have seen.
+/// likely the rarer the situations that they have seen, and the rarer what their faults have struck.
 pub(super) fn parent(rows: &[Row], seed: u64) -> Option<u64> {
     let passing: Vec<&Row> = rows.iter().filter(|row| row.signature.is_none()).collect();
     let others =
         |name: &str| passing.iter().filter(|row| row.situations.contains_key(name)).count() as u64;
+    let alike =
+        |strike: &String| passing.iter().filter(|row| row.struck.contains(strike)).count() as u64;
     let interest = |row: &&Row| -> u64 {
-        1 + row.situations.keys().map(|name| ROUND / others(name).max(1)).sum::<u64>()
+        let situations = row.situations.keys().map(|name| ROUND / others(name).max(1));
+        let strikes = row.struck.iter().map(|strike| ROUND / alike(strike).max(1));
+        1 + situations.sum::<u64>() + strikes.sum::<u64>()
     };
     let weights: Vec<u64> = passing.iter().map(interest).collect();
     let sum: u64 = weights.iter().sum();

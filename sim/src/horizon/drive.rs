@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::sample::{Mark, Sample};
+use super::sample::{Mark, Pool, Sample, WINDOWS_MIN};
 use super::{Figures, Leapt, Outline, Strike};
 use crate::engine::Idle;
 use crate::kernel::run::{End, Ran};
+use crate::sweep::Recoveries;
 use crate::sweep::metric::{Metric, Rates, of_run};
 
 /// Between two looks, at most; and a fraction of an interval.
@@ -20,8 +21,9 @@ const LOOKS: u64 = 64;
 const SETTLE: VirtualDuration = VirtualDuration::from_secs(1);
 /// What is left of an interval that is leapt over, so that the trigger is not seen to be moved.
 const GUARD: VirtualDuration = VirtualDuration::from_millis(200);
-/// Leaps that keep the phase between interval and sources are at most so many intervals long.
-const PHASE_MAX: u64 = 64;
+/// After so many intervals at most, a trigger meets sources in the same phase again, if leaps are to
+/// keep it.
+const PHASE_MAX: u64 = 4;
 
 /// The run, as the driver sees it.
 pub(crate) trait Subject {
@@ -56,12 +58,15 @@ pub(crate) trait Subject {
     fn skip(&mut self, from: VirtualTime, now: VirtualTime, by: VirtualDuration);
 }
 
-/// A block of time in which no checkpoint is under way: the accounts at its beginning, in its
-/// middle, and when the next of these is due.
+/// A time in which no checkpoint is under way. First half blocks are looked at until what the last
+/// checkpoint has dammed up is gone; then one block stands for the rest. It is none of those that
+/// were looked at, which were chosen by how they were.
 #[derive(Debug)]
 struct Quiet {
+    /// The accounts after the last half blocks.
     marks: Vec<Figures>,
     next: VirtualTime,
+    is_drained: bool,
 }
 
 /// Drives a run.
@@ -82,9 +87,17 @@ pub(crate) struct Driver {
     quiet: Option<Quiet>,
     /// The idle time that was looked at already began then.
     seen_idle: Option<VirtualTime>,
-    /// What leaps have added.
+    /// What stands for whole intervals that are leapt over from now on.
+    pool: Pool,
+    /// Windows in this stretch that were unlike the pool.
+    strange: usize,
+    /// What leaps within intervals have added.
     extra: Figures,
+    /// What leaps over whole ones have added, on account of pools that are done with.
+    settled: Figures,
+    /// All that was leapt over; and of it, whole intervals.
     skipped: VirtualDuration,
+    whole: VirtualDuration,
     leaps: u64,
     /// World times of the leaps, with all that was leapt over by then.
     ahead: Vec<(VirtualTime, VirtualDuration)>,
@@ -106,8 +119,12 @@ impl Driver {
             sample: None,
             quiet: None,
             seen_idle: None,
+            pool: Pool::default(),
+            strange: 0,
             extra: Figures::default(),
+            settled: Figures::default(),
             skipped: VirtualDuration::ZERO,
+            whole: VirtualDuration::ZERO,
             leaps: 0,
             ahead: Vec::new(),
             variances: BTreeMap::new(),
@@ -137,11 +154,14 @@ impl Driver {
     }
 
     /// What was measured, with what was leapt over.
-    pub(crate) fn finish(self, mut figures: Figures) -> (Figures, Leapt) {
+    pub(crate) fn finish(mut self, mut figures: Figures) -> (Figures, Leapt) {
+        self.settle_pool();
         let recoveries = std::mem::take(&mut figures.measures.recoveries);
-        let mut all = figures.plus(&self.extra);
+        figures.measures.recoveries.waited = recoveries.waited;
+        let mut all = figures.plus(&self.extra).plus(&self.settled);
         all.measures.span = figures.measures.span + self.skipped;
-        all.measures.recoveries = recoveries;
+        let waited = all.measures.recoveries.waited;
+        all.measures.recoveries = Recoveries { waited, ..recoveries };
         for recovery in &mut all.measures.recoveries.done {
             let leaps = self.ahead.partition_point(|(at, _)| *at <= recovery.at);
             if let Some((_, by)) = self.ahead[..leaps].last() {
@@ -152,7 +172,8 @@ impl Driver {
         let rates = Rates::default();
         let relative = |(metric, variance): (&Metric, &f64)| {
             let value = of_run(*metric, &all.measures, &all.statistics, &rates)?.abs();
-            (value > 0.0).then(|| (metric.column(), libm::sqrt(*variance) / value))
+            // Nothing is less known than a mean that may be anything.
+            (value > 0.0).then(|| (metric.column(), (libm::sqrt(*variance) / value).min(1.0)))
         };
         let errors = self.variances.iter().filter_map(relative).collect();
         (
@@ -174,6 +195,11 @@ impl Driver {
         VirtualTime(scenario.0.saturating_sub(self.skipped.0))
     }
 
+    /// Scenario time, but for whole intervals that were leapt over: the time of [`Self::account`].
+    fn in_account(&self, world: VirtualTime) -> VirtualTime {
+        world + self.skipped.saturating_sub(self.whole)
+    }
+
     /// The next fault, or the end, in world time: nothing may be leapt over behind it.
     fn limit(&self) -> VirtualTime {
         let strike = self.outline.strikes.get(self.next).map(|strike| strike.at);
@@ -187,7 +213,8 @@ impl Driver {
             next = next.min(quiet.next);
         }
         if let Some(sample) = &self.sample {
-            let due = self.in_world(sample.open_since() + self.outline.interval);
+            let due = sample.open_since() + self.outline.interval + self.whole;
+            let due = self.in_world(due);
             next = if due > self.now { next.min(due) } else { next };
         }
         next.min(self.limit())
@@ -199,18 +226,30 @@ impl Driver {
         self.healed = self.healed.max(self.now + strike.span);
         self.stale = self.healed.max(self.now + self.outline.patience);
         self.failures_before = subject.failures();
-        self.sample = None;
+        self.seen_idle = None;
+        self.end_stretch();
+    }
+
+    fn end_stretch(&mut self) {
+        if let Some(sample) = self.sample.take() {
+            self.pool.keep(&sample);
+        }
+        self.strange = 0;
         self.quiet = None;
     }
 
     fn look(&mut self, subject: &mut impl Subject) {
         if !self.is_steady(subject) {
             self.steady_since = None;
-            self.sample = None;
-            self.quiet = None;
+            self.end_stretch();
             return;
         }
         let steady_since = *self.steady_since.get_or_insert(self.now);
+        if self.sample.as_ref().is_some_and(|sample| !sample.has_kept_up())
+            && self.keeps_up(subject)
+        {
+            self.sample.as_mut().expect("there is one").keep_up();
+        }
         if self.quiet.is_some() {
             self.on_quiet(subject);
         } else if self.sample.is_none() {
@@ -229,19 +268,25 @@ impl Driver {
             && subject.retained() >= self.outline.retained
     }
 
+    /// Whether nothing waits at any source but for its next record. A job that never gets there has
+    /// no steady state, or one that takes longer to see than a few intervals.
+    fn keeps_up(&self, subject: &impl Subject) -> bool {
+        subject.behind(self.now) <= self.outline.every * 2
+    }
+
     fn account(&self, subject: &impl Subject) -> Figures {
         subject.figures(self.now).plus(&self.extra)
     }
 
     fn mark(&self, subject: &impl Subject) -> Mark {
-        let (account, at) = (self.account(subject), self.in_scenario(self.now));
+        let (account, at) = (self.account(subject), self.in_account(self.now));
         Mark { account, at, behind: subject.behind(self.now) }
     }
 
     /// Whether an interval has room for a quiet block that pays.
     fn has_quiet(&self) -> bool {
         !self.outline.transactions_expire
-            && self.outline.interval > self.block() * 3 + SETTLE + GUARD
+            && self.outline.interval > self.block() * 4 + SETTLE + GUARD
     }
 
     /// The length of a quiet block: whole heartbeats, and several records of each split.
@@ -262,12 +307,16 @@ impl Driver {
 
     fn begin(&mut self, steady_since: VirtualTime, subject: &mut impl Subject) {
         let idle = self.quiet_point(subject);
-        // A checkpoint that leaves no quiet time is no reason to wait for ever.
-        let waits = self.has_quiet() && self.now < steady_since + self.outline.interval * 2;
-        if idle.is_none() && waits {
-            return;
+        // Windows go from the end of a checkpoint to the end of the next one; before the first one
+        // there is but time to be left out.
+        let begins = match idle {
+            Some(idle) => idle.since >= steady_since,
+            // A checkpoint that leaves no quiet time is no reason to wait for ever.
+            None => !self.has_quiet() || self.now >= steady_since + self.outline.interval * 2,
+        };
+        if begins {
+            self.sample = Some(Sample::new(self.mark(subject)));
         }
-        self.sample = Some(Sample::new(self.mark(subject)));
         self.open_quiet(idle, subject);
     }
 
@@ -275,48 +324,73 @@ impl Driver {
         let interval = self.outline.interval;
         let idle = self.quiet_point(subject);
         let open_since = self.sample.as_ref().expect("there is one").open_since();
-        let open = self.in_scenario(self.now).since(open_since);
+        let open = self.in_account(self.now).since(open_since);
         let due = if self.has_quiet() { interval * 2 } else { interval };
         if idle.is_none() && open < due {
             return;
         }
         if open >= VirtualDuration(interval.0 / 2) {
-            self.close_window(idle, subject);
+            self.close_window(subject);
         }
         self.open_quiet(idle, subject);
     }
 
-    fn close_window(&mut self, idle: Option<Idle>, subject: &mut impl Subject) {
+    fn close_window(&mut self, subject: &mut impl Subject) {
         let mark = self.mark(subject);
         self.sample.as_mut().expect("a window is open").close(mark);
-        let intervals = self.whole_intervals(idle, subject);
-        if intervals == 0 {
+        let by = self.outline.interval * self.whole_intervals();
+        if by.is_zero() || !self.may_leap() {
             return;
         }
-        let sample = self.sample.as_mut().expect("a window is open");
-        let Some(errors) = sample.judge(self.outline.error, self.outline.every) else { return };
-        let by = self.outline.interval * intervals;
-        let (sum, length) = sample.sum();
-        let added = sum.stretched(by, length);
-        sample.leapt(&added, by);
-        self.extra = self.extra.plus(&added);
-        let share = by.0 as f64 / self.outline.until.0.max(1) as f64;
-        for (metric, error) in errors {
-            *self.variances.entry(metric).or_default() += share * share * error * error;
-        }
+        self.pool.leap(by);
+        self.whole += by;
         self.go_ahead(by);
         subject.leap(by);
     }
 
+    /// Whether the pool tells enough, and this stretch is like it.
+    fn may_leap(&mut self) -> bool {
+        let sample = self.sample.as_mut().expect("a window has been closed");
+        if sample.begins_anew(self.outline.error, self.outline.every) || !sample.has_kept_up() {
+            return false;
+        }
+        if self.pool.is_enough() {
+            if self.pool.is_like(sample) {
+                return true;
+            }
+            self.strange += 1;
+            if self.strange < WINDOWS_MIN || sample.windows() < WINDOWS_MIN {
+                return false;
+            }
+            // This is another job now, as it were: it has a sample of its own.
+            self.settle_pool();
+        }
+        let sample = self.sample.as_ref().expect("a window has been closed");
+        self.pool.fill(sample, self.outline.error)
+    }
+
+    /// What was leapt over on account of the pool is added, and another one begins.
+    fn settle_pool(&mut self) {
+        let pool = std::mem::take(&mut self.pool);
+        if pool.leapt().is_zero() {
+            return;
+        }
+        self.settled = self.settled.plus(&pool.added());
+        let share = pool.leapt().0 as f64 / self.outline.until.0.max(1) as f64;
+        for (metric, error) in pool.errors() {
+            *self.variances.entry(metric).or_default() += share * share * error * error;
+        }
+        self.strange = 0;
+    }
+
     /// How many intervals can be leapt over before the limit.
-    fn whole_intervals(&self, idle: Option<Idle>, subject: &impl Subject) -> u64 {
+    /// A failure meets the phase of the interval, and of what is under way in it, that it would
+    /// have met.
+    fn whole_intervals(&self) -> u64 {
         let interval = self.outline.interval;
-        // A failure must find the checkpoint before it complete, or as far as it would have been.
-        let next_checkpoint = idle.map_or(self.now + interval, |idle| idle.until);
-        let reserve = next_checkpoint + self.completes_within(subject);
-        let whole = self.limit().since(reserve).0 / interval.0;
+        let whole = self.limit().since(self.now).0 / interval.0;
         let cycle = super::common(interval.0, self.outline.period.0) / interval.0;
-        if cycle <= PHASE_MAX.min(whole) { whole / cycle * cycle } else { whole }
+        if cycle <= PHASE_MAX { whole / cycle * cycle } else { whole }
     }
 
     /// By then a checkpoint has completed, to judge by those that have.
@@ -329,9 +403,10 @@ impl Driver {
         self.seen_idle = Some(idle.since);
         let room = idle.until.since(self.now);
         let far = idle.until + self.completes_within(subject) < self.limit();
-        if far && room > self.block() * 2 + GUARD {
+        if far && room > self.block() * 3 + GUARD {
             let marks = vec![self.account(subject)];
-            self.quiet = Some(Quiet { marks, next: self.now + self.half_block() });
+            let next = self.now + self.half_block();
+            self.quiet = Some(Quiet { marks, next, is_drained: false });
         }
     }
 
@@ -346,13 +421,19 @@ impl Driver {
         }
         let half = self.half_block();
         let account = self.account(subject);
+        let keeps_up = self.keeps_up(subject);
         let quiet = self.quiet.as_mut().expect("it is under way");
         quiet.next = self.now + half;
         quiet.marks.push(account);
-        let marks = &quiet.marks;
-        let [.., first, middle, last] = &marks[..] else { return };
-        let drained = is_drained(&middle.since(first), &last.since(middle), self.outline.every);
+        quiet.marks.drain(..quiet.marks.len().saturating_sub(3));
+        let [first, middle, last] = &quiet.marks[..] else { return };
         let block = last.since(first);
+        let was_drained = quiet.is_drained;
+        if !was_drained && is_drained(&middle.since(first), &last.since(middle), self.outline.every)
+        {
+            quiet.is_drained = keeps_up;
+            quiet.marks.drain(..quiet.marks.len() - 1);
+        }
         let Some(idle) = subject.no_checkpoint() else {
             self.quiet = None;
             return;
@@ -369,7 +450,7 @@ impl Driver {
             self.quiet = None;
             return;
         }
-        if !drained {
+        if !was_drained {
             return;
         }
         self.quiet = None;
@@ -397,124 +478,4 @@ fn is_drained(before: &Figures, now: &Figures, every: VirtualDuration) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn secs(s: u64) -> VirtualDuration {
-        VirtualDuration::from_secs(s)
-    }
-
-    fn at(s: u64) -> VirtualTime {
-        VirtualTime::ZERO + secs(s)
-    }
-
-    /// A job that sends a message a millisecond, and is down for five seconds after a failure.
-    #[derive(Default)]
-    struct Job {
-        now: VirtualTime,
-        struck: Vec<VirtualTime>,
-        leapt: VirtualDuration,
-        /// Of each second it does the work of nine tenths.
-        overloaded: bool,
-    }
-
-    impl Subject for Job {
-        fn run(&mut self, until: VirtualTime, _events: u64) -> Ran {
-            self.now = until;
-            Ran { end: End::Until, events: 1, now: until }
-        }
-
-        fn figures(&self, now: VirtualTime) -> Figures {
-            let mut figures = Figures::default();
-            figures.measures.span = now.since(VirtualTime::ZERO);
-            figures.measures.messages = now.as_millis();
-            figures
-        }
-
-        fn is_calm(&self) -> bool {
-            self.struck.last().is_none_or(|at| self.now >= *at + secs(5))
-        }
-
-        fn failures(&self) -> u64 {
-            self.struck.len() as u64
-        }
-
-        fn behind(&self, now: VirtualTime) -> VirtualDuration {
-            if self.overloaded { VirtualDuration(now.0 / 10) } else { VirtualDuration::ZERO }
-        }
-
-        fn longest_checkpoint(&self) -> VirtualDuration {
-            secs(2)
-        }
-
-        fn no_checkpoint(&self) -> Option<Idle> {
-            None
-        }
-
-        fn is_under_way(&self) -> bool {
-            false
-        }
-
-        fn retained(&self) -> usize {
-            1
-        }
-
-        fn strike(&mut self, now: VirtualTime, _fault: u32) {
-            self.struck.push(now);
-        }
-
-        fn leap(&mut self, by: VirtualDuration) {
-            self.leapt += by;
-        }
-
-        fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, _by: VirtualDuration) {
-            unreachable!("there is no quiet time");
-        }
-    }
-
-    fn outline(warm: VirtualTime, until: VirtualTime, strikes: Vec<Strike>) -> Outline {
-        Outline {
-            interval: secs(10),
-            min_pause: VirtualDuration::ZERO,
-            period: secs(1),
-            every: secs(1),
-            heartbeat: secs(10),
-            transactions_expire: false,
-            patience: secs(100),
-            warm,
-            retained: 1,
-            until,
-            events: u64::MAX,
-            strikes,
-            error: 0.01,
-            tolerance: 0.03,
-        }
-    }
-
-    #[test]
-    fn failures_keep_their_phase_and_figures_their_sum() {
-        let strikes = [1_003, 1_004, 4_017].map(|s| Strike {
-            at: at(s),
-            fault: 0,
-            span: VirtualDuration::ZERO,
-        });
-        let outline = outline(at(50), at(9_000), strikes.to_vec());
-        let (mut driver, mut job) = (Driver::new(outline), Job::default());
-        let ran = driver.drive(&mut job);
-        let phases: Vec<u64> = job.struck.iter().map(|at| at.as_millis() % 10_000).collect();
-        assert_eq!(phases, [3_000, 4_000, 7_000]);
-        assert_eq!(job.struck[1].since(job.struck[0]), secs(1), "nothing is steady between them");
-        assert!(job.leapt > secs(8_000), "{}", job.leapt);
-        let (figures, leapt) = driver.finish(job.figures(ran.now));
-        assert_eq!((leapt.time, leapt.leaps), (job.leapt, 3));
-        assert_eq!(figures.measures.span, secs(9_000));
-        assert!(figures.measures.messages.abs_diff(9_000_000) < 10);
-    }
-
-    #[test]
-    fn what_falls_behind_is_simulated_in_full() {
-        let mut job = Job { overloaded: true, ..Job::default() };
-        let ran = Driver::new(outline(at(0), at(2_000), Vec::new())).drive(&mut job);
-        assert_eq!((ran.now, job.leapt), (at(2_000), VirtualDuration::ZERO));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use cutline::time::VirtualDuration;
 
 use crate::check::Statistics;
-use crate::sweep::{Measures, Requests};
+use crate::sweep::{Measures, Recoveries, Requests};
 
 /// Everything that was measured up to an instant, or between two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,8 @@ impl Figures {
         measures.stored_bytes_mean = mean.map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX));
     }
 
-    /// Number by number; the recoveries are those of `self`, which has seen them all.
+    /// Number by number. Recoveries are simulated one and all, so they are those of `self`; but
+    /// records wait in steady times as well.
     fn zip(&self, other: &Self, f: impl Fn(u128, u128) -> u128) -> Self {
         let (mine, others) = (&self.measures, &other.measures);
         let count = |mine: u64, others: u64| {
@@ -56,7 +57,10 @@ impl Figures {
         };
         let measures = Measures {
             span: span(mine.span, others.span),
-            recoveries: mine.recoveries.clone(),
+            recoveries: Recoveries {
+                waited: f(mine.recoveries.waited, others.recoveries.waited),
+                ..mine.recoveries.clone()
+            },
             duration: mine.duration.zip(&others.duration, &f),
             latency: mine.latency.zip(&others.latency, &f),
             commit_latency: mine.commit_latency.zip(&others.commit_latency, &f),

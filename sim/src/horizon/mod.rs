@@ -68,6 +68,9 @@ pub enum LeapError {
         "`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval"
     )]
     Policy,
+    /// Leases are renewed all the time.
+    #[error("of several job managers one is elected, which takes its time; give one")]
+    Election,
     /// The job comes to an end.
     #[error("source `{operator}` is bounded: a job that ends has no long horizon")]
     Bounded {
@@ -109,6 +112,9 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
     }
     if scenario.checkpointing.policy.is_some() {
         return Err(LeapError::Policy);
+    }
+    if scenario.cluster.job_managers > 1 {
+        return Err(LeapError::Election);
     }
     for operator in &scenario.job.operators {
         if matches!(&operator.kind, OperatorKind::Source(source) if source.records.is_some()) {
@@ -184,7 +190,7 @@ impl Outline {
                 _ => None,
             })
         };
-        let stretches = (strikes.len() + 1) as f64 * leaping.repeats.max(1) as f64;
+        let repeats = leaping.repeats.max(1) as f64;
         let every = sources().map(|source| source.every).max().unwrap_or_default();
         Self {
             interval: scenario.checkpointing.interval.expect("`check` has seen it"),
@@ -199,7 +205,7 @@ impl Outline {
             until: scenario.limits.until,
             events: scenario.limits.events,
             strikes,
-            error: leaping.tolerance / 2.0 * libm::sqrt(stretches),
+            error: leaping.tolerance / 2.0 * libm::sqrt(repeats),
             tolerance: leaping.tolerance,
         }
     }

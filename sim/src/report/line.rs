@@ -244,6 +244,9 @@ impl Line {
             O::Recovered { channel, record } => {
                 self.event("recovered").at_receiver(channel, names).record(&record, names)
             }
+            O::DeploymentRefused { subtask } => {
+                self.event("deployment_refused").at_subtask(subtask, names)
+            }
             O::Filtered { subtask, records } => {
                 self.event("filtered").at_subtask(subtask, names).detail_of("records", records)
             }
@@ -362,12 +365,30 @@ impl Line {
             O::Adopted { checkpoint, claimed } => {
                 self.event("adopted").of(checkpoint).detail_of("claimed", claimed)
             }
+            O::FencedOff { process, session } => {
+                self.event("fenced_off").detail_of("process", process).detail_of("session", session)
+            }
+            O::LeaderWrote { process, session } => self
+                .event("leader_wrote")
+                .detail_of("process", process)
+                .detail_of("session", session),
+            O::LeadershipLost { session } => {
+                self.event("leadership_lost").detail_of("session", session)
+            }
+            O::WorkerLost { process } => self.event("worker_lost").detail_of("process", process),
+            O::CancellationSlow { process } => {
+                self.event("cancellation_slow").detail_of("process", process)
+            }
+            O::CancellationTimedOut { process } => {
+                self.event("cancellation_timed_out").detail_of("process", process)
+            }
             O::Rescaled { layout } => self.event("rescaled").detail_of("layout", layout.0),
             O::Step { .. }
             | O::SourceEmitted { .. }
             | O::Filtered { .. }
             | O::WindowFired { .. }
             | O::DroppedLate { .. }
+            | O::DeploymentRefused { .. }
             | O::Sent { .. }
             | O::Processed { .. }
             | O::BarrierSent { .. }

@@ -24,7 +24,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
             bandwidth: scenario.network.bandwidth,
             control_latency: scenario.network.control_latency,
         },
-        links: scenario.network.links.iter().map(differing).collect(),
+        links: scenario.network.links.iter().map(|link| differing(plan, link)).collect(),
         storage_latency: scenario.storage.latency,
         storage_bandwidth: scenario.storage.bandwidth,
         storage_visibility: scenario.storage.visibility,
@@ -39,6 +39,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
         external_latency: scenario.external.latency,
         transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
+        connection_loss: scenario.cluster.connection_loss,
     }
 }
 
@@ -55,13 +56,13 @@ fn named_as(plan: &Plan) -> Vec<SubtaskId> {
     (0..plan.graph.subtasks() as u32).map(first).collect()
 }
 
-fn differing(link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
+fn differing(plan: &Plan, link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
     let config = LinkConfig {
         data_latency: link.latency,
         bandwidth: link.bandwidth,
         control_latency: link.control_latency,
     };
-    (process(link.from), process(link.to), config)
+    (process(plan, link.from), process(plan, link.to), config)
 }
 
 pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
@@ -133,9 +134,10 @@ fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
     scenario.limits.settle
 }
 
-fn process(endpoint: Endpoint) -> ProcessId {
+fn process(plan: &Plan, endpoint: Endpoint) -> ProcessId {
     match endpoint {
         Endpoint::JobManager => Plan::JOB_MANAGER,
+        Endpoint::Candidate(number) => plan.job_manager(number),
         Endpoint::TaskManager(number) => Plan::task_manager(number),
     }
 }
@@ -172,15 +174,23 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
             PlannedFaultKind::Command(Command::Pause(subtask(operator, index), span))
         }
         FaultKind::CrashTaskManager(number) => PlannedFaultKind::Crash(Plan::task_manager(number)),
-        FaultKind::CrashJobManager => PlannedFaultKind::Crash(Plan::JOB_MANAGER),
+        FaultKind::CrashJobManager => PlannedFaultKind::CrashLeader,
         FaultKind::PauseTaskManager(number, span) => {
             PlannedFaultKind::Pause(Plan::task_manager(number), span)
         }
-        FaultKind::PauseJobManager(span) => PlannedFaultKind::Pause(Plan::JOB_MANAGER, span),
+        FaultKind::PauseJobManager(span) => PlannedFaultKind::PauseLeader(span),
         FaultKind::SlowLink(a, b, factor, span) => {
-            PlannedFaultKind::SlowLink(process(a), process(b), u64::from(factor), span)
+            PlannedFaultKind::SlowLink(process(plan, a), process(plan, b), u64::from(factor), span)
         }
-        FaultKind::CutLink(a, b, span) => PlannedFaultKind::CutLink(process(a), process(b), span),
+        FaultKind::CutLink(a, b, span) => {
+            PlannedFaultKind::CutLink(process(plan, a), process(plan, b), span)
+        }
+        FaultKind::RepeatMessages(a, b, by, span) => {
+            PlannedFaultKind::RepeatMessages(process(plan, a), process(plan, b), by, span)
+        }
+        FaultKind::Reorder(window, changes, span) => {
+            PlannedFaultKind::Reorder(window, changes, span)
+        }
         FaultKind::SlowStorage(operation, by, span) => {
             PlannedFaultKind::SlowStorage(operation, by, span)
         }
@@ -200,6 +210,9 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
         }
         FaultKind::CutExternal(number, span) => {
             PlannedFaultKind::CutExternal(Plan::task_manager(number), span)
+        }
+        FaultKind::CutHa(target, span) => {
+            PlannedFaultKind::CutHa(target.map(|end| process(plan, end)), span)
         }
     };
     PlannedFault { when, kind }

@@ -5,7 +5,7 @@
 //! A value that was refused before is simply absent here, so that one mistake is not reported
 //! twice; what is made of it then is thrown away with the errors.
 
-use cutline::config::Scheme;
+use cutline::config::{ElectionOptions, Scheme};
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
@@ -18,8 +18,8 @@ use super::build_options::{flink_config, policy};
 use super::build_rescaling::widest;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Cluster, External, Job, Limits, ManualTrigger, OperatorKind, Scenario, Service, Storage,
-    StorageClient,
+    Cluster, External, HighAvailability, Job, Limits, ManualTrigger, OperatorKind, Scenario,
+    Storage, StorageClient,
 };
 use super::read::Node;
 
@@ -35,7 +35,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     let (job, graph_is_known) = job(section("job"), sink);
     let resumed = widest(root.list("actions"));
     let cluster = cluster(section("cluster"), (&job, resumed), &config, graph_is_known, sink);
-    let task_managers = graph_is_known.then_some(cluster.task_managers);
+    let processes = graph_is_known.then_some((cluster.job_managers, cluster.task_managers));
     let storage = section("storage");
     let limits = limits(section("limits"));
     let mut scenario = Scenario {
@@ -46,7 +46,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         restart: config.restart,
         buffers: config.network,
         cluster,
-        network: network(section("network"), task_managers, sink),
+        network: network(section("network"), processes, sink),
         storage: Storage {
             latency: span(storage, "latency"),
             bandwidth: storage.integer("bandwidth").unwrap_or(0),
@@ -59,7 +59,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
                 timeout: storage.duration("timeout").unwrap_or_default(),
             },
         },
-        ha: Service { latency: span(section("ha"), "latency") },
+        ha: HighAvailability { latency: span(section("ha"), "latency"), election: config.election },
         external: external(section("external")),
         manual,
         actions: Vec::new(),
@@ -74,6 +74,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);
     if all_was_read {
         refuse_of_other_stores(root, &scenario, sink);
+        check_election(root, &scenario, sink);
         check_failures(root, &scenario, sink);
         warn_of_weak_sinks(root, &scenario, sink);
     }
@@ -82,6 +83,28 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
 
 pub(super) fn span(node: &Node, name: &str) -> Distribution {
     node.distribution(name).unwrap_or(Distribution::Constant(VirtualDuration::ZERO))
+}
+
+/// What has no meaning with one job manager, or with several.
+fn check_election(root: &Node, scenario: &Scenario, sink: &mut Sink) {
+    let empty = Node::default();
+    let (ha, cluster) =
+        (root.object("ha").unwrap_or(&empty), root.object("cluster").unwrap_or(&empty));
+    if scenario.cluster.job_managers == 1 && scenario.ha.election != ElectionOptions::default() {
+        let message = "nobody is elected: there is one job manager";
+        let span = ha.span();
+        sink.push(
+            Diagnostic::warning("no-effect", span, message)
+                .expected("`cluster.job_managers` of at least 2"),
+        );
+    }
+    if scenario.cluster.job_managers > 1 && scenario.checkpointing.dir == Some(Scheme::Memory) {
+        let message = "what is in the memory of one job manager, the others cannot read";
+        sink.push(
+            Diagnostic::error("contradiction", cluster.place("job_managers"), message)
+                .expected("a `checkpointing.dir` that outlives a job manager, or 1"),
+        );
+    }
 }
 
 /// What only one kind of store has.
@@ -156,10 +179,14 @@ fn cluster(
         );
     }
     Cluster {
+        job_managers: node.u32("job_managers").unwrap_or(1),
         task_managers,
         slots: config.slots,
         heartbeat_interval: config.heartbeat.interval,
         heartbeat_timeout: config.heartbeat.timeout,
+        rpc_failures: config.heartbeat.rpc_failures,
+        cancellation_timeout: config.cancellation_timeout,
+        connection_loss: span(node, "connection_loss"),
         process_restart: span(node, "process_restart"),
         deploy: span(node, "deploy"),
     }

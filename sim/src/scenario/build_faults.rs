@@ -4,7 +4,7 @@ use cutline::config::text::format_duration;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
-use super::build_network::{ends, task_manager};
+use super::build_network::{end, ends, task_manager};
 use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
@@ -284,6 +284,11 @@ impl Builder<'_> {
                 let (from, to) = self.link(node)?;
                 FaultKind::CutLink(from, to, span("for")?)
             }
+            "repeat_messages" => {
+                let (from, to) = self.link(node)?;
+                FaultKind::RepeatMessages(from, to, span("by")?, span("for")?)
+            }
+            "reorder" => FaultKind::Reorder(span("window")?, node.u32("changes")?, span("for")?),
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),
             "disturb_storage" => {
@@ -296,6 +301,13 @@ impl Builder<'_> {
             "fail_external" => FaultKind::FailExternal(external()?, node.u32("count")?),
             "ambiguous_external" => FaultKind::AmbiguousExternal(external()?, node.u32("count")?),
             "cut_external" => FaultKind::CutExternal(self.task_manager(node)?, span("for")?),
+            "cut_ha" => {
+                let target = match node.endpoint("target") {
+                    Some(_) => Some(end(node, "target", self.cluster(), self.sink)?),
+                    None => None,
+                };
+                FaultKind::CutHa(target, span("for")?)
+            }
             // A kind that was refused.
             _ => return None,
         })
@@ -359,7 +371,13 @@ impl Builder<'_> {
     }
 
     fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
-        ends(node, self.task_managers(), self.sink)
+        ends(node, self.cluster(), self.sink)
+    }
+
+    /// How many job managers and task managers there are, if that is known.
+    fn cluster(&self) -> Option<(u32, u32)> {
+        let cluster = &self.scenario.cluster;
+        self.known.graph.then_some((cluster.job_managers, cluster.task_managers))
     }
 
     /// How many there are, if that is known.

@@ -5,7 +5,7 @@ use super::model::{Endpoint, Link, Network};
 use super::read::Node;
 
 /// The network of a scenario. `task_managers` is how many there are, if that is known.
-pub(super) fn network(node: &Node, task_managers: Option<u32>, sink: &mut Sink) -> Network {
+pub(super) fn network(node: &Node, cluster: Option<(u32, u32)>, sink: &mut Sink) -> Network {
     let mut network = Network {
         latency: super::build::span(node, "latency"),
         bandwidth: node.integer("bandwidth").unwrap_or(0),
@@ -14,7 +14,7 @@ pub(super) fn network(node: &Node, task_managers: Option<u32>, sink: &mut Sink) 
     };
     let mut places: Vec<(&Node, Link)> = Vec::new();
     for node in node.list("links") {
-        let Some((from, to)) = ends(node, task_managers, sink) else { continue };
+        let Some((from, to)) = ends(node, cluster, sink) else { continue };
         let link = Link {
             from,
             to,
@@ -39,10 +39,10 @@ pub(super) fn network(node: &Node, task_managers: Option<u32>, sink: &mut Sink) 
 /// The fields `from` and `to`: two different processes that exist.
 pub(super) fn ends(
     node: &Node,
-    task_managers: Option<u32>,
+    cluster: Option<(u32, u32)>,
     sink: &mut Sink,
 ) -> Option<(Endpoint, Endpoint)> {
-    let [from, to] = ["from", "to"].map(|field| end(node, field, task_managers, sink));
+    let [from, to] = ["from", "to"].map(|field| end(node, field, cluster, sink));
     let ends = (from?, to?);
     if ends.0 == ends.1 {
         let message = "a process has no link to itself";
@@ -53,10 +53,27 @@ pub(super) fn ends(
     Some(ends)
 }
 
-fn end(node: &Node, field: &str, task_managers: Option<u32>, sink: &mut Sink) -> Option<Endpoint> {
+/// A process that exists, as far as it is known how many job managers and task managers there are.
+pub(super) fn end(
+    node: &Node,
+    field: &str,
+    cluster: Option<(u32, u32)>,
+    sink: &mut Sink,
+) -> Option<Endpoint> {
     let end = node.endpoint(field)?;
     let exists = match end {
-        Endpoint::TaskManager(index) => task_manager(node, field, index, task_managers, sink),
+        Endpoint::TaskManager(index) => {
+            task_manager(node, field, index, cluster.map(|(_, count)| count), sink)
+        }
+        Endpoint::Candidate(index) => {
+            let count = cluster.map(|(count, _)| count).filter(|count| index >= *count);
+            if let Some(count) = count {
+                let message = format!("there are {count} job managers, counted from 0");
+                let error = Diagnostic::error("unknown-job-manager", node.place(field), message);
+                sink.push(error.expected("one that `cluster.job_managers` has"));
+            }
+            count.is_none()
+        }
         Endpoint::JobManager => true,
     };
     exists.then_some(end)

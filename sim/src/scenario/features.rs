@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use cutline::config::{RestartStrategy, Retention};
+use cutline::config::{RestartStrategy, Retention, RpcFailures};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::step::Step;
+use cutline::time::VirtualDuration;
 use serde::Serialize;
 
 use super::model::{
@@ -75,7 +76,7 @@ const OPTIONS: [&str; 15] = [
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
-const WORLDS: [&str; 12] = [
+const WORLDS: [&str; 18] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -88,11 +89,17 @@ const WORLDS: [&str; 12] = [
     "few key groups",
     "transaction timeout",
     "few commit retries",
+    "deaths shown by heartbeats",
+    "deaths shown by silence alone",
+    "connections that break late",
+    "tasks that take long to end",
+    "tasks that must end in time",
+    "several job managers",
 ];
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 19] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -109,6 +116,9 @@ const FAULTS: [&str; 16] = [
     "fail external",
     "ambiguous external",
     "cut external",
+    "repeat messages",
+    "reorder",
+    "cut HA store",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -330,6 +340,18 @@ impl Found {
         self.add_if(external.transaction_timeout.is_some(), "world", "transaction timeout");
         let few = external.commit_retries < External::COMMIT_RETRIES;
         self.add_if(few, "world", "few commit retries");
+        self.add_if(cluster.job_managers > 1, "world", "several job managers");
+        match cluster.rpc_failures {
+            Some(RpcFailures::Threshold(_)) => self.add("world", "deaths shown by heartbeats"),
+            Some(RpcFailures::Ignored) => self.add("world", "deaths shown by silence alone"),
+            None => {}
+        }
+        let at_once = Distribution::Constant(VirtualDuration::ZERO);
+        self.add_if(cluster.connection_loss != at_once, "world", "connections that break late");
+        if let Some(timeout) = cluster.cancellation_timeout {
+            self.add("world", "tasks that take long to end");
+            self.add_if(!timeout.is_zero(), "world", "tasks that must end in time");
+        }
         self.add(
             "network latency",
             match scenario.network.latency {
@@ -432,6 +454,9 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::FailExternal(..) => 13,
         FaultKind::AmbiguousExternal(..) => 14,
         FaultKind::CutExternal(..) => 15,
+        FaultKind::RepeatMessages(..) => 16,
+        FaultKind::Reorder(..) => 17,
+        FaultKind::CutHa(..) => 18,
     }]
 }
 

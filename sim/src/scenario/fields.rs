@@ -49,7 +49,7 @@ pub(super) fn root() -> Object {
             section("cluster", cluster()),
             section("network", network()),
             section("storage", storage()),
-            section("ha", service("`ha`", "The store of the id counter and the pointers.")),
+            section("ha", ha()),
             section("external", external()),
             Field::part(
                 "flink",
@@ -504,8 +504,21 @@ fn buffers() -> Object {
     }
 }
 
+fn ha() -> Object {
+    let mut object = service("`ha`", "The store of the id counter, the pointers and the leader.");
+    object.fields.extend(options("ha", None));
+    object
+}
+
 fn cluster() -> Object {
     let mut fields = vec![
+        Field::new(
+            "job_managers",
+            Kind::Integer { min: 1, max: 16 },
+            "Candidates for the job manager, one a host; of several, one is elected.",
+            ["2", "3"],
+        )
+        .default("1"),
         Field::new(
             "task_managers",
             Kind::Integer { min: 1, max: PARALLELISM_MAX },
@@ -523,6 +536,15 @@ fn cluster() -> Object {
             ["\"3 s\"", "\"5 s\""],
         )
         .default("\"2 s\""),
+    );
+    fields.push(
+        Field::new(
+            "connection_loss",
+            Kind::Distribution,
+            "Time until survivors notice that the connection to a dead process is broken.",
+            ["\"100 ms\"", "\"200 ms\""],
+        )
+        .default("\"0 ms\""),
     );
     fields.push(
         Field::new(

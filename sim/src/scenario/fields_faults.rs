@@ -65,7 +65,11 @@ pub(super) fn fault() -> Object {
                     "A task manager dies and is replaced.",
                     vec![task_manager()],
                 ),
-                kind("crash_job_manager", "The job manager dies and is replaced.", vec![]),
+                kind(
+                    "crash_job_manager",
+                    "The job manager that leads dies and is replaced.",
+                    vec![],
+                ),
                 kind("pause_task", "A subtask does nothing for a while.", vec![subtask(), span()]),
                 kind(
                     "pause_task_manager",
@@ -74,7 +78,7 @@ pub(super) fn fault() -> Object {
                 ),
                 kind(
                     "pause_job_manager",
-                    "The job manager does nothing for a while.",
+                    "The job manager that leads does nothing for a while.",
                     vec![span()],
                 ),
                 kind(
@@ -97,6 +101,34 @@ pub(super) fn fault() -> Object {
                     "cut_link",
                     "A link delivers nothing for a while; what is sent meanwhile arrives later.",
                     vec![end("from", "One end."), end("to", "The other end."), span()],
+                ),
+                kind(
+                    "repeat_messages",
+                    "Acknowledgements and declines between two processes arrive twice, for a while.",
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        Field::new("by", SOME_SPAN, "So much later.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "reorder",
+                    "What comes within one window (messages, requests, answers) goes on at its end, \
+                     in the order of random priorities (PCT).",
+                    vec![
+                        Field::new("window", SOME_SPAN, "The window.", ["\"2 ms\"", "\"5 ms\""])
+                            .required(),
+                        Field::new(
+                            "changes",
+                            Kind::Integer { min: 0, max: 100 },
+                            "How often something falls behind all others.",
+                            ["2", "3"],
+                        )
+                        .default("0"),
+                        span(),
+                    ],
                 ),
                 kind(
                     "slow_storage",
@@ -168,6 +200,20 @@ pub(super) fn fault() -> Object {
                     "A task manager and the external system do not reach each other for a while; \
                      what is sent meanwhile arrives later.",
                     vec![task_manager(), span()],
+                ),
+                kind(
+                    "cut_ha",
+                    "A process and the high-availability store do not reach each other for a \
+                     while; what is sent meanwhile arrives later.",
+                    vec![
+                        Field::new(
+                            "target",
+                            Kind::Endpoint,
+                            "The process; default: the job manager that leads then.",
+                            ["\"task_manager[1]\"", "\"job_manager\""],
+                        ),
+                        span(),
+                    ],
                 ),
             ],
         }),

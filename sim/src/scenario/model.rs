@@ -3,7 +3,9 @@
 //! The loader (`scenario::load`) is the only maker of these from text; the generator makes them
 //! directly. Everything that can change a run is in here, and nothing that cannot.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::config::{
+    CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy, RpcFailures,
+};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -33,7 +35,7 @@ pub struct Scenario {
     /// The object store that holds checkpoints.
     pub storage: Storage,
     /// The high-availability store that holds the id counter and the pointers.
-    pub ha: Service,
+    pub ha: HighAvailability,
     /// The external system that sinks commit to.
     pub external: External,
     /// Checkpoints and savepoints asked for by hand.
@@ -263,6 +265,8 @@ pub struct Edge {
 /// Task managers, slots, failure detection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
+    /// Candidates for the job manager, one a host. Of several, one is elected.
+    pub job_managers: u32,
     /// Task managers, one a host; subtasks are spread over their slots round-robin.
     pub task_managers: u32,
     /// Slots of each. One slot holds one subtask of each operator (slot sharing).
@@ -271,6 +275,15 @@ pub struct Cluster {
     pub heartbeat_interval: VirtualDuration,
     /// Flink: `heartbeat.timeout`.
     pub heartbeat_timeout: VirtualDuration,
+    /// Flink: `heartbeat.rpc-failure-threshold`; `None`: the job manager notices by itself when the
+    /// connection to a task manager breaks.
+    pub rpc_failures: Option<RpcFailures>,
+    /// Flink: `task.cancellation.timeout`; zero: never; `None`: tasks end as soon as they are
+    /// cancelled.
+    pub cancellation_timeout: Option<VirtualDuration>,
+    /// Time until survivors notice that the connection to a dead process is broken, besides the
+    /// latency of a control message.
+    pub connection_loss: Distribution,
     /// Time from the death of a task manager or job manager until a new process runs in its place.
     pub process_restart: Distribution,
     /// Time from deploying a subtask until it runs (without reading its state).
@@ -370,11 +383,13 @@ impl Default for StorageClient {
     }
 }
 
-/// A service that answers requests, such as the HA store.
+/// The store of the id counter, the pointers and the leader.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Service {
+pub struct HighAvailability {
     /// Time from request to answer.
     pub latency: Distribution,
+    /// How one of several job managers is elected.
+    pub election: ElectionOptions,
 }
 
 /// The external system that sinks commit to, as Kafka is one.
@@ -596,18 +611,24 @@ pub enum FaultKind {
     CrashTask(usize, u32),
     /// A task-manager process dies and is replaced after `cluster.process_restart`.
     CrashTaskManager(u32),
-    /// The job-manager process dies and is replaced after `cluster.process_restart`.
+    /// The process of the job manager that leads dies and is replaced after `cluster.process_restart`.
     CrashJobManager,
     /// A subtask does nothing for a while (a long garbage collection in its thread).
     PauseTask(usize, u32, VirtualDuration),
     /// A task-manager process does nothing for a while.
     PauseTaskManager(u32, VirtualDuration),
-    /// The job-manager process does nothing for a while.
+    /// The process of the job manager that leads does nothing for a while.
     PauseJobManager(VirtualDuration),
     /// A link's latency (data and control) is multiplied for a while.
     SlowLink(Endpoint, Endpoint, u32, VirtualDuration),
     /// A link delivers nothing for a while; what is sent meanwhile arrives afterwards.
     CutLink(Endpoint, Endpoint, VirtualDuration),
+    /// Acknowledgements and declines between two processes arrive a second time, so much later, for a
+    /// while.
+    RepeatMessages(Endpoint, Endpoint, VirtualDuration, VirtualDuration),
+    /// For a while what comes within one window (messages, requests, answers) goes on at its end, in
+    /// the order of random priorities that change so many times.
+    Reorder(VirtualDuration, u32, VirtualDuration),
     /// Storage requests of a kind take so much longer for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next `count` storage requests of a kind fail.
@@ -625,6 +646,9 @@ pub enum FaultKind {
     /// A task manager and the external system do not reach each other for a while; what is sent
     /// meanwhile arrives afterwards.
     CutExternal(u32, VirtualDuration),
+    /// A process and the high-availability store do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards. `None`: whoever leads then.
+    CutHa(Option<Endpoint>, VirtualDuration),
 }
 
 /// What becomes of a storage request that does not go as it should.
@@ -688,8 +712,10 @@ impl Disturbance {
 /// One end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
-    /// The job manager.
+    /// The job manager; of several candidates the first.
     JobManager,
+    /// Another candidate, by number from 1.
+    Candidate(u32),
     /// A task manager, by number.
     TaskManager(u32),
 }

@@ -42,6 +42,14 @@ const POLICIES: [(&str, &str); 3] = [
     ),
 ];
 
+/// The leader cannot renew its lease.
+const LEADER_CUT_OFF: &str = r#"faults=[{"at": "1 s", "kind": "cut_ha", "for": "1 min"}]"#;
+
+/// A task is busy when it is cancelled.
+const CANCELLED_BUSY: &str = r#"faults=[
+    {"at": "1 s", "kind": "pause_task", "target": "map[1]", "for": "2 s"},
+    {"at": "1500 ms", "kind": "crash_task", "target": "map[0]"}]"#;
+
 /// One value of the base scenario and two overrides of it that differ from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProbe {
@@ -183,6 +191,15 @@ fn applies(probe: &FieldProbe) -> bool {
 fn option_probe(spec: &OptionSpec, path: &str) -> FieldProbe {
     let with = match (spec.id, spec.strategy) {
         (Key::AlignedTimeout, _) => vec!["checkpointing.unaligned=true".to_owned()],
+        (Key::RetryPeriod, _) => {
+            vec!["cluster.job_managers=3".to_owned(), LEADER_CUT_OFF.to_owned()]
+        }
+        (Key::LeaseDuration | Key::RenewDeadline, _) => ["cluster.job_managers=3", LEADER_CUT_OFF]
+            .into_iter()
+            .chain(["ha.retry_period=100 ms"])
+            .map(str::to_owned)
+            .collect(),
+        (Key::CancellationTimeout, _) => vec![CANCELLED_BUSY.to_owned()],
         (_, Some(strategy)) => vec![format!("restart={{\"type\": \"{strategy}\"}}")],
         _ => Vec::new(),
     };

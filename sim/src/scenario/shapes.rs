@@ -1,12 +1,12 @@
 //! Scenarios made in code: the shapes that benchmarks and tests measure themselves by.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy};
+use cutline::config::{CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy};
 use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, External, Job, Limits, Network, Operator, OperatorKind, Scenario, Service,
-    Source, Storage, StorageClient,
+    Cluster, Edge, External, HighAvailability, Job, Limits, Network, Operator, OperatorKind,
+    Scenario, Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -76,10 +76,14 @@ pub fn pipeline(
         },
         buffers: NetworkOptions::default(),
         cluster: Cluster {
+            job_managers: 1,
             task_managers: sources.max(aggregates).max(sinks),
             slots: 1,
             heartbeat_interval: VirtualDuration::from_secs(10),
             heartbeat_timeout: VirtualDuration::from_secs(50),
+            rpc_failures: None,
+            cancellation_timeout: None,
+            connection_loss: constant(0),
             process_restart: uniform(500_000, 1_000_000),
             deploy: uniform(1_000, 5_000),
         },
@@ -97,7 +101,7 @@ pub fn pipeline(
             requests_per_prefix: None,
             client: StorageClient::default(),
         },
-        ha: Service { latency: uniform(500, 1_000) },
+        ha: HighAvailability { latency: uniform(500, 1_000), election: ElectionOptions::default() },
         external: External::patient(uniform(500, 1_000)),
         manual: Vec::new(),
         actions: Vec::new(),

@@ -79,10 +79,12 @@ pub(super) fn parse_indexed(text: &str) -> Result<(&str, u32), ValueError> {
     Ok((name, index.parse().map_err(|_| form())?))
 }
 
-/// `job_manager` or `task_manager[0]`.
+/// `job_manager`, `job_manager[1]` or `task_manager[0]`.
 pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, ValueError> {
     match parse_indexed(text) {
         _ if text == "job_manager" => Ok(Endpoint::JobManager),
+        Ok(("job_manager", 0)) => Ok(Endpoint::JobManager),
+        Ok(("job_manager", index)) => Ok(Endpoint::Candidate(index)),
         Ok(("task_manager", index)) => Ok(Endpoint::TaskManager(index)),
         _ => Err(ValueError::Form(text.chars().take(60).collect())),
     }
@@ -92,6 +94,7 @@ pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, ValueError> {
 pub(super) fn format_endpoint(endpoint: Endpoint) -> String {
     match endpoint {
         Endpoint::JobManager => "job_manager".to_owned(),
+        Endpoint::Candidate(index) => format!("job_manager[{index}]"),
         Endpoint::TaskManager(index) => format!("task_manager[{index}]"),
     }
 }
@@ -138,6 +141,7 @@ mod tests {
         }
         for (text, expected) in [
             ("job_manager", Some(Endpoint::JobManager)),
+            ("job_manager[2]", Some(Endpoint::Candidate(2))),
             ("task_manager[3]", Some(Endpoint::TaskManager(3))),
             ("host[1]", None),
         ] {

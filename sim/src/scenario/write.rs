@@ -14,8 +14,8 @@ use super::fields::FORMAT;
 use super::json_text::{Json, text};
 use super::model::{
     Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
-    Link, ManualTrigger, Operator, OperatorKind, Scenario, Service, SnapshotSource, Source,
-    StepAnchor, Storage, When,
+    Link, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source, StepAnchor,
+    Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -33,9 +33,13 @@ pub fn to_json(scenario: &Scenario) -> String {
         let manual = scenario.manual.iter().map(manual).collect();
         checkpointing.push(("manual", Json::List(manual)));
     }
-    let mut cluster = vec![("task_managers", number(scenario.cluster.task_managers))];
+    let mut cluster = vec![
+        ("job_managers", number(scenario.cluster.job_managers)),
+        ("task_managers", number(scenario.cluster.task_managers)),
+    ];
     cluster.extend(options(&config, "cluster"));
     cluster.push(("process_restart", distribution(&scenario.cluster.process_restart)));
+    cluster.push(("connection_loss", distribution(&scenario.cluster.connection_loss)));
     cluster.push(("deploy", distribution(&scenario.cluster.deploy)));
     let job = &scenario.job;
     let mut network = link_values(
@@ -46,6 +50,8 @@ pub fn to_json(scenario: &Scenario) -> String {
     if !scenario.network.links.is_empty() {
         network.push(("links", Json::List(scenario.network.links.iter().map(link).collect())));
     }
+    let mut ha = vec![("latency", distribution(&scenario.ha.latency))];
+    ha.extend(options(&config, "ha"));
     let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
@@ -69,7 +75,7 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("cluster", Json::Object(cluster)),
         ("network", Json::Object(network)),
         ("storage", Json::Object(storage(&scenario.storage))),
-        ("ha", service(&scenario.ha)),
+        ("ha", Json::Object(ha)),
         ("external", external(&scenario.external)),
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
@@ -136,7 +142,10 @@ fn config_of(scenario: &Scenario) -> FlinkConfig {
         heartbeat: HeartbeatOptions {
             interval: scenario.cluster.heartbeat_interval,
             timeout: scenario.cluster.heartbeat_timeout,
+            rpc_failures: scenario.cluster.rpc_failures,
         },
+        election: scenario.ha.election,
+        cancellation_timeout: scenario.cluster.cancellation_timeout,
         slots: scenario.cluster.slots,
     }
 }
@@ -337,6 +346,14 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         FaultKind::CutLink(from, to, length) => {
             ("cut_link", vec![("from", end(from)), ("to", end(to)), ("for", span(length))])
         }
+        FaultKind::RepeatMessages(from, to, by, length) => (
+            "repeat_messages",
+            vec![("from", end(from)), ("to", end(to)), ("by", span(by)), ("for", span(length))],
+        ),
+        FaultKind::Reorder(window, changes, length) => (
+            "reorder",
+            vec![("window", span(window)), ("changes", number(changes)), ("for", span(length))],
+        ),
         FaultKind::SlowStorage(operation, by, length) => (
             "slow_storage",
             vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))],
@@ -367,6 +384,10 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         }
         FaultKind::CutExternal(index, length) => {
             ("cut_external", vec![("target", number(index)), ("for", span(length))])
+        }
+        FaultKind::CutHa(target, length) => {
+            let target = target.map(|it| ("target", text(&format_endpoint(it))));
+            ("cut_ha", target.into_iter().chain([("for", span(length))]).collect())
         }
     };
     let mut parts = vec![("at", at), ("kind", text(kind))];
@@ -424,10 +445,6 @@ fn step(anchor: &StepAnchor, subtask: &dyn Fn((usize, u32)) -> Json) -> Json {
     parts.push(("occurrence", number(anchor.occurrence)));
     parts.push(("delay", span(anchor.delay)));
     Json::Object(parts)
-}
-
-fn service(of: &Service) -> Json {
-    Json::Object(vec![("latency", distribution(&of.latency))])
 }
 
 fn external(of: &External) -> Json {

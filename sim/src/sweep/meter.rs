@@ -77,8 +77,11 @@ pub(crate) struct Meter {
     crashes: Vec<bool>,
     /// Of each source operator, the place of its first split among all splits.
     first_split: Vec<usize>,
-    /// Of each channel, the sink subtask that it leads to.
+    /// Of each channel, the sink subtask that it leads to, as its transactions name it.
     sink_of: Vec<Option<SubtaskId>>,
+    /// Of each subtask, the one with its place in the first layout that has one: a transaction
+    /// outlives a rescaling, and is known by operator and place.
+    first_of: Vec<SubtaskId>,
     commits: Commits,
     pending: BTreeMap<CheckpointId, VirtualTime>,
     operator_of: Vec<OperatorId>,
@@ -119,7 +122,15 @@ impl Meter {
             | OperatorKind::Join
             | OperatorKind::Window { .. } => false,
         };
-        let sink_of = graph.channels().iter().map(|it| Some(it.to).filter(|to| is_sink(*to)));
+        let subtasks = graph.subtasks();
+        let first_of = |at: u32| {
+            let id = SubtaskId(at);
+            let index = graph.index_in_operator(id);
+            graph.first_instance(graph.operator(id), index).expect("it is an instance itself")
+        };
+        let first_of: Vec<SubtaskId> = (0..subtasks as u32).map(first_of).collect();
+        let sink = |to: SubtaskId| is_sink(to).then(|| first_of[to.index()]);
+        let sink_of = graph.channels().iter().map(|it| sink(it.to)).collect();
         let crashes = plan.scenario.faults.iter().map(|fault| match fault.what {
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
@@ -129,6 +140,8 @@ impl Meter {
             | FaultKind::PauseJobManager(_)
             | FaultKind::SlowLink(..)
             | FaultKind::CutLink(..)
+            | FaultKind::RepeatMessages(..)
+            | FaultKind::Reorder(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)
             | FaultKind::DisturbStorage(..)
@@ -136,11 +149,11 @@ impl Meter {
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
-            | FaultKind::CutExternal(..) => false,
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;
-        let subtasks = graph.subtasks();
         let interval =
             plan.scenario.checkpointing.interval.unwrap_or(VirtualDuration::from_secs(1));
         Self {
@@ -152,7 +165,8 @@ impl Meter {
             ),
             crashes: crashes.collect(),
             first_split,
-            sink_of: sink_of.collect(),
+            sink_of,
+            first_of,
             commits: Commits::new(subtasks, interval),
             pending: BTreeMap::new(),
             operator_of: (0..subtasks).map(|it| graph.operator(SubtaskId(it as u32))).collect(),
@@ -203,7 +217,7 @@ impl Meter {
             Observation::Failed { checkpoint, .. } => drop(self.pending.remove(&checkpoint)),
             Observation::Cut { subtask, checkpoint, how } => {
                 measures.checkpoint_messages += u64::from(how == CutKind::Source);
-                self.commits.on_cut(subtask, checkpoint);
+                self.commits.on_cut(self.first_of[subtask.index()], checkpoint);
             }
             Observation::Acknowledged { .. }
             | Observation::Declined { .. }
@@ -262,11 +276,12 @@ impl Meter {
         }
     }
 
-    /// What is measured so far, without the recoveries.
+    /// What is measured so far; of the recoveries, for how long records have waited.
     pub(crate) fn so_far(&self, now: VirtualTime) -> Measures {
         let busiest = self.sync.iter().map(|(sum, parallelism)| sum.0 / u64::from(*parallelism));
         Measures {
             span: now.since(VirtualTime::ZERO),
+            recoveries: Recoveries { waited: self.recovery.waited(), ..Recoveries::default() },
             sync: VirtualDuration(busiest.max().unwrap_or(0)),
             stored_area: self.stored.area(now),
             stored_bytes_mean: self.stored.mean(now),
@@ -428,7 +443,11 @@ impl Commits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::run::Simulation;
+    use crate::scenario::load;
 
     #[test]
     fn stored_bytes_are_weighed_by_time() {
@@ -465,6 +484,21 @@ mod tests {
         assert_eq!(latency.count(), 100);
         let mean = latency.mean_s().expect("there are some");
         assert!((mean - 6.0).abs() < 0.1, "from 1 s to 11 s: {mean}");
+    }
+
+    /// Sinks are rescaled twice; whatever is committed was waited for, under whichever layout it came.
+    #[test]
+    fn what_is_committed_after_a_rescaling_has_waited_as_well() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/rescale-twice.json");
+        let bytes = std::fs::read(path).expect("part of the repository");
+        let scenario = load(&bytes, path, &[]).expect("valid").scenario;
+        let simulation = Simulation::new(Arc::new(scenario), 0).expect("it can run");
+        let outcome = simulation.meter(true).run();
+        assert_eq!(outcome.plan.graph.layouts().len(), 3);
+        let measures = outcome.measures.expect("it was measured");
+        let committed = outcome.statistics.records.committed;
+        assert!(committed > 0);
+        assert_eq!(measures.commit_latency.count(), committed);
     }
 
     #[test]

@@ -300,6 +300,11 @@ impl Watch {
         self.open.is_none() && self.missing == 0
     }
 
+    /// Records times nanoseconds that they have waited at their source so far.
+    pub(super) fn waited(&self) -> u128 {
+        self.waited
+    }
+
     /// Executions that have failed so far.
     pub(crate) fn failures(&self) -> u64 {
         self.failures

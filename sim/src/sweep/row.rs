@@ -103,10 +103,15 @@ impl LeaptRow {
         (count > 0.0).then_some(all)
     }
 
+    /// The standard error that sampling has brought into the mean of a quantity, relative to it.
+    pub fn error_of(&self, quantity: Quantity) -> f64 {
+        let column = Metric { quantity, statistic: Statistic::Mean }.column();
+        self.sampling_errors.get(&column).copied().unwrap_or(0.0)
+    }
+
     /// Whether sampling leaves a quantity known: with about 95 % confidence to the tolerance.
     pub fn knows(&self, quantity: Quantity) -> bool {
-        let column = Metric { quantity, statistic: Statistic::Mean }.column();
-        self.sampling_errors.get(&column).is_none_or(|error| 2.0 * error <= self.tolerance)
+        2.0 * self.error_of(quantity) <= self.tolerance
     }
 }
 

@@ -92,7 +92,7 @@ fn binomial(count: usize, index: usize, share: f64) -> f64 {
 
 /// The quantile of Student's distribution with so many degrees of freedom, by bisection of its
 /// closed form. `share` above one half.
-fn student(share: f64, degrees: u32) -> f64 {
+pub(crate) fn student(share: f64, degrees: u32) -> f64 {
     let (mut low, mut high) = (0.0, 1_000.0);
     for _ in 0..100 {
         let middle = (low + high) / 2.0;

@@ -33,8 +33,11 @@ fn failing(interval: f64) -> Stream {
 
 /// What one kind of job does over many failures.
 struct Seen {
-    /// The useful share of each run.
-    useful: Vec<f64>,
+    /// The useful share of each run, and the mean time between the failures that were drawn for it.
+    runs: Vec<(f64, f64)>,
+    /// The latter of all runs. A form for 60 s says nothing of runs that happened to have a failure
+    /// each 58 s; and as all rows see the same failures, all of them would be off to the same side.
+    mtbf: f64,
     downtime: f64,
     duration: f64,
 }
@@ -48,45 +51,51 @@ fn fail_at_random(stream: &Stream, law: Value, repeats: u64) -> Seen {
     scenario["failures"] = failures;
     // As in Flink: the first checkpoint of an execution comes after a part of the interval.
     scenario["checkpointing"].as_object_mut().expect("it is one").remove("initial_delay");
-    let mut seen = Seen { useful: Vec::new(), downtime: 0.0, duration: 0.0 };
+    let mut seen = Seen { runs: Vec::new(), mtbf: 0.0, downtime: 0.0, duration: 0.0 };
+    let mut failures = 0.0;
     let (mut downs, mut durations) = (Vec::new(), Vec::new());
     for seed in 0..repeats {
         let outcome = run(&scenario, seed, false);
         let it = measures(&outcome);
         let lost = it.recoveries.down + it.recoveries.replayed + it.sync;
-        seen.useful.push(1.0 - seconds(lost) / seconds(it.span));
+        let drawn = outcome.plan.scenario.faults.len() as f64;
+        failures += drawn;
+        seen.runs.push((1.0 - seconds(lost) / seconds(it.span), stream.until / drawn));
         downs.extend(
             it.recoveries.done.iter().filter(|it| it.failures == 1).map(|it| seconds(it.downtime)),
         );
         durations.extend(it.duration.mean_s());
     }
+    seen.mtbf = stream.until * repeats as f64 / failures;
     seen.downtime = downs.iter().sum::<f64>() / downs.len() as f64;
     seen.duration = durations.iter().sum::<f64>() / durations.len() as f64;
     seen
 }
 
 impl Seen {
-    fn job(&self, stream: &Stream) -> Periodic {
+    fn job(&self, stream: &Stream, mtbf: f64) -> Periodic {
         Periodic {
             work: work_of(of(stream.interval), of(stream.cost)).expect("an interval is longer"),
             cost: of(stream.cost),
             latency: of(self.duration.max(stream.cost)),
-            mtbf: of(MTBF),
+            mtbf: of(mtbf),
             restart: of(self.downtime),
             downtime: Seconds::ZERO,
             failure_free_recovery: false,
         }
     }
 
-    fn row(&self, case: String, predicted: f64) -> Row {
-        let (simulated, error) = mean_and_error(&self.useful);
+    /// `form` is the useful share for a mean time between failures; each run is judged by its own.
+    fn row(&self, case: String, form: impl Fn(f64) -> f64) -> Row {
+        let off: Vec<f64> = self.runs.iter().map(|(useful, mtbf)| useful - form(*mtbf)).collect();
+        let useful: f64 = self.runs.iter().map(|(useful, _)| useful).sum();
         Row {
             of: "useful share",
             case,
             unit: Some(Unit::Share),
-            predicted,
-            simulated,
-            allowed: 4.0 * error,
+            predicted: form(self.mtbf),
+            simulated: useful / self.runs.len() as f64,
+            allowed: 4.0 * mean_and_error(&off).1,
             bound: "4 standard errors",
         }
     }
@@ -97,16 +106,21 @@ fn utilisation() -> Vec<Row> {
     const REPEATS: u64 = 8;
     let mut rows = Vec::new();
     let mut lost = Vec::new();
+    // The same for all intervals: they see the same failures.
+    let mut mtbf = MTBF;
     for interval in [1.0, 2.0, 4.0, 8.0] {
         let stream = failing(interval);
         let seen = fail_at_random(&stream, json!({ "law": "exponential" }), REPEATS);
-        let job = seen.job(&stream);
-        let predicted = job.useful_share_with_random_first_delay().expect("it is in range");
-        let row = seen.row(format!("exponential failures, T = {interval} s"), predicted);
+        let form = |mtbf| {
+            let share = seen.job(&stream, mtbf).useful_share_with_random_first_delay();
+            share.expect("it is in range")
+        };
+        let row = seen.row(format!("exponential failures, T = {interval} s"), form);
+        mtbf = seen.mtbf;
         lost.push((interval, 1.0 - row.simulated));
         rows.push(row);
     }
-    let wear = Wear::new(of(failing(1.0).cost), of(MTBF)).expect("neither is zero");
+    let wear = Wear::new(of(failing(1.0).cost), of(mtbf)).expect("neither is zero");
     let fitted = best_of_fit(&lost);
     for (form, predicted) in [("exact", wear.exact()), ("Young", wear.young())] {
         rows.push(Row {
@@ -152,9 +166,11 @@ fn other_laws() -> Vec<Row> {
         let stream = failing(4.0);
         let law = json!({ "law": "weibull", "shape": shape.to_string() });
         let seen = fail_at_random(&stream, law, REPEATS);
-        let up_times = UpTimes::weibull_with_mean(shape, of(MTBF)).expect("it is in range");
-        let predicted = useful_share(&seen.job(&stream), &up_times).expect("it is in range");
-        seen.row(format!("Weibull failures of shape {shape}, T = 4 s"), predicted)
+        let form = |mtbf| {
+            let up_times = UpTimes::weibull_with_mean(shape, of(mtbf)).expect("it is in range");
+            useful_share(&seen.job(&stream, mtbf), &up_times).expect("it is in range")
+        };
+        seen.row(format!("Weibull failures of shape {shape}, T = 4 s"), form)
     };
     vec![of_shape(0.7), of_shape(1.5)]
 }

@@ -12,9 +12,12 @@
 //! | `checkpoints` | freshness, cadence, messages, barriers, alignment, dirty share |
 //! | `khaos` | recoveries that others measured on a cluster |
 //! | `report` | what was found, in words |
+//! | `horizon`, `horizon_report` | long horizons, not against forms but against record-level runs |
 
 mod checkpoints;
 mod failures;
+pub mod horizon;
+mod horizon_report;
 mod khaos;
 mod report;
 mod world;
@@ -24,6 +27,7 @@ use rayon::prelude::*;
 use crate::explore::{Panic, catch};
 use crate::sweep::metric::{Unit, digits};
 
+pub use horizon_report::Horizons;
 pub use khaos::{Khaos, KhaosError, read_rows as read_recoveries};
 pub use report::Validation;
 

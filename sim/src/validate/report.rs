@@ -97,9 +97,9 @@ impl Validation {
              or has measured; what is compared is not. Made by\n\n\
              ```sh\n{command} > docs/validation.md\n```\n\n\
              and checked by a test. *Allowed* is exactly nothing for what is counted, four\n\
-             standard errors for what is drawn, and else what the formula is known to neglect. A failure\n\
-             that strikes while a job catches up rewinds further than the forms of the useful share\n\
-             know, so the simulated ones are a little lower.\n\n\
+             standard errors for what is drawn, and else what the formula is known to neglect. The rows\n\
+             of the useful share see the same failures; their formula is given the mean time between\n\
+             those that were drawn.\n\n\
              | of | case | closed form | simulated | deviation | allowed |\n\
              | --- | --- | ---: | ---: | ---: | --- |\n"
         );

@@ -21,6 +21,7 @@ use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
+use super::reorder::{Flow, Reorder};
 use super::services::{Answer, HaStore, Refusal, Request};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
@@ -66,6 +67,8 @@ pub struct WorldConfig {
     pub transaction_timeout: Option<VirtualDuration>,
     /// Time from the death of a process to the start of the next one in its place.
     pub process_restart: Distribution,
+    /// Time until survivors notice that a process has died, besides the latency of a message.
+    pub connection_loss: Distribution,
 }
 
 /// A pending event of the kernel.
@@ -106,6 +109,8 @@ pub enum Due {
         /// Who died.
         peer: ProcessId,
     },
+    /// A window ends: what was held goes on in the order of priorities.
+    Release,
     /// A fault of the plan strikes.
     Fault(u32),
     /// Its effect ends.
@@ -124,6 +129,8 @@ enum Parcel<C> {
         to: ProcessId,
         life: u32,
         message: C,
+        /// Who sent it wants to know whether it was delivered.
+        receipt: Option<Receipt>,
     },
     Request {
         from: ProcessId,
@@ -143,6 +150,24 @@ enum Parcel<C> {
     },
 }
 
+/// Somebody who waits for another leader.
+#[derive(Clone, Copy, Debug)]
+struct Watcher {
+    process: ProcessId,
+    life: u32,
+    token: u64,
+    back: VirtualDuration,
+}
+
+/// What a call is answered to.
+#[derive(Clone, Copy, Debug)]
+struct Receipt {
+    /// The life of the caller.
+    life: u32,
+    /// Its name for the call.
+    token: u64,
+}
+
 #[derive(Debug)]
 struct Host {
     alive: bool,
@@ -154,11 +179,14 @@ struct Host {
     session: u64,
     /// Until when the external system is out of reach.
     external_cut_until: VirtualTime,
+    /// Until when the HA store is.
+    ha_cut_until: VirtualTime,
     storage: Stream,
     name_node: Stream,
     /// How long its clients wait before they ask again.
     retries: Stream,
     restart: Stream,
+    connection_loss: Stream,
 }
 
 /// Everything but the processes themselves.
@@ -185,10 +213,13 @@ pub struct Core<P: Process, O> {
     parcels: Vec<Parcel<P::Control>>,
     free_parcels: Vec<u32>,
     faults: Faults,
+    reorder: Option<Reorder<Due>>,
     limits: PrefixLimits,
     outside: Outside,
     /// The process that people outside talk to: the one that led last.
     leader: ProcessId,
+    /// Who waits for another leader.
+    watchers: Vec<Watcher>,
     ended: Option<JobEnd>,
 }
 
@@ -231,10 +262,12 @@ impl<P: Process, O: Observer> World<P, O> {
             deferred: Vec::new(),
             session: 0,
             external_cut_until: VirtualTime::ZERO,
+            ha_cut_until: VirtualTime::ZERO,
             storage: streams.stream("requests", name),
             name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),
             restart: streams.stream("process-restart", name),
+            connection_loss: streams.stream("connection-loss", name),
         };
         let hosts: Vec<Host> = names.iter().map(host).collect();
         let links = names
@@ -278,9 +311,11 @@ impl<P: Process, O: Observer> World<P, O> {
             parcels: Vec::new(),
             free_parcels: Vec::new(),
             faults,
+            reorder: None,
             limits: PrefixLimits::default(),
             outside,
             leader: ProcessId(0),
+            watchers: Vec::new(),
             ended: None,
         };
         Self { processes, core }
@@ -343,8 +378,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         let restart = self.config.process_restart.draw(&mut host.restart);
         queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
-            if let Due::Mail(slot) | Due::Answer(slot) = due {
-                self.take_parcel(slot);
+            if let Due::Mail(slot) | Due::Answer(slot) = due
+                && let Parcel::Mail { from, to, receipt: Some(receipt), .. } =
+                    self.take_parcel(slot)
+            {
+                self.answer_call((from, to), receipt, false, now, queue);
             }
         }
         for channel in &mut self.channels {
@@ -362,11 +400,50 @@ impl<P: Process, O: Observer> Core<P, O> {
         for index in 0..self.hosts.len() {
             let peer = ProcessId(index as u32);
             if peer != process {
-                let at = self.control_arrival(process, peer, now);
+                let stream = &mut self.hosts[process.index()].connection_loss;
+                let noticed = now + self.config.connection_loss.draw(stream);
+                let at = self.control_arrival(process, peer, noticed);
                 queue.push(at, Due::Lost { process: peer, peer: process });
             }
         }
         true
+    }
+
+    /// Holds an event back until the end of the window that it comes in, if there are windows now.
+    #[cold]
+    fn hold(&mut self, due: Due, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
+        let Some(flow) = self.flow(due) else { return false };
+        let Some(reorder) = &mut self.reorder else { return false };
+        let Some(end) = reorder.end_of_window(now) else { return false };
+        if reorder.hold(due, flow, (&self.config.process_names, &self.streams)) {
+            queue.push(end, Due::Release);
+        }
+        true
+    }
+
+    /// What an event must not overtake, nor be overtaken by.
+    fn flow(&self, due: Due) -> Option<Flow> {
+        match due {
+            Due::Mail(slot) | Due::Apply(slot) | Due::Answer(slot) => {
+                match self.parcels[slot as usize] {
+                    Parcel::Mail { from, to, .. } => Some(Flow::Link(from, to)),
+                    Parcel::Request { from, .. } => Some(Flow::Requests(from)),
+                    Parcel::Answer { to, .. } => Some(Flow::Answers(to)),
+                    Parcel::Empty => None,
+                }
+            }
+            Due::Lost { process, peer } => Some(Flow::Link(peer, process)),
+            Due::Lane(_)
+            | Due::Back(_)
+            | Due::Timer { .. }
+            | Due::Start { .. }
+            | Due::Unpause(_)
+            | Due::Release
+            | Due::Fault(_)
+            | Due::Healed(_)
+            | Due::Ask(_)
+            | Due::Expire(_) => None,
+        }
     }
 
     fn control_arrival(&mut self, from: ProcessId, to: ProcessId, now: VirtualTime) -> VirtualTime {
@@ -375,6 +452,21 @@ impl<P: Process, O: Observer> Core<P, O> {
         let at = link.arrival(now, latency).max(link.last_control);
         link.last_control = at;
         at
+    }
+
+    /// Tells a caller whether its message was delivered.
+    fn answer_call(
+        &mut self,
+        (from, to): (ProcessId, ProcessId),
+        Receipt { life, token }: Receipt,
+        delivered: bool,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
+        let answer = if delivered { Ok(Answer::Done) } else { Err(Refusal::Unreachable) };
+        let at = self.control_arrival(to, from, now);
+        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
+        queue.push(at, Due::Answer(slot));
     }
 
     fn put_parcel(&mut self, parcel: Parcel<P::Control>) -> u32 {

@@ -47,10 +47,18 @@ pub enum PlannedFaultKind {
     Crash(ProcessId),
     /// The process does nothing for a while.
     Pause(ProcessId, VirtualDuration),
+    /// The process that leads dies.
+    CrashLeader,
+    /// The process that leads does nothing for a while.
+    PauseLeader(VirtualDuration),
     /// Latencies between two hosts, both ways, are multiplied for a while.
     SlowLink(ProcessId, ProcessId, u64, VirtualDuration),
     /// Nothing arrives between two hosts, either way, for a while.
     CutLink(ProcessId, ProcessId, VirtualDuration),
+    /// Messages that may be repeated arrive a second time, so much later, for a while.
+    RepeatMessages(ProcessId, ProcessId, VirtualDuration, VirtualDuration),
+    /// What comes within one window goes on in a drawn order, with so many changes of it, for a while.
+    Reorder(VirtualDuration, u32, VirtualDuration),
     /// Requests take so much longer, for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
@@ -67,6 +75,9 @@ pub enum PlannedFaultKind {
     AmbiguousExternal(ExternalOperation, u32),
     /// Nothing passes between a process and the external system, either way, for a while.
     CutExternal(ProcessId, VirtualDuration),
+    /// Nothing passes between a process, or the one that leads, and the HA store, either way, for a
+    /// while.
+    CutHa(Option<ProcessId>, VirtualDuration),
 }
 
 impl PlannedFaultKind {
@@ -74,14 +85,19 @@ impl PlannedFaultKind {
     pub fn span(self) -> VirtualDuration {
         match self {
             Self::Pause(_, span)
+            | Self::PauseLeader(span)
+            | Self::CutHa(_, span)
             | Self::SlowLink(_, _, _, span)
             | Self::CutLink(_, _, span)
+            | Self::RepeatMessages(_, _, _, span)
+            | Self::Reorder(_, _, span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
             | Self::CutExternal(_, span)
             | Self::Command(Command::Pause(_, span)) => span,
             Self::Command(Command::Throw(_))
             | Self::Crash(_)
+            | Self::CrashLeader
             | Self::FailStorage(..)
             | Self::DisturbStorage(..)
             | Self::DamageObject(_)

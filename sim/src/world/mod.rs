@@ -16,6 +16,7 @@ mod external;
 mod faults;
 mod network;
 mod outside;
+mod reorder;
 mod services;
 mod store;
 
@@ -74,6 +75,13 @@ pub trait Process: Sized {
 
     /// The process that takes the place of this one after a crash: nothing of its memory is left.
     fn reborn(&self) -> Self;
+
+    /// A message that may arrive twice, as a client repeats a call whose answer it did not get; most
+    /// cannot.
+    fn repeated(message: &Self::Control) -> Option<Self::Control> {
+        let _ = message;
+        None
+    }
 
     /// Whether the process has nothing left to do once the job has ended. One that has not heard
     /// of the end yet may have: the run goes on until it has.

@@ -34,6 +34,9 @@ pub(super) struct Link {
     /// Latencies are multiplied by this until `slow_until`.
     pub(super) slow_factor: u64,
     pub(super) slow_until: VirtualTime,
+    /// What may be repeated arrives a second time, so much later, until `repeat_until`.
+    pub(super) repeat_by: VirtualDuration,
+    pub(super) repeat_until: VirtualTime,
     pub(super) control: Stream,
     pub(super) config: LinkConfig,
 }
@@ -47,6 +50,8 @@ impl Link {
             cut_until: VirtualTime::ZERO,
             slow_factor: 1,
             slow_until: VirtualTime::ZERO,
+            repeat_by: VirtualDuration::ZERO,
+            repeat_until: VirtualTime::ZERO,
             control,
         }
     }

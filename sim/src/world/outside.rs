@@ -3,6 +3,8 @@
 //! Somebody who asks and gets no answer, because nobody leads or the leader dies, asks again: what
 //! was asked for stays until a leader has taken it up.
 
+use std::collections::BTreeSet;
+
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::step::Step;
@@ -32,13 +34,15 @@ pub(super) struct Outside {
     open: Vec<u32>,
     taken: Vec<bool>,
     told: Vec<KnownSnapshot>,
+    /// All that were ever told of.
+    complete: BTreeSet<CheckpointId>,
 }
 
 impl Outside {
     pub(super) fn new(plan: Vec<PlannedWhen>) -> Self {
         let armed = Armed::of(plan.iter().copied());
         let taken = vec![false; plan.len()];
-        Self { plan, armed, open: Vec::new(), taken, told: Vec::new() }
+        Self { plan, armed, taken, ..Self::default() }
     }
 
     pub(super) fn plan(&self) -> &[PlannedWhen] {
@@ -80,6 +84,7 @@ impl Outside {
     }
 
     pub(super) fn tell(&mut self, snapshot: KnownSnapshot) {
+        self.complete.insert(snapshot.checkpoint);
         self.told.retain(|known| known.checkpoint != snapshot.checkpoint);
         self.told.push(snapshot);
     }
@@ -94,6 +99,10 @@ impl Outside {
         for known in self.told.iter_mut().filter(|known| Some(known.checkpoint) > chosen) {
             known.abandoned = true;
         }
+    }
+
+    pub(super) fn was_told_of(&self, checkpoint: CheckpointId) -> bool {
+        self.complete.contains(&checkpoint)
     }
 
     pub(super) fn told(&self) -> &[KnownSnapshot] {

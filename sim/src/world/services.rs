@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use cutline::ids::{CheckpointId, LayoutId};
 use cutline::operator::{Fingerprint, LeftOvers, TransactionId, Update};
+use cutline::time::{VirtualDuration, VirtualTime};
 
+use super::ProcessId;
 use crate::observe::JobEnd;
 
 /// What a file is for; storage faults choose by it.
@@ -69,6 +71,18 @@ pub enum Request {
     ReadPointers,
     /// HA store: become the leader; older sessions are fenced off.
     Lead,
+    /// HA store: be elected, unless somebody else holds a lease; or renew one's own.
+    Campaign {
+        /// How long the lease is to be.
+        lease: VirtualDuration,
+        /// The session whose lease is to be renewed; refused if that is over.
+        renews: Option<u64>,
+    },
+    /// HA store: who leads, as soon as it is another session than this one. (A watch.)
+    AwaitLeader {
+        /// The last session that is known.
+        after: u64,
+    },
     /// HA store: note that the job has ended for good, and how.
     StoreJobResult(JobEnd),
     /// External system: flush a transaction's contents.
@@ -124,6 +138,13 @@ pub enum Answer {
     },
     /// The number of the leader session.
     Session(u64),
+    /// Who leads, as far as the store knows.
+    Leader {
+        /// The process.
+        process: ProcessId,
+        /// The number of its session: its fencing token.
+        session: u64,
+    },
 }
 
 /// Why a request was not done.
@@ -139,6 +160,9 @@ pub enum Refusal {
     /// There is no such object, or it cannot be seen yet.
     #[error("no such object")]
     NotFound,
+    /// The process that was called is dead, or another one lives in its place.
+    #[error("nobody is there")]
+    Unreachable,
     /// Somebody else leads by now.
     #[error("fenced off by a newer leader")]
     Fenced,
@@ -197,6 +221,10 @@ pub struct HaStore {
     pub pointers: BTreeMap<CheckpointId, Pointer>,
     /// The leader session, from 1.
     pub session: u64,
+    /// Who was elected last, of several.
+    pub leader: Option<ProcessId>,
+    /// Until then nobody else is.
+    pub lease_until: VirtualTime,
     /// The job has ended; nobody may run it again.
     pub ended: Option<JobEnd>,
     /// How the job is spread over subtasks: a part of its job graph.

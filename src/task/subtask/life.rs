@@ -1,10 +1,10 @@
 //! Start (R4, R6) and end of a subtask.
 
-use super::{Back, Output, Outputs, Phase, Subtask};
+use super::{Back, Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::enumerator::SplitEvent;
 use crate::ids::{CheckpointId, InputChannel};
-use crate::message::Element;
+use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::storage::channel_state::ChannelState;
 
 impl Subtask {
@@ -104,7 +104,9 @@ impl Subtask {
         self.broadcast(Element::EndOfData, out);
         if self.waits_for_final_checkpoint && !self.finished_on_restore {
             // A checkpoint that has been cut here already does not contain the end.
-            self.phase = Phase::AwaitingFinalCheckpoint(self.snapshots.next());
+            let next = self.snapshots.next();
+            let least = self.operator.least_final_checkpoint().map_or(next, |it| it.max(next));
+            self.phase = Phase::AwaitingFinalCheckpoint(least);
         } else {
             self.phase = Phase::Settling;
         }
@@ -121,6 +123,17 @@ impl Subtask {
 
     fn finish(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Finished;
+        // A trigger that nobody will read any more must not be waited for. Flink:
+        // `Task#triggerCheckpointBarrier`, whose mail a mailbox that closes rejects.
+        let read = self.held_trigger.take();
+        let unread = self.mailbox.drain(..).filter_map(|mail| match mail {
+            Mail::Trigger(barrier) => Some(barrier),
+            Mail::NotifyComplete(_) | Mail::NotifyAborted(_) => None,
+        });
+        for CheckpointBarrier { checkpoint, .. } in read.into_iter().chain(unread) {
+            let reason = FailureReason::CheckpointDeclinedTaskClosing;
+            out.push(Output::Decline { checkpoint, reason });
+        }
         self.broadcast(Element::EndOfPartition, out);
         out.push(Output::Finished);
     }

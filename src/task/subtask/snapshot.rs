@@ -65,6 +65,10 @@ impl Subtask {
         if self.leads_to_committers && !overtakes && barrier.options.alignment.is_exactly_once() {
             forwarded.options.alignment = Alignment::Aligned;
         }
+        let forgets = self.overtakes_savepoint(&barrier);
+        if forgets {
+            forwarded.options.alignment = Alignment::Unaligned;
+        }
         let (unaligned, timeout) = match forwarded.options.alignment {
             Alignment::Unaligned => (true, None),
             Alignment::AlignedWithTimeout(timeout) => (false, Some(timeout)),
@@ -102,6 +106,9 @@ impl Subtask {
         if !sends_first {
             self.broadcast(Element::Barrier(forwarded), out);
         }
+        if forgets {
+            self.snapshots.forget_outputs(checkpoint);
+        }
         if let Some(timeout) = timeout {
             self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
         }
@@ -117,6 +124,12 @@ impl Subtask {
         if barrier.options.kind.is_synchronous() {
             self.stop_with(checkpoint);
         }
+    }
+
+    /// [`Defect::D50`]: where barriers may overtake, that of a savepoint does so too; it has no room
+    /// for what is overtaken.
+    fn overtakes_savepoint(&self, barrier: &CheckpointBarrier) -> bool {
+        self.defects.has(Defect::D50) && self.unaligned && barrier.options.kind.is_savepoint()
     }
 
     /// [`Defect::D57`] concerns operators that take more records after the cut. What a sink has

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::scenario::Said;
 use crate::calibrate::profile::Profile;
 use crate::calibrate::robust::{Estimate, Line, median};
 use crate::flink::answers::{Acknowledged, Checkpoint, Status, Subtask, entered};
@@ -196,8 +197,9 @@ impl Facts {
         self.asynchronous = Line::fit(&same_sizes(points.collect()));
     }
 
-    /// What the dump cannot tell, and what would; a profile of measured runs tells some of it.
-    pub fn cannot_tell(&self, dump: &Dump, profile: Option<&Profile>) -> Vec<String> {
+    /// What the dump cannot tell, and what would; a profile of measured runs tells some of it, and
+    /// what the user has said already is not asked for.
+    pub fn cannot_tell(&self, dump: &Dump, profile: Option<&Profile>, user: Said) -> Vec<String> {
         let mut said = Vec::new();
         let mut say = |sentence: &str| said.push(sentence.to_owned());
         if !dump.has_plan {
@@ -236,7 +238,7 @@ impl Facts {
             )),
             _ => {}
         }
-        if self.rate_per_s.is_none() {
+        if self.rate_per_s.is_none() && user.rate_per_s.is_none() {
             say(
                 "records a second: the counts of job.json are not complete; a later dump has them, \
                  or give --rate",
@@ -246,10 +248,10 @@ impl Facts {
             say("bytes of a record: they come with the counts of records");
         }
         if self.overloaded {
-            say(
-                "how much more is offered than the job can take: a source that is held up does not \
-                 say; give --load",
-            );
+            if user.load.is_none() {
+                say("how much more is offered than the job can take: a source that is held up \
+                     does not say; give --load");
+            }
             if self.bottleneck.is_none() {
                 say("which vertex cannot keep up: backpressure was sampled while buffers filled, \
                      or not at all; a dump of the settled job would tell");
@@ -287,8 +289,8 @@ impl Facts {
         }
         match recovery {
             Some(of) => say(&format!(
-                "how long a dead machine goes unnoticed: {:.0} ms in the measured runs, but a \
-                 scenario has no place for it and goes by its heartbeats",
+                "how long a dead machine goes unnoticed: {:.0} ms in the measured runs; say so with \
+                 `cluster.connection_loss`, and give `cluster.heartbeat_rpc_failure_threshold`",
                 of.detection_ms.value
             )),
             None => say(

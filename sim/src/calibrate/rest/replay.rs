@@ -39,8 +39,16 @@ const CHECKPOINTS: u64 = 7;
 /// A job of hundreds of subtasks has to be content with fewer checkpoints.
 const EVENTS_MAX: u64 = 20_000_000;
 
-/// Simulates the model's scenario, and turns the model where that helps.
+/// Simulates the model's scenario, and turns the model where that helps; `None` if the dump has
+/// nothing to compare with.
 pub fn replay(model: &mut Model<'_>) -> Option<Compared> {
+    replay_by(model, simulate)
+}
+
+fn replay_by(
+    model: &mut Model<'_>,
+    simulate: impl Fn(&Model<'_>, f64) -> Vec<f64>,
+) -> Option<Compared> {
     let (measured_ms, measured_of) = model.measured_ms()?;
     let mut compared =
         Compared { measured_ms, measured_of, simulated_ms: None, checkpoints: 0, simulations: 0 };
@@ -49,7 +57,8 @@ pub fn replay(model: &mut Model<'_>) -> Option<Compared> {
         compared.simulations += 1;
         compared.checkpoints = durations.len();
         compared.simulated_ms = median(durations);
-        let simulated = compared.simulated_ms?;
+        // No checkpoint came to its end: there is nothing to turn the model by, and that is said.
+        let Some(simulated) = compared.simulated_ms else { return Some(compared) };
         let off = measured_ms / simulated;
         let near = (off - 1.0).abs() <= NEAR;
         if near || !model.is_turned_by_queues() || compared.simulations == SIMULATIONS_MAX {
@@ -121,5 +130,49 @@ impl Watch for Durations {
             _ => {}
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::calibrate::rest::facts::Facts;
+    use crate::calibrate::rest::report::Report;
+    use crate::calibrate::rest::scenario::Said;
+    use crate::flink::dump::Dump;
+
+    fn compared(durations: &[f64]) -> (Compared, String) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let dump = Dump::read(&path.join("tests/data/flink-2.3/rest-dumps/aligned"));
+        let dump = dump.expect("part of the repository");
+        let facts = Facts::of(&dump);
+        let mut model = Model::of(&dump, &facts, None, Said::default());
+        let compared = replay_by(&mut model, |_, _| durations.to_vec());
+        let compared = compared.expect("the dump has completed checkpoints");
+        let report = Report {
+            facts: &facts,
+            cannot_tell: &[],
+            assumed: &[],
+            compared: Some(&compared),
+            out: None,
+        };
+        let text = report.text();
+        (compared, text)
+    }
+
+    #[test]
+    fn a_simulation_without_a_completed_checkpoint_is_said() {
+        let (none, text) = compared(&[]);
+        assert_eq!((none.simulated_ms, none.simulations), (None, 1));
+        assert!(text.contains("simulated  none came to its end\n"), "{text}");
+    }
+
+    #[test]
+    fn what_stays_off_is_tried_a_few_times() {
+        let (far, text) = compared(&[1.0]);
+        assert_eq!((far.simulated_ms, far.simulations), (Some(1.0), SIMULATIONS_MAX));
+        assert!(text.contains("-100 %"), "{text}");
     }
 }

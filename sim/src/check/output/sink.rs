@@ -73,6 +73,9 @@ pub(super) enum TransactionState {
     Aborted,
     /// Open when the job went back behind it: must never be committed.
     Void,
+    /// Decided by a job that has ended, and open when another one began in front of it: the last
+    /// words of the old job may commit it still, the new one may abort it.
+    Left,
     /// Dropped by the external system because it was open for too long. Nothing is lost as long as
     /// nobody goes on as if it had been committed.
     Expired,
@@ -124,13 +127,22 @@ impl Sink {
         self.settled.map_or(CheckpointId(0), |settled| CheckpointId(settled.0 + 1))
     }
 
-    /// A new job begins from a snapshot: what is not on the way there is none of its.
-    pub(super) fn branch_off(&mut self, snapshot: CheckpointId, history: &History) {
+    /// A new job begins from a snapshot: what is not on the way there is none of its. The last one
+    /// had decided up to `decided`.
+    pub(super) fn branch_off(
+        &mut self,
+        snapshot: CheckpointId,
+        decided: Option<CheckpointId>,
+        history: &History,
+    ) {
         self.repeated = Fingerprint::EMPTY;
         for ((checkpoint, _), held) in &mut self.transactions {
             let elsewhere = !history.leads(*checkpoint, snapshot);
             match held.state {
                 TransactionState::Committed if elsewhere => self.repeated += held.contents,
+                TransactionState::Open if elsewhere && Some(*checkpoint) <= decided => {
+                    held.state = TransactionState::Left;
+                }
                 // What was settled was judged.
                 TransactionState::Aborted if elsewhere || Some(*checkpoint) <= self.settled => {
                     held.state = TransactionState::Void;

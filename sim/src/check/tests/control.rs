@@ -1,5 +1,7 @@
 //! What the coordinator does: *policy* and *liveness*.
 
+use cutline::step::Step;
+
 use super::*;
 
 #[test]
@@ -62,6 +64,44 @@ fn policy() {
         })
         .with(|options| options.config.due = None)
         .finds("policy", Policy),
+        row("one failure too many, and the next checkpoint is triggered", |world| {
+            let first = world.trigger(1);
+            world.fail(first, FailureReason::CheckpointExpired);
+            world.trigger(2);
+        })
+        .finds("policy", Policy),
+        row("one failure, told by its request and by itself", |world| {
+            let first = world.trigger(1);
+            let reason = FailureReason::FinalizeCheckpointFailure;
+            world.see(Observation::RequestFailed { reason });
+            world.fail(first, reason);
+            world.see(Observation::RequestFailed { reason });
+            world.trigger(2);
+        })
+        .with(|options| options.config.checkpointing.tolerable_failures = 1),
+        row("two failures, told by requests", |world| {
+            let reason = FailureReason::IoException;
+            world.see(Observation::RequestFailed { reason });
+            world.wait(1);
+            world.see(Observation::RequestFailed { reason });
+            world.trigger(1);
+        })
+        .with(|options| options.config.checkpointing.tolerable_failures = 1)
+        .finds("policy", Policy),
+        row("triggered for tasks that are gone", |world| {
+            world.step(Step::T1);
+            world.crash();
+            world.deploy(None);
+            world.trigger(1);
+        })
+        .finds("policy", Stuck),
+        row("decided again for those that took their place", |world| {
+            world.step(Step::T1);
+            world.crash();
+            world.deploy(None);
+            world.step(Step::T1);
+            world.trigger(1);
+        }),
         row("one failure too many fails the job", |world| {
             let first = world.trigger(1);
             world.fail(first, FailureReason::CheckpointExpired);
@@ -91,6 +131,19 @@ fn policy() {
             world.see(Observation::LeaderElected { session: 1 });
         })
         .finds("policy", Policy),
+        row("a former leader is obeyed", |world| {
+            world.see(Observation::LeaderElected { session: 1 });
+            world.see(Observation::LeaderElected { session: 2 });
+            world.see(Observation::LeaderWrote { process: 0, session: 1 });
+        })
+        .finds("policy", Policy),
+        row("a former leader is refused", |world| {
+            world.see(Observation::LeaderElected { session: 1 });
+            world.see(Observation::LeaderWrote { process: 0, session: 1 });
+            world.see(Observation::LeaderElected { session: 2 });
+            world.see(Observation::FencedOff { process: 0, session: 1 });
+            world.see(Observation::LeaderWrote { process: 3, session: 2 });
+        }),
     ]);
 }
 

@@ -381,6 +381,12 @@ fn storage() {
             world.see(Observation::FileDeleted { file: FileId(1) });
         })
         .finds("storage", Class::PrematureDelete),
+        row("overwritten while retained", |world| {
+            world.checkpoint(1);
+            let (file, bytes) = (FileId(1), 100);
+            world.see(Observation::FileWritten { file, bytes, process: 1, orphaned: false });
+        })
+        .finds("storage", Class::UnusableCheckpoint),
         row("durable without its file", |world| {
             world.doctor = Box::new(|observation| match observation {
                 Observation::FileWritten { .. } => vec![],

@@ -52,7 +52,7 @@ impl Calibrate {
             files::warn(&loaded.warnings);
             files::write_path(Path::new(out), &text)?;
         }
-        let cannot_tell = facts.cannot_tell(&dump, profile.as_ref());
+        let cannot_tell = facts.cannot_tell(&dump, profile.as_ref(), said);
         let report = Report {
             facts: &facts,
             cannot_tell: &cannot_tell,

@@ -1,6 +1,10 @@
 //! `cutline defects`: the bugs that can be planted, those that cannot, and how well they are found.
 
 #[cfg(feature = "defects")]
+mod kept;
+#[cfg(feature = "defects")]
+mod markdown;
+#[cfg(feature = "defects")]
 mod score;
 
 use clap::{Args, ValueEnum};
@@ -35,6 +39,22 @@ pub(super) struct Defects {
     #[arg(long, value_name = "TIME|RUNS", default_value = "60s", value_parser = Limit::parse, requires = "score")]
     budget: Limit,
 
+    /// Shrinks the run that finds a defect, for so much CPU time at most, and says what is left
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        default_missing_value = "10s",
+        value_parser = parse_budget,
+        requires = "score"
+    )]
+    shrink: Option<std::time::Duration>,
+
+    /// Keeps each result in this file as soon as it is known; what the file has is not searched for
+    /// again, so that a score may be made in several goes
+    #[arg(long, value_name = "FILE", requires = "score")]
+    out: Option<String>,
+
     /// Threads; as many as there are cores unless given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), requires = "score")]
     threads: Option<u16>,
@@ -51,6 +71,8 @@ enum Format {
     Human,
     /// One JSON array
     Json,
+    /// The tables of `docs/defects.md`
+    Markdown,
 }
 
 /// When the search for one defect is given up.
@@ -76,6 +98,9 @@ impl Defects {
         match (self.score, compiled_in) {
             (true, Ok(_)) => self.print_score(output),
             (true, Err(error)) => Err(Failure::Usage(error.to_string())),
+            (false, _) if self.format == Format::Markdown => {
+                Err(Failure::Usage("`--format markdown` goes with `--score`".to_owned()))
+            }
             (false, compiled_in) => {
                 self.list(output)?;
                 if let Err(error) = compiled_in {
@@ -102,7 +127,7 @@ impl Defects {
                 let rows: Vec<Value> = self.entries().map(describe).collect();
                 output.print(&format!("{}\n", json!(rows)))?;
             }
-            Format::Human => {
+            Format::Human | Format::Markdown => {
                 let mut listed = table::plain(&["id", "tier", "search", "title"]);
                 for entry in self.entries() {
                     let title = match &entry.not_planted {

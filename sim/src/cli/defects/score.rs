@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::campaign::{bar, listen};
-use super::{Defects, Format, Limit, describe};
+use super::kept::Kept;
+use super::{Defects, Format, Limit, describe, markdown};
 use crate::calibrate::robust::median;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::defects::{self, Entry};
-use crate::explore::score::{Budget, Proofs, Score, score};
+use crate::explore::score::{Budget, Proofs, Score, Small, score};
 use crate::report::table;
 
 /// Runs within which an easy one should be found.
@@ -27,9 +28,10 @@ impl Defects {
                 let rows: Vec<Value> = scores.iter().map(row).collect();
                 output.print(&format!("{}\n", json!(rows)))?;
             }
+            Format::Markdown => output.print(&markdown::tables(&scores))?,
             Format::Human => {
                 output.print(&rows(&scores))?;
-                output.print(&summary(&scores))?;
+                output.print(&text_of(&summary(&scores)))?;
             }
         }
         let proofs = || scores.iter().filter_map(|score| score.proofs.as_ref());
@@ -50,6 +52,8 @@ impl Defects {
             Limit::Cpu(span) => Budget::Cpu(span),
             Limit::Runs(runs) => Budget::Runs(runs),
         };
+        let how = format!("budget {budget:?}, shrink {:?}", self.shrink);
+        let kept = self.out.as_ref().map(|path| Kept::open(path, how)).transpose()?;
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool =
@@ -58,9 +62,22 @@ impl Defects {
         listen(Arc::clone(&interrupted));
         let progress = bar(Some(entries.len() as u64), "{wide_bar} {pos}/{len} defects, {elapsed}");
         progress.tick();
-        let one = |entry: &&'static Entry| {
+        let made = |entry: &'static Entry| -> Result<Option<Score>, Failure> {
+            if let Some(proofs) = kept.as_ref().and_then(|kept| kept.get(&entry.id)) {
+                return Ok(Some(Score { entry, proofs: Some(proofs) }));
+            }
             let go_on = || !interrupted.load(Ordering::Relaxed);
-            let score = if go_on() { score(entry, budget, &go_on) } else { Ok(None) };
+            let score =
+                if go_on() { score(entry, (budget, self.shrink), &go_on) } else { Ok(None) };
+            let score = score.map_err(|error| Failure::Usage(error.to_string()))?;
+            let proofs = score.as_ref().and_then(|score| score.proofs.as_ref());
+            if let (Some(kept), Some(proofs)) = (&kept, proofs) {
+                kept.append(&entry.id, proofs)?;
+            }
+            Ok(score)
+        };
+        let one = |entry: &&'static Entry| {
+            let score = made(entry);
             progress.inc(1);
             score.transpose()
         };
@@ -70,7 +87,7 @@ impl Defects {
             each.collect::<Result<Vec<Score>, _>>()
         });
         progress.finish_and_clear();
-        scores.map_err(|error| Failure::Usage(error.to_string()))
+        scores
     }
 }
 
@@ -108,11 +125,12 @@ fn rows(scores: &[Score]) -> String {
     table::text(listed, |column| matches!(column, 1 | 4 | 5 | 8))
 }
 
-fn planted(scores: &[Score]) -> impl Iterator<Item = (&'static Entry, &Proofs)> + Clone {
+pub(super) fn planted(scores: &[Score]) -> impl Iterator<Item = (&'static Entry, &Proofs)> + Clone {
     scores.iter().filter_map(|score| Some((score.entry, score.proofs.as_ref()?)))
 }
 
-fn summary(scores: &[Score]) -> String {
+/// What the score comes to, line by line: a name and a value.
+pub(super) fn summary(scores: &[Score]) -> Vec<(&'static str, String)> {
     let share = |of: &mut dyn Iterator<Item = bool>| {
         let (found, all) =
             of.fold((0_u64, 0_u64), |(found, all), is| (found + u64::from(is), all + 1));
@@ -138,11 +156,30 @@ fn summary(scores: &[Score]) -> String {
         ("easy, 1,000 runs", share(&mut easy.clone())),
         ("median", time.map_or("none".to_owned(), |time| format!("{time:.1} s of CPU"))),
     ];
+    let small = || planted(scores).filter_map(|(_, proofs)| proofs.search.shrunk);
+    if small().next().is_some() {
+        let middle = |of: fn(&Small) -> f64| median(small().map(|it| of(&it))).unwrap_or_default();
+        let shrunk = format!(
+            "{} operators, {} subtasks, {} faults, {} events (medians); {:.1} s, {:.1} s at most",
+            middle(|it| it.operators as f64),
+            middle(|it| it.subtasks as f64),
+            middle(|it| it.faults as f64),
+            middle(|it| it.events as f64),
+            middle(|it| it.cpu_seconds),
+            small().map(|it| it.cpu_seconds).fold(0.0, f64::max),
+        );
+        let same = share(&mut small().map(|it| it.same));
+        lines.extend([("shrunk to", shrunk), ("the same violation", same)]);
+    }
     if without > 0 {
         lines.push((
             "WITHOUT A DEFECT",
             format!("{without} runs fail: mistakes of the checks or of the protocol"),
         ));
     }
+    lines
+}
+
+fn text_of(lines: &[(&str, String)]) -> String {
     lines.iter().fold("\n".to_owned(), |text, (name, value)| text + &format!("{name:<19}{value}\n"))
 }

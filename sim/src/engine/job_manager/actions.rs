@@ -32,6 +32,8 @@ pub(super) struct Stop {
     action: u32,
     /// The savepoint, once it is complete: the tasks are finishing.
     savepoint: Option<CheckpointId>,
+    /// The tasks that were to finish have failed: whatever becomes of the savepoint, the stop has.
+    failed: bool,
 }
 
 /// A new job that is being made from a snapshot.
@@ -46,7 +48,7 @@ pub(super) struct Resuming {
 impl JobManager {
     /// Takes up what was asked for, as far as that can be done now.
     pub(super) fn on_asked<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.coordinator.is_none() {
+        if self.coordinator.is_none() || self.phase == Phase::Suspending {
             return; // Asked again once there is one.
         }
         for action in ctx.asked() {
@@ -80,7 +82,7 @@ impl JobManager {
         }
     }
 
-    fn answer<O: Observer>(
+    pub(super) fn answer<O: Observer>(
         &self,
         action: u32,
         checkpoint: Option<CheckpointId>,
@@ -96,7 +98,7 @@ impl JobManager {
         kind: SnapshotKind,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if matches!(self.phase, Phase::Ended | Phase::Ending(_)) {
+        if matches!(self.phase, Phase::Ended | Phase::Ending(_) | Phase::Suspending) {
             self.answer(action, None, false, ctx);
             return;
         }
@@ -114,7 +116,7 @@ impl JobManager {
             self.answer(action, None, false, ctx);
             return;
         }
-        self.stop = Some(Stop { action, savepoint: None });
+        self.stop = Some(Stop { action, savepoint: None, failed: false });
         // From here on nothing is committed but what the savepoint holds.
         self.coordinate(io::Input::Stop, ctx);
         let kind = match drain {
@@ -134,7 +136,9 @@ impl JobManager {
             Phase::Waiting | Phase::Choosing | Phase::Restarting { .. } => {
                 self.phase = Phase::Canceling { action };
             }
-            Phase::Recovering
+            Phase::Standby
+            | Phase::Suspending
+            | Phase::Recovering
             | Phase::Failing
             | Phase::Canceling { .. }
             | Phase::Ending(_)
@@ -169,6 +173,10 @@ impl JobManager {
     ) {
         let Some(action) = action_of(request) else { return };
         match &mut self.stop {
+            Some(stop) if stop.action == action && stop.failed => {
+                self.stop = None;
+                self.answer(action, Some(checkpoint), false, ctx);
+            }
             Some(stop) if stop.action == action => stop.savepoint = Some(checkpoint),
             Some(_) | None => self.answer(action, Some(checkpoint), true, ctx),
         }
@@ -190,19 +198,25 @@ impl JobManager {
         }
     }
 
-    /// The execution has failed. A stop whose savepoint is complete has failed with it; one whose
-    /// savepoint is pending fails as that is aborted.
+    /// The execution has failed, and a stop with it: at once, if its savepoint is complete, or when
+    /// that is aborted or decided still. Flink: `StopWithSavepointTerminationHandlerImpl
+    /// #terminateExceptionallyWithGlobalFailover`.
     pub(super) fn fail_stop<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if let Some(Stop { action, savepoint: Some(savepoint) }) = self.stop {
-            self.stop = None;
-            self.answer(action, Some(savepoint), false, ctx);
+        match &mut self.stop {
+            Some(Stop { action, savepoint: Some(savepoint), .. }) => {
+                let (action, savepoint) = (*action, *savepoint);
+                self.stop = None;
+                self.answer(action, Some(savepoint), false, ctx);
+            }
+            Some(stop) => stop.failed = true,
+            None => {}
         }
     }
 
     /// How a job ends all of whose tasks have finished.
     pub(super) fn finished_how<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) -> JobEnd {
         match self.stop {
-            Some(Stop { action, savepoint: Some(savepoint) }) => {
+            Some(Stop { action, savepoint: Some(savepoint), .. }) => {
                 self.stop = None;
                 self.answer(action, Some(savepoint), true, ctx);
                 JobEnd::StoppedWithSavepoint
@@ -289,6 +303,9 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if self.phase == Phase::Suspending {
+            self.resuming = None; // Another one leads, and will be asked.
+        }
         let Some(resuming) = &mut self.resuming else { return };
         let metadata = match answer {
             Ok(Answer::Object { bytes }) => Metadata::decode(&bytes).ok(),
@@ -351,6 +368,9 @@ impl JobManager {
         let resuming = self.resuming.take().expect("it was adopted for it");
         let checkpoint = resuming.candidates.last().map(|known| known.checkpoint);
         self.answer(resuming.action, checkpoint, true, ctx);
+        if self.phase == Phase::Suspending {
+            return; // Another one leads, and runs it.
+        }
         self.forget_job();
         self.read_pointers(ctx);
     }
@@ -364,9 +384,9 @@ impl JobManager {
         let kind = self.pending.remove(&checkpoint).expect("what completes was pending");
         if kind == SnapshotKind::Savepoint {
             // It gets no pointer: its metadata is the decision.
-            ctx.observe(Observation::Durable { checkpoint });
+            self.observe(Observation::Durable { checkpoint }, ctx);
         }
-        ctx.observe(Observation::Completed { checkpoint });
+        self.observe(Observation::Completed { checkpoint }, ctx);
         let metadata = checkpoints::metadata_path(checkpoint, kind);
         ctx.tell(KnownSnapshot { checkpoint, kind, metadata, abandoned: false });
     }

@@ -25,9 +25,10 @@ use cutline::task::subtask::Mail;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::decider::RequestId;
 
+use super::calls::Call;
 use super::{JobManager, Phase, SnapshotPayload, Waiting, enumerators};
 use crate::engine::plan::Plan;
-use crate::engine::{Engine, Part, Place, SubtaskSnapshot};
+use crate::engine::{Control, Engine, Part, Place, SubtaskSnapshot};
 use crate::observe::Observation;
 use crate::world::{Answer, Context, Observer, Ownership, Pointer, Purpose, Refusal, Request};
 
@@ -87,15 +88,15 @@ impl JobManager {
             }
             Output::DrawId { token } => {
                 let (checkpoint, subtask) = (None, None);
-                ctx.observe(Observation::Step { step: Step::T1, checkpoint, subtask });
+                self.observe(Observation::Step { step: Step::T1, checkpoint, subtask }, ctx);
                 self.request(Waiting::IdDrawn(token), Request::NextCheckpointId, ctx);
             }
             Output::Pending { checkpoint, kind, participants: _ } => {
                 self.pending.insert(checkpoint, kind);
-                ctx.observe(step(Step::T3, checkpoint));
+                self.observe(step(Step::T3, checkpoint), ctx);
                 let alignment = alignment(&self.plan.scenario.checkpointing, kind);
-                ctx.observe(Observation::Triggered { checkpoint, kind, alignment });
-                ctx.observe(step(Step::T4, checkpoint));
+                self.observe(Observation::Triggered { checkpoint, kind, alignment }, ctx);
+                self.observe(step(Step::T4, checkpoint), ctx);
             }
             // A directory of an object store needs no making.
             Output::MakeLocation { token, checkpoint, kind } => {
@@ -105,36 +106,46 @@ impl JobManager {
             Output::Trigger { subtask: number, attempt: _, barrier } => {
                 let checkpoint = barrier.checkpoint;
                 let subtask = self.numbered(number);
-                ctx.observe(Observation::Step {
-                    step: Step::T5,
-                    checkpoint: Some(checkpoint),
-                    subtask: Some(subtask),
-                });
+                self.observe(
+                    Observation::Step {
+                        step: Step::T5,
+                        checkpoint: Some(checkpoint),
+                        subtask: Some(subtask),
+                    },
+                    ctx,
+                );
                 self.triggered = Some(checkpoint);
-                if !self.send_mail(subtask, Mail::Trigger(barrier), ctx) {
-                    self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
+                match self.task_manager_of(subtask) {
+                    Some((_, to)) => {
+                        let (execution, mail) = (self.execution.number, Mail::Trigger(barrier));
+                        let call = Call::Trigger { checkpoint, subtask: number };
+                        self.call(to, Control::Mail { execution, subtask, mail }, call, ctx);
+                    }
+                    None => {
+                        self.inbox.push_back(Input::TriggerFailed { checkpoint, subtask: number });
+                    }
                 }
             }
             Output::WriteMetadata { token, checkpoint } => {
-                ctx.observe(step(Step::A2, checkpoint.id));
-                ctx.observe(step(Step::F1, checkpoint.id));
-                ctx.observe(step(Step::F2, checkpoint.id));
+                self.observe(step(Step::A2, checkpoint.id), ctx);
+                self.observe(step(Step::F1, checkpoint.id), ctx);
+                self.observe(step(Step::F2, checkpoint.id), ctx);
                 self.write_metadata(token, &checkpoint, ctx);
             }
             Output::WritePointer { token, checkpoint, metadata } => {
-                ctx.observe(step(Step::F3, checkpoint));
+                self.observe(step(Step::F3, checkpoint), ctx);
                 let (bytes, metadata) = (metadata.size, metadata.path.to_string());
                 let decision = Decision { checkpoint, metadata, bytes, unsure: false };
                 self.write_pointer(token, decision, ctx);
             }
-            Output::Stored { checkpoint } => ctx.observe(step(Step::F4, checkpoint)),
+            Output::Stored { checkpoint } => self.observe(step(Step::F4, checkpoint), ctx),
             Output::Completed { checkpoint } => self.on_completed(checkpoint, ctx),
             Output::NotifyComplete { checkpoint, subtasks, subsumed, .. } => {
                 if let (Some(checkpoint), Phase::Ending(_)) = (subsumed, self.phase) {
-                    ctx.observe(Observation::Subsumed { checkpoint });
+                    self.observe(Observation::Subsumed { checkpoint }, ctx);
                     ctx.tell_of_subsumed(checkpoint);
                 }
-                ctx.observe(step(Step::F5, checkpoint));
+                self.observe(step(Step::F5, checkpoint), ctx);
                 for number in subtasks {
                     let mail = Mail::NotifyComplete(checkpoint);
                     self.send_mail(self.numbered(number), mail, ctx);
@@ -142,22 +153,22 @@ impl JobManager {
             }
             Output::Failed { checkpoint, reason } => {
                 self.pending.remove(&checkpoint);
-                ctx.observe(step(Step::X1, checkpoint));
-                ctx.observe(Observation::Failed { checkpoint, reason });
+                self.observe(step(Step::X1, checkpoint), ctx);
+                self.observe(Observation::Failed { checkpoint, reason }, ctx);
             }
             Output::NotifyAborted { checkpoint, subtasks, latest_completed: _ } => {
-                ctx.observe(step(Step::X3, checkpoint));
+                self.observe(step(Step::X3, checkpoint), ctx);
                 for number in subtasks {
                     let mail = Mail::NotifyAborted(checkpoint);
                     self.send_mail(self.numbered(number), mail, ctx);
                 }
-                ctx.observe(step(Step::X4, checkpoint));
+                self.observe(step(Step::X4, checkpoint), ctx);
             }
             Output::FailedBeforeStart { reason } => {
-                ctx.observe(Observation::RequestFailed { reason });
+                self.observe(Observation::RequestFailed { reason }, ctx);
             }
             Output::RequestFailed { request, reason } => {
-                ctx.observe(Observation::RequestFailed { reason });
+                self.observe(Observation::RequestFailed { reason }, ctx);
                 self.on_request_failed(request, ctx);
             }
             Output::RequestCompleted { request, checkpoint } => {
@@ -172,7 +183,7 @@ impl JobManager {
                 // them than it retains, and `NotifyComplete` names the newest alone. At the end
                 // others go, too.
                 if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
-                    ctx.observe(Observation::Subsumed { checkpoint });
+                    self.observe(Observation::Subsumed { checkpoint }, ctx);
                     ctx.tell_of_subsumed(checkpoint);
                 }
                 let request = Request::RemovePointer { checkpoint };
@@ -180,7 +191,7 @@ impl JobManager {
             }
             Output::Discard { token, kind: _, checkpoint, files, location: _ } => {
                 if let Some(checkpoint) = checkpoint {
-                    ctx.observe(step(Step::X2, checkpoint));
+                    self.observe(step(Step::X2, checkpoint), ctx);
                 }
                 self.discard(token, &files, ctx);
             }
@@ -214,7 +225,7 @@ impl JobManager {
         if self.stop.is_some() {
             // As for a savepoint: tasks that have ended for the stop are not at their end.
             let reason = FailureReason::CheckpointCoordinatorSuspend;
-            ctx.observe(Observation::RequestFailed { reason });
+            self.observe(Observation::RequestFailed { reason }, ctx);
             return;
         }
         let kind = self.plan.scenario.manual[index].kind;
@@ -230,11 +241,14 @@ impl JobManager {
     ) {
         let result = match answer {
             Ok(Answer::CheckpointId(checkpoint)) => {
-                ctx.observe(Observation::Step {
-                    step: Step::T2,
-                    checkpoint: Some(checkpoint),
-                    subtask: None,
-                });
+                self.observe(
+                    Observation::Step {
+                        step: Step::T2,
+                        checkpoint: Some(checkpoint),
+                        subtask: None,
+                    },
+                    ctx,
+                );
                 Ok(checkpoint)
             }
             Ok(_) | Err(_) => Err(WorkError::Io),
@@ -250,11 +264,19 @@ impl JobManager {
         snapshot: SubtaskSnapshot,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        ctx.observe(Observation::Step {
-            step: Step::A1,
-            checkpoint: Some(checkpoint),
-            subtask: Some(subtask),
-        });
+        self.observe(
+            Observation::Step {
+                step: Step::A1,
+                checkpoint: Some(checkpoint),
+                subtask: Some(subtask),
+            },
+            ctx,
+        );
+        // It comes a second time: a checkpoint is complete when all have acknowledged it. What it names
+        // may be the user's by now, or in use by later ones.
+        if self.execution.is_former(execution) && ctx.was_told_of(checkpoint) {
+            return;
+        }
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
@@ -323,7 +345,11 @@ impl JobManager {
     /// What is acknowledged after the end of the job, by a task that did not hear of it in time.
     ///
     /// Deviation: Flink's coordinator does not look at it, and its files stay for ever.
-    fn on_late<O: Observer>(&mut self, parts: Vec<Part>, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn on_late<O: Observer>(
+        &mut self,
+        parts: Vec<Part>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         for part in parts.into_iter().filter(Part::is_new_file) {
             let handle = handle_of(&part);
             let mut coordinator = self.coordinator.iter();
@@ -353,7 +379,8 @@ impl JobManager {
         let bytes = metadata_of(self.layout(), checkpoint, self.plan.defects).encode();
         let path = metadata_path(checkpoint.id, checkpoint.kind);
         let nominal = bytes.len() as u64;
-        let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal };
+        let savepoint = checkpoint.kind == SnapshotKind::Savepoint;
+        let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal, savepoint };
         let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata };
         self.request(waiting, request, ctx);
     }
@@ -361,12 +388,17 @@ impl JobManager {
     pub(super) fn on_metadata_written<O: Observer>(
         &mut self,
         token: Token,
-        path: String,
-        size: u64,
+        (path, size): (String, u64),
+        savepoint: bool,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let result = match answer {
+            // For a plain savepoint this is the decision, and somebody else makes decisions now.
+            Ok(_) if savepoint && !self.is_in_force(ctx) => {
+                self.delete_late(path, ctx);
+                Err(WorkError::Io)
+            }
             Ok(_) => Ok(FileHandle { path: path.into(), size }),
             Err(refusal) => {
                 // Flink: `FsCheckpointMetadataOutputStream#close` deletes what it could not finish.
@@ -399,6 +431,11 @@ impl JobManager {
     ) {
         let outcome = match answer {
             Ok(_) => PointerOutcome::Written,
+            // It cannot be made any more, but it may have been.
+            Err(Refusal::Fenced) if pointer.unsure => {
+                return self.look_for_pointer(token, pointer.checkpoint, ctx);
+            }
+            Err(Refusal::Fenced) => PointerOutcome::Failed,
             // Deviation: a decision that may have been made is made once more, until it is known;
             // recoveries wait for it. Flink warns, keeps the files and goes on as if it had not been
             // made (`PossibleInconsistentStateException`): the job would go back behind the
@@ -479,7 +516,8 @@ fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload>
 fn shared_file(part: &Part) -> Option<SharedFile> {
     let handle = match &part.place {
         Place::Shared(_) => SharedHandle::File(handle_of(part)),
-        Place::Known(_) => SharedHandle::Placeholder,
+        Place::Known(_) if part.path.is_empty() => SharedHandle::Placeholder,
+        Place::Known(_) => SharedHandle::File(handle_of(part)),
         Place::File | Place::Inline(_) => return None,
     };
     part.key().map(|key| SharedFile { key: key.clone(), handle })

@@ -4,21 +4,27 @@ use cutline::codec::DecodeError;
 use cutline::config::Scheme;
 use cutline::coordinator::Coordinator;
 use cutline::coordinator::completed::{Retained, StoreKind};
+use cutline::defect::Defect;
 use cutline::ids::CheckpointId;
 use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
 use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
-use crate::engine::plan::{CoordinatorSetup, Plan};
+use crate::engine::plan::CoordinatorSetup;
 use crate::engine::{Control, Engine};
 use crate::observe::JobEnd;
-use crate::world::{Answer, Context, KnownSnapshot, Observer, Pointer, Refusal, Request};
+use crate::world::{
+    Answer, Context, KnownSnapshot, Observer, Pointer, ProcessId, Refusal, Request,
+};
 
 impl JobManager {
     pub(super) fn on_started<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         self.draws = Some(ctx.streams().stream("job-manager", "delays"));
-        self.request(Waiting::Lead, Request::Lead, ctx);
+        match self.plan.elects() {
+            true => self.stand_for_election(ctx),
+            false => self.request(Waiting::Lead, Request::Lead, ctx),
+        }
         self.on_heartbeat_timer(ctx);
         for index in 0..self.plan.scenario.manual.len() {
             let at = self.plan.scenario.manual[index].at;
@@ -57,13 +63,16 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if self.phase != Phase::Recovering {
+            return; // It does not lead any more.
+        }
         match answer {
             Ok(Answer::Pointers { pointers, ended, layout }) => {
                 self.layout = layout;
                 self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
-                self.ended = ended;
+                self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));
                 for (checkpoint, pointer) in pointers {
                     let path = pointer.metadata.clone();
                     let waiting = Waiting::Metadata { checkpoint, pointer };
@@ -98,7 +107,10 @@ impl JobManager {
             return self.give_up_recovery(ctx);
         }
         let Ok(Answer::Object { bytes }) = answer else {
-            return self.retry_recovery(ctx);
+            return match self.plan.defects.has(Defect::D20) {
+                true => self.lead_if_recovered(ctx), // As if it had not been there.
+                false => self.retry_recovery(ctx),
+            };
         };
         match Metadata::decode(&bytes) {
             Ok(metadata) => {
@@ -189,32 +201,19 @@ impl JobManager {
 
     pub(super) fn on_register<O: Observer>(
         &mut self,
-        number: u32,
+        (process, life): (ProcessId, u32),
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let worker = self.worker_of((process, life));
         // A task manager that registers runs nothing: it is a new process, or it has ended its
         // tasks because it had lost the job manager. What was deployed there is gone.
-        if self.task_managers.contains_key(&number) {
-            self.on_task_manager_lost(number, ctx);
+        if self.task_managers.contains_key(&worker) {
+            self.on_task_manager_lost(worker, ctx);
         }
-        let registered = Registered { heard: ctx.now(), canceling: false };
-        self.task_managers.insert(number, registered);
-        ctx.send(Plan::task_manager(number), Control::Registered);
+        let heard = ctx.now();
+        let registered = Registered { process, life, heard, failures: 0, canceling: false };
+        self.task_managers.insert(worker, registered);
+        self.tell(process, Control::Registered, ctx);
         self.begin_if_ready(ctx);
-    }
-
-    pub(super) fn on_heartbeat_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let cluster = &self.plan.scenario.cluster;
-        let (interval, timeout) = (cluster.heartbeat_interval, cluster.heartbeat_timeout);
-        let now = ctx.now();
-        let silent = self.task_managers.iter().filter(|(_, it)| now.since(it.heard) > timeout);
-        let silent: Vec<u32> = silent.map(|(number, _)| *number).collect();
-        for number in silent {
-            self.on_task_manager_lost(number, ctx);
-        }
-        for number in self.task_managers.keys() {
-            ctx.send(Plan::task_manager(*number), Control::Heartbeat);
-        }
-        self.set_timer(now + interval, Waiting::Heartbeat, ctx);
     }
 }

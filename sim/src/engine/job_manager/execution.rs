@@ -14,7 +14,10 @@ use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
 use cutline::task::snapshots::PartKind;
 
-use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, checkpoints};
+use super::calls::Call;
+use super::{
+    EXECUTIONS_PER_LEADER, JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints,
+};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
@@ -25,6 +28,8 @@ use crate::world::{Answer, Context, Observer, Refusal, Request};
 pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
+    /// The last one of a former job or leader.
+    former: u32,
     /// The subtasks of the job as it is spread now; what follows is indexed by all that there ever
     /// are.
     present: Range<usize>,
@@ -38,6 +43,7 @@ impl Execution {
         let subtasks = graph.subtasks();
         Self {
             number: 0,
+            former: 0,
             present: graph.layouts()[0].indices(),
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
@@ -52,6 +58,17 @@ impl Execution {
     /// Starts the numbers of a leader.
     pub(super) fn lead(&mut self, session: u64) {
         self.number = (session as u32 - 1) * EXECUTIONS_PER_LEADER;
+        self.end_job();
+    }
+
+    /// What has been deployed so far is none of the next job's.
+    fn end_job(&mut self) {
+        self.former = self.number;
+    }
+
+    /// Whether an execution is one of a former job or leader.
+    pub(super) fn is_former(&self, execution: u32) -> bool {
+        execution <= self.former
     }
 
     pub(super) fn place(&self, subtask: SubtaskId) -> Option<u32> {
@@ -151,19 +168,25 @@ impl JobManager {
         let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         self.execution.number += 1;
         let step = |step| Observation::Step { step, checkpoint, subtask: None };
-        ctx.observe(step(Step::R2));
-        ctx.begin_execution(self.execution.number, checkpoint);
-        ctx.observe(Observation::RestoreChosen { checkpoint });
-        ctx.observe(step(Step::R3));
+        self.observe(step(Step::R2), ctx);
+        if self.is_in_force(ctx) {
+            ctx.begin_execution(self.execution.number, checkpoint);
+        }
+        self.observe(Observation::RestoreChosen { checkpoint }, ctx);
+        self.observe(step(Step::R3), ctx);
         self.assign_slots();
         self.phase = Phase::Running;
         let restored = chosen.map(|retained| self.to_restore(&retained.checkpoint));
         for subtask in self.layout().subtasks().map(SubtaskId) {
             self.set_state(subtask, ExecutionState::Deploying, ctx);
             let deployment = self.deployment(subtask, restored.as_ref());
-            ctx.observe(Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) });
-            let process = self.task_manager_of(subtask).expect("slots are on known processes");
-            ctx.send(process, Control::Deploy(Box::new(deployment)));
+            self.observe(
+                Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) },
+                ctx,
+            );
+            let (_, to) = self.task_manager_of(subtask).expect("slots are on known processes");
+            let call = Call::Deploy { execution: self.execution.number, subtask };
+            self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
         }
         self.start_checkpoints(ctx);
     }
@@ -324,14 +347,17 @@ impl JobManager {
         number: u32,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if self.task_managers.remove(&number).is_none() {
-            return;
+        let Some(lost) = self.task_managers.remove(&number) else { return };
+        if self.plan.scenario.cluster.rpc_failures.is_some() {
+            ctx.observe(Observation::WorkerLost { process: lost.process.0 });
         }
         match self.phase {
             Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
             Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
-            Phase::Choosing
+            Phase::Standby
+            | Phase::Suspending
+            | Phase::Choosing
             | Phase::Running
             | Phase::Recovering
             | Phase::Waiting
@@ -359,7 +385,7 @@ impl JobManager {
     }
 
     fn end_with<O: Observer>(&mut self, decision: Decision, ctx: &mut Context<'_, Engine, O>) {
-        ctx.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None });
+        self.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None }, ctx);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
             Decision::Fail => Phase::Failing,
@@ -377,16 +403,21 @@ impl JobManager {
     }
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        ctx.observe(Observation::ExecutionEnded);
+        self.observe(Observation::ExecutionEnded, ctx);
         self.fail_stop(ctx);
         self.coordinate(io::Input::Stop, ctx);
     }
 
     pub(super) fn cancel_tasks<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let execution = self.execution.number;
-        for (number, registered) in &mut self.task_managers {
+        for registered in self.task_managers.values_mut() {
             registered.canceling = true;
-            ctx.send(Plan::task_manager(*number), Control::Cancel { execution });
+        }
+        let all: Vec<(u32, Registered)> =
+            self.task_managers.iter().map(|(worker, it)| (*worker, *it)).collect();
+        for (worker, registered) in all {
+            let call = Call::Cancel { worker, execution };
+            self.call(registered, Control::Cancel { execution }, call, ctx);
         }
     }
 
@@ -443,6 +474,8 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
+            // Another one leads, finds the result, and cleans up.
+            Ok(_) if self.phase == Phase::Suspending => {}
             Ok(_) => self.clean_up(end, ctx),
             Err(_) => self.end(end, ctx),
         }
@@ -462,19 +495,32 @@ impl JobManager {
 
     /// Ends the job once nothing is under way any more.
     pub(super) fn end_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let Phase::Ending(end) = self.phase else { return };
+        let suspending = self.phase == Phase::Suspending;
+        if !suspending && !matches!(self.phase, Phase::Ending(_)) {
+            return;
+        }
         let busy = self.waiting.values().any(|waiting| {
-            !matches!(
-                waiting,
-                Waiting::Heartbeat
-                    | Waiting::Discovery(_)
-                    | Waiting::Captured { .. }
-                    | Waiting::Manual(_)
-                    | Waiting::CoordinatorTimeout(_)
-                    | Waiting::RestartDelay { .. }
-            )
+            !(suspending && matches!(waiting, Waiting::BacklogOver))
+                && !matches!(
+                    waiting,
+                    Waiting::Heartbeat
+                        | Waiting::Discovery(_)
+                        | Waiting::Captured { .. }
+                        | Waiting::Manual(_)
+                        | Waiting::CoordinatorTimeout(_)
+                        | Waiting::RestartDelay { .. }
+                        | Waiting::Call(_)
+                        | Waiting::Campaign { .. }
+                        | Waiting::CampaignTimer
+                        | Waiting::RenewDeadline
+                )
         });
-        if !busy {
+        if busy || self.coordinating {
+            return;
+        }
+        if suspending {
+            self.stand_by(ctx);
+        } else if let Phase::Ending(end) = self.phase {
             self.phase = Phase::Ended;
             self.ended = Some(end);
             self.leave(ctx);
@@ -494,6 +540,7 @@ impl JobManager {
     pub(super) fn forget_job(&mut self) {
         assert!(self.discards.is_empty(), "an ended job has cleaned up");
         self.phase = Phase::Recovering;
+        self.execution.end_job();
         self.coordinator = None;
         self.backoff = RestartBackoff::new(self.plan.scenario.restart.clone());
         self.ended = None;

@@ -9,7 +9,6 @@ use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
 
 use super::{SnapshotUnderWay, Task, TaskManager};
-use crate::engine::plan::Plan;
 use crate::engine::{Control, Engine, Report};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
@@ -209,21 +208,23 @@ impl TaskManager {
                 let snapshot = task.take_snapshot(checkpoint, ctx.now());
                 let new = snapshot.parts.iter().filter(|part| part.is_new_file());
                 let paths = new.map(|part| part.path.as_str());
-                ctx.hand_over(Plan::JOB_MANAGER, paths);
+                if let Some((leader, _)) = self.leader {
+                    ctx.hand_over(leader, paths);
+                }
                 let message = Control::Acknowledge {
                     execution,
                     subtask,
                     checkpoint,
                     snapshot: Box::new(snapshot),
                 };
-                ctx.send(Plan::JOB_MANAGER, message);
+                self.tell(message, ctx);
             }
             Output::Decline { checkpoint, reason } => {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Declined { subtask, checkpoint, reason });
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
-                ctx.send(Plan::JOB_MANAGER, message);
+                self.tell(message, ctx);
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {

@@ -6,7 +6,7 @@ use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::task::subtask::Input;
 
 use super::{Task, TaskManager, Waiting};
-use crate::engine::{Deployment, Engine, Part, Place, Report};
+use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
 use crate::world::{Command, Context, LaneId, Observer, Request};
 
@@ -208,9 +208,53 @@ impl TaskManager {
 
     pub(super) fn cancel<O: Observer>(&mut self, execution: u32, ctx: &mut Context<'_, Engine, O>) {
         for place in 0..self.tasks.len() {
-            if self.tasks[place].as_ref().is_some_and(|task| task.execution <= execution) {
+            let task = self.tasks[place].as_ref().filter(|task| task.execution <= execution);
+            if let Some(lane) = task.map(|task| task.lane) {
+                self.leaving_until = self.leaving_until.max(ctx.busy_until(lane));
                 self.remove(place as u32, TaskState::Canceled, ctx);
             }
+        }
+        self.watch_over_leaving(ctx);
+    }
+
+    /// A task that is busy when it is cancelled does nothing more that anybody could see, but it
+    /// does not end before it is done. Flink: `Task.TaskCancelerWatchDog` ends the process if that
+    /// takes longer than `task.cancellation.timeout`.
+    fn watch_over_leaving<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let (now, process) = (ctx.now(), ctx.me().0);
+        let timeout = self.plan.scenario.cluster.cancellation_timeout;
+        let Some(timeout) = timeout.filter(|_| self.leaving_until > now) else { return };
+        ctx.observe(Observation::CancellationSlow { process });
+        if !timeout.is_zero() && now + timeout < self.leaving_until {
+            let token = self.wait(Waiting::CancellationTimeout);
+            ctx.timer(now + timeout, token + 1);
+        }
+    }
+
+    /// Tells the job manager that no task of an execution is left, as soon as that is so.
+    pub(super) fn say_when_canceled<O: Observer>(
+        &mut self,
+        execution: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let waits = self.plan.scenario.cluster.cancellation_timeout.is_some();
+        if waits && self.leaving_until > ctx.now() {
+            let token = self.wait(Waiting::Left { execution });
+            ctx.timer(self.leaving_until, token + 1);
+        } else {
+            self.tell(Control::Canceled { execution }, ctx);
+        }
+    }
+
+    /// A cancelled task has not ended in time.
+    pub(super) fn on_cancellation_timeout<O: Observer>(
+        &mut self,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if self.leaving_until > ctx.now() {
+            let process = ctx.me().0;
+            ctx.observe(Observation::CancellationTimedOut { process });
+            ctx.exit();
         }
     }
 

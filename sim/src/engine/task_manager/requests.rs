@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use cutline::defect::Defect;
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
 use cutline::storage::channel_state::ChannelState;
+use cutline::storage::layout::{Directory, PartName, Path};
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{CommitError, Input, Subtask};
 
@@ -50,6 +52,14 @@ pub(super) enum Waiting {
         checkpoint: CheckpointId,
         part: Part,
     },
+    /// Another job manager is to be elected.
+    Leader,
+    /// The tasks of a cancelled execution have ended.
+    Left {
+        execution: u32,
+    },
+    /// Those that have not by now take the process with them.
+    CancellationTimeout,
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
     /// Left-over transactions are being aborted.
@@ -85,7 +95,10 @@ impl TaskManager {
                     self.on_deployed(place, ctx);
                 }
             }
-            Waiting::Read { .. }
+            Waiting::Left { execution } => self.say_when_canceled(execution, ctx),
+            Waiting::CancellationTimeout => self.on_cancellation_timeout(ctx),
+            Waiting::Leader
+            | Waiting::Read { .. }
             | Waiting::Upload { .. }
             | Waiting::Flush { .. }
             | Waiting::Commit { .. }
@@ -101,9 +114,14 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match self.take(token) {
-            Waiting::Deployed { .. } | Waiting::Inlined { .. } => {
-                unreachable!("timers, not requests")
-            }
+            Waiting::Deployed { .. }
+            | Waiting::Inlined { .. }
+            | Waiting::Left { .. }
+            | Waiting::CancellationTimeout => unreachable!("timers, not requests"),
+            Waiting::Leader => match answer {
+                Ok(Answer::Leader { process, session }) => self.on_leader((process, session), ctx),
+                Ok(_) | Err(_) => self.watch_leader(ctx),
+            },
             // Deviation: tried again until it is gone. Flink logs the failure.
             Waiting::Discarded(part) if answer.is_err() => self.discard(vec![part], ctx),
             Waiting::Discarded(_) => {}
@@ -232,6 +250,11 @@ impl TaskManager {
         // Flink never falls back to an older one: what a newer one has committed would come twice.
         let bytes = match answer {
             Ok(Answer::Object { bytes }) if part.matches(&bytes) => bytes,
+            Ok(Answer::Object { bytes }) if self.takes_for_nothing(&part, &bytes) => Vec::new(),
+            Ok(Answer::Object { bytes }) if self.is_stale(place, &part) => bytes,
+            Err(Refusal::NotFound) if self.plan.defects.has(Defect::D29) => {
+                return self.read_older(place, part, ctx);
+            }
             Ok(_) | Err(_) => {
                 self.fail(place, ctx);
                 return;
@@ -246,6 +269,41 @@ impl TaskManager {
         }
     }
 
+    /// [`Defect::D40`]: what is too short to have a header is taken for nothing at all.
+    fn takes_for_nothing(&self, part: &Part, bytes: &[u8]) -> bool {
+        self.plan.defects.has(Defect::D40) && (bytes.len() as u64) < part.bytes
+    }
+
+    /// [`Defect::D29`]: whether a file is one of an older checkpoint than the one that is restored.
+    fn is_stale(&self, place: u32, part: &Part) -> bool {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let restored = task.deployment.restored.map(Directory::Checkpoint);
+        self.plan.defects.has(Defect::D29)
+            && matches!(part.path.parse(), Ok(Path::Part(it, _)) if Some(it) < restored)
+    }
+
+    /// [`Defect::D29`]: this machine does not see a file yet, and makes do with the newest it sees.
+    fn read_older<O: Observer>(
+        &mut self,
+        place: u32,
+        part: Part,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let (subtask, execution) = (task.subtask, task.execution);
+        let before = match part.path.parse() {
+            Ok(Path::Part(Directory::Checkpoint(CheckpointId(id)), name)) if id > 1 => {
+                let directory = Directory::Checkpoint(CheckpointId(id - 1));
+                Path::Part(directory, PartName { number: id - 1, ..name })
+            }
+            Ok(_) | Err(_) => return self.fail(place, ctx),
+        };
+        let path = before.to_string();
+        let part = Part { path: path.clone(), ..part };
+        let token = self.wait(Waiting::Read { subtask, execution, part });
+        ctx.request(u64::from(token), Request::Get { path });
+    }
+
     /// Puts a part of a restored state where it belongs; false if it is none.
     pub(super) fn take_over(&mut self, place: u32, part: Part, bytes: Vec<u8>) -> bool {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
@@ -254,6 +312,8 @@ impl TaskManager {
             (PartKind::Operator, Place::Shared(_) | Place::Known(_)) => {
                 task.shared.push((part, bytes));
             }
+            // An operator that has stored nothing is given nothing.
+            (PartKind::Operator, Place::File) if bytes.is_empty() => {}
             (PartKind::Operator, Place::File | Place::Inline(_)) => {
                 task.state.push((part.subtask, bytes));
             }
@@ -402,6 +462,8 @@ fn commit_error(refusal: Refusal) -> CommitError {
         Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
             CommitError::Gone
         }
-        Refusal::NotFound | Refusal::Fenced => unreachable!("these are said by other stores"),
+        Refusal::NotFound | Refusal::Fenced | Refusal::Unreachable => {
+            unreachable!("these are said by others")
+        }
     }
 }

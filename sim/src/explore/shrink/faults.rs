@@ -89,7 +89,7 @@ pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
 }
 
 /// The kind of a fault, as scenario files name it.
-pub(super) fn name(kind: &FaultKind) -> &'static str {
+pub fn name(kind: &FaultKind) -> &'static str {
     match kind {
         FaultKind::CrashTask(..) => "crash_task",
         FaultKind::CrashTaskManager(_) => "crash_task_manager",
@@ -99,6 +99,8 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::PauseJobManager(_) => "pause_job_manager",
         FaultKind::SlowLink(..) => "slow_link",
         FaultKind::CutLink(..) => "cut_link",
+        FaultKind::RepeatMessages(..) => "repeat_messages",
+        FaultKind::Reorder(..) => "reorder",
         FaultKind::SlowStorage(..) => "slow_storage",
         FaultKind::FailStorage(..) => "fail_storage",
         FaultKind::DisturbStorage(..) => "disturb_storage",
@@ -107,5 +109,6 @@ pub(super) fn name(kind: &FaultKind) -> &'static str {
         FaultKind::FailExternal(..) => "fail_external",
         FaultKind::AmbiguousExternal(..) => "ambiguous_external",
         FaultKind::CutExternal(..) => "cut_external",
+        FaultKind::CutHa(..) => "cut_ha",
     }
 }

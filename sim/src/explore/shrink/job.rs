@@ -356,13 +356,16 @@ fn aim_within(scenario: &mut Scenario) {
             *number %= task_managers;
         }
         match fault.what {
-            FaultKind::SlowLink(from, to, ..) | FaultKind::CutLink(from, to, ..) => from != to,
+            FaultKind::SlowLink(from, to, ..)
+            | FaultKind::CutLink(from, to, ..)
+            | FaultKind::RepeatMessages(from, to, ..) => from != to,
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)
             | FaultKind::CrashJobManager
             | FaultKind::PauseTask(..)
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
+            | FaultKind::Reorder(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)
             | FaultKind::DisturbStorage(..)
@@ -370,7 +373,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::SlowExternal(..)
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
-            | FaultKind::CutExternal(..) => true,
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => true,
         }
     });
 }

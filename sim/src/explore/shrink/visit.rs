@@ -53,7 +53,15 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     }
     let cluster = &mut scenario.cluster;
     found.extend([&mut cluster.heartbeat_interval.0, &mut cluster.heartbeat_timeout.0]);
+    let election = &mut scenario.ha.election;
+    found.extend([
+        &mut election.lease_duration.0,
+        &mut election.renew_deadline.0,
+        &mut election.retry_period.0,
+    ]);
+    found.extend(cluster.cancellation_timeout.as_mut().map(|span| &mut span.0));
     for distribution in [
+        &mut cluster.connection_loss,
         &mut cluster.process_restart,
         &mut cluster.deploy,
         &mut scenario.network.latency,
@@ -114,8 +122,12 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
         | FaultKind::CutLink(_, _, span)
-        | FaultKind::CutExternal(_, span) => vec![&mut span.0],
-        FaultKind::SlowStorage(_, by, span) | FaultKind::SlowExternal(_, by, span) => {
+        | FaultKind::CutExternal(_, span)
+        | FaultKind::CutHa(_, span) => vec![&mut span.0],
+        FaultKind::SlowStorage(_, by, span)
+        | FaultKind::SlowExternal(_, by, span)
+        | FaultKind::RepeatMessages(_, _, by, span)
+        | FaultKind::Reorder(by, _, span) => {
             vec![&mut by.0, &mut span.0]
         }
     }
@@ -165,6 +177,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
         }
         match &mut fault.what {
             FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
+            FaultKind::Reorder(_, changes, _) => found.push(Count::Small(changes)),
             FaultKind::FailStorage(_, count)
             | FaultKind::DisturbStorage(_, _, count)
             | FaultKind::FailExternal(_, count)
@@ -176,10 +189,12 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::PauseTaskManager(..)
             | FaultKind::PauseJobManager(_)
             | FaultKind::CutLink(..)
+            | FaultKind::RepeatMessages(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
-            | FaultKind::CutExternal(..) => {}
+            | FaultKind::CutExternal(..)
+            | FaultKind::CutHa(..) => {}
         }
     }
     found
@@ -222,6 +237,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::PauseJobManager(_)
         | FaultKind::SlowLink(..)
         | FaultKind::CutLink(..)
+        | FaultKind::RepeatMessages(..)
+        | FaultKind::Reorder(..)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
@@ -229,7 +246,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::SlowExternal(..)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..)
-        | FaultKind::CutExternal(..) => None,
+        | FaultKind::CutExternal(..)
+        | FaultKind::CutHa(..) => None,
     }
 }
 
@@ -239,13 +257,17 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         FaultKind::CrashTaskManager(number)
         | FaultKind::PauseTaskManager(number, _)
         | FaultKind::CutExternal(number, _) => vec![number],
-        FaultKind::SlowLink(from, to, _, _) | FaultKind::CutLink(from, to, _) => {
+        FaultKind::SlowLink(from, to, _, _)
+        | FaultKind::CutLink(from, to, _)
+        | FaultKind::RepeatMessages(from, to, _, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
+        FaultKind::CutHa(target, _) => target.iter_mut().filter_map(task_manager).collect(),
         FaultKind::CrashTask(..)
         | FaultKind::CrashJobManager
         | FaultKind::PauseTask(..)
         | FaultKind::PauseJobManager(_)
+        | FaultKind::Reorder(..)
         | FaultKind::SlowStorage(..)
         | FaultKind::FailStorage(..)
         | FaultKind::DisturbStorage(..)
@@ -258,7 +280,7 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
 
 fn task_manager(endpoint: &mut Endpoint) -> Option<&mut u32> {
     match endpoint {
-        Endpoint::JobManager => None,
+        Endpoint::JobManager | Endpoint::Candidate(_) => None,
         Endpoint::TaskManager(number) => Some(number),
     }
 }

@@ -65,8 +65,12 @@ pub(super) fn draw(
             let usual = what(kind, scenario, &mut stream);
             let what = match external && permille_chance(&mut outside, 450) {
                 true => external_what(scenario, &mut outside),
-                false => of_storage(&mut draws.of("fault of storage", &name)).unwrap_or(usual),
+                false => of_storage(&mut draws.of("fault of storage", &name))
+                    .or_else(|| of_messages(scenario, &mut draws.of("fault of messages", &name)))
+                    .unwrap_or(usual),
             };
+            let what = of_leadership(scenario, &mut draws.of("fault of leadership", &name))
+                .unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -108,6 +112,42 @@ fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
         return None;
     }
     Some(disturbance(stream))
+}
+
+/// In a few cases messages that may be repeated are.
+fn of_messages(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 60) {
+        return None;
+    }
+    let ms = VirtualDuration::from_millis;
+    let number = stream.below(u64::from(scenario.cluster.task_managers)) as u32;
+    let (by, span) = (ms(log_between(stream, 1, 2_000)), ms(log_between(stream, 50, 5_000)));
+    let (from, to) = (Endpoint::TaskManager(number), Endpoint::JobManager);
+    Some(FaultKind::RepeatMessages(from, to, by, span))
+}
+
+/// With several job managers, in one case of three: something that may cost the leader its lease, or
+/// keeps others from learning who leads.
+fn of_leadership(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    let cluster = &scenario.cluster;
+    if cluster.job_managers == 1 || !permille_chance(stream, 333) {
+        return None;
+    }
+    let lease = scenario.ha.election.lease_duration;
+    let span = VirtualDuration(log_between(stream, lease.0 / 4, lease.0 * 4));
+    let candidate = match stream.below(u64::from(cluster.job_managers)) {
+        0 => Endpoint::JobManager,
+        number => Endpoint::Candidate(number as u32),
+    };
+    let task_manager = stream.below(u64::from(cluster.task_managers)) as u32;
+    Some(match stream.below(8) {
+        0..=2 => FaultKind::CutHa(None, span),
+        3 => FaultKind::CutHa(Some(candidate), span),
+        4 => FaultKind::CutHa(Some(Endpoint::TaskManager(task_manager)), span),
+        5 => FaultKind::CutLink(candidate, Endpoint::TaskManager(task_manager), span),
+        6 => FaultKind::CrashJobManager,
+        _ => FaultKind::PauseJobManager(span),
+    })
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

@@ -17,9 +17,9 @@ mod world;
 
 use cutline::time::{VirtualDuration, VirtualTime};
 
-pub use search::{Aim, aimed, changed, placed};
+pub use search::{Aim, aimed, by_priorities, changed, placed};
 
-use super::model::{Limits, OperatorKind, Scenario};
+use super::model::{FaultKind, Limits, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 
@@ -90,10 +90,16 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let mut world = world::draw(&drawn, &draws);
     let dir = options::directory(&drawn, &draws);
     world::of_scheme(&mut world.storage, dir, &draws);
+    world::candidates(&mut world, dir, &draws);
     let load = Load::of(&drawn, &world);
     let (checkpointing, manual) = options::checkpointing(options, &drawn, (&load, dir), &draws);
     let restart = options::restart(&draws);
-    let settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    world::failover(&mut world.cluster, &restart, &draws);
+    let mut settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
+    if world.cluster.job_managers > 1 {
+        let election = world.ha.election;
+        settle = settle + (election.lease_duration + election.renew_deadline) * 4;
+    }
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),
@@ -120,6 +126,9 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let draws = Draws::new(seeds.faults);
     scenario.actions = actions::draw(options, &scenario, drawn.span, &draws);
     scenario.faults = faults::draw(options, &scenario, drawn.span, &draws);
+    if scenario.faults.iter().any(|fault| matches!(fault.what, FaultKind::DamageObject(_))) {
+        options::lose_patience(&mut scenario.restart);
+    }
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
 }

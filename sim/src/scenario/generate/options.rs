@@ -155,6 +155,22 @@ pub(super) fn restart(draws: &Draws) -> RestartStrategy {
     }
 }
 
+/// A job whose checkpoint was damaged goes back to it until its strategy gives up. Ten thousand times
+/// teach no more than these, which are still more than all other faults of a run can need.
+pub(super) fn lose_patience(restart: &mut RestartStrategy) {
+    const ATTEMPTS: u32 = 60;
+    match restart {
+        RestartStrategy::FixedDelay { attempts, .. } => *attempts = ATTEMPTS,
+        RestartStrategy::FailureRate { max_failures, interval, .. } => {
+            (*max_failures, *interval) = (ATTEMPTS, VirtualDuration::from_secs(3_600));
+        }
+        RestartStrategy::ExponentialDelay { attempts, reset_after, .. } => {
+            (*attempts, *reset_after) = (Some(ATTEMPTS), VirtualDuration::from_secs(3_600));
+        }
+        RestartStrategy::Disabled => {}
+    }
+}
+
 /// Each channel has a buffer of its own: without one, aligned barriers may wait for the floating
 /// buffers that blocked channels hold, in Flink as here.
 pub(super) fn buffers(draws: &Draws) -> NetworkOptions {

@@ -5,10 +5,14 @@ use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{KINDS, Kind, anchor, draw_one, steps, subtask, what, with_subtask};
-use super::{Draws, Options, Seeds, generate_with, is_bounded, log_between, slack, until};
+use super::{
+    Draws, LONGEST, Options, Seeds, generate_with, is_bounded, log_between, permille_chance, slack,
+    until,
+};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, Scenario, StepAnchor, StorageOperation, When,
+    ActionKind, Endpoint, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation,
+    When,
 };
 
 /// Where a crash is placed.
@@ -88,6 +92,7 @@ pub fn aimed(options: &Options, seed: u64) -> Scenario {
         ..anchor(&scenario, step, &mut stream)
     };
     let length = VirtualDuration::from_millis(log_between(&mut stream, 20, 2_000));
+    let length = beyond_a_timeout(&scenario, seed).unwrap_or(length);
     let delay = VirtualDuration(stream.between(0, length.0));
     let mut faults = scenario.faults.clone();
     // Some windows open only after something has failed.
@@ -119,6 +124,38 @@ pub fn aimed(options: &Options, seed: u64) -> Scenario {
     scenario
 }
 
+/// A scenario with its own faults in which what happens at nearly the same time happens in the order
+/// of random priorities.
+pub fn by_priorities(options: &Options, seed: u64) -> Scenario {
+    let mut scenario = generate_with(options, Seeds::all(seed));
+    let mut stream = Draws::new(seed).of("priorities", "");
+    let window = VirtualDuration::from_micros(log_between(&mut stream, 10, 20_000));
+    let changes = stream.between(0, 4) as u32;
+    let lasts = VirtualDuration(span(&scenario).0 * 2).min(LONGEST);
+    let mut faults = vec![at_start(FaultKind::Reorder(window, changes, lasts))];
+    faults.append(&mut scenario.faults);
+    retitle(&mut scenario, format!("by random priorities, by seed {seed}"), faults);
+    scenario
+}
+
+/// Sometimes a window stays open until something else gives up: the checkpoint, whoever waits for a
+/// heartbeat, the external system with the transaction.
+fn beyond_a_timeout(scenario: &Scenario, seed: u64) -> Option<VirtualDuration> {
+    let mut stream = Draws::new(seed).of("aimed length", "");
+    if !permille_chance(&mut stream, 350) {
+        return None;
+    }
+    let timeouts = [
+        Some(scenario.checkpointing.timeout),
+        Some(scenario.cluster.heartbeat_timeout),
+        scenario.external.transaction_timeout,
+    ];
+    let bearable: Vec<VirtualDuration> =
+        timeouts.into_iter().flatten().filter(|timeout| *timeout * 2 <= LONGEST).collect();
+    let timeout = *stream.choice(&bearable)?;
+    Some(VirtualDuration(timeout.0 + stream.between(timeout.0 / 10, timeout.0)))
+}
+
 /// A scenario with one to three changes of its faults and checkpointing.
 pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
     let mut scenario = parent.clone();
@@ -144,7 +181,7 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
                 faults.push(again);
             }
             (4, _) => scenario.checkpointing.max_concurrent = stream.between(1, 3) as u32,
-            (5, _) if scenario.checkpointing.exactly_once => {
+            (5, _) if scenario.checkpointing.exactly_once && !moves_checkpoints(&scenario) => {
                 scenario.checkpointing.unaligned ^= true;
                 scenario.checkpointing.aligned_timeout = VirtualDuration::ZERO;
             }
@@ -158,6 +195,17 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
     let title = format!("{}, changed by seed {seed}", parent.title);
     retitle(&mut scenario, title, faults);
     scenario
+}
+
+/// Whether a checkpoint is resumed by another number of subtasks: whether its in-flight data could be,
+/// too, depends on the edges.
+fn moves_checkpoints(scenario: &Scenario) -> bool {
+    scenario.actions.iter().any(|action| match &action.what {
+        ActionKind::Resume { from: SnapshotSource::Checkpoint, parallelism, .. } => {
+            !parallelism.is_empty()
+        }
+        _ => false,
+    })
 }
 
 /// The scenario of a seed without its faults.

@@ -1,14 +1,14 @@
 //! Where the job runs: cluster, network, storage and the services.
 
-use cutline::config::Scheme;
+use cutline::config::{ElectionOptions, RestartStrategy, RpcFailures, Scheme};
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
-use super::{Draws, distribution, log_between, weighted};
+use super::{Draws, distribution, log_between, permille_chance, tail, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Cluster, Endpoint, External, Link, Network, Service, Storage, StorageClient,
+    Cluster, Endpoint, External, HighAvailability, Link, Network, Storage, StorageClient,
 };
 
 /// The parts of a scenario that are neither job, options nor faults.
@@ -17,7 +17,7 @@ pub(super) struct World {
     pub(super) cluster: Cluster,
     pub(super) network: Network,
     pub(super) storage: Storage,
-    pub(super) ha: Service,
+    pub(super) ha: HighAvailability,
     pub(super) external: External,
 }
 
@@ -27,7 +27,10 @@ pub(super) fn draw(drawn: &Drawn, draws: &Draws) -> World {
         network: network(cluster.task_managers, draws),
         cluster,
         storage: storage(draws),
-        ha: Service { latency: service(draws, "ha") },
+        ha: HighAvailability {
+            latency: service(draws, "ha"),
+            election: ElectionOptions::default(),
+        },
         external: external(draws),
     }
 }
@@ -46,12 +49,68 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
     let restart = log_between(&mut stream, 10_000, 1_000_000);
     let deploy = log_between(&mut stream, 100, 20_000);
     Cluster {
+        job_managers: 1,
         task_managers,
         slots,
         heartbeat_interval: ms(interval),
         heartbeat_timeout: ms(timeout),
+        rpc_failures: None,
+        cancellation_timeout: None,
+        connection_loss: Distribution::Constant(VirtualDuration::ZERO),
         process_restart: distribution(&mut stream, restart),
         deploy: distribution(&mut stream, deploy),
+    }
+}
+
+/// Sometimes there are several job managers. Fair: a lease outlasts several requests to the store; a
+/// leader may believe in its lease for longer than the others do.
+pub(super) fn candidates(world: &mut World, dir: Option<Scheme>, draws: &Draws) {
+    let mut stream = draws.of("job managers", "");
+    if dir == Some(Scheme::Memory) || !permille_chance(&mut stream, 250) {
+        return;
+    }
+    let ms = VirtualDuration::from_millis;
+    world.cluster.job_managers = stream.between(2, 3) as u32;
+    let round_trips = tail(&world.ha.latency) * 8;
+    let lease = ms(log_between(&mut stream, 100, 3_000)) + round_trips;
+    let deadline = VirtualDuration(lease.0 / 4 * stream.between(2, 8));
+    let deadline = ms(deadline.max(round_trips).as_millis() + 20);
+    world.ha.election = ElectionOptions {
+        lease_duration: ms(lease.as_millis() + 1),
+        renew_deadline: deadline,
+        retry_period: ms((deadline.min(lease).as_millis() / stream.between(4, 10)).max(5)),
+    };
+}
+
+/// How deaths are noticed, and how tasks end. A restart that comes earlier than the notice is in
+/// vain, so that there may be many: not with a delay of next to nothing.
+pub(super) fn failover(cluster: &mut Cluster, restart: &RestartStrategy, draws: &Draws) {
+    let ms = VirtualDuration::from_millis;
+    let delay = match restart {
+        RestartStrategy::Disabled => VirtualDuration::ZERO,
+        RestartStrategy::FixedDelay { delay, .. } | RestartStrategy::FailureRate { delay, .. } => {
+            *delay
+        }
+        RestartStrategy::ExponentialDelay { initial, .. } => *initial,
+    };
+    let mut stream = draws.of("detection", "");
+    if delay >= ms(20) && permille_chance(&mut stream, 400) {
+        cluster.rpc_failures = Some(match stream.below(5) {
+            0 => RpcFailures::Ignored,
+            _ => RpcFailures::Threshold(stream.between(1, 3) as u32),
+        });
+    }
+    let mut stream = draws.of("connection loss", "");
+    if permille_chance(&mut stream, 250) {
+        let mean = log_between(&mut stream, 100, 100_000);
+        cluster.connection_loss = distribution(&mut stream, mean);
+    }
+    let mut stream = draws.of("cancellation", "");
+    if permille_chance(&mut stream, 300) {
+        cluster.cancellation_timeout = Some(match stream.below(4) {
+            0 => VirtualDuration::ZERO,
+            _ => ms(log_between(&mut stream, 1, 2_000)),
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::{Context, Due, Parcel};
+use super::{Context, Due, Parcel, Receipt};
 use crate::kernel::stream::Streams;
 use crate::observe::{JobEnd, Observation};
 use crate::world::network::Lane;
@@ -104,17 +104,54 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.outside.tell_of_subsumed(checkpoint);
     }
 
+    /// Whether people outside were ever told of a checkpoint: it is complete.
+    pub fn was_told_of(&self, checkpoint: CheckpointId) -> bool {
+        self.core.outside.was_told_of(checkpoint)
+    }
+
     /// The snapshots that people outside know of, in the order in which they were told.
     pub fn told(&self) -> &[KnownSnapshot] {
         self.core.outside.told()
     }
 
+    /// Which of the lives of this host the process is, counted from 0: with its id, its address.
+    pub fn life(&self) -> u32 {
+        self.core.hosts[self.me.index()].life
+    }
+
     /// Sends a control message. It is lost if the receiver dies before it arrives.
     pub fn send(&mut self, to: ProcessId, message: P::Control) {
+        let life = self.core.hosts[to.index()].life;
+        self.post((to, life), message, None);
+    }
+
+    /// Sends a control message to a process in one of its [lives](Self::life). Whether it was
+    /// delivered comes back as the answer to a request: [`Refusal::Unreachable`] from a process
+    /// that has died, also where another one has taken its place. (Flink: the future that an RPC
+    /// returns.)
+    ///
+    /// [`Refusal::Unreachable`]: crate::world::Refusal::Unreachable
+    pub fn call(&mut self, token: u64, (to, life): (ProcessId, u32), message: P::Control) {
+        let receipt = Receipt { life: self.life(), token };
+        self.post((to, life), message, Some(receipt));
+    }
+
+    fn post(
+        &mut self,
+        (to, life): (ProcessId, u32),
+        message: P::Control,
+        receipt: Option<Receipt>,
+    ) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
-        let life = self.core.hosts[to.index()].life;
-        let slot = self.core.put_parcel(Parcel::Mail { from: self.me, to, life, message });
+        let (from, link) = (self.me, self.core.link(self.me, to));
+        let again = (self.now < link.repeat_until).then_some(link.repeat_by);
+        if let Some((by, message)) = again.zip(P::repeated(&message)) {
+            let again = Parcel::Mail { from, to, life, message, receipt: None };
+            let slot = self.core.put_parcel(again);
+            self.queue.push(at + by, Due::Mail(slot));
+        }
+        let slot = self.core.put_parcel(Parcel::Mail { from, to, life, message, receipt });
         self.queue.push(at, Due::Mail(slot));
     }
 
@@ -132,6 +169,17 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     pub fn timer(&mut self, at: VirtualTime, token: u32) {
         let life = self.core.hosts[self.me.index()].life;
         self.queue.push(at.max(self.now), Due::Timer { process: self.me, life, token });
+    }
+
+    /// Whether a session is that of the leader, as the HA store knows. A job manager whose session is
+    /// over may not know it yet: what becomes of its checkpoints is no part of the job's history.
+    pub fn is_in_force(&self, session: u64) -> bool {
+        self.core.ha.session == session
+    }
+
+    /// Whether the run comes to its end: the job is over.
+    pub fn has_ended(&self) -> bool {
+        self.core.ended.is_some()
     }
 
     /// Ends the run: the job is over.

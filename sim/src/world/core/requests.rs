@@ -6,7 +6,7 @@ use cutline::operator::TransactionId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::client::Disturbed;
-use super::{Context, Core, Due, Parcel, scheme, transfer};
+use super::{Context, Core, Due, Parcel, Watcher, scheme, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
@@ -33,6 +33,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             | Request::RemovePointer { .. }
             | Request::ReadPointers
             | Request::Lead
+            | Request::Campaign { .. }
+            | Request::AwaitLeader { .. }
             | Request::StoreJobResult(_) => (config.ha_latency, 0),
             Request::PreCommit { .. }
             | Request::Commit { .. }
@@ -56,6 +58,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             span += self.core.faults.external.delay(operation, self.now);
             // What is sent while nothing passes arrives afterwards.
             held = self.core.hosts[self.me.index()].external_cut_until.since(self.now);
+        }
+        if is_for_ha(&request) {
+            held = self.core.hosts[self.me.index()].ha_cut_until.since(self.now);
         }
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
@@ -97,8 +102,15 @@ impl<P: Process, O: Observer> Core<P, O> {
         else {
             unreachable!("only requests are applied");
         };
+        if let Request::AwaitLeader { after } = request
+            && self.ha.session <= after
+        {
+            self.watchers.push(Watcher { process: from, life, token, back });
+            return;
+        }
         let operation = operation_of(&request);
         let external = external_operation_of(&request);
+        let ha = is_for_ha(&request);
         let fails = match (operation, external) {
             (Some(operation), _) => self.faults.fails(operation).then_some(Applied::No),
             (None, Some(operation)) => self.faults.external.fails(operation),
@@ -133,8 +145,51 @@ impl<P: Process, O: Observer> Core<P, O> {
         if external.is_some() {
             back += self.hosts[from.index()].external_cut_until.since(now);
         }
+        if ha {
+            back += self.hosts[from.index()].ha_cut_until.since(now);
+        }
         let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
         queue.push(now + back, Due::Answer(slot));
+    }
+
+    fn is_led_by_lease(&self) -> bool {
+        self.ha.lease_until > VirtualTime::ZERO
+    }
+
+    /// A new leader: those who have waited for one learn of it.
+    fn elect(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) -> u64 {
+        self.ha.session += 1;
+        self.ha.leader = Some(process);
+        self.leader = process;
+        let session = self.ha.session;
+        self.observer.observe(now, &Observation::LeaderElected { session });
+        for watcher in std::mem::take(&mut self.watchers) {
+            let Watcher { process: to, life, token, back } = watcher;
+            let cut = self.hosts[to.index()].ha_cut_until.since(now);
+            let answer = Ok(Answer::Leader { process, session });
+            let slot = self.put_parcel(Parcel::Answer { to, life, token, answer });
+            queue.push(now + back + cut, Due::Answer(slot));
+        }
+        session
+    }
+
+    /// Elects a candidate, or renews a lease. Kubernetes: `LeaderElector#tryAcquireOrRenew`.
+    fn campaign(
+        &mut self,
+        (from, lease, renews): (ProcessId, VirtualDuration, Option<u64>),
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) -> Result<Answer, Refusal> {
+        let session = match (renews, self.ha.leader) {
+            (Some(renewed), _) if renewed == self.ha.session => renewed,
+            (Some(_), _) => return Err(Refusal::Fenced),
+            (None, Some(process)) if process != from && now < self.ha.lease_until => {
+                return Ok(Answer::Leader { process, session: self.ha.session });
+            }
+            (None, _) => self.elect(from, now, queue),
+        };
+        self.ha.lease_until = now + lease;
+        Ok(Answer::Session(session))
     }
 
     pub(super) fn apply_request(
@@ -146,6 +201,9 @@ impl<P: Process, O: Observer> Core<P, O> {
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
         let process = from.0;
+        if !fenced && self.is_led_by_lease() && is_leaders_write(&request) {
+            self.observer.observe(now, &Observation::LeaderWrote { process, session });
+        }
         match request {
             Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
             Request::Put { path, bytes, nominal, purpose } => {
@@ -174,25 +232,21 @@ impl<P: Process, O: Observer> Core<P, O> {
                     self.store.list(&prefix).filter(|(_, object)| object.visible_at <= now);
                 Ok(Answer::Paths(visible.map(|(path, _)| path.to_owned()).collect()))
             }
-            Request::Lead => {
-                self.ha.session += 1;
-                self.leader = from;
-                let session = self.ha.session;
-                self.observer.observe(now, &Observation::LeaderElected { session });
-                Ok(Answer::Session(session))
+            Request::Lead => Ok(Answer::Session(self.elect(from, now, queue))),
+            Request::Campaign { lease, renews } => self.campaign((from, lease, renews), now, queue),
+            Request::AwaitLeader { .. } => {
+                let process = self.ha.leader.expect("there is a session, so somebody was elected");
+                Ok(Answer::Leader { process, session: self.ha.session })
             }
             Request::ReadPointers => Ok(Answer::Pointers {
                 pointers: self.ha.pointers.iter().map(|(id, path)| (*id, path.clone())).collect(),
                 ended: self.ha.ended,
                 layout: self.ha.layout,
             }),
-            Request::NextCheckpointId
-            | Request::AddPointer { .. }
-            | Request::Adopt(_)
-            | Request::RemovePointer { .. }
-            | Request::StoreJobResult(_)
-                if fenced =>
-            {
+            ref request if fenced && is_leaders_write(request) => {
+                if self.is_led_by_lease() {
+                    self.observer.observe(now, &Observation::FencedOff { process, session });
+                }
                 Err(Refusal::Fenced)
             }
             Request::NextCheckpointId => {
@@ -294,7 +348,44 @@ fn external_operation_of(request: &Request) -> Option<ExternalOperation> {
         | Request::RemovePointer { .. }
         | Request::ReadPointers
         | Request::Lead
+        | Request::Campaign { .. }
+        | Request::AwaitLeader { .. }
         | Request::StoreJobResult(_) => None,
+    }
+}
+
+/// Whether only the leader may ask for it.
+fn is_leaders_write(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::NextCheckpointId
+            | Request::AddPointer { .. }
+            | Request::Adopt(_)
+            | Request::RemovePointer { .. }
+            | Request::StoreJobResult(_)
+    )
+}
+
+/// Whether a request is one of the HA store.
+fn is_for_ha(request: &Request) -> bool {
+    match request {
+        Request::NextCheckpointId
+        | Request::AddPointer { .. }
+        | Request::Adopt(_)
+        | Request::RemovePointer { .. }
+        | Request::ReadPointers
+        | Request::Lead
+        | Request::Campaign { .. }
+        | Request::AwaitLeader { .. }
+        | Request::StoreJobResult(_) => true,
+        Request::Put { .. }
+        | Request::Get { .. }
+        | Request::Delete { .. }
+        | Request::List { .. }
+        | Request::PreCommit { .. }
+        | Request::Commit { .. }
+        | Request::Apply { .. }
+        | Request::AbortLeftOvers(_) => false,
     }
 }
 
@@ -311,6 +402,8 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         Request::NextCheckpointId
         | Request::ReadPointers
         | Request::Lead
+        | Request::Campaign { .. }
+        | Request::AwaitLeader { .. }
         | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }

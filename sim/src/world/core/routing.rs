@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 
 use cutline::ids::ChannelId;
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{Context, Core, Due, Parcel, World};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::Dispatch;
 use crate::observe::Observation;
 use crate::world::faults::{Applied, PlannedFaultKind};
+use crate::world::reorder::Reorder;
 use crate::world::{Answer, Event, LaneId, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Dispatch for World<P, O> {
@@ -41,6 +42,9 @@ impl<P: Process, O: Observer> World<P, O> {
             self.on_lane(lane, now, queue);
             return;
         }
+        if self.core.reorder.is_some() && self.core.hold(due, now, queue) {
+            return;
+        }
         if let Some(process) = self.core.addressee(due) {
             let host = &mut self.core.hosts[process.index()];
             if host.paused_until > now {
@@ -64,6 +68,10 @@ impl<P: Process, O: Observer> World<P, O> {
                 if self.core.hosts[process.index()].alive {
                     self.deliver(process, Event::PeerLost { peer }, now, queue);
                 }
+            }
+            Due::Release => {
+                let held = self.core.reorder.as_mut().map(Reorder::release);
+                held.into_iter().flatten().for_each(|due| queue.push(now, due));
             }
             Due::Fault(index) => self.on_fault(index, now, queue),
             Due::Healed(fault) => {
@@ -126,9 +134,13 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_mail(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
         match self.core.take_parcel(slot) {
-            Parcel::Mail { from, to, life, message } => {
-                if self.core.lives(to, life) {
+            Parcel::Mail { from, to, life, message, receipt } => {
+                let delivered = self.core.lives(to, life);
+                if delivered {
                     self.deliver(to, Event::Message { from, message }, now, queue);
+                }
+                if let Some(receipt) = receipt {
+                    self.core.answer_call((from, to), receipt, delivered, now, queue);
                 }
             }
             Parcel::Answer { to, life, token, answer } => {
@@ -178,6 +190,19 @@ impl<P: Process, O: Observer> World<P, O> {
         }
     }
 
+    fn pause(
+        &mut self,
+        process: ProcessId,
+        span: VirtualDuration,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) -> bool {
+        let host = &mut self.core.hosts[process.index()];
+        host.paused_until = host.paused_until.max(now + span);
+        queue.push(host.paused_until, Due::Unpause(process));
+        host.alive
+    }
+
     /// Lets a fault act; false if there was nothing to act on.
     fn strike(&mut self, kind: PlannedFaultKind, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
         match kind {
@@ -191,11 +216,14 @@ impl<P: Process, O: Observer> World<P, O> {
                 true
             }
             PlannedFaultKind::Crash(process) => self.core.crash(process, now, queue),
-            PlannedFaultKind::Pause(process, span) => {
+            PlannedFaultKind::Pause(process, span) => self.pause(process, span, now, queue),
+            PlannedFaultKind::CrashLeader => self.core.crash(self.core.leader, now, queue),
+            PlannedFaultKind::PauseLeader(span) => self.pause(self.core.leader, span, now, queue),
+            PlannedFaultKind::CutHa(process, span) => {
+                let process = process.unwrap_or(self.core.leader);
                 let host = &mut self.core.hosts[process.index()];
-                host.paused_until = host.paused_until.max(now + span);
-                queue.push(host.paused_until, Due::Unpause(process));
-                host.alive
+                host.ha_cut_until = host.ha_cut_until.max(now + span);
+                true
             }
             PlannedFaultKind::SlowLink(a, b, factor, span) => {
                 for (from, to) in [(a, b), (b, a)] {
@@ -210,6 +238,22 @@ impl<P: Process, O: Observer> World<P, O> {
                     let link = self.core.link(from, to);
                     link.cut_until = link.cut_until.max(now + span);
                 }
+                true
+            }
+            PlannedFaultKind::RepeatMessages(a, b, by, span) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    let link = self.core.link(from, to);
+                    (link.repeat_by, link.repeat_until) = (by, now + span);
+                }
+                true
+            }
+            PlannedFaultKind::Reorder(window, changes, span) => {
+                if self.core.reorder.as_ref().is_some_and(|it| it.is_active(now)) {
+                    return false; // One order at a time.
+                }
+                let mut stream = self.core.streams.stream("reorder", &now.as_nanos().to_string());
+                let reorder = Reorder::new(window, now + span, changes, &mut stream);
+                self.core.reorder = Some(reorder);
                 true
             }
             PlannedFaultKind::SlowStorage(operation, by, span) => {
@@ -262,6 +306,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             | Due::Apply(_)
             | Due::Start { .. }
             | Due::Unpause(_)
+            | Due::Release
             | Due::Fault(_)
             | Due::Healed(_)
             | Due::Expire(_) => None,

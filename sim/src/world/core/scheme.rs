@@ -42,6 +42,8 @@ pub(super) fn rounds(request: &Request) -> u32 {
         | Request::RemovePointer { .. }
         | Request::ReadPointers
         | Request::Lead
+        | Request::Campaign { .. }
+        | Request::AwaitLeader { .. }
         | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }

@@ -1,0 +1,220 @@
+//! One of several job managers leads: leases, fencing tokens, and stepping down.
+//!
+//! Flink: `DefaultLeaderElectionService` with `KubernetesLeaderElectionDriver`, whose options these
+//! are, and `JobMasterServiceLeadershipRunner`. A candidate asks the high-availability store to be
+//! elected once in `retry-period`; it is, if nobody's lease runs. The leader renews its lease as often,
+//! and steps down when it has not come to do so for `renew-deadline`, counted from when it asked.
+//! Whether the others wait that long is theirs to know: with a `lease-duration` that is shorter, or a
+//! process that stands still, there is a *zombie* for a while, a leader that believes to lead.
+//!
+//! Three things keep it from doing harm:
+//!
+//! - the store refuses what it writes (ids, pointers, the job's result), since its session is over;
+//! - task managers take orders from one session: when they learn of a newer one, they end their tasks,
+//!   and refuse what older ones say;
+//! - its executions have lower numbers, so that channels, files and transactions of its tasks are told
+//!   apart from those of its successor.
+//!
+//! Nothing keeps it from reading and writing files.
+//!
+//! # Losing leadership while a checkpoint is finalized
+//!
+//! Stepping down suspends the job (`JobStatus::Suspended`): tasks are cancelled, pending checkpoints
+//! fail, completed ones stay. What was under way then ends so:
+//!
+//! | under way | its answer | what becomes of the checkpoint |
+//! | --- | --- | --- |
+//! | nothing, or acknowledgements | | it fails, its files are deleted; what is acknowledged later is deleted as it comes |
+//! | the metadata (F2) | written, or failed | it has failed already; its files and the metadata are deleted now |
+//! | the pointer (F3) | written, before the successor was elected | it is decided: the successor has read the pointer and restores it; nothing is deleted |
+//! | the pointer (F3) | refused | it fails, its files are deleted |
+//! | the pointer (F3), asked for twice since the first answer told nothing | refused | the pointers are read: it is decided if it is among them, else it fails. Deviation: Flink leaves the files |
+//! | a subsumed checkpoint's pointer (F4) | removed, before the successor was elected | its files are deleted |
+//! | a subsumed checkpoint's pointer (F4) | refused | its files stay: the successor has it, and subsumes it |
+//! | the job's result | refused | the successor runs the job to its end, or finds the result |
+//!
+//! Until a candidate has done all this, it does not stand for election again. (Flink: the next
+//! `JobMasterServiceProcess` waits for the last one to close.) A plain savepoint gets no pointer that
+//! could be refused. Deviation: if another session is in force when its metadata is written, it has
+//! failed; Flink's zombie would report it.
+
+use cutline::coordinator::completed::JobStatus;
+use cutline::coordinator::io::{self, PointerOutcome, Token};
+use cutline::ids::CheckpointId;
+use cutline::time::VirtualTime;
+
+use super::{JobManager, Phase, Waiting};
+use crate::engine::{Control, Engine, Fenced};
+use crate::observe::Observation;
+use crate::world::{Answer, Context, Observer, ProcessId, Refusal, Request};
+
+/// What a candidate knows of its election.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leadership {
+    /// A request is under way.
+    asking: bool,
+    /// When it asked for the lease that it has.
+    renewed: VirtualTime,
+}
+
+impl JobManager {
+    /// Whether it has nothing to do for the job any more: it does not lead, or the job is over.
+    pub fn is_settled(&self) -> bool {
+        !self.plan.elects() || matches!(self.phase, Phase::Standby | Phase::Ended)
+    }
+
+    /// Whether what it does is the job's history.
+    pub(super) fn is_in_force<O: Observer>(&self, ctx: &Context<'_, Engine, O>) -> bool {
+        !self.plan.elects() || ctx.is_in_force(self.session)
+    }
+
+    fn believes_to_lead(&self) -> bool {
+        !matches!(self.phase, Phase::Standby | Phase::Suspending)
+    }
+
+    pub(super) fn stand_for_election<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        self.phase = Phase::Standby;
+        self.on_campaign_timer(ctx);
+    }
+
+    pub(super) fn on_campaign_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let idle = matches!(self.phase, Phase::Standby | Phase::Ended);
+        if ctx.has_ended() && idle {
+            return;
+        }
+        let election = self.plan.scenario.ha.election;
+        if self.phase != Phase::Suspending && !self.leadership.asking {
+            self.leadership.asking = true;
+            let renews = self.believes_to_lead().then_some(self.session);
+            let waiting = Waiting::Campaign { asked: ctx.now(), renews: renews.is_some() };
+            let request = Request::Campaign { lease: election.lease_duration, renews };
+            self.request(waiting, request, ctx);
+        }
+        let next = ctx.now() + election.retry_period;
+        self.set_timer(next, Waiting::CampaignTimer, ctx);
+    }
+
+    /// The store has answered. That it has elected another one, and refuses to renew the lease, was
+    /// dealt with.
+    pub(super) fn on_campaign<O: Observer>(
+        &mut self,
+        asked: VirtualTime,
+        renews: bool,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        self.leadership.asking = false;
+        let Ok(Answer::Session(session)) = answer else { return };
+        let deadline = asked + self.plan.scenario.ha.election.renew_deadline;
+        if renews {
+            self.leadership.renewed = self.leadership.renewed.max(asked);
+        } else if ctx.now() < deadline {
+            assert_eq!(self.phase, Phase::Standby, "nobody else stands for election");
+            self.leadership.renewed = asked;
+            self.session = session;
+            self.execution.lead(session);
+            self.phase = Phase::Recovering;
+            self.set_timer(deadline, Waiting::RenewDeadline, ctx);
+            self.read_pointers(ctx);
+        }
+    }
+
+    pub(super) fn on_renew_deadline<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if !self.believes_to_lead() {
+            return;
+        }
+        let deadline = self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline;
+        match ctx.now() < deadline {
+            true => self.set_timer(deadline, Waiting::RenewDeadline, ctx),
+            false => self.step_down(ctx),
+        }
+    }
+
+    /// Somebody else leads, or may do so.
+    pub(super) fn step_down<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if !self.believes_to_lead() {
+            return;
+        }
+        ctx.observe(Observation::LeadershipLost { session: self.session });
+        let phase = std::mem::replace(&mut self.phase, Phase::Suspending);
+        self.fail_stop(ctx);
+        match phase {
+            Phase::Running | Phase::Restarting { .. } => self.cancel_tasks(ctx),
+            Phase::Canceling { action } => self.answer(action, None, false, ctx),
+            Phase::Standby
+            | Phase::Suspending
+            | Phase::Recovering
+            | Phase::Waiting
+            | Phase::Choosing
+            | Phase::Failing
+            | Phase::Ending(_)
+            | Phase::Ended => {}
+        }
+        self.task_managers.clear();
+        // One that was shut down goes on with what it has begun.
+        if !matches!(phase, Phase::Ending(_) | Phase::Ended) {
+            let status = Some(JobStatus::Suspended);
+            self.coordinate(io::Input::Shutdown { status }, ctx);
+        }
+        self.end_if_done(ctx);
+    }
+
+    /// What it had begun is done.
+    pub(super) fn stand_by<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        self.fail_stop(ctx);
+        self.forget_job();
+        self.resuming = None;
+        self.recovered.clear();
+        self.acknowledging.clear();
+        self.session = 0;
+        self.phase = Phase::Standby;
+    }
+
+    /// Messages of other sessions are refused. With an acknowledgement come files of which nobody
+    /// else knows: its checkpoint is none that anybody could complete, unless they come a second time.
+    ///
+    /// Deviation: in Flink they stay for ever.
+    pub(super) fn on_fenced<O: Observer>(
+        &mut self,
+        from: ProcessId,
+        Fenced { token, message }: Fenced,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let refused = token != self.session || !self.believes_to_lead();
+        if !self.plan.elects() || !refused {
+            return self.on_message(from, message, ctx);
+        }
+        if let Control::Acknowledge { checkpoint, snapshot, .. } = message
+            && !ctx.was_told_of(checkpoint)
+        {
+            self.on_late(snapshot.parts, ctx);
+        }
+    }
+
+    /// Whether a pointer was written that may have been, now that it cannot be written any more.
+    pub(super) fn look_for_pointer<O: Observer>(
+        &mut self,
+        token: Token,
+        checkpoint: CheckpointId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        self.request(Waiting::Found { token, checkpoint }, Request::ReadPointers, ctx);
+    }
+
+    pub(super) fn on_pointers_found<O: Observer>(
+        &mut self,
+        token: Token,
+        checkpoint: CheckpointId,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Ok(Answer::Pointers { pointers, .. }) = answer else {
+            return self.look_for_pointer(token, checkpoint, ctx);
+        };
+        let outcome = match pointers.iter().any(|(id, _)| *id == checkpoint) {
+            true => PointerOutcome::Written,
+            false => PointerOutcome::Failed,
+        };
+        self.coordinate(io::Input::PointerWritten { token, outcome }, ctx);
+    }
+}
