@@ -70,15 +70,6 @@ fn policy() {
             world.trigger(2);
         })
         .finds("policy", Policy),
-        row("one failure, told by its request and by itself", |world| {
-            let first = world.trigger(1);
-            let reason = FailureReason::FinalizeCheckpointFailure;
-            world.see(Observation::RequestFailed { reason });
-            world.fail(first, reason);
-            world.see(Observation::RequestFailed { reason });
-            world.trigger(2);
-        })
-        .with(|options| options.config.checkpointing.tolerable_failures = 1),
         row("two failures, told by requests", |world| {
             let reason = FailureReason::IoException;
             world.see(Observation::RequestFailed { reason });

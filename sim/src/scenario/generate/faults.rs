@@ -122,6 +122,10 @@ fn of_messages(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
     let ms = VirtualDuration::from_millis;
     let number = stream.below(u64::from(scenario.cluster.task_managers)) as u32;
     let (by, span) = (ms(log_between(stream, 1, 2_000)), ms(log_between(stream, 50, 5_000)));
+    if stream.below(2) == 0 {
+        let window = VirtualDuration::from_micros(log_between(stream, 10, 20_000));
+        return Some(FaultKind::Reorder(window, stream.below(4) as u32, span));
+    }
     let (from, to) = (Endpoint::TaskManager(number), Endpoint::JobManager);
     Some(FaultKind::RepeatMessages(from, to, by, span))
 }
