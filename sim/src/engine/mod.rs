@@ -71,6 +71,8 @@ impl Process for Engine {
             | Control::Cancel { .. }
             | Control::Canceled { .. }
             | Control::Mail { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
             | Control::Task { .. } => None,
         }
     }

@@ -267,7 +267,7 @@ impl TaskManager {
             return;
         };
         if let Mail::Split { id, .. } = mail {
-            ctx.send(Plan::JOB_MANAGER, Control::EventArrived { subtask, id });
+            self.tell(Control::EventArrived { subtask, id }, ctx);
         }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();

@@ -243,7 +243,7 @@ impl TaskManager {
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
             }
             Output::RequestSplit => {
-                ctx.send(Plan::JOB_MANAGER, Control::RequestSplit { execution, subtask });
+                self.tell(Control::RequestSplit { execution, subtask }, ctx);
             }
             Output::Time(TimeEvent::Fired { key, end, records }) => {
                 let fired = Observation::WindowFired { subtask, key, end, records };
