@@ -36,13 +36,18 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 2] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 13] = [
+const SCENES: [(&str, &[&str]); 15] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
         "faults strike while all tasks run",
         &["faults[0].at.occurrence=100", "faults[1].at=3200 ms", "faults[2].at=3400 ms"],
     ),
+    (
+        "what strikes lasts",
+        &["faults[10].for=5 s", "faults[18].window=50 ms", "faults[18].for=60 s"],
+    ),
+    ("acknowledgements come twice", &["faults[17].to=job_manager", "faults[17].for=20 s"]),
     (
         "storage is slow",
         &["faults=[]", "storage.latency=1 s", "checkpointing.interval=200 ms", "limits.until=9 s"],

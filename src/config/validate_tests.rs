@@ -30,6 +30,9 @@ fn every_option_is_read_and_comes_back() {
             if spec.id == Key::AlignedTimeout {
                 options.push((Key::Unaligned, "true"));
             }
+            if spec.id == Key::RenewDeadline {
+                options.push((Key::RetryPeriod, "1 ms"));
+            }
             options.push((spec.id, example));
             let (config, findings) = FlinkConfig::resolve(&set(&options), false);
             let refused = findings.iter().find(|finding| finding.severity == Severity::Error);

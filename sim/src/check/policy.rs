@@ -48,6 +48,8 @@ pub(super) struct Policy {
     counted: BTreeSet<CheckpointId>,
     failed_last: Option<Failure>,
     failures: u64,
+    /// The execution has ended, and no other has begun: there is nothing that could fail.
+    is_down: bool,
     /// When one failure too many was seen; the job must fail.
     exceeded: Option<VirtualTime>,
     retained: Vec<CheckpointId>,
@@ -145,6 +147,7 @@ impl Policy {
                 self.successions = 0;
             }
             Observation::ExecutionEnded => {
+                self.is_down = true;
                 self.deciding = self.deciding.map(|_| true);
                 self.forgive();
             }
@@ -156,6 +159,7 @@ impl Policy {
                 // R1 has aborted what was pending, and said so: what is still here must expire. What
                 // was being finalized lost its coordinator's interest.
                 self.pending.retain(|pending| !pending.finalizing);
+                self.is_down = false;
                 self.forgive();
                 self.success_last = checkpoint;
             }
@@ -351,7 +355,8 @@ impl Policy {
 
     fn count(&mut self, now: VirtualTime, setup: &Setup) {
         self.failures += 1;
-        if self.failures > u64::from(setup.config.checkpointing.tolerable_failures) {
+        let tolerable = u64::from(setup.config.checkpointing.tolerable_failures);
+        if self.failures > tolerable && !self.is_down {
             self.exceeded.get_or_insert(now);
         }
     }

@@ -379,10 +379,13 @@ impl JobManager {
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let waiting = self.waiting.remove(&token).expect("a request is answered once");
-        if answer == Err(Refusal::Fenced) && self.plan.elects() {
+        // While this is not dealt with, what was under way is not at its end.
+        let steps_down = answer == Err(Refusal::Fenced) && self.plan.elects();
+        if steps_down {
             self.step_down(ctx);
-        } else if answer == Err(Refusal::Fenced) {
+        }
+        let waiting = self.waiting.remove(&token).expect("a request is answered once");
+        if answer == Err(Refusal::Fenced) && !steps_down {
             // Somebody else leads, as far as the store knows: perhaps only the request of a former
             // process, applied after it had died. Flink: a job manager whose leadership is revoked
             // stops its job; the next one to be granted it recovers.

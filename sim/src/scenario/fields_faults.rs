@@ -124,7 +124,7 @@ pub(super) fn fault() -> Object {
                             "changes",
                             Kind::Integer { min: 0, max: 100 },
                             "How often something falls behind all others.",
-                            ["2", "3"],
+                            ["2", "50"],
                         )
                         .default("0"),
                         span(),

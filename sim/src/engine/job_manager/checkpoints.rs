@@ -274,7 +274,7 @@ impl JobManager {
         );
         // It comes a second time: a checkpoint is complete when all have acknowledged it. What it names
         // may be the user's by now, or in use by later ones.
-        if self.execution.is_former(execution) && ctx.was_told_of(checkpoint) {
+        if ctx.was_told_of(checkpoint) {
             return;
         }
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {

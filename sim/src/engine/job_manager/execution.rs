@@ -28,8 +28,6 @@ use crate::world::{Answer, Context, Observer, Refusal, Request};
 pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
-    /// The last one of a former job or leader.
-    former: u32,
     /// The subtasks of the job as it is spread now; what follows is indexed by all that there ever
     /// are.
     present: Range<usize>,
@@ -43,7 +41,6 @@ impl Execution {
         let subtasks = graph.subtasks();
         Self {
             number: 0,
-            former: 0,
             present: graph.layouts()[0].indices(),
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
@@ -58,17 +55,6 @@ impl Execution {
     /// Starts the numbers of a leader.
     pub(super) fn lead(&mut self, session: u64) {
         self.number = (session as u32 - 1) * EXECUTIONS_PER_LEADER;
-        self.end_job();
-    }
-
-    /// What has been deployed so far is none of the next job's.
-    fn end_job(&mut self) {
-        self.former = self.number;
-    }
-
-    /// Whether an execution is one of a former job or leader.
-    pub(super) fn is_former(&self, execution: u32) -> bool {
-        execution <= self.former
     }
 
     pub(super) fn place(&self, subtask: SubtaskId) -> Option<u32> {
@@ -540,7 +526,6 @@ impl JobManager {
     pub(super) fn forget_job(&mut self) {
         assert!(self.discards.is_empty(), "an ended job has cleaned up");
         self.phase = Phase::Recovering;
-        self.execution.end_job();
         self.coordinator = None;
         self.backoff = RestartBackoff::new(self.plan.scenario.restart.clone());
         self.ended = None;
