@@ -7,13 +7,7 @@ use cutline::time::VirtualTime;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{observations, runs, situation};
-
-/// When the first observation of a kind was made.
-fn first(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> Option<VirtualTime> {
-    let trace = outcome.trace.as_ref().expect("support keeps it");
-    trace.iter().find(|(_, observation)| is(observation)).map(|(at, _)| *at)
-}
+use support::{first, observations, runs, situation};
 
 /// The restarts that the death of a task manager costs, by the time at which it dies.
 fn restarts(kills: impl Iterator<Item = u64>, changes: &[&str]) -> Vec<u64> {

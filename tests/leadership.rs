@@ -8,7 +8,7 @@ use cutline::time::VirtualTime;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{observations, runs, situation};
+use support::{count, first, observations, runs, situation, visible};
 
 const SCENARIO: &str = "zombie-leader.json";
 
@@ -23,14 +23,6 @@ fn with_faults(faults: &str, changes: &[&str], seeds: u64) -> Vec<Outcome> {
         assert_eq!(visible(outcome), 8_000, "{faults}, seed {}", outcome.seed);
     }
     outcomes
-}
-
-fn visible(outcome: &Outcome) -> u64 {
-    outcome.shown.iter().map(|shown| shown.contents.count).sum()
-}
-
-fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
-    observations(outcome).filter(|observation| is(observation)).count()
 }
 
 fn sessions(outcome: &Outcome) -> usize {
@@ -154,10 +146,8 @@ fn without_the_store_nobody_leads() {
 #[test]
 fn a_finished_job_is_not_run_again() {
     let calm = with_faults("[]", &[], 1);
-    let ended = |outcome: &Outcome| -> VirtualTime {
-        let trace = outcome.trace.as_ref().expect("support keeps it");
-        let end = trace.iter().find(|(_, it)| matches!(it, Observation::JobEnded { .. }));
-        end.expect("it ends").0
+    let ended = |outcome: &Outcome| {
+        first(outcome, |it| matches!(it, Observation::JobEnded { .. })).expect("it ends")
     };
     let end = ended(&calm[0]).as_nanos() / 1_000;
     let mut taken_over = 0;
@@ -189,15 +179,10 @@ fn what_users_ask_for_is_answered_by_somebody() {
     for (step, at) in
         [("F2", "savepoint"), ("T5", "stop_with_savepoint"), ("F3", "stop_with_savepoint")]
     {
-        let changes = [format!(r#"actions=[{{"at": "1400 ms", "kind": "{at}"}}]"#)];
-        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
-        let faults = format!(
-            r#"[{{"at": {{"step": "{step}", "checkpoint": 3}}, "kind": "cut_ha", "for": "5 s"}}]"#
-        );
-        let faults = format!("faults={faults}");
-        let mut all = vec![faults.as_str()];
-        all.extend(&changes);
-        for outcome in runs(SCENARIO, &all, 0..4) {
+        let action = format!(r#"actions=[{{"at": "1400 ms", "kind": "{at}"}}]"#);
+        let anchor = format!(r#"{{"step": "{step}", "checkpoint": 3}}"#);
+        let fault = format!(r#"faults=[{{"at": {anchor}, "kind": "cut_ha", "for": "5 s"}}]"#);
+        for outcome in runs(SCENARIO, &[&fault, &action], 0..4) {
             let answers = count(&outcome, |it| matches!(it, Observation::ActionEnded { .. }));
             assert_eq!(answers, 1, "{at} at {step}, seed {}", outcome.seed);
             assert!(outcome.job_end.is_some(), "{at} at {step}, seed {}", outcome.seed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::generate::Options;
+use cutline_sim::scenario::model::{Fault, FaultKind};
 use cutline_sim::scenario::{load, to_json};
 use cutline_sim::strategies::{Run, Shape, runs};
 use proptest::prelude::*;
@@ -32,9 +33,12 @@ proptest! {
         prop_assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     }
 
-    /// A crash schedule more or less is not seen from the outside.
+    /// A crash schedule more or less is not seen from the outside. (A damaged checkpoint is: no job
+    /// survives that it has nothing whole to go back to, here as in Flink.)
     #[test]
     fn faults_do_not_change_the_output(run in runs(exactly_once())) {
+        let damages = |fault: &Fault| matches!(fault.what, FaultKind::DamageObject(_));
+        prop_assume!(!run.scenario().faults.iter().any(damages));
         let calm = Run { faults: Vec::new(), ..run.clone() };
         prop_assert_eq!(simulate(&run).shown, simulate(&calm).shown);
     }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use cutline_sim::observe::{JobEnd, Observation};
+use cutline_sim::observe::JobEnd;
 use cutline_sim::run::Outcome;
 
-use support::{observations, situation};
+use support::{committed, observations, situation};
 
 const SEEDS: u64 = 12;
 
@@ -17,19 +17,11 @@ fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
     })
 }
 
-fn committed(outcome: &Outcome) -> u64 {
-    let contents = observations(outcome).map(|observation| match observation {
-        Observation::Committed { contents, .. } => contents.count,
-        _ => 0,
-    });
-    contents.sum()
-}
-
 #[test]
 fn in_flight_data_is_processed_by_the_owners_of_its_keys() {
     let (mut moved, mut filtered) = (0, 0);
     for outcome in runs("rescale-up.json", &[]) {
-        assert_eq!(committed(&outcome), 5_400);
+        assert_eq!(committed(observations(&outcome)), 5_400);
         assert_eq!(situation(&outcome, "rescaled up"), 1);
         moved += situation(&outcome, "in-flight data rescaled");
         filtered += situation(&outcome, "in-flight records filtered");
@@ -49,7 +41,7 @@ fn each_way_there_is_and_back() {
     let both = [aligned, down[0], "faults=[]"];
     for changes in [&down[..], &[one_side], &senders, &[aligned], &both] {
         for outcome in runs("rescale-up.json", changes) {
-            assert_eq!(committed(&outcome), 5_400, "{changes:?}");
+            assert_eq!(committed(observations(&outcome)), 5_400, "{changes:?}");
         }
     }
 }
@@ -57,7 +49,7 @@ fn each_way_there_is_and_back() {
 #[test]
 fn a_job_is_resumed_as_often_as_one_likes() {
     for outcome in runs("rescale-twice.json", &[]) {
-        assert_eq!(committed(&outcome), 5_400);
+        assert_eq!(committed(observations(&outcome)), 5_400);
         let both = ["rescaled up", "rescaled down", "resumed again"];
         assert_eq!(both.map(|name| situation(&outcome, name)), [1, 1, 1]);
     }
@@ -76,6 +68,6 @@ fn every_branch_of_a_history_commits_for_itself() {
         {"at": "6500 ms", "kind": "resume", "from": "savepoint", "parallelism": {"source": 1}}]"#;
     for outcome in runs("savepoint-fork.json", &[actions]) {
         assert_eq!(situation(&outcome, "resumed again"), 1);
-        assert!(committed(&outcome) > 5_000);
+        assert!(committed(observations(&outcome)) > 5_000);
     }
 }

@@ -8,7 +8,7 @@ use cutline::ids::CheckpointId;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::observations;
+use support::{committed, observations};
 
 const SEEDS: u64 = 24;
 /// Records of the sources of these scenarios, all of which reach the sink.
@@ -17,14 +17,6 @@ const RECORDS: u64 = 5_000;
 /// The runs of a scenario of the repository, changed so; all checks hold.
 fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
     support::runs(name, changes, 0..SEEDS)
-}
-
-fn committed<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {
-    let contents = observations.map(|observation| match observation {
-        Observation::Committed { contents, .. } => contents.count,
-        _ => 0,
-    });
-    contents.sum()
 }
 
 fn emitted<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {

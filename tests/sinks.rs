@@ -6,7 +6,7 @@ mod support;
 use cutline_sim::observe::{JobEnd, Observation, Transaction};
 use cutline_sim::run::Outcome;
 
-use support::{observations, situation};
+use support::{observations, situation, visible};
 
 const SEEDS: u64 = 8;
 
@@ -30,10 +30,6 @@ fn committed(outcome: &Outcome) -> Vec<(Transaction, u64)> {
         _ => None,
     });
     committed.collect()
-}
-
-fn visible(outcome: &Outcome) -> u64 {
-    outcome.shown.iter().map(|shown| shown.contents.count).sum()
 }
 
 #[test]

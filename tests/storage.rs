@@ -9,17 +9,13 @@ use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 use cutline_sim::scenario::model::Disturbance;
 
-use support::{observations, situation};
+use support::{count, observations, situation};
 
 const SEEDS: u64 = 8;
 
 /// The runs of a scenario of the repository, changed so; all checks hold.
 fn runs(name: &str, changes: &[&str]) -> impl Iterator<Item = Outcome> + use<> {
     support::runs(name, changes, 0..SEEDS)
-}
-
-fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
-    observations(outcome).filter(|observation| is(observation)).count()
 }
 
 fn bites(outcome: &Outcome, how: Disturbance) -> u64 {

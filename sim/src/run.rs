@@ -274,7 +274,6 @@ impl Simulation {
             recorder: Recorder::new(self.trace),
             meter: self.meter.then(|| Box::new(Meter::new(&plan))),
             stop_at_violation: self.stop_at_violation,
-            faults_injected: Vec::new(),
         };
         let announced = self.leaping.is_some();
         let mut queue: Queue<Due> = Queue::new();
@@ -316,7 +315,7 @@ impl Simulation {
             checks.finish(ran.now, ending, &mut *oracle);
         }
         let files = core.store.paths().to_vec();
-        let Hub { checks, recorder, meter, faults_injected, .. } = world.core.observer;
+        let Hub { checks, recorder, meter, .. } = world.core.observer;
         Outcome {
             seed: self.seed,
             verdict: checks.verdict(),
@@ -334,7 +333,7 @@ impl Simulation {
             statistics: checks.statistics().clone(),
             measures: meter.map(|meter| meter.finish(ran.now)),
             leapt: None,
-            faults_injected,
+            faults_injected: checks.struck().iter().map(|strike| strike.fault).collect(),
             shown: checks.shown(),
             trace: recorder.into_kept(),
             files,
@@ -351,7 +350,6 @@ struct Hub<E> {
     recorder: Recorder,
     meter: Option<Box<Meter>>,
     stop_at_violation: bool,
-    faults_injected: Vec<u32>,
 }
 
 impl<E: Mount> Observer for Hub<E> {
@@ -361,9 +359,6 @@ impl<E: Mount> Observer for Hub<E> {
         self.checks.observe(now, observation);
         if let Some(meter) = &mut self.meter {
             meter.observe(now, observation, &self.plan);
-        }
-        if let Observation::FaultInjected { fault } = observation {
-            self.faults_injected.push(*fault);
         }
     }
 

@@ -40,9 +40,11 @@ fn compared(repeats: u64, threads: Option<usize>) -> Horizons {
     Horizons { compared: comparison.run().expect("nothing breaks"), tolerance: TOLERANCE, repeats }
 }
 
+/// And is the same for any number of threads.
 #[test]
 fn a_long_run_measures_what_the_record_level_run_does() {
-    let found = compared(2, None);
+    let found = compared(2, Some(2));
+    assert_eq!(found.json(), compared(2, Some(1)).json());
     assert_eq!(found.missed(), 0, "{}", found.text());
     for it in &found.compared {
         let within = it.differences.iter().filter(|it| it.verdict == Verdict::Within).count();
@@ -53,11 +55,6 @@ fn a_long_run_measures_what_the_record_level_run_does() {
             found.text()
         );
     }
-}
-
-#[test]
-fn long_runs_are_the_same_on_every_day_and_any_number_of_threads() {
-    assert_eq!(compared(2, Some(1)).json(), compared(2, Some(2)).json());
 }
 
 /// Takes minutes.
@@ -101,6 +98,9 @@ fn what_would_be_missed_is_refused() {
         simulation.leaping(Leaping { tolerance: TOLERANCE, repeats: 1 }).err()
     };
     assert_eq!(refused("checkpointing.timeout=2 min"), None);
+    assert_eq!(refused("cluster.job_managers=2"), Some(LeapError::Election));
+    let policy = r#"{"kind": "measured", "checkpoint_cost": "1 s", "expected_mtbf": "200 s"}"#;
+    assert_eq!(refused(&format!("checkpointing.policy={policy}")), Some(LeapError::Policy));
     assert_eq!(
         refused("job.operators[source].records=100"),
         Some(LeapError::Bounded { operator: "source".to_owned() })

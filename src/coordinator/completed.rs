@@ -364,11 +364,7 @@ impl<P> CompletedStore<P> {
             retained.into_iter().partition(|r| deletes && r.checkpoint.goes_on(status));
         self.closed = self.kind == StoreKind::Default;
         let mut cleanup = if over {
-            let lowest = kept.iter().map(Retained::id).min();
-            let lowest = lowest.unwrap_or(CheckpointId(u64::MAX));
-            // A pointer that is still being removed has files behind it.
-            self.kept_from = Some(lowest);
-            self.let_go(lowest)
+            self.keep_from(kept.iter().map(Retained::id).min())
         } else {
             Cleanup::nothing()
         };
@@ -386,9 +382,7 @@ impl<P> CompletedStore<P> {
     pub fn leave_to_successor(&mut self) -> Cleanup<P> {
         // As in `clean`: what the user owns keeps nothing of others.
         let owned = self.kept.iter().filter(|retained| !retained.checkpoint.is_users());
-        let lowest = owned.map(Retained::id).min();
-        self.kept_from = Some(lowest.unwrap_or(CheckpointId(u64::MAX)));
-        self.clean()
+        self.keep_from(owned.map(Retained::id).min())
     }
 
     /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which
@@ -404,6 +398,14 @@ impl<P> CompletedStore<P> {
     pub fn refers_to(&self, file: &FileHandle) -> bool {
         let leaving = self.leaving.values().chain(&self.subsumed);
         self.retained.iter().chain(leaving).chain(&self.kept).any(|it| it.refers_to(file))
+    }
+
+    /// Lets go of what is older than the oldest checkpoint that stays, now and (a pointer that is
+    /// still being removed has files behind it) later.
+    fn keep_from(&mut self, oldest: Option<CheckpointId>) -> Cleanup<P> {
+        let lowest = oldest.unwrap_or(CheckpointId(u64::MAX));
+        self.kept_from = Some(lowest);
+        self.let_go(lowest)
     }
 
     /// Lets go of what no checkpoint from `lowest` on uses.

@@ -76,13 +76,13 @@ impl<P> Coordinator<P> {
         let (pointers, mut cleanup) = self.store.shutdown(status);
         // A leader that steps down is the only one to know of what is subsumed, and of shared files
         // that no decided checkpoint has. The rest is its successor's.
-        let suspended = self.config.drains_shared && status == JobStatus::Suspended;
-        if suspended {
+        let suspended = status == JobStatus::Suspended;
+        if self.config.drains_shared && suspended {
             let Cleanup { shared, checkpoints } = self.store.leave_to_successor();
             cleanup.shared.extend(shared);
             cleanup.checkpoints.extend(checkpoints);
         }
-        if suspended || self.config.drains_shared && status.is_globally_terminal() {
+        if self.config.drains_shared && (suspended || status.is_globally_terminal()) {
             cleanup.shared.extend(self.store.drain_shared());
         }
         if pointers.is_empty() {

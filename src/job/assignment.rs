@@ -18,7 +18,7 @@
 //! - two records of one old channel that go to one new subtask keep their order.
 
 use super::graph::{Channel, EdgeId, ExecutionGraph};
-use super::key_groups::{key_group, operator_index, range_of};
+use super::key_groups::{owner_of, range_of};
 use super::rescale::{SubtaskMapping, Unsupported};
 use crate::defect::{Defect, Defects};
 use crate::ids::{ChannelId, InputChannel, OperatorId, OutputChannel, SubtaskId};
@@ -110,7 +110,7 @@ impl Assignment {
 
     /// Whether an operator has another parallelism than before.
     pub fn changes(&self, operator: OperatorId) -> bool {
-        self.parallelism_before(operator) != self.parallelism(operator)
+        self.old.layouts()[0].differs(&self.new.layouts()[0], operator)
     }
 
     fn parallelism(&self, operator: OperatorId) -> u32 {
@@ -124,7 +124,7 @@ impl Assignment {
         let overlooked = self.defects.has(Defect::D93)
             && how == Redistribution::Keyed
             && self.is_behind_another(operator);
-        if old == new || overlooked {
+        if !self.changes(operator) || overlooked {
             return (index..old).take(1).collect();
         }
         let max = self.new.job().operators()[operator.index()].max_parallelism;
@@ -293,8 +293,7 @@ impl Assignment {
 
     fn owns(&self, (operator, index): (OperatorId, u32), record: &Record) -> bool {
         let max = self.new.job().operators()[operator.index()].max_parallelism;
-        let group = key_group(record.key as i32, max);
-        operator_index(group, max, self.parallelism(operator)) == index
+        owner_of(record.key, max, self.parallelism(operator)) == index
     }
 }
 
@@ -309,6 +308,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::job::key_groups::operator_index;
     use crate::job::{Edge, JobGraph, JobOperator, Partitioner};
     use crate::operator::SplitId;
     use crate::time::VirtualTime;
@@ -348,7 +348,7 @@ mod tests {
                 (layout.parallelism(OperatorId(0)), layout.parallelism(OperatorId(1)));
             let sender = sender % senders;
             let receiver = match graph.job().edges()[0].partitioner {
-                Partitioner::Hash => operator_index(key_group(key as i32, MAX), MAX, receivers),
+                Partitioner::Hash => owner_of(key, MAX, receivers),
                 _ => key % receivers,
             };
             let record = record(key, offset);
@@ -399,12 +399,11 @@ mod tests {
                     prop_assert!(channel.0 < new[0]);
                     seen.push(record.offset);
                     if hashed {
-                        let group = key_group(record.key as i32, MAX);
-                        prop_assert_eq!(operator_index(group, MAX, new[1]), index);
+                        prop_assert_eq!(owner_of(record.key, MAX, new[1]), index);
                     }
                     let (sender, _, at_sender) = records[record.offset as usize];
                     let receiver = match hashed {
-                        true => operator_index(key_group(record.key as i32, MAX), MAX, old[1]),
+                        true => owner_of(record.key, MAX, old[1]),
                         false => record.key % old[1],
                     };
                     let place = (at_sender, record.offset);

@@ -489,6 +489,12 @@ impl ExecutionGraph {
         self.instances(operator, index).next()
     }
 
+    /// By whose name what a subtask does is called.
+    pub fn named_as(&self, subtask: SubtaskId) -> SubtaskId {
+        let first = self.first_instance(self.operator(subtask), self.index_in_operator(subtask));
+        first.expect("it is an instance itself")
+    }
+
     /// The operator of a subtask.
     pub fn operator(&self, subtask: SubtaskId) -> OperatorId {
         self.operator_of[subtask.index()]

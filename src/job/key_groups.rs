@@ -76,6 +76,14 @@ pub fn operator_index(group: KeyGroup, max_parallelism: u32, parallelism: u32) -
     u32::try_from(index).expect("an index is below the parallelism")
 }
 
+/// The index of the subtask that owns a key.
+///
+/// # Panics
+/// If `max_parallelism` is 0 or above [`MAX_PARALLELISM_LIMIT`].
+pub fn owner_of(key: u32, max_parallelism: u32, parallelism: u32) -> u32 {
+    operator_index(key_group(key as i32, max_parallelism), max_parallelism, parallelism)
+}
+
 /// The key groups of one subtask.
 ///
 /// # Panics

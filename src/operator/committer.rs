@@ -5,8 +5,8 @@
 //! - a handle is in every snapshot from the checkpoint it came with until its commit is confirmed;
 //! - nothing is committed before a checkpoint that holds it is complete, and completion of n
 //!   commits all handles up to n;
-//! - what a writer wrote last is pre-committed for the first checkpoint that holds it, whether or not
-//!   its writer lives to see that one.
+//! - what a writer wrote last is pre-committed for the first checkpoint that it had not left behind,
+//!   whether or not it lives to see that one.
 //!
 //! The edges to a committer are aligned whatever the checkpoint (Flink: `StreamPartitioner#
 //! disableUnalignedCheckpoints`, since FLINK-36287): all handles of n are here when its barrier is.

@@ -58,7 +58,8 @@ impl Open {
     }
 }
 
-/// A transaction that is pre-committed and not yet confirmed as committed.
+/// A transaction that is pre-committed, or (at [`END_OF_INPUT`]) is to be with the next checkpoint
+/// that may hold it, and is not yet confirmed as committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) transaction: TransactionId,

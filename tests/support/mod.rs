@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use cutline::time::VirtualTime;
 use cutline_sim::check::Verdict;
 use cutline_sim::observe::Observation;
 use cutline_sim::run::{Outcome, Simulation};
@@ -39,4 +40,33 @@ pub(crate) fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observati
 pub(crate) fn situation(outcome: &Outcome, name: &str) -> u64 {
     let found = outcome.situations.iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("no situation is called {name}")).1
+}
+
+/// How many observations of a kind there are.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
+    observations(outcome).filter(|observation| is(observation)).count()
+}
+
+/// When the first observation of a kind was made.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn first(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> Option<VirtualTime> {
+    let trace = outcome.trace.as_ref().expect("support keeps it");
+    trace.iter().find(|(_, observation)| is(observation)).map(|(at, _)| *at)
+}
+
+/// Records that became visible with a commit.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn committed<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {
+    let contents = observations.map(|observation| match observation {
+        Observation::Committed { contents, .. } => contents.count,
+        _ => 0,
+    });
+    contents.sum()
+}
+
+/// Records that the sinks show in the end.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn visible(outcome: &Outcome) -> u64 {
+    outcome.shown.iter().map(|shown| shown.contents.count).sum()
 }

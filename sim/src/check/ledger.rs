@@ -446,7 +446,8 @@ impl Ledger {
 
     /// `Durable`, after it was judged: of the line only what a restore needs is kept.
     pub(super) fn keep(&mut self, checkpoint: CheckpointId) {
-        let Some(line) = self.line(checkpoint) else { return };
+        let Some(line) = self.line_mut(checkpoint) else { return };
+        let persisted = std::mem::take(&mut line.persisted);
         let in_flight = |(index, crossing): (usize, &Crossing)| InFlight {
             channel: ChannelId(index as u32),
             at_receiver: crossing.at_receiver,
@@ -461,7 +462,7 @@ impl Ledger {
                 .map(in_flight)
                 .collect(),
             layout: line.layout,
-            persisted: line.persisted.clone(),
+            persisted,
         };
         self.kept.push(kept);
         self.close(checkpoint);

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use cutline::ids::{ChannelId, OperatorId, SubtaskId};
-use cutline::job::key_groups::{key_group, operator_index};
+use cutline::job::key_groups::owner_of;
 use cutline::job::{EdgeId, Partitioner};
 use cutline::operator::Record;
 use cutline::time::VirtualTime;
@@ -188,6 +188,5 @@ impl Moved {
 fn owner(key: u32, operator: OperatorId, receiver: SubtaskId, setup: &Setup) -> u32 {
     let layout = setup.graph.layout(setup.graph.layout_of(receiver));
     let vertex = &layout.job().operators()[operator.index()];
-    let group = key_group(key as i32, vertex.max_parallelism);
-    operator_index(group, vertex.max_parallelism, vertex.parallelism)
+    owner_of(key, vertex.max_parallelism, vertex.parallelism)
 }

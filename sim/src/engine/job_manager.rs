@@ -12,6 +12,7 @@ mod enumerators;
 mod execution;
 mod leadership;
 mod leap;
+mod translate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -210,7 +211,7 @@ impl JobManager {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
             backoff: RestartBackoff::new(plan.scenario.restart.clone()),
-            execution: Execution::new(&plan.graph),
+            execution: Execution::new(plan.graph.subtasks()),
             layout: LayoutId(0),
             parallelism_found: BTreeMap::new(),
             enumerators: plan.enumerators(),
@@ -284,7 +285,12 @@ impl JobManager {
 
     /// Who has not done its part yet, for a report on a job that is stuck.
     pub fn describe(&self) -> String {
-        self.execution.describe(&self.plan, &format!("{:?}", self.phase))
+        let present = self.layout().indices();
+        let waiting = self.execution.unfinished(present).take(8);
+        let waiting =
+            waiting.map(|(at, state)| format!("{} {state:?}", self.plan.subtask_names[at]));
+        let waiting: Vec<String> = waiting.collect();
+        format!("job manager: {:?}; not finished: {}", self.phase, waiting.join(", "))
     }
 
     fn on_message<O: Observer>(
@@ -497,17 +503,15 @@ impl JobManager {
         subtask: SubtaskId,
         mail: cutline::task::subtask::Mail,
         ctx: &mut Context<'_, Engine, O>,
-    ) -> bool {
-        let Some((_, registered)) = self.task_manager_of(subtask) else { return false };
+    ) {
+        let Some(to) = self.task_manager_of(subtask) else { return };
         let message = Control::Mail { execution: self.execution.number, subtask, mail };
-        self.tell(registered.process, message, ctx);
-        true
+        self.tell(to.process, message, ctx);
     }
 
     /// Where a subtask of the present execution runs, if that task manager is still known.
-    fn task_manager_of(&self, subtask: SubtaskId) -> Option<(u32, Registered)> {
-        let worker = self.execution.place(subtask)?;
-        self.task_managers.get(&worker).map(|registered| (worker, *registered))
+    fn task_manager_of(&self, subtask: SubtaskId) -> Option<Registered> {
+        self.task_managers.get(&self.execution.place(subtask)?).copied()
     }
 
     fn on_decline<O: Observer>(

@@ -360,11 +360,9 @@ impl Plan {
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
         let inputs = graph.inputs(subtask).len() as u32;
         let mut operator = self.operator(instance);
-        if let Some(rescaling) = &deployment.rescaling {
-            let before = rescaling.parallelism_before(instance.operator);
-            if before != instance.parallelism {
-                operator.rescale(before);
-            }
+        let rescaling = deployment.rescaling.as_ref();
+        if let Some(rescaling) = rescaling.filter(|it| it.changes(instance.operator)) {
+            operator.rescale(rescaling.parallelism_before(instance.operator));
         }
         let mut machine = Subtask::new(config, operator, router);
         if let Some(factory) = &self.barriers {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::caught::Panic;
-use super::shrink::kind_of;
 use super::strategy::Method;
 use crate::check::{Class, Strike, Verdict};
 use crate::observe::JobEnd;
@@ -212,5 +211,5 @@ fn words(outcome: &Outcome, strike: &Strike) -> Option<String> {
     let after = strike.after.map_or("nothing", |step| step.name());
     let pending = ["none", "one", "several"][usize::from(strike.pending)];
     let recovering = if strike.recovering { ", recovering" } else { "" };
-    Some(format!("{} after {after}, {pending} pending{recovering}", kind_of(&fault.what)))
+    Some(format!("{} after {after}, {pending} pending{recovering}", fault.what.name()))
 }

@@ -172,7 +172,7 @@ fn search(
                 result.class = Some(class);
                 result.strategy = Some(row.method);
                 result.signature.clone_from(&row.signature);
-                found = Some((campaign.scenario(row), row.seed));
+                found = shrinks.map(|most| (row.clone(), most));
                 return ControlFlow::Break(());
             }
         }
@@ -184,9 +184,9 @@ fn search(
         if spent || interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     result.cpu_seconds = clock.elapsed().as_secs_f64();
-    if let (Some((scenario, seed)), Some(most)) = (found, shrinks) {
-        let scenario = Arc::unwrap_or_clone(scenario);
-        result.shrunk = small(&Subject { scenario, seed, defects: planted }, most);
+    if let Some((row, most)) = found {
+        let scenario = Arc::unwrap_or_clone(campaign.scenario(&row));
+        result.shrunk = small(&Subject { scenario, seed: row.seed, defects: planted }, most);
     }
     (!interrupted).then_some(result)
 }

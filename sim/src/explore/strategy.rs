@@ -5,6 +5,7 @@
 //! seed means depends on its round alone, and neither threads nor partitions nor an interruption
 //! change it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -112,13 +113,11 @@ impl Strategy {
 /// likely the rarer the situations that they have seen, and the rarer what their faults have struck.
 pub(super) fn parent(rows: &[Row], seed: u64) -> Option<u64> {
     let passing: Vec<&Row> = rows.iter().filter(|row| row.signature.is_none()).collect();
-    let others =
-        |name: &str| passing.iter().filter(|row| row.situations.contains_key(name)).count() as u64;
-    let alike =
-        |strike: &String| passing.iter().filter(|row| row.struck.contains(strike)).count() as u64;
+    let situations = counted(passing.iter().flat_map(|row| row.situations.keys()));
+    let strikes = counted(passing.iter().flat_map(|row| &row.struck));
     let interest = |row: &&Row| -> u64 {
-        let situations = row.situations.keys().map(|name| ROUND / others(name).max(1));
-        let strikes = row.struck.iter().map(|strike| ROUND / alike(strike).max(1));
+        let situations = row.situations.keys().map(|name| ROUND / situations[name]);
+        let strikes = row.struck.iter().map(|strike| ROUND / strikes[strike]);
         1 + situations.sum::<u64>() + strikes.sum::<u64>()
     };
     let weights: Vec<u64> = passing.iter().map(interest).collect();
@@ -133,4 +132,13 @@ pub(super) fn parent(rows: &[Row], seed: u64) -> Option<u64> {
         here
     });
     chosen.map(|(row, _)| row.seed)
+}
+
+/// How often each name is there.
+fn counted<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<&'a String, u64> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
 }

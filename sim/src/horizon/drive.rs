@@ -11,7 +11,6 @@ use super::sample::{Mark, Pool, Sample, WINDOWS_MIN};
 use super::{Figures, Leapt, Outline, Strike};
 use crate::engine::Idle;
 use crate::kernel::run::{End, Ran};
-use crate::sweep::Recoveries;
 use crate::sweep::metric::{Metric, Rates, of_run};
 
 /// Between two looks, at most; and a fraction of an interval.
@@ -154,14 +153,10 @@ impl Driver {
     }
 
     /// What was measured, with what was leapt over.
-    pub(crate) fn finish(mut self, mut figures: Figures) -> (Figures, Leapt) {
+    pub(crate) fn finish(mut self, figures: Figures) -> (Figures, Leapt) {
         self.settle_pool();
-        let recoveries = std::mem::take(&mut figures.measures.recoveries);
-        figures.measures.recoveries.waited = recoveries.waited;
         let mut all = figures.plus(&self.extra).plus(&self.settled);
         all.measures.span = figures.measures.span + self.skipped;
-        let waited = all.measures.recoveries.waited;
-        all.measures.recoveries = Recoveries { waited, ..recoveries };
         for recovery in &mut all.measures.recoveries.done {
             let leaps = self.ahead.partition_point(|(at, _)| *at <= recovery.at);
             if let Some((_, by)) = self.ahead[..leaps].last() {

@@ -41,6 +41,9 @@ pub(super) struct Sample {
     last: Mark,
     values: Values,
     windows: usize,
+    /// The first window that is like all that came after it. Those before it are the end of what
+    /// came before the sample.
+    settled_from: usize,
     /// Sources had nothing to catch up with at some time.
     has_kept_up: bool,
 }
@@ -48,7 +51,14 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn new(mark: Mark) -> Self {
         let values = means().map(|metric| (metric, Vec::new())).collect();
-        Self { starts: vec![mark.clone()], last: mark, values, windows: 0, has_kept_up: false }
+        Self {
+            starts: vec![mark.clone()],
+            last: mark,
+            values,
+            windows: 0,
+            settled_from: 0,
+            has_kept_up: false,
+        }
     }
 
     pub(super) fn has_kept_up(&self) -> bool {
@@ -83,11 +93,12 @@ impl Sample {
         if self.starts.len() <= SETTLING_MAX {
             self.starts.push(self.last.clone());
         }
+        self.settled_from = self.settles();
     }
 
     /// If sources fall behind or a stock grows, nothing of it stands for anything: it begins anew.
     pub(super) fn begins_anew(&mut self, error: f64, every: VirtualDuration) -> bool {
-        let from = self.settled_from();
+        let from = self.settled_from;
         let fell_behind = self.last.behind.saturating_sub(self.starts[from].behind);
         let mut stocks = self.values.iter().filter(|(metric, _)| is_stock(*metric));
         let void = fell_behind > every * 2
@@ -98,9 +109,7 @@ impl Sample {
         void
     }
 
-    /// The first window that is like all that came after it. Those before it are the end of what
-    /// came before the sample.
-    fn settled_from(&self) -> usize {
+    fn settles(&self) -> usize {
         let last = self.windows.saturating_sub(WINDOWS_MIN).min(SETTLING_MAX);
         let unlike = |at: usize| {
             let mut gauges = self.values.iter().filter(|(metric, _)| is_gauge(*metric));
@@ -137,7 +146,7 @@ impl Pool {
     /// Takes a sample in if both together tell every mean to this relative standard error; whether
     /// they do.
     pub(super) fn fill(&mut self, sample: &Sample, error: f64) -> bool {
-        let from = sample.settled_from();
+        let from = sample.settled_from;
         if sample.windows - from < WINDOWS_MIN {
             return false;
         }
@@ -153,7 +162,7 @@ impl Pool {
 
     /// A stretch has ended before its sample was enough: it is a part of the next one's.
     pub(super) fn keep(&mut self, sample: &Sample) {
-        let from = sample.settled_from();
+        let from = sample.settled_from;
         if !self.is_enough && sample.windows - from >= WINDOWS_MIN {
             let together = self.with(sample, from);
             self.take(sample, from, together);

@@ -48,12 +48,7 @@ fn named_as(plan: &Plan) -> Vec<SubtaskId> {
     if plan.graph.layouts().len() == 1 {
         return Vec::new();
     }
-    let first = |at: u32| {
-        let (graph, id) = (&plan.graph, SubtaskId(at));
-        let index = graph.index_in_operator(id);
-        graph.first_instance(graph.operator(id), index).unwrap_or(id)
-    };
-    (0..plan.graph.subtasks() as u32).map(first).collect()
+    (0..plan.graph.subtasks() as u32).map(|at| plan.graph.named_as(SubtaskId(at))).collect()
 }
 
 fn differing(plan: &Plan, link: &Link) -> (ProcessId, ProcessId, LinkConfig) {

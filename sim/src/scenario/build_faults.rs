@@ -382,7 +382,7 @@ impl Builder<'_> {
 
     /// How many there are, if that is known.
     fn task_managers(&self) -> Option<u32> {
-        self.known.graph.then_some(self.scenario.cluster.task_managers)
+        self.cluster().map(|(_, task_managers)| task_managers)
     }
 }
 

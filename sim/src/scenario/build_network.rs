@@ -4,7 +4,8 @@ use super::diagnostic::{Diagnostic, Sink};
 use super::model::{Endpoint, Link, Network};
 use super::read::Node;
 
-/// The network of a scenario. `task_managers` is how many there are, if that is known.
+/// The network of a scenario. `cluster`: how many job managers and task managers there are, if that
+/// is known.
 pub(super) fn network(node: &Node, cluster: Option<(u32, u32)>, sink: &mut Sink) -> Network {
     let mut network = Network {
         latency: super::build::span(node, "latency"),

@@ -319,78 +319,68 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
     let subtask = |of| subtask(of, scenario);
     let at = when(&of.at, scenario);
     let end = |end| text(&format_endpoint(end));
-    let (kind, own) = match of.what {
+    let own = match of.what {
         FaultKind::CrashTask(operator, index) => {
-            ("crash_task", vec![("target", subtask((operator, index)))])
+            vec![("target", subtask((operator, index)))]
         }
         FaultKind::CrashTaskManager(index) => {
-            ("crash_task_manager", vec![("target", number(index))])
+            vec![("target", number(index))]
         }
-        FaultKind::CrashJobManager => ("crash_job_manager", vec![]),
+        FaultKind::CrashJobManager => vec![],
         FaultKind::PauseTask(operator, index, length) => {
-            ("pause_task", vec![("target", subtask((operator, index))), ("for", span(length))])
+            vec![("target", subtask((operator, index))), ("for", span(length))]
         }
         FaultKind::PauseTaskManager(index, length) => {
-            ("pause_task_manager", vec![("target", number(index)), ("for", span(length))])
+            vec![("target", number(index)), ("for", span(length))]
         }
-        FaultKind::PauseJobManager(length) => ("pause_job_manager", vec![("for", span(length))]),
-        FaultKind::SlowLink(from, to, factor, length) => (
-            "slow_link",
-            vec![
-                ("from", end(from)),
-                ("to", end(to)),
-                ("factor", number(factor)),
-                ("for", span(length)),
-            ],
-        ),
+        FaultKind::PauseJobManager(length) => vec![("for", span(length))],
+        FaultKind::SlowLink(from, to, factor, length) => vec![
+            ("from", end(from)),
+            ("to", end(to)),
+            ("factor", number(factor)),
+            ("for", span(length)),
+        ],
         FaultKind::CutLink(from, to, length) => {
-            ("cut_link", vec![("from", end(from)), ("to", end(to)), ("for", span(length))])
+            vec![("from", end(from)), ("to", end(to)), ("for", span(length))]
         }
-        FaultKind::RepeatMessages(from, to, by, length) => (
-            "repeat_messages",
-            vec![("from", end(from)), ("to", end(to)), ("by", span(by)), ("for", span(length))],
-        ),
-        FaultKind::Reorder(window, changes, length) => (
-            "reorder",
-            vec![("window", span(window)), ("changes", number(changes)), ("for", span(length))],
-        ),
-        FaultKind::SlowStorage(operation, by, length) => (
-            "slow_storage",
-            vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))],
-        ),
+        FaultKind::RepeatMessages(from, to, by, length) => {
+            vec![("from", end(from)), ("to", end(to)), ("by", span(by)), ("for", span(length))]
+        }
+        FaultKind::Reorder(window, changes, length) => {
+            vec![("window", span(window)), ("changes", number(changes)), ("for", span(length))]
+        }
+        FaultKind::SlowStorage(operation, by, length) => {
+            vec![("operation", text(operation.name())), ("by", span(by)), ("for", span(length))]
+        }
         FaultKind::FailStorage(operation, count) => {
-            ("fail_storage", vec![("operation", text(operation.name())), ("count", number(count))])
+            vec![("operation", text(operation.name())), ("count", number(count))]
         }
-        FaultKind::DisturbStorage(operation, how, count) => (
-            "disturb_storage",
-            vec![
-                ("operation", text(operation.name())),
-                ("how", text(how.name())),
-                ("count", number(count)),
-            ],
-        ),
+        FaultKind::DisturbStorage(operation, how, count) => vec![
+            ("operation", text(operation.name())),
+            ("how", text(how.name())),
+            ("count", number(count)),
+        ],
         FaultKind::DamageObject(operation) => {
-            ("damage_object", vec![("operation", text(operation.name()))])
+            vec![("operation", text(operation.name()))]
         }
-        FaultKind::SlowExternal(of, by, length) => (
-            "slow_external",
-            vec![("operation", text(of.word())), ("by", span(by)), ("for", span(length))],
-        ),
+        FaultKind::SlowExternal(of, by, length) => {
+            vec![("operation", text(of.word())), ("by", span(by)), ("for", span(length))]
+        }
         FaultKind::FailExternal(of, count) => {
-            ("fail_external", vec![("operation", text(of.word())), ("count", number(count))])
+            vec![("operation", text(of.word())), ("count", number(count))]
         }
         FaultKind::AmbiguousExternal(of, count) => {
-            ("ambiguous_external", vec![("operation", text(of.word())), ("count", number(count))])
+            vec![("operation", text(of.word())), ("count", number(count))]
         }
         FaultKind::CutExternal(index, length) => {
-            ("cut_external", vec![("target", number(index)), ("for", span(length))])
+            vec![("target", number(index)), ("for", span(length))]
         }
         FaultKind::CutHa(target, length) => {
             let target = target.map(|it| ("target", text(&format_endpoint(it))));
-            ("cut_ha", target.into_iter().chain([("for", span(length))]).collect())
+            target.into_iter().chain([("for", span(length))]).collect()
         }
     };
-    let mut parts = vec![("at", at), ("kind", text(kind))];
+    let mut parts = vec![("at", at), ("kind", text(of.what.name()))];
     parts.extend(own);
     Json::Object(parts)
 }

@@ -298,13 +298,17 @@ fn summary(grid: &Grid, point: usize, rows: &[&Row], question: &Question) -> Poi
 }
 
 /// Recoveries are samples by themselves; of everything else a run is one.
-fn estimate(metric: Metric, rows: &[&Row]) -> Option<Estimate> {
-    let samples: Vec<f64> = if metric.quantity.is_of_failures() {
+pub(crate) fn samples(metric: Metric, rows: &[&Row]) -> Vec<f64> {
+    if metric.quantity.is_of_failures() {
         let recoveries = rows.iter().flat_map(|row| &row.recoveries);
         recoveries.map(|recovery| recovery.value(metric.quantity)).collect()
     } else {
         rows.iter().filter_map(|row| row.value(metric)).collect()
-    };
+    }
+}
+
+fn estimate(metric: Metric, rows: &[&Row]) -> Option<Estimate> {
+    let samples = samples(metric, rows);
     match metric.statistic {
         Statistic::Max => {
             let max = samples.iter().copied().max_by(f64::total_cmp)?;
@@ -378,19 +382,10 @@ mod tests {
         };
         let metrics = [("lost_work_share", lost * (1.0 + luck)), ("overhead_share", 0.01)];
         Row {
-            point,
-            repeat,
-            seed: repeat,
-            verdict: "ok".to_owned(),
-            violation: None,
-            end: "time".to_owned(),
-            virtual_s: 100.0,
-            leapt: None,
-            events: 1,
             failures: 1,
-            cut_off: 0,
             recoveries: vec![part(recovery * (1.0 + luck))],
             metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+            ..Row::uneventful(point, repeat)
         }
     }
 

@@ -123,12 +123,8 @@ impl Meter {
             | OperatorKind::Window { .. } => false,
         };
         let subtasks = graph.subtasks();
-        let first_of = |at: u32| {
-            let id = SubtaskId(at);
-            let index = graph.index_in_operator(id);
-            graph.first_instance(graph.operator(id), index).expect("it is an instance itself")
-        };
-        let first_of: Vec<SubtaskId> = (0..subtasks as u32).map(first_of).collect();
+        let first_of: Vec<SubtaskId> =
+            (0..subtasks as u32).map(|at| graph.named_as(SubtaskId(at))).collect();
         let sink = |to: SubtaskId| is_sink(to).then(|| first_of[to.index()]);
         let sink_of = graph.channels().iter().map(|it| sink(it.to)).collect();
         let crashes = plan.scenario.faults.iter().map(|fault| match fault.what {

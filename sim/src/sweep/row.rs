@@ -46,6 +46,28 @@ pub struct Row {
     pub metrics: BTreeMap<String, f64>,
 }
 
+#[cfg(test)]
+impl Row {
+    /// A run of 100 s of which nothing was measured.
+    pub(crate) fn uneventful(point: usize, repeat: u64) -> Self {
+        Self {
+            point,
+            repeat,
+            seed: repeat,
+            verdict: "ok".to_owned(),
+            violation: None,
+            end: "time".to_owned(),
+            virtual_s: 100.0,
+            leapt: None,
+            events: 1,
+            failures: 0,
+            cut_off: 0,
+            recoveries: Vec::new(),
+            metrics: BTreeMap::new(),
+        }
+    }
+}
+
 /// One recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecoveryRow {

@@ -16,6 +16,7 @@ use crate::explore::Panic;
 use crate::horizon::{LeapError, Leaping};
 use crate::run::Simulation;
 use crate::scenario::{Scenario, load};
+use crate::sweep::analysis::samples;
 use crate::sweep::metric::{Metric, Quantity, Rates, Statistic};
 use crate::sweep::runner::{SweepError, Task};
 use crate::sweep::statistics::{mean_and_error, student};
@@ -123,8 +124,8 @@ pub struct Difference {
     pub error: f64,
     /// The sampling error that the long runs state, 95 %.
     pub stated: f64,
-    /// What chance may do to the difference: one in a hundred is further off, to either side one
-    /// in two hundred.
+    /// What chance may do to the difference: one in fifty is further off, to either side one in a
+    /// hundred.
     pub chance: f64,
     /// Of the two, what is within, what may be chance, and what is missed.
     pub verdict: Verdict,
@@ -187,9 +188,6 @@ impl Comparison {
     /// If the threads cannot be started.
     pub fn run(&self) -> Result<Vec<Compared>, CompareError> {
         let (record_level, long) = (self.rows(None)?, self.rows(Some(self.tolerance))?);
-        let of_job = |rows: &[Row], job: usize| -> Vec<Row> {
-            rows.iter().filter(|row| row.point == job).cloned().collect()
-        };
         let compared = |(job, scenario): (usize, &Arc<Scenario>)| {
             self.compared(scenario, &of_job(&record_level, job), &of_job(&long, job))
         };
@@ -222,7 +220,7 @@ impl Comparison {
         }
     }
 
-    fn compared(&self, job: &Scenario, record_level: &[Row], long: &[Row]) -> Compared {
+    fn compared(&self, job: &Scenario, record_level: &[&Row], long: &[&Row]) -> Compared {
         let sampling = LeaptRow::together(long.iter().filter_map(|row| row.leapt.as_ref()));
         let sampling = sampling.unwrap_or_default();
         let means = || Metric::all().filter(|metric| metric.statistic == Statistic::Mean);
@@ -232,7 +230,7 @@ impl Comparison {
             Difference::of(metric, record_level, long, self.tolerance.max(stated), stated)
         };
         let measured = |metric: &Metric| long.iter().any(|row| row.value(*metric).is_some());
-        let sum = |rows: &[Row], of: fn(&Row) -> f64| rows.iter().map(of).sum::<f64>();
+        let sum = |rows: &[&Row], of: fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
         let mut differences: Vec<Difference> =
             means().filter(knows).filter_map(difference).collect();
         differences.sort_by(|a, b| b.error.abs().total_cmp(&a.error.abs()));
@@ -250,15 +248,19 @@ impl Comparison {
     }
 }
 
+fn of_job(rows: &[Row], job: usize) -> Vec<&Row> {
+    rows.iter().filter(|row| row.point == job).collect()
+}
+
 impl Difference {
     fn of(
         metric: Metric,
-        record_level: &[Row],
-        long: &[Row],
+        record_level: &[&Row],
+        long: &[&Row],
         bound: f64,
         stated: f64,
     ) -> Option<Self> {
-        let [ours, theirs] = [long, record_level].map(|rows| samples(rows, metric));
+        let [ours, theirs] = [long, record_level].map(|rows| samples(metric, rows));
         if ours.is_empty() || theirs.is_empty() {
             return None;
         }
@@ -295,16 +297,6 @@ impl Difference {
             _ => Verdict::Missed,
         };
         Some(Self { metric, expected, found, error, stated, chance, verdict })
-    }
-}
-
-/// Of the runs of a job; of all recoveries, if it is a quantity of failures.
-fn samples(rows: &[Row], metric: Metric) -> Vec<f64> {
-    if metric.quantity.is_of_failures() {
-        let recoveries = rows.iter().flat_map(|row| &row.recoveries);
-        recoveries.map(|recovery| recovery.value(metric.quantity)).collect()
-    } else {
-        rows.iter().filter_map(|row| row.value(metric)).collect()
     }
 }
 
@@ -364,19 +356,8 @@ mod tests {
     /// Four runs that have so many messages in a second.
     fn rows(messages: [f64; 4]) -> Vec<Row> {
         let row = |(repeat, per_s): (u64, f64)| Row {
-            point: 0,
-            repeat,
-            seed: repeat,
-            verdict: "ok".to_owned(),
-            violation: None,
-            end: "time".to_owned(),
-            virtual_s: 100.0,
-            leapt: None,
-            events: 1,
-            failures: 0,
-            cut_off: 0,
-            recoveries: Vec::new(),
             metrics: [("messages_per_s".to_owned(), per_s)].into(),
+            ..Row::uneventful(0, repeat)
         };
         (0..).zip(messages).map(row).collect()
     }
@@ -385,8 +366,9 @@ mod tests {
     fn chance_is_told_from_a_mistake() {
         let metric = Metric { quantity: Quantity::Messages, statistic: Statistic::Mean };
         let verdict = |messages| {
-            let exact = rows([100.0, 110.0, 90.0, 100.0]);
-            let it = Difference::of(metric, &exact, &rows(messages), 0.03, 0.0);
+            let (exact, found) = (rows([100.0, 110.0, 90.0, 100.0]), rows(messages));
+            let [exact, found] = [&exact, &found].map(|rows| of_job(rows, 0));
+            let it = Difference::of(metric, &exact, &found, 0.03, 0.0);
             it.expect("both are measured").verdict
         };
         assert_eq!(verdict([102.0, 112.0, 91.0, 99.0]), Verdict::Within);

@@ -22,7 +22,7 @@ use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
 use super::outside::Outside;
 use super::reorder::{Flow, Reorder};
-use super::services::{Answer, HaStore, Refusal, Request};
+use super::services::{Answer, HaStore, Refusal, Request, Service};
 use super::store::ObjectStore;
 use super::{LaneId, Observer, Process, ProcessId};
 use crate::kernel::distribution::Distribution;
@@ -189,6 +189,17 @@ struct Host {
     connection_loss: Stream,
 }
 
+impl Host {
+    /// Until when a service is out of reach: what is sent or answered meanwhile passes afterwards.
+    fn cut_until(&self, service: Service) -> VirtualTime {
+        match service {
+            Service::ObjectStore => VirtualTime::ZERO,
+            Service::HaStore => self.ha_cut_until,
+            Service::External => self.external_cut_until,
+        }
+    }
+}
+
 /// Everything but the processes themselves.
 #[derive(Debug)]
 pub struct Core<P: Process, O> {
@@ -216,8 +227,6 @@ pub struct Core<P: Process, O> {
     reorder: Option<Reorder<Due>>,
     limits: PrefixLimits,
     outside: Outside,
-    /// The process that people outside talk to: the one that led last.
-    leader: ProcessId,
     /// Who waits for another leader.
     watchers: Vec<Watcher>,
     ended: Option<JobEnd>,
@@ -314,7 +323,6 @@ impl<P: Process, O: Observer> World<P, O> {
             reorder: None,
             limits: PrefixLimits::default(),
             outside,
-            leader: ProcessId(0),
             watchers: Vec::new(),
             ended: None,
         };
@@ -357,6 +365,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         self.parcels.len() > self.free_parcels.len()
     }
 
+    /// The process that people outside talk to: the one that led last.
+    fn leader(&self) -> ProcessId {
+        self.ha.leader.unwrap_or(ProcessId(0))
+    }
+
     fn link(&mut self, from: ProcessId, to: ProcessId) -> &mut Link {
         &mut self.links[from.index() * self.hosts.len() + to.index()]
     }
@@ -367,7 +380,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             return false;
         }
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
-        if process == self.leader {
+        if process == self.leader() {
             self.lose_memory(now);
         }
         let host = &mut self.hosts[process.index()];
@@ -412,9 +425,11 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// Holds an event back until the end of the window that it comes in, if there are windows now.
     #[cold]
     fn hold(&mut self, due: Due, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
-        let Some(flow) = self.flow(due) else { return false };
-        let Some(reorder) = &mut self.reorder else { return false };
-        let Some(end) = reorder.end_of_window(now) else { return false };
+        let end = self.reorder.as_ref().and_then(|reorder| reorder.end_of_window(now));
+        let Some((end, flow)) = end.and_then(|end| Some((end, self.flow(due)?))) else {
+            return false;
+        };
+        let reorder = self.reorder.as_mut().expect("it has a window");
         if reorder.hold(due, flow, (&self.config.process_names, &self.streams)) {
             queue.push(end, Due::Release);
         }
@@ -465,7 +480,17 @@ impl<P: Process, O: Observer> Core<P, O> {
     ) {
         let answer = if delivered { Ok(Answer::Done) } else { Err(Refusal::Unreachable) };
         let at = self.control_arrival(to, from, now);
-        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
+        self.answer((from, life, token), answer, at, queue);
+    }
+
+    fn answer(
+        &mut self,
+        (to, life, token): (ProcessId, u32, u64),
+        answer: Result<Answer, Refusal>,
+        at: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
+        let slot = self.put_parcel(Parcel::Answer { to, life, token, answer });
         queue.push(at, Due::Answer(slot));
     }
 

@@ -113,6 +113,37 @@ pub enum Request {
     AbortLeftOvers(LeftOvers),
 }
 
+/// Who answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    ObjectStore,
+    HaStore,
+    External,
+}
+
+impl Request {
+    pub(super) fn service(&self) -> Service {
+        match self {
+            Self::Put { .. } | Self::Get { .. } | Self::Delete { .. } | Self::List { .. } => {
+                Service::ObjectStore
+            }
+            Self::NextCheckpointId
+            | Self::AddPointer { .. }
+            | Self::Adopt(_)
+            | Self::RemovePointer { .. }
+            | Self::ReadPointers
+            | Self::Lead
+            | Self::Campaign { .. }
+            | Self::AwaitLeader { .. }
+            | Self::StoreJobResult(_) => Service::HaStore,
+            Self::PreCommit { .. }
+            | Self::Commit { .. }
+            | Self::Apply { .. }
+            | Self::AbortLeftOvers(_) => Service::External,
+        }
+    }
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -221,7 +252,7 @@ pub struct HaStore {
     pub pointers: BTreeMap<CheckpointId, Pointer>,
     /// The leader session, from 1.
     pub session: u64,
-    /// Who was elected last, of several.
+    /// Who was elected last.
     pub leader: Option<ProcessId>,
     /// Until then nobody else is.
     pub lease_until: VirtualTime,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::score::{planted, summary};
+use crate::defects::Entry;
 use crate::explore::score::{Proofs, Score};
 
 /// What was found and how, what shrinking left of it, what was not found, and what is not planted.
@@ -14,40 +15,21 @@ pub(super) fn tables(scores: &[Score]) -> String {
     }
     let head = ["defect", "tier", "expected", "directed", "runs", "CPU s", "found by", "as"];
     section(&mut text, "Found", &head);
-    for (entry, Proofs { directed, search }) in planted(scores).filter(|it| it.1.search.found) {
-        let directed = directed.class.map_or("nothing", |class| class.name());
-        let method = search.strategy.map_or(String::new(), |method| method.to_string());
-        row(
-            &mut text,
-            &[
-                entry.id.clone(),
-                entry.tier.to_string(),
-                entry.search.to_string(),
-                directed.to_owned(),
-                search.runs.to_string(),
-                format!("{:.1}", search.cpu_seconds),
-                method,
-                search.signature.clone().unwrap_or_default(),
-            ],
-        );
+    for (entry, proofs) in planted(scores).filter(|it| it.1.search.found) {
+        let search = &proofs.search;
+        let mut cells = searched(entry, proofs);
+        cells.push(format!("{:.1}", search.cpu_seconds));
+        cells.push(search.strategy.map_or(String::new(), |method| method.to_string()));
+        cells.push(search.signature.clone().unwrap_or_default());
+        row(&mut text, &cells);
     }
     if planted(scores).any(|(_, proofs)| !proofs.search.found) {
         let head = ["defect", "tier", "expected", "directed", "runs without", "what it is"];
         section(&mut text, "Not found", &head);
-        for (entry, Proofs { directed, search }) in planted(scores).filter(|it| !it.1.search.found)
-        {
-            let directed = directed.class.map_or("nothing", |class| class.name());
-            row(
-                &mut text,
-                &[
-                    entry.id.clone(),
-                    entry.tier.to_string(),
-                    entry.search.to_string(),
-                    directed.to_owned(),
-                    search.runs.to_string(),
-                    entry.title.clone(),
-                ],
-            );
+        for (entry, proofs) in planted(scores).filter(|it| !it.1.search.found) {
+            let mut cells = searched(entry, proofs);
+            cells.push(entry.title.clone());
+            row(&mut text, &cells);
         }
     }
     if planted(scores).any(|(_, proofs)| proofs.search.shrunk.is_some()) {
@@ -81,6 +63,18 @@ pub(super) fn tables(scores: &[Score]) -> String {
         }
     }
     text
+}
+
+/// What is said of a defect whether or not it was found.
+fn searched(entry: &Entry, Proofs { directed, search }: &Proofs) -> Vec<String> {
+    let directed = directed.class.map_or("nothing", |class| class.name());
+    vec![
+        entry.id.clone(),
+        entry.tier.to_string(),
+        entry.search.to_string(),
+        directed.to_owned(),
+        search.runs.to_string(),
+    ]
 }
 
 fn section(text: &mut String, title: &str, head: &[&str]) {

@@ -11,6 +11,9 @@ use crate::explore::Panic;
 use crate::validate::horizon::{CompareError, Comparison, own_jobs, read_jobs};
 use crate::validate::{Horizons, Validation, read_recoveries, validate};
 
+/// Runs of a job, both ways, unless told otherwise.
+const REPEAT: u64 = 4;
+
 /// Simulates small jobs and compares them with the closed forms, or long horizons with
 /// record-level runs
 ///
@@ -32,7 +35,7 @@ pub(super) struct Validate {
     jobs: Option<String>,
 
     /// Runs of each of these jobs, both ways
-    #[arg(long, default_value_t = 4, requires = "coarsen", value_parser = clap::value_parser!(u64).range(2..=1_000))]
+    #[arg(long, default_value_t = REPEAT, requires = "coarsen", value_parser = clap::value_parser!(u64).range(2..=1_000))]
     repeat: u64,
 
     /// Threads; as many as there are cores unless given
@@ -115,7 +118,7 @@ impl Validate {
             let jobs = self.jobs.as_ref();
             let jobs = jobs.map_or(String::new(), |path| format!(" --jobs {}", quoted(path)));
             let repeat = match self.repeat {
-                4 => String::new(),
+                REPEAT => String::new(),
                 repeat => format!(" --repeat {repeat}"),
             };
             return format!(

@@ -4,7 +4,7 @@
 //! `StopWithSavepointTerminationHandlerImpl`, `CheckpointCoordinator#restoreSavepoint`.
 //!
 //! A stop with a savepoint goes on in two steps: the savepoint completes, then all tasks finish. If
-//! the savepoint fails, the job goes on with its periodic checkpoints; if a task fails behind the
+//! the savepoint fails, the job goes on with its periodic translate; if a task fails behind the
 //! savepoint, the stop has failed and the job restarts, from that savepoint (see
 //! `CoordinatorConfig::stores_stops`).
 
@@ -15,7 +15,7 @@ use cutline::message::SnapshotKind;
 use cutline::storage::metadata::Metadata;
 use cutline::trigger::decider::RequestId;
 
-use super::{JobManager, Phase, Waiting, checkpoints};
+use super::{JobManager, Phase, Waiting, translate};
 use crate::engine::Engine;
 use crate::observe::{JobEnd, Observation};
 use crate::scenario::model::{ActionKind, SnapshotSource};
@@ -387,7 +387,7 @@ impl JobManager {
             self.observe(Observation::Durable { checkpoint }, ctx);
         }
         self.observe(Observation::Completed { checkpoint }, ctx);
-        let metadata = checkpoints::metadata_path(checkpoint, kind);
+        let metadata = translate::metadata_path(checkpoint, kind);
         ctx.tell(KnownSnapshot { checkpoint, kind, metadata, abandoned: false });
     }
 }

@@ -57,6 +57,11 @@ impl JobManager {
         }
     }
 
+    /// All that have registered.
+    pub(super) fn workers(&self) -> Vec<(u32, Registered)> {
+        self.task_managers.iter().map(|(worker, registered)| (*worker, *registered)).collect()
+    }
+
     /// The task manager that has registered from a process; the newest of them.
     pub(super) fn worker_in(&self, process: ProcessId) -> Option<u32> {
         let mut workers = self.task_managers.iter().rev();
@@ -137,9 +142,7 @@ impl JobManager {
         for worker in silent {
             self.on_task_manager_lost(worker, ctx);
         }
-        let all: Vec<(u32, Registered)> =
-            self.task_managers.iter().map(|(worker, it)| (*worker, *it)).collect();
-        for (worker, registered) in all {
+        for (worker, registered) in self.workers() {
             self.call(registered, Control::Heartbeat, Call::Heartbeat { worker }, ctx);
         }
         self.set_timer(now + interval, Waiting::Heartbeat, ctx);

@@ -10,7 +10,7 @@ use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
 use cutline::trigger::adaptive::IntervalPolicy;
 
-use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints};
+use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, translate};
 use crate::engine::plan::CoordinatorSetup;
 use crate::engine::{Control, Engine};
 use crate::observe::JobEnd;
@@ -69,7 +69,6 @@ impl JobManager {
         match answer {
             Ok(Answer::Pointers { pointers, ended, layout }) => {
                 self.layout = layout;
-                self.execution.spread(self.plan.graph.layout(layout));
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));
@@ -115,13 +114,9 @@ impl JobManager {
         match Metadata::decode(&bytes) {
             Ok(metadata) => {
                 let size = bytes.len() as u64;
-                let parallelism = checkpoints::parallelism_of(self.layout(), &metadata);
-                let retained: Retained<_> = checkpoints::retained_from(
-                    (&self.plan, &parallelism),
-                    &metadata,
-                    pointer,
-                    size,
-                );
+                let parallelism = translate::parallelism_of(self.layout(), &metadata);
+                let retained: Retained<_> =
+                    translate::retained_from((&self.plan, &parallelism), &metadata, pointer, size);
                 self.parallelism_found.insert(checkpoint, parallelism);
                 self.recovered.insert(checkpoint, retained);
                 self.lead_if_recovered(ctx);
@@ -160,8 +155,8 @@ impl JobManager {
         let options = &self.plan.scenario.checkpointing;
         let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
         let setup = CoordinatorSetup {
-            config: checkpoints::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            topology: checkpoints::topology(self.layout()),
+            config: translate::coordinator_config(options, StoreKind::Default, self.plan.defects),
+            topology: translate::topology(self.layout()),
             recovered,
         };
         let sources = self.enumerators.keys().copied().collect();

@@ -7,18 +7,15 @@ use cutline::coordinator::completed::{CompletedCheckpoint, JobStatus, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
 use cutline::ids::{Attempt, OperatorId, SubtaskId};
+use cutline::job::ExecutionGraph;
 use cutline::job::assignment::Assignment;
-use cutline::job::{ExecutionGraph, Layout};
 use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
 use cutline::task::snapshots::PartKind;
 
 use super::calls::Call;
-use super::{
-    EXECUTIONS_PER_LEADER, JobManager, Phase, Registered, SnapshotPayload, Waiting, checkpoints,
-};
-use crate::engine::plan::Plan;
+use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, translate};
 use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
 use crate::world::{Answer, Context, Observer, Refusal, Request};
@@ -28,28 +25,18 @@ use crate::world::{Answer, Context, Observer, Refusal, Request};
 pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
-    /// The subtasks of the job as it is spread now; what follows is indexed by all that there ever
-    /// are.
-    present: Range<usize>,
-    /// The task manager of each subtask.
+    /// The task manager of each subtask that there ever is, in any layout.
     places: Vec<Option<u32>>,
     states: Vec<ExecutionState>,
 }
 
 impl Execution {
-    pub(super) fn new(graph: &ExecutionGraph) -> Self {
-        let subtasks = graph.subtasks();
+    pub(super) fn new(subtasks: usize) -> Self {
         Self {
             number: 0,
-            present: graph.layouts()[0].indices(),
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
         }
-    }
-
-    /// From now on the job has these subtasks.
-    pub(super) fn spread(&mut self, layout: &Layout) {
-        self.present = layout.indices();
     }
 
     /// Starts the numbers of a leader.
@@ -61,26 +48,17 @@ impl Execution {
         self.places[subtask.index()]
     }
 
-    fn uses(&self, number: u32) -> bool {
-        self.places[self.present.clone()]
-            .iter()
-            .zip(&self.states[self.present.clone()])
-            .any(|(place, state)| *place == Some(number) && *state != ExecutionState::Finished)
+    /// Those of the present subtasks that have not finished, by index.
+    pub(super) fn unfinished(
+        &self,
+        present: Range<usize>,
+    ) -> impl Iterator<Item = (usize, ExecutionState)> {
+        let states = present.map(|index| (index, self.states[index]));
+        states.filter(|(_, state)| *state != ExecutionState::Finished)
     }
 
-    fn is_finished(&self) -> bool {
-        self.states[self.present.clone()].iter().all(|state| *state == ExecutionState::Finished)
-    }
-
-    /// Who keeps the job from going on, in words.
-    pub(super) fn describe(&self, plan: &Plan, phase: &str) -> String {
-        let states = self.present.clone().map(|index| (index, self.states[index]));
-        let waiting: Vec<String> = states
-            .filter(|(_, state)| *state != ExecutionState::Finished)
-            .map(|(index, state)| format!("{} {state:?}", plan.subtask_names[index]))
-            .take(8)
-            .collect();
-        format!("job manager: {phase}; not finished: {}", waiting.join(", "))
+    fn uses(&self, present: Range<usize>, number: u32) -> bool {
+        self.unfinished(present).any(|(index, _)| self.places[index] == Some(number))
     }
 }
 
@@ -99,7 +77,7 @@ impl ToRestore<'_> {
     fn parts(&self, operator: OperatorId, index: u32) -> impl Iterator<Item = Part> {
         let number = self.first[operator.index()] + index;
         let state = self.states.get(number as usize).copied().flatten();
-        state.into_iter().flat_map(checkpoints::parts_of)
+        state.into_iter().flat_map(translate::parts_of)
     }
 
     fn parts_of(
@@ -170,7 +148,7 @@ impl JobManager {
                 Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) },
                 ctx,
             );
-            let (_, to) = self.task_manager_of(subtask).expect("slots are on known processes");
+            let to = self.task_manager_of(subtask).expect("slots are on known processes");
             let call = Call::Deploy { execution: self.execution.number, subtask };
             self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
         }
@@ -319,7 +297,7 @@ impl JobManager {
             }
             Report::Finished => {
                 self.set_state(subtask, ExecutionState::Finished, ctx);
-                if self.execution.is_finished() {
+                if self.execution.unfinished(self.layout().indices()).next().is_none() {
                     let end = self.finished_how(ctx);
                     self.end(end, ctx);
                 }
@@ -338,7 +316,9 @@ impl JobManager {
             ctx.observe(Observation::WorkerLost { process: lost.process.0 });
         }
         match self.phase {
-            Phase::Running if self.execution.uses(number) => self.on_failure(ctx),
+            Phase::Running if self.execution.uses(self.layout().indices(), number) => {
+                self.on_failure(ctx)
+            }
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
             Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
             Phase::Standby
@@ -399,9 +379,7 @@ impl JobManager {
         for registered in self.task_managers.values_mut() {
             registered.canceling = true;
         }
-        let all: Vec<(u32, Registered)> =
-            self.task_managers.iter().map(|(worker, it)| (*worker, *it)).collect();
-        for (worker, registered) in all {
+        for (worker, registered) in self.workers() {
             let call = Call::Cancel { worker, execution };
             self.call(registered, Control::Cancel { execution }, call, ctx);
         }
@@ -485,23 +463,35 @@ impl JobManager {
         if !suspending && !matches!(self.phase, Phase::Ending(_)) {
             return;
         }
-        let busy = self.waiting.values().any(|waiting| {
-            !(suspending && matches!(waiting, Waiting::BacklogOver))
-                && !matches!(
-                    waiting,
-                    Waiting::Heartbeat
-                        | Waiting::Discovery(_)
-                        | Waiting::Captured { .. }
-                        | Waiting::Manual(_)
-                        | Waiting::CoordinatorTimeout(_)
-                        | Waiting::RestartDelay { .. }
-                        | Waiting::Call(_)
-                        | Waiting::Campaign { .. }
-                        | Waiting::CampaignTimer
-                        | Waiting::RenewDeadline
-                )
-        });
-        if busy || self.coordinating {
+        let may_wait = |waiting: &Waiting| match waiting {
+            Waiting::Heartbeat
+            | Waiting::Discovery(_)
+            | Waiting::Captured { .. }
+            | Waiting::Manual(_)
+            | Waiting::CoordinatorTimeout(_)
+            | Waiting::RestartDelay { .. }
+            | Waiting::Call(_)
+            | Waiting::Campaign { .. }
+            | Waiting::CampaignTimer
+            | Waiting::RenewDeadline => true,
+            Waiting::BacklogOver => suspending,
+            Waiting::Lead
+            | Waiting::Found { .. }
+            | Waiting::Pointers
+            | Waiting::Metadata { .. }
+            | Waiting::RetryRecovery
+            | Waiting::IdDrawn(_)
+            | Waiting::MetadataWritten { .. }
+            | Waiting::PointerWritten { .. }
+            | Waiting::PointerRemoved { .. }
+            | Waiting::Deleted { .. }
+            | Waiting::LateDeleted { .. }
+            | Waiting::JobResult(_)
+            | Waiting::Snapshot
+            | Waiting::Adopted
+            | Waiting::CoordinatorPoll => false,
+        };
+        if !self.waiting.values().all(may_wait) || self.coordinating {
             return;
         }
         if suspending {

@@ -78,8 +78,7 @@ impl JobManager {
     }
 
     pub(super) fn on_campaign_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let idle = matches!(self.phase, Phase::Standby | Phase::Ended);
-        if ctx.has_ended() && idle {
+        if ctx.has_ended() && self.is_settled() {
             return;
         }
         let election = self.plan.scenario.ha.election;

@@ -180,6 +180,8 @@ impl TaskManager {
         let graph = &self.plan.graph;
         let (operator, own) = (graph.operator(task.subtask), graph.index_in_operator(task.subtask));
         let whole = !task.deployment.rescaling.as_ref().is_some_and(|it| it.changes(operator));
+        let base = self.plan.increments(task.subtask, task.execution);
+        let base = base.filter(|_| whole).zip(task.deployment.restored);
         for (subtask, state) in &mut task.state {
             let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
             let files: Vec<ReadFile<'_>> = files
@@ -192,15 +194,13 @@ impl TaskManager {
             if files.is_empty() {
                 continue;
             }
-            let writer = self.plan.increments(task.subtask, task.execution);
-            let restored = task.deployment.restored;
-            *state = match (writer.filter(|_| whole && *subtask == own), restored) {
-                (Some(writer), Some(restored)) => {
+            *state = match base.filter(|_| *subtask == own) {
+                Some((writer, restored)) => {
                     let (base, whole) = Increments::restored(writer, restored, state, &files)?;
                     task.increments = Some(base);
                     whole
                 }
-                _ => increment::assemble(state, &files)?,
+                None => increment::assemble(state, &files)?,
             };
         }
         Ok(())

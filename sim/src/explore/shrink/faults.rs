@@ -1,7 +1,7 @@
 //! Fewer and simpler faults, and fewer things that users do.
 
 use super::edit::Edit;
-use crate::scenario::model::{ActionKind, FaultKind, Scenario, StepAnchor, When};
+use crate::scenario::model::{ActionKind, Scenario, StepAnchor, When};
 
 /// Scenarios with fewer faults: none, halves, each one less.
 pub(super) fn fewer(scenario: &Scenario) -> Vec<Edit> {
@@ -28,12 +28,12 @@ pub(super) fn single(scenario: &Scenario) -> Vec<Edit> {
     let drop = |index: usize| {
         let mut edited = scenario.clone();
         let fault = edited.faults.remove(index);
-        Edit::new(format!("without faults[{index}] ({})", name(&fault.what)), edited)
+        Edit::new(format!("without faults[{index}] ({})", fault.what.name()), edited)
     };
     (0..scenario.faults.len()).rev().map(drop).collect()
 }
 
-/// Scenarios in which users do less: nothing, one thing less, or a new job as large as the last.
+/// Scenarios in which users do less: nothing, one thing less, or one rescaling less.
 pub(super) fn fewer_actions(scenario: &Scenario) -> Vec<Edit> {
     if scenario.actions.is_empty() {
         return Vec::new();
@@ -86,29 +86,4 @@ pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
         }
     }
     edits
-}
-
-/// The kind of a fault, as scenario files name it.
-pub fn name(kind: &FaultKind) -> &'static str {
-    match kind {
-        FaultKind::CrashTask(..) => "crash_task",
-        FaultKind::CrashTaskManager(_) => "crash_task_manager",
-        FaultKind::CrashJobManager => "crash_job_manager",
-        FaultKind::PauseTask(..) => "pause_task",
-        FaultKind::PauseTaskManager(..) => "pause_task_manager",
-        FaultKind::PauseJobManager(_) => "pause_job_manager",
-        FaultKind::SlowLink(..) => "slow_link",
-        FaultKind::CutLink(..) => "cut_link",
-        FaultKind::RepeatMessages(..) => "repeat_messages",
-        FaultKind::Reorder(..) => "reorder",
-        FaultKind::SlowStorage(..) => "slow_storage",
-        FaultKind::FailStorage(..) => "fail_storage",
-        FaultKind::DisturbStorage(..) => "disturb_storage",
-        FaultKind::DamageObject(_) => "damage_object",
-        FaultKind::SlowExternal(..) => "slow_external",
-        FaultKind::FailExternal(..) => "fail_external",
-        FaultKind::AmbiguousExternal(..) => "ambiguous_external",
-        FaultKind::CutExternal(..) => "cut_external",
-        FaultKind::CutHa(..) => "cut_ha",
-    }
 }

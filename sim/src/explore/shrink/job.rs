@@ -294,8 +294,7 @@ fn mend_committers(scenario: &mut Scenario) {
 
 /// What cannot be forwarded one to one is dealt out.
 fn mend_forwards(scenario: &mut Scenario) {
-    let parallelism: Vec<u32> =
-        scenario.job.operators.iter().map(|operator| operator.parallelism).collect();
+    let parallelism = scenario.parallelism(&[]);
     for edge in &mut scenario.job.edges {
         let even = parallelism[edge.from] == parallelism[edge.to];
         if edge.partitioner == Partitioner::Forward && !even {

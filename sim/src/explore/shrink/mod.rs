@@ -38,7 +38,6 @@ use crate::run::{Outcome, Simulation};
 use crate::scenario::{Scenario, load, to_json};
 
 use edit::Edit;
-pub use faults::name as kind_of;
 pub use size::Size;
 
 /// What is to shrink: a run that breaks a promise.

@@ -114,7 +114,8 @@ fn of_storage(stream: &mut Stream) -> Option<FaultKind> {
     Some(disturbance(stream))
 }
 
-/// In a few cases messages that may be repeated are.
+/// In a few cases messages that may be repeated are, or what happens at nearly the same time is
+/// reordered.
 fn of_messages(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
     if !permille_chance(stream, 60) {
         return None;

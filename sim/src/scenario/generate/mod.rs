@@ -88,7 +88,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let drawn = topology::draw(options, &Draws::new(seeds.job));
     let draws = Draws::new(seeds.world);
     let mut world = world::draw(&drawn, &draws);
-    let dir = options::directory(&drawn, &draws);
+    let dir = options::directory(&drawn, options, &draws);
     world::of_scheme(&mut world.storage, dir, &draws);
     world::candidates(&mut world, dir, &draws);
     let load = Load::of(&drawn, &world);
@@ -98,7 +98,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     let mut settle = settle(&load, checkpointing.timeout, world.cluster.heartbeat_timeout);
     if world.cluster.job_managers > 1 {
         let election = world.ha.election;
-        settle = settle + (election.lease_duration + election.renew_deadline) * 4;
+        settle += (election.lease_duration + election.renew_deadline) * 4;
     }
     let mut scenario = Scenario {
         title: title(seeds),

@@ -58,14 +58,16 @@ pub(super) fn checkpointing(
     (result, manual(drawn, periodic, draws))
 }
 
-/// Where checkpoints are kept: in one case of two the store is neutral.
-pub(super) fn directory(drawn: &Drawn, draws: &Draws) -> Option<Scheme> {
+/// Where checkpoints are kept: in one case of two the store is neutral. A job whose output must not
+/// depend on faults does not keep them in what a fault takes away.
+pub(super) fn directory(drawn: &Drawn, options: &Options, draws: &Draws) -> Option<Scheme> {
     // A job manager's memory takes no large state, and a job that waits for it would never end.
     const IN_MEMORY_MAX: u64 = 4 << 20;
     let fits = drawn.state.max(drawn.bytes) <= IN_MEMORY_MAX;
     let kinds = weighted(&mut draws.of("directory", ""), &[12, 3, 3, 2, 1]);
     let scheme = kinds.checked_sub(1).map(|kind| Scheme::ALL[kind]);
-    scheme.filter(|scheme| fits || *scheme != Scheme::Memory)
+    let in_memory = fits && !options.exactly_once_output;
+    scheme.filter(|scheme| in_memory || *scheme != Scheme::Memory)
 }
 
 /// Timeout and tolerated failures. A job that may fail for want of checkpoints gets a timeout that

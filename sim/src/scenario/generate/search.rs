@@ -201,10 +201,10 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
 /// too, depends on the edges.
 fn moves_checkpoints(scenario: &Scenario) -> bool {
     scenario.actions.iter().any(|action| match &action.what {
-        ActionKind::Resume { from: SnapshotSource::Checkpoint, parallelism, .. } => {
-            !parallelism.is_empty()
+        ActionKind::Resume { from, parallelism, .. } => {
+            *from == SnapshotSource::Checkpoint && !parallelism.is_empty()
         }
-        _ => false,
+        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => false,
     })
 }
 

@@ -12,7 +12,9 @@ use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
 use crate::world::external;
 use crate::world::faults::Applied;
-use crate::world::services::{Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request};
+use crate::world::services::{
+    Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request, Service,
+};
 use crate::world::{Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -20,26 +22,18 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     pub fn request(&mut self, token: u64, request: Request) {
         let config = &self.core.config;
         let host = &mut self.core.hosts[self.me.index()];
-        let (latency, nominal) = match &request {
-            Request::Put { nominal, .. } => (config.storage_latency, *nominal),
-            Request::Get { path } => {
-                let nominal = self.core.store.get(path).map_or(0, |object| object.nominal);
-                (config.storage_latency, nominal)
-            }
-            Request::Delete { .. } | Request::List { .. } => (config.storage_latency, 0),
-            Request::NextCheckpointId
-            | Request::AddPointer { .. }
-            | Request::Adopt(_)
-            | Request::RemovePointer { .. }
-            | Request::ReadPointers
-            | Request::Lead
-            | Request::Campaign { .. }
-            | Request::AwaitLeader { .. }
-            | Request::StoreJobResult(_) => (config.ha_latency, 0),
-            Request::PreCommit { .. }
-            | Request::Commit { .. }
-            | Request::Apply { .. }
-            | Request::AbortLeftOvers(_) => (config.external_latency, 0),
+        let service = request.service();
+        let latency = match service {
+            Service::ObjectStore => config.storage_latency,
+            Service::HaStore => config.ha_latency,
+            Service::External => config.external_latency,
+        };
+        let nominal = if let Request::Put { nominal, .. } = &request {
+            *nominal
+        } else if let Request::Get { path } = &request {
+            self.core.store.get(path).map_or(0, |object| object.nominal)
+        } else {
+            0
         };
         let mut span =
             latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
@@ -53,15 +47,10 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             self.core.observer.note(self.now, Note::Request(operation));
             span += self.core.faults.delay(operation, self.now);
         }
-        let mut held = VirtualDuration::ZERO;
         if let Some(operation) = external_operation_of(&request) {
             span += self.core.faults.external.delay(operation, self.now);
-            // What is sent while nothing passes arrives afterwards.
-            held = self.core.hosts[self.me.index()].external_cut_until.since(self.now);
         }
-        if is_for_ha(&request) {
-            held = self.core.hosts[self.me.index()].ha_cut_until.since(self.now);
-        }
+        let held = self.core.hosts[self.me.index()].cut_until(service).since(self.now);
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
         let host = &self.core.hosts[self.me.index()];
@@ -78,7 +67,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// The first write of a transaction, which nobody waits for: what is wrong with it is learnt at
     /// the flush. (Kafka: `Producer#send`.)
     pub fn begin_transaction(&mut self, transaction: TransactionId) {
-        let cut = self.core.hosts[self.me.index()].external_cut_until;
+        let cut = self.core.hosts[self.me.index()].cut_until(Service::External);
         // It arrives with the flush, or not at all.
         if cut <= self.now
             && let Some((due, place)) = self.core.external.begin(transaction, self.now)
@@ -110,7 +99,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         let operation = operation_of(&request);
         let external = external_operation_of(&request);
-        let ha = is_for_ha(&request);
+        let service = request.service();
         let fails = match (operation, external) {
             (Some(operation), _) => self.faults.fails(operation).then_some(Applied::No),
             (None, Some(operation)) => self.faults.external.fails(operation),
@@ -141,15 +130,8 @@ impl<P: Process, O: Observer> Core<P, O> {
         } else {
             self.apply_request(request, asker, now, queue)
         };
-        let mut back = back;
-        if external.is_some() {
-            back += self.hosts[from.index()].external_cut_until.since(now);
-        }
-        if ha {
-            back += self.hosts[from.index()].ha_cut_until.since(now);
-        }
-        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, answer });
-        queue.push(now + back, Due::Answer(slot));
+        let held = self.hosts[from.index()].cut_until(service).since(now);
+        self.answer((from, life, token), answer, now + back + held, queue);
     }
 
     fn is_led_by_lease(&self) -> bool {
@@ -160,15 +142,13 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn elect(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) -> u64 {
         self.ha.session += 1;
         self.ha.leader = Some(process);
-        self.leader = process;
         let session = self.ha.session;
         self.observer.observe(now, &Observation::LeaderElected { session });
         for watcher in std::mem::take(&mut self.watchers) {
             let Watcher { process: to, life, token, back } = watcher;
-            let cut = self.hosts[to.index()].ha_cut_until.since(now);
+            let held = self.hosts[to.index()].cut_until(Service::HaStore).since(now);
             let answer = Ok(Answer::Leader { process, session });
-            let slot = self.put_parcel(Parcel::Answer { to, life, token, answer });
-            queue.push(now + back + cut, Due::Answer(slot));
+            self.answer((to, life, token), answer, now + back + held, queue);
         }
         session
     }
@@ -364,29 +344,6 @@ fn is_leaders_write(request: &Request) -> bool {
             | Request::RemovePointer { .. }
             | Request::StoreJobResult(_)
     )
-}
-
-/// Whether a request is one of the HA store.
-fn is_for_ha(request: &Request) -> bool {
-    match request {
-        Request::NextCheckpointId
-        | Request::AddPointer { .. }
-        | Request::Adopt(_)
-        | Request::RemovePointer { .. }
-        | Request::ReadPointers
-        | Request::Lead
-        | Request::Campaign { .. }
-        | Request::AwaitLeader { .. }
-        | Request::StoreJobResult(_) => true,
-        Request::Put { .. }
-        | Request::Get { .. }
-        | Request::Delete { .. }
-        | Request::List { .. }
-        | Request::PreCommit { .. }
-        | Request::Commit { .. }
-        | Request::Apply { .. }
-        | Request::AbortLeftOvers(_) => false,
-    }
 }
 
 /// Which storage faults concern a request; none concern the external system.

@@ -80,7 +80,7 @@ impl<P: Process, O: Observer> World<P, O> {
             Due::Expire(place) => self.core.expire(place, now),
             Due::Ask(index) => {
                 self.core.outside.ask(index);
-                let leader = self.core.leader;
+                let leader = self.core.leader();
                 if self.core.hosts[leader.index()].alive {
                     self.deliver(leader, Event::Asked, now, queue);
                 }
@@ -217,10 +217,10 @@ impl<P: Process, O: Observer> World<P, O> {
             }
             PlannedFaultKind::Crash(process) => self.core.crash(process, now, queue),
             PlannedFaultKind::Pause(process, span) => self.pause(process, span, now, queue),
-            PlannedFaultKind::CrashLeader => self.core.crash(self.core.leader, now, queue),
-            PlannedFaultKind::PauseLeader(span) => self.pause(self.core.leader, span, now, queue),
+            PlannedFaultKind::CrashLeader => self.core.crash(self.core.leader(), now, queue),
+            PlannedFaultKind::PauseLeader(span) => self.pause(self.core.leader(), span, now, queue),
             PlannedFaultKind::CutHa(process, span) => {
-                let process = process.unwrap_or(self.core.leader);
+                let process = process.unwrap_or(self.core.leader());
                 let host = &mut self.core.hosts[process.index()];
                 host.ha_cut_until = host.ha_cut_until.max(now + span);
                 true
@@ -296,7 +296,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn addressee(&self, due: Due) -> Option<ProcessId> {
         match due {
             Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
-            Due::Ask(_) => Some(self.leader),
+            Due::Ask(_) => Some(self.leader()),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
                 Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
                 Parcel::Request { .. } | Parcel::Empty => None,

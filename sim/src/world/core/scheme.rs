@@ -18,6 +18,7 @@ use cutline::time::VirtualTime;
 
 use super::Core;
 use crate::observe::Observation;
+use crate::world::services::Service;
 use crate::world::{Observer, Process, Purpose, Request};
 
 /// Flink: `JobManagerCheckpointStorage#DEFAULT_MAX_STATE_SIZE`.
@@ -32,23 +33,11 @@ pub(super) struct PrefixLimits {
 
 /// How often a name node is asked in the course of a request.
 pub(super) fn rounds(request: &Request) -> u32 {
-    match request {
+    match request.service() {
         // The file is created, and completed.
-        Request::Put { .. } => 2,
-        Request::Get { .. } | Request::Delete { .. } | Request::List { .. } => 1,
-        Request::NextCheckpointId
-        | Request::AddPointer { .. }
-        | Request::Adopt(_)
-        | Request::RemovePointer { .. }
-        | Request::ReadPointers
-        | Request::Lead
-        | Request::Campaign { .. }
-        | Request::AwaitLeader { .. }
-        | Request::StoreJobResult(_)
-        | Request::PreCommit { .. }
-        | Request::Commit { .. }
-        | Request::Apply { .. }
-        | Request::AbortLeftOvers(_) => 0,
+        Service::ObjectStore if matches!(request, Request::Put { .. }) => 2,
+        Service::ObjectStore => 1,
+        Service::HaStore | Service::External => 0,
     }
 }
 

@@ -1,0 +1,260 @@
+//! What goes wrong in a scenario, when, and to whom.
+
+use cutline::time::{VirtualDuration, VirtualTime};
+use serde::Serialize;
+
+/// A scripted fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When it strikes.
+    pub at: When,
+    /// What it does, and to whom.
+    pub what: FaultKind,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum When {
+    /// At a virtual time.
+    Time(VirtualTime),
+    /// When a protocol step is reached.
+    Step(StepAnchor),
+}
+
+/// A place in the protocol: the `occurrence`-th time that `step` is reached and all given
+/// conditions hold; then so much later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepAnchor {
+    /// The step, as in the words of the design (T1 … R6).
+    pub step: cutline::step::Step,
+    /// Only for this checkpoint id.
+    pub checkpoint: Option<u64>,
+    /// Only at this subtask (operator index, subtask index).
+    pub subtask: Option<(usize, u32)>,
+    /// Which time, counted from 1.
+    pub occurrence: u32,
+    /// So long after the step.
+    pub delay: VirtualDuration,
+}
+
+/// What a fault does. Targets are indexes; the file has names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// A subtask throws (operator index, subtask index).
+    CrashTask(usize, u32),
+    /// A task-manager process dies and is replaced after `cluster.process_restart`.
+    CrashTaskManager(u32),
+    /// The process of the job manager that leads dies and is replaced after `cluster.process_restart`.
+    CrashJobManager,
+    /// A subtask does nothing for a while (a long garbage collection in its thread).
+    PauseTask(usize, u32, VirtualDuration),
+    /// A task-manager process does nothing for a while.
+    PauseTaskManager(u32, VirtualDuration),
+    /// The process of the job manager that leads does nothing for a while.
+    PauseJobManager(VirtualDuration),
+    /// A link's latency (data and control) is multiplied for a while.
+    SlowLink(Endpoint, Endpoint, u32, VirtualDuration),
+    /// A link delivers nothing for a while; what is sent meanwhile arrives afterwards.
+    CutLink(Endpoint, Endpoint, VirtualDuration),
+    /// Acknowledgements and declines between two processes arrive a second time, so much later, for a
+    /// while.
+    RepeatMessages(Endpoint, Endpoint, VirtualDuration, VirtualDuration),
+    /// For a while what comes within one window (messages, requests, answers) goes on at its end, in
+    /// the order of random priorities that change so many times.
+    Reorder(VirtualDuration, u32, VirtualDuration),
+    /// Storage requests of a kind take so much longer for a while.
+    SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
+    /// The next `count` storage requests of a kind fail.
+    FailStorage(StorageOperation, u32),
+    /// The next `count` storage requests of a kind do not go as they should.
+    DisturbStorage(StorageOperation, Disturbance, u32),
+    /// A bit of the newest object of a kind flips.
+    DamageObject(StorageOperation),
+    /// Requests of a kind to the external system take so much longer for a while.
+    SlowExternal(ExternalOperation, VirtualDuration, VirtualDuration),
+    /// The next `count` requests of a kind to the external system fail.
+    FailExternal(ExternalOperation, u32),
+    /// The next `count` requests of a kind to the external system are done, and said to have failed.
+    AmbiguousExternal(ExternalOperation, u32),
+    /// A task manager and the external system do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards.
+    CutExternal(u32, VirtualDuration),
+    /// A process and the high-availability store do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards. `None`: whoever leads then.
+    CutHa(Option<Endpoint>, VirtualDuration),
+}
+
+impl FaultKind {
+    /// The word for it in scenario files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CrashTask(..) => "crash_task",
+            Self::CrashTaskManager(_) => "crash_task_manager",
+            Self::CrashJobManager => "crash_job_manager",
+            Self::PauseTask(..) => "pause_task",
+            Self::PauseTaskManager(..) => "pause_task_manager",
+            Self::PauseJobManager(_) => "pause_job_manager",
+            Self::SlowLink(..) => "slow_link",
+            Self::CutLink(..) => "cut_link",
+            Self::RepeatMessages(..) => "repeat_messages",
+            Self::Reorder(..) => "reorder",
+            Self::SlowStorage(..) => "slow_storage",
+            Self::FailStorage(..) => "fail_storage",
+            Self::DisturbStorage(..) => "disturb_storage",
+            Self::DamageObject(_) => "damage_object",
+            Self::SlowExternal(..) => "slow_external",
+            Self::FailExternal(..) => "fail_external",
+            Self::AmbiguousExternal(..) => "ambiguous_external",
+            Self::CutExternal(..) => "cut_external",
+            Self::CutHa(..) => "cut_ha",
+        }
+    }
+}
+
+/// What becomes of a storage request that does not go as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// An error that goes away: the client asks again.
+    Transient,
+    /// The store has too much to do (HTTP 503): the client waits and asks again, for longer than
+    /// after other errors.
+    Throttled,
+    /// No answer comes, and nothing is done. The client gives up waiting and asks again.
+    Hanging,
+    /// It is done, but whoever asked is told that it failed.
+    Ambiguous,
+    /// Of an object that is written only the first half arrives, and the write fails.
+    Torn,
+    /// Of an object that is read only the first half comes.
+    ShortRead,
+    /// The store answers from before the object was written.
+    Stale,
+}
+
+impl Disturbance {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Transient,
+        Self::Throttled,
+        Self::Hanging,
+        Self::Ambiguous,
+        Self::Torn,
+        Self::ShortRead,
+        Self::Stale,
+    ];
+
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Hanging => "hanging",
+            Self::Ambiguous => "ambiguous",
+            Self::Torn => "torn",
+            Self::ShortRead => "short_read",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether it can befall requests of a kind; `Any` stands for those that it can.
+    pub fn befalls(self, operation: StorageOperation) -> bool {
+        use StorageOperation::{Any, Read, WriteMetadata, WriteState};
+        match self {
+            Self::Transient | Self::Throttled | Self::Hanging => true,
+            Self::Ambiguous => operation != Read,
+            Self::Torn => matches!(operation, Any | WriteState | WriteMetadata),
+            Self::ShortRead | Self::Stale => matches!(operation, Any | Read),
+        }
+    }
+}
+
+/// One end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// The job manager; of several candidates the first.
+    JobManager,
+    /// Another candidate, by number from 1.
+    Candidate(u32),
+    /// A task manager, by number.
+    TaskManager(u32),
+}
+
+/// What a storage fault applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StorageOperation {
+    /// Any request.
+    Any,
+    /// Writing a state file of a subtask.
+    WriteState,
+    /// Writing checkpoint metadata.
+    WriteMetadata,
+    /// Reading any file.
+    Read,
+    /// Deleting a file.
+    Delete,
+    /// Adding or removing a pointer in the high-availability store.
+    WritePointer,
+}
+
+impl StorageOperation {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Any,
+        Self::WriteState,
+        Self::WriteMetadata,
+        Self::Read,
+        Self::Delete,
+        Self::WritePointer,
+    ];
+
+    /// Whether a fault of this one concerns a request of that one.
+    pub fn concerns(self, request: Self) -> bool {
+        self == Self::Any || self == request
+    }
+
+    /// The word for it in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::WriteState => "write_state",
+            Self::WriteMetadata => "write_metadata",
+            Self::Read => "read",
+            Self::Delete => "delete",
+            Self::WritePointer => "write_pointer",
+        }
+    }
+}
+
+/// What a fault of the external system applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExternalOperation {
+    /// Any request.
+    Any,
+    /// Flushing a transaction (B3).
+    PreCommit,
+    /// Committing a transaction, or applying a batch (S5, S6).
+    Commit,
+    /// Aborting left-over transactions (S6).
+    Abort,
+}
+
+impl ExternalOperation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Any, Self::PreCommit, Self::Commit, Self::Abort];
+
+    /// The word of scenario files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::PreCommit => "pre_commit",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+        }
+    }
+
+    /// Whether a fault of this one concerns a request of that one.
+    pub fn concerns(self, request: Self) -> bool {
+        self == Self::Any || self == request
+    }
+}
