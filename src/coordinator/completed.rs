@@ -198,10 +198,13 @@ impl<P> Cleanup<P> {
         Self { shared: Vec::new(), checkpoints: Vec::new() }
     }
 
-    /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
+    /// Leaves a checkpoint and all its files, as its pointer could not be removed. One that is not
+    /// to be deleted has none among them.
     pub fn keep(&mut self, id: CheckpointId) {
-        self.shared.clear();
-        self.checkpoints.retain(|retained| retained.id() != id);
+        let at = self.checkpoints.iter().position(|retained| retained.id() == id);
+        if let Some(kept) = at.map(|at| self.checkpoints.remove(at)) {
+            self.shared.retain(|file| !kept.refers_to(file));
+        }
     }
 }
 
@@ -560,5 +563,24 @@ mod tests {
             assert_eq!(removed.len(), pointers, "{status:?} {kind:?}");
             assert_eq!(cleanup.checkpoints.len(), deleted, "{status:?} {kind:?}");
         }
+    }
+
+    #[test]
+    fn a_pointer_that_stays_keeps_its_own_files_alone() {
+        let mut store = CompletedStore::new(StoreKind::Default, 2, Defects::none());
+        for id in [1, 2] {
+            add(&mut store, id, SnapshotKind::Checkpoint);
+        }
+        // Of a third one, whose pointer was refused.
+        let undecided = checkpoint(4, SnapshotKind::Checkpoint);
+        for shared in undecided.checkpoint.shared() {
+            store.registry().register(shared, CheckpointId(4), false).expect("a key has one path");
+        }
+        let (_, mut cleanup) = store.shutdown(JobStatus::Finished);
+        cleanup.keep(CheckpointId(2));
+        let left: Vec<_> = cleanup.checkpoints.iter().map(|it| it.id().0).collect();
+        assert_eq!(left, [1]);
+        let shared: Vec<_> = cleanup.shared.iter().map(|file| &*file.path).collect();
+        assert_eq!(shared, ["shared 0", "shared 3", "shared 4"]);
     }
 }

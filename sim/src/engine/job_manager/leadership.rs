@@ -113,18 +113,22 @@ impl JobManager {
             self.session = session;
             self.execution.lead(session);
             self.phase = Phase::Recovering;
-            self.set_timer(deadline, Waiting::RenewDeadline, ctx);
+            self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx);
             self.read_pointers(ctx);
         }
     }
 
-    pub(super) fn on_renew_deadline<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if !self.believes_to_lead() {
-            return;
+    pub(super) fn on_renew_deadline<O: Observer>(
+        &mut self,
+        session: u64,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if session != self.session || !self.believes_to_lead() {
+            return; // It does not lead any more, or has been elected once more since.
         }
         let deadline = self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline;
         match ctx.now() < deadline {
-            true => self.set_timer(deadline, Waiting::RenewDeadline, ctx),
+            true => self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx),
             false => self.step_down(ctx),
         }
     }
@@ -150,8 +154,9 @@ impl JobManager {
             | Phase::Ended => {}
         }
         self.task_managers.clear();
-        // One that was shut down goes on with what it has begun.
-        if !matches!(phase, Phase::Ending(_) | Phase::Ended) {
+        // One that was shut down goes on with what it has begun. The end of the job is no end yet
+        // while its result is not stored: then this shuts it down.
+        if self.coordinator.as_ref().is_some_and(|coordinator| !coordinator.is_shut_down()) {
             let status = Some(JobStatus::Suspended);
             self.coordinate(io::Input::Shutdown { status }, ctx);
         }
