@@ -237,6 +237,8 @@ pub struct CompletedStore<P> {
     kept: Vec<Retained<P>>,
     /// The job is over, or another leader's: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
+    /// Shared files go, too, that were last used by something newer which came to nothing.
+    drains: bool,
     closed: bool,
     defects: Defects,
 }
@@ -254,6 +256,7 @@ impl<P> CompletedStore<P> {
             subsumed: Vec::new(),
             kept: Vec::new(),
             kept_from: None,
+            drains: false,
             closed: false,
             defects,
         }
@@ -348,10 +351,14 @@ impl<P> CompletedStore<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
         let any = self.defects.has(Defect::D35);
         let lowest = checkpoints.find(|c| any || !c.is_users()).map(|c| c.id);
-        match lowest.or(self.kept_from) {
+        let mut cleanup = match lowest.or(self.kept_from) {
             Some(lowest) => self.let_go(lowest),
             None => Cleanup::nothing(),
+        };
+        if self.drains {
+            cleanup.shared.extend(self.drain());
         }
+        cleanup
     }
 
     /// The job has come to a halt. The default store's pointers to remove come first; files may
@@ -389,8 +396,13 @@ impl<P> CompletedStore<P> {
     }
 
     /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which
-    /// outlives the job.
+    /// outlives the job, now and (a pointer that is still being removed has files behind it) later.
     pub fn drain_shared(&mut self) -> Vec<FileHandle> {
+        self.drains = true;
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<FileHandle> {
         let mut registry = std::mem::take(&mut self.registry);
         let gone = registry.drain(|file| self.refers_to(file));
         self.registry = registry;
@@ -562,6 +574,28 @@ mod tests {
             let (removed, cleanup) = store.shutdown(status);
             assert_eq!(removed.len(), pointers, "{status:?} {kind:?}");
             assert_eq!(cleanup.checkpoints.len(), deleted, "{status:?} {kind:?}");
+        }
+    }
+
+    /// What was uploaded for the oldest was used once more, by one that was aborted.
+    #[test]
+    fn the_end_of_the_job_does_not_wait_for_what_came_to_nothing() {
+        for (removed, later) in [(true, ["shared 0"].as_slice()), (false, &[])] {
+            let mut store = CompletedStore::new(StoreKind::Default, 1, Defects::none());
+            add(&mut store, 1, SnapshotKind::Checkpoint);
+            add(&mut store, 2, SnapshotKind::Checkpoint);
+            let oldest = checkpoint(1, SnapshotKind::Checkpoint);
+            for shared in oldest.checkpoint.shared() {
+                store.registry().register(shared, CheckpointId(3), false).expect("it is known");
+            }
+            store.shutdown(JobStatus::Suspended);
+            assert_eq!(store.leave_to_successor(), Cleanup::nothing());
+            assert_eq!(store.drain_shared(), [], "the pointer may be there");
+            store.pointer_removed(CheckpointId(1), removed);
+            let cleanup = store.clean();
+            let shared: Vec<_> = cleanup.shared.iter().map(|file| &*file.path).collect();
+            assert_eq!(shared, later);
+            assert_eq!(cleanup.checkpoints.len(), usize::from(removed));
         }
     }
 

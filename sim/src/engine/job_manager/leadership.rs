@@ -31,7 +31,7 @@
 //! | the pointer (F3), asked for twice since the first answer told nothing | refused | the pointers are read: it is decided if it is among them, else it fails. Deviation: Flink leaves the files |
 //! | a subsumed checkpoint's pointer (F4) | removed, before the successor was elected | its files are deleted |
 //! | a subsumed checkpoint's pointer (F4) | refused | its files stay: the successor has it, and subsumes it |
-//! | the job's result | refused | the successor runs the job to its end, or finds the result |
+//! | the job's result | any | all of it is suspended like that of a job that runs: the successor finds the result and cleans up, or runs the job to its end |
 //!
 //! Until a candidate has done all this, it does not stand for election again. (Flink: the next
 //! `JobMasterServiceProcess` waits for the last one to close.) A plain savepoint gets no pointer that
