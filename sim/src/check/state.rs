@@ -14,13 +14,14 @@ use std::fmt;
 
 use cutline::ids::{CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
-use cutline::operator::{Fingerprint, Operator, Reference, SplitId, StateEntry};
+use cutline::operator::{Fingerprint, Operator, Record, Reference, SplitId, StateEntry};
 use cutline::time::VirtualTime;
 
 use super::ledger::Ledger;
 use super::output::Output;
 use super::violation::{Class, Report, Subject};
 use super::{Role, Setup, ShadowState};
+use crate::observe::Observation;
 
 pub(super) const NAME: &str = "state";
 
@@ -50,6 +51,8 @@ struct Version {
     spread: u32,
     /// By operator.
     fingerprints: Vec<Fingerprint>,
+    /// How far event time was, by operator: the job itself may have lagged behind.
+    watermarks: Vec<Option<VirtualTime>>,
 }
 
 impl fmt::Debug for State {
@@ -77,6 +80,30 @@ impl State {
         self.judged
     }
 
+    /// A record that cannot be late is not dropped.
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let Observation::DroppedLate { subtask, record } = *observation else { return };
+        self.judged += 1;
+        if setup.config.windows.as_ref().is_some_and(|windows| windows.never_late) {
+            let what = (NAME, Class::Loss, "dropped as late");
+            let subject = Subject::subtask(subtask).with_record(record.split, record.offset);
+            report.add(what, now, subject, || {
+                let name = setup.graph.subtask_name(subtask);
+                let Record { split, offset, event_time, .. } = record;
+                format!(
+                    "{name} dropped offset {offset} of {split} of {event_time} as late, although no \
+                     watermark may have come before it"
+                )
+            });
+        }
+    }
+
     /// A source emitted.
     #[inline]
     pub(super) fn on_emitted(
@@ -100,12 +127,15 @@ impl State {
         let Some(line) = ledger.line(checkpoint) else { return };
         let drained = line.kind == SnapshotKind::SavepointTerminate;
         let reference = self.reference_at(&line.positions, ledger, setup);
-        if drained {
-            reference.finish();
+        match drained {
+            true => reference.finish(),
+            false => reference.settle(),
         }
         let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
         let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
-        self.versions.push(Version { checkpoint, spread: self.spread, fingerprints });
+        let watermarks = reference.watermarks();
+        let spread = self.spread;
+        self.versions.push(Version { checkpoint, spread, fingerprints, watermarks });
         if drained {
             self.begin_anew();
         }
@@ -133,7 +163,9 @@ impl State {
     ) -> Option<Fingerprint> {
         let nothing_in_flight = ledger.kept(checkpoint)?.in_flight.is_empty();
         let version = self.versions.iter().find(|version| version.checkpoint == checkpoint)?;
-        let exact = setup.config.checkpointing.exactly_once && nothing_in_flight;
+        // With windows, what the reference has emitted may yet be to come in the job.
+        let in_step = nothing_in_flight && setup.config.windows.is_none();
+        let exact = setup.config.checkpointing.exactly_once && in_step;
         exact.then(|| version.fingerprints[operator.index()])
     }
 
@@ -217,7 +249,9 @@ impl State {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
         let Some(version) = version else { return Ok(()) };
+        restored.settle_at(&self.versions[version].watermarks);
         let operators = (0..job.operators().len() as u32).map(OperatorId);
+        let operators = operators.filter(|operator| !setup.is_timed(*operator));
         for operator in operators.filter(|operator| !unknown[operator.index()]) {
             self.judged += 1;
             let is = restored.fingerprint(operator);
@@ -245,6 +279,7 @@ impl State {
     ) -> Option<Difference> {
         let positions = ledger.kept(checkpoint)?.positions.clone();
         let reference = self.reference_at(&positions, ledger, setup);
+        reference.settle();
         Difference::between(restored, reference, operator)
     }
 
@@ -280,7 +315,7 @@ impl State {
         }
         let reference = self.reference_at(&ends, ledger, setup);
         reference.finish();
-        for operator in setup.sinks() {
+        for operator in setup.sinks().filter(|operator| !setup.is_timed(*operator)) {
             let total = reference.fingerprint(operator);
             output.judge_total(now, operator, total, setup, report);
         }
@@ -359,7 +394,9 @@ impl Difference {
         for (entry, balance) in entries.into_iter().filter(|(_, balance)| *balance != 0) {
             let key = (entry.what, entry.key, entry.split, entry.path);
             let (is, should) = counts.entry(key).or_default();
-            *(if balance > 0 { is } else { should }) += entry.count * balance.unsigned_abs();
+            // What has no record yet, such as a split that was not begun, counts as one entry.
+            let records = entry.count.max(1) * balance.unsigned_abs();
+            *(if balance > 0 { is } else { should }) += records;
         }
         let entries: Vec<_> =
             counts.into_iter().map(|(key, (is, should))| (key, is, should)).collect();

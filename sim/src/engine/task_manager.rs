@@ -235,6 +235,8 @@ impl TaskManager {
             Control::Register { .. }
             | Control::Alive
             | Control::Canceled { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
             | Control::Task { .. }
             | Control::Acknowledge { .. }
             | Control::Decline { .. } => unreachable!("task managers get no such message"),
@@ -264,6 +266,9 @@ impl TaskManager {
             }
             return;
         };
+        if let Mail::Split { id, .. } = mail {
+            self.tell(Control::EventArrived { subtask, id }, ctx);
+        }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);

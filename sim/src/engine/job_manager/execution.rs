@@ -465,6 +465,8 @@ impl JobManager {
         }
         let may_wait = |waiting: &Waiting| match waiting {
             Waiting::Heartbeat
+            | Waiting::Discovery(_)
+            | Waiting::Captured { .. }
             | Waiting::Manual(_)
             | Waiting::CoordinatorTimeout(_)
             | Waiting::RestartDelay { .. }

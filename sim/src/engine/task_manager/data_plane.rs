@@ -3,7 +3,7 @@
 use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
-use cutline::operator::Record;
+use cutline::operator::{Record, TimeEvent};
 use cutline::step::Step;
 use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
@@ -241,6 +241,16 @@ impl TaskManager {
                 }
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
+            }
+            Output::RequestSplit => {
+                self.tell(Control::RequestSplit { execution, subtask }, ctx);
+            }
+            Output::Time(TimeEvent::Fired { key, end, records }) => {
+                let fired = Observation::WindowFired { subtask, key, end, records };
+                ctx.observe_task(execution, fired);
+            }
+            Output::Time(TimeEvent::Late(record)) => {
+                ctx.observe_task(execution, Observation::DroppedLate { subtask, record });
             }
             Output::Running => {
                 let checkpoint = task.deployment.restored;

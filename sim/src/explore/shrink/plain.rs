@@ -131,11 +131,18 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.record_bytes > 1)
                 + u64::from(source.splits > 1)
                 + u64::from(source.records.is_none())
+                + u64::from(source.disorder > VirtualDuration::ZERO)
+                + u64::from(source.discovery.is_some())
+                + source
+                    .watermarks
+                    .as_ref()
+                    .map_or(0, |it| 1 + u64::from(it.idle_timeout.is_some()))
         }
         OperatorKind::Map { rekey } => u64::from(rekey.is_some()),
         OperatorKind::Filter { .. } | OperatorKind::FlatMap { .. } => 2,
         OperatorKind::KeyedAggregate => 1,
         OperatorKind::Join => 2,
+        OperatorKind::Window { size, slide } => 2 + u64::from(size != slide),
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::SinkWriter
