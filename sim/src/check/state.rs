@@ -36,15 +36,19 @@ pub(super) struct State {
     /// Where the reference stands, by split.
     at: Vec<u64>,
     versions: Vec<Version>,
-    /// States of subtasks whose input had ended, by operator and number: once they have finished,
-    /// checkpoints hold nothing of them.
-    last_states: BTreeMap<(OperatorId, u32), Vec<Vec<u8>>>,
+    /// How often the job was spread anew.
+    spread: u32,
+    /// States of subtasks whose input had ended, by that number, operator and their own number: once
+    /// they have finished, checkpoints hold nothing of them.
+    last_states: BTreeMap<(u32, OperatorId, u32), Vec<Vec<u8>>>,
 }
 
 /// The reference at the positions of a durable checkpoint.
 #[derive(Debug)]
 struct Version {
     checkpoint: CheckpointId,
+    /// How often the job had been spread anew.
+    spread: u32,
     /// By operator.
     fingerprints: Vec<Fingerprint>,
     /// How far event time was, by operator: the job itself may have lagged behind.
@@ -66,6 +70,7 @@ impl State {
             reference: None,
             at,
             versions: Vec::new(),
+            spread: 0,
             last_states: BTreeMap::new(),
         }
     }
@@ -129,7 +134,8 @@ impl State {
         let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
         let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
         let watermarks = reference.watermarks();
-        self.versions.push(Version { checkpoint, fingerprints, watermarks });
+        let spread = self.spread;
+        self.versions.push(Version { checkpoint, spread, fingerprints, watermarks });
         if drained {
             self.begin_anew();
         }
@@ -163,11 +169,18 @@ impl State {
         exact.then(|| version.fingerprints[operator.index()])
     }
 
-    /// The job is spread anew. What subtasks of an operator had that has changed now says nothing of
-    /// those that have their numbers from now on.
+    /// The job is spread anew. What subtasks of an operator had that has changed says nothing of those
+    /// that have their numbers from now on; older snapshots may still be asked for it.
     pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
         let (before, now) = (setup.graph.layout(before), setup.graph.layout(now));
-        self.last_states.retain(|(operator, _), _| !before.differs(now, *operator));
+        let last = self.last_states.range((self.spread, OperatorId(0), 0)..);
+        let next = self.spread + 1;
+        let stay: Vec<_> = last
+            .filter(|((_, operator, _), _)| !before.differs(now, *operator))
+            .map(|(&(_, operator, number), states)| ((next, operator, number), states.clone()))
+            .collect();
+        self.spread = next;
+        self.last_states.extend(stay);
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not
@@ -208,14 +221,17 @@ impl State {
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
         let mut unknown = vec![false; job.operators().len()];
+        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
+        let spread = version.map_or(self.spread, |version| self.versions[version].spread);
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
             subtasks[operator.index()] += 1;
             let subtask = (operator, number);
+            let last = (spread, operator, number);
             if shadow.ended.contains(&subtask) {
-                self.last_states.insert(subtask, states.clone());
+                self.last_states.insert(last, states.clone());
             } else if shadow.finished.contains(&subtask) {
-                match self.last_states.get(&subtask) {
+                match self.last_states.get(&last) {
                     Some(last) => states.clone_from(last),
                     // It did not wait for a final checkpoint: what it had is nowhere.
                     None => unknown[operator.index()] = true,
@@ -232,7 +248,6 @@ impl State {
         for in_flight in &shadow.in_flight {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
-        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
         let Some(version) = version else { return Ok(()) };
         restored.settle_at(&self.versions[version].watermarks);
         let operators = (0..job.operators().len() as u32).map(OperatorId);

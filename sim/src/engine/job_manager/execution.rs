@@ -438,8 +438,8 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            // Another one leads, finds the result, and cleans up.
-            Ok(_) if self.phase == Phase::Suspending => {}
+            // Whoever leads next finds the result and cleans up, or runs the job to its end.
+            Ok(_) | Err(_) if self.phase == Phase::Suspending => {}
             Ok(_) => self.clean_up(end, ctx),
             Err(_) => self.end(end, ctx),
         }
@@ -473,7 +473,7 @@ impl JobManager {
             | Waiting::Call(_)
             | Waiting::Campaign { .. }
             | Waiting::CampaignTimer
-            | Waiting::RenewDeadline => true,
+            | Waiting::RenewDeadline { .. } => true,
             Waiting::BacklogOver => suspending,
             Waiting::Lead
             | Waiting::Found { .. }
