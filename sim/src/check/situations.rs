@@ -135,6 +135,8 @@ situations! {
     FencedOff = "former leader fenced off",
     /// A former leader's checkpoint was between A2 and the pointer when another was elected.
     LeadershipLostWhileFinalizing = "leadership lost while finalizing",
+    /// A task reads its state from a copy on its own machine.
+    RestoredLocally = "restore from a local copy",
     /// A window fires.
     WindowFired = "window fired",
     /// A window fires in an execution that began from a checkpoint.
@@ -286,6 +288,7 @@ impl Situations {
                 self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
             }
             Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
+            Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
             Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);

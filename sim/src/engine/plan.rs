@@ -441,6 +441,13 @@ impl Plan {
         had.iter().any(|defect| self.defects.has(*defect))
     }
 
+    /// Whether copies of a subtask's state are kept where it runs. Flink: keyed state alone.
+    pub fn recovers_locally(&self, subtask: SubtaskId) -> bool {
+        let operator = self.graph.operator(subtask);
+        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
+        keyed && self.scenario.checkpointing.local_recovery
+    }
+
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
     /// incremental; operator state is written whole.
     pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {

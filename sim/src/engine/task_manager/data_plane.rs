@@ -151,6 +151,7 @@ impl TaskManager {
                     checkpoint,
                     kind: barrier.options.kind,
                     parts: Vec::new(),
+                    copy: None,
                     uploads: 0,
                     cut_at: ready_at + sync,
                     sync,
@@ -205,7 +206,12 @@ impl TaskManager {
             Output::Acknowledge(checkpoint) => {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
-                let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let (snapshot, copy) = task.take_snapshot(checkpoint, ctx.now());
+                if let Some(copy) = copy {
+                    let (made_by, copies) = self.copies.entry(subtask).or_default();
+                    *made_by = execution;
+                    copies.store(checkpoint, copy);
+                }
                 let new = snapshot.parts.iter().filter(|part| part.is_new_file());
                 let paths = new.map(|part| part.path.as_str());
                 if let Some((leader, _)) = self.leader {
