@@ -109,6 +109,7 @@ pub mod codec;
 pub mod config;
 pub mod coordinator;
 pub mod defect;
+pub mod enumerator;
 pub mod ids;
 pub mod job;
 pub mod message;

@@ -11,8 +11,8 @@ use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
     Aggregate, Behaviour, Emitter, Filter, Fingerprint, FlatMap, Instance, Join, Map, Operator,
-    Record, Reference, Snapshot, Source, SourceOptions, SplitId, TwoPhaseCommitSink, mix,
-    promises_order,
+    Record, Reference, Snapshot, Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window,
+    WindowOptions, mix, promises_order,
 };
 use cutline::task::router::Router;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -30,6 +30,7 @@ enum Kind {
     FlatMap,
     Aggregate,
     Join,
+    Window,
     Sink,
 }
 
@@ -55,6 +56,10 @@ impl Plan {
                     keys: 5,
                     weight: 1,
                     record_bytes: 100,
+                    disorder: VirtualDuration::ZERO,
+                    watermarks: None,
+                    stagger: VirtualDuration::ZERO,
+                    enumerated: false,
                 },
             )),
             Kind::Map => Box::new(Map::new(instance, None)),
@@ -63,6 +68,11 @@ impl Plan {
             Kind::FlatMap => Box::new(FlatMap::new(instance, 2)),
             Kind::Aggregate => Box::new(Aggregate::new(instance, self.ordered[at], 0)),
             Kind::Join => Box::new(Join::new(instance, 0)),
+            Kind::Window => {
+                let (size, slide) = (VirtualDuration(7), VirtualDuration(3));
+                let options = WindowOptions { size, slide, state_per_key: 0, exact: true };
+                Box::new(Window::new(instance, options))
+            }
             Kind::Sink => Box::new(TwoPhaseCommitSink::new(instance)),
         }
     }
@@ -72,9 +82,12 @@ impl Plan {
         sources.flat_map(|(_, id)| (0..SPLITS).map(move |index| SplitId::new(id, index))).collect()
     }
 
-    fn finished_reference(&self, mut reference: Reference) -> Vec<Fingerprint> {
+    fn finished_reference(&self, mut reference: Reference, ended: bool) -> Vec<Fingerprint> {
         for split in self.splits() {
             reference.advance(split, RECORDS);
+        }
+        if ended {
+            reference.finish();
         }
         (0..self.kinds.len() as u32).map(|id| reference.fingerprint(OperatorId(id))).collect()
     }
@@ -198,6 +211,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         Kind::Aggregate,
         Kind::Aggregate,
         Kind::Join,
+        Kind::Window,
         Kind::Sink,
     ]);
     let partitioner = prop::sample::select(&[
@@ -226,7 +240,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 {
                     let from = OperatorId(*from.get(&senders));
                     let partitioner = match kind {
-                        Kind::Aggregate | Kind::Join => Partitioner::Hash,
+                        Kind::Aggregate | Kind::Join | Kind::Window => Partitioner::Hash,
                         _ if partitioner == Partitioner::Forward
                             && parallelisms[from.index()] != parallelism =>
                         {
@@ -250,7 +264,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 .map(|kind| match kind {
                     Kind::Source => Behaviour::Source,
                     Kind::Rekey => Behaviour::ChangesKey,
-                    Kind::Join => Behaviour::Joins,
+                    Kind::Join | Kind::Window => Behaviour::Joins,
                     _ => Behaviour::KeepsKey,
                 })
                 .collect();
@@ -267,8 +281,9 @@ proptest! {
     fn subtasks_add_up_to_the_reference(plan in plan(), seed: u64) {
         let mut run = Run::new(&plan, seed);
         while run.step() {}
-        let expected = plan.finished_reference(Reference::fresh(&plan.job, plan.single()));
-        prop_assert_eq!(run.fingerprints(&plan), expected);
+        // No watermark has come to anybody: all windows are open.
+        let fresh = Reference::fresh(&plan.job, plan.single());
+        prop_assert_eq!(run.fingerprints(&plan), plan.finished_reference(fresh, false));
     }
 
     #[test]
@@ -278,8 +293,9 @@ proptest! {
             run.step();
         }
         let restored = run.shadow(&plan);
-        let expected = plan.finished_reference(Reference::fresh(&plan.job, plan.single()));
-        prop_assert_eq!(plan.finished_reference(restored), expected);
+        let fresh = Reference::fresh(&plan.job, plan.single());
+        let expected = plan.finished_reference(fresh, true);
+        prop_assert_eq!(plan.finished_reference(restored, true), expected);
     }
 }
 

@@ -48,6 +48,7 @@ fn checks(graph: &ExecutionGraph) -> Checks {
         manual: Vec::new(),
         due: None,
         settle: VirtualDuration::from_secs(10),
+        windows: None,
         recovery: VirtualDuration::from_secs(10),
     };
     // No checkpoint completes here, so the reference is never made.

@@ -7,6 +7,7 @@ use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, Subta
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
+use cutline::time::VirtualTime;
 
 use crate::scenario::model::{Disturbance, StorageOperation};
 
@@ -459,5 +460,32 @@ pub enum Observation {
     LeadershipLost {
         /// Its session.
         session: u64,
+    },
+    /// The watermark has passed the end of a window, which was emitted.
+    WindowFired {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The window's key.
+        key: u32,
+        /// Its end, excluded.
+        end: VirtualTime,
+        /// How many records it held.
+        records: u64,
+    },
+    /// A record was given to windows all of which had fired: it is dropped.
+    DroppedLate {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The record.
+        record: Record,
+    },
+    /// A task has read a part of its state from a copy on its own machine.
+    ReadLocally {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint that is restored.
+        checkpoint: CheckpointId,
+        /// How many files there were copies of.
+        files: u32,
     },
 }

@@ -430,6 +430,9 @@ mod tests {
             keys: 50,
             record_bytes: 100,
             weight: 1,
+            disorder: VirtualDuration::ZERO,
+            watermarks: None,
+            discovery: None,
         };
         Scenario {
             title: "quickstart".to_owned(),

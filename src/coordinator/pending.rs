@@ -76,6 +76,12 @@ impl<P> PendingCheckpoint<P> {
         }
     }
 
+    /// [`Defect::D05`]: what operator coordinators have yet to deliver is not waited for.
+    pub(super) fn wait_for_tasks_alone(&mut self) {
+        self.missing -= self.coordinators.len();
+        self.coordinators.clear();
+    }
+
     /// Takes a delivery in (step A1). A state that is not counted is given back.
     pub(super) fn acknowledge(
         &mut self,

@@ -177,6 +177,11 @@ impl<P> Coordinator<P> {
         for &coordinator in &self.coordinators {
             out.push(Output::SnapshotCoordinator { checkpoint: id, coordinator });
         }
+        if self.config.defects.has(Defect::D05) {
+            let pending = self.pending.get_mut(&id).expect("an abort ends the trigger");
+            pending.wait_for_tasks_alone();
+            self.end_triggering(now, id, out);
+        }
     }
 
     /// Deviation: Flink forgets a directory that is made after its checkpoint was aborted.

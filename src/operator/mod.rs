@@ -34,11 +34,13 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::fmt;
 
 use crate::codec::DecodeError;
 use crate::ids::CheckpointId;
+use crate::time::VirtualTime;
 
 pub use aggregate::Aggregate;
 pub use committer::Committer;
@@ -49,15 +51,16 @@ pub use instance::Instance;
 pub use join::{JOINED, Join};
 pub use map::Map;
 pub use order::{Behaviour, Order, orders, promises_order};
-pub use record::{Fingerprint, Record, SplitId, mix};
+pub use record::{Fingerprint, Record, SplitId, TimeMark, mix};
 pub use reference::Reference;
 pub use sink_append::AppendSink;
 pub use sink_idempotent::IdempotentSink;
 pub use sink_two_phase::TwoPhaseCommitSink;
 pub use sink_write_ahead::WriteAheadSink;
 pub use sink_writer::SinkWriter;
-pub use source::{Source, SourceOptions, SplitReader};
+pub use source::{Source, SourceOptions, SplitReader, WatermarkOptions};
 pub use table::{Table, TableKey};
+pub use window::{WINDOWED, Window, WindowOptions};
 
 /// One parallel instance of an operator: implement this to bring your own.
 ///
@@ -67,6 +70,13 @@ pub trait Operator: fmt::Debug + Send {
     /// Takes one record of input `input`. What it emits, and what the outside is to see at once,
     /// goes to `out`.
     fn process(&mut self, input: u32, record: &Record, out: &mut Emitter);
+
+    /// No record with this event time or an earlier one is to come. Fires timers, then sends the
+    /// watermark on, as a [`Record::of_mark`]; or holds it back behind what it has yet to emit.
+    /// Flink: `AbstractStreamOperator#processWatermark`.
+    fn on_watermark(&mut self, watermark: VirtualTime, out: &mut Emitter) {
+        out.emit(Record::of_mark(TimeMark::Watermark(watermark)));
+    }
 
     /// Ahead of B3 and B4: what is emitted here goes in front of the barrier, so that those
     /// downstream have it in the same checkpoint. Flink: `prepareSnapshotPreBarrier`.
@@ -154,6 +164,23 @@ pub trait Operator: fmt::Debug + Send {
 pub struct Emitter {
     records: Vec<Record>,
     effects: Vec<Effect>,
+    time_events: Vec<TimeEvent>,
+}
+
+/// What event time has done to a record or a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeEvent {
+    /// A window is complete and was emitted.
+    Fired {
+        /// Whose.
+        key: u32,
+        /// Its end, excluded.
+        end: VirtualTime,
+        /// How many records it held.
+        records: u64,
+    },
+    /// A record was dropped because all its windows had fired. Flink: `numLateRecordsDropped`.
+    Late(Record),
 }
 
 impl Emitter {
@@ -167,6 +194,12 @@ impl Emitter {
     #[inline]
     pub fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    /// Says what event time has done.
+    #[inline]
+    pub fn time_event(&mut self, event: TimeEvent) {
+        self.time_events.push(event);
     }
 
     /// What was emitted since the last `clear`, in order.
@@ -185,11 +218,18 @@ impl Emitter {
         self.effects.drain(..)
     }
 
-    /// Forgets both and keeps the memory.
+    /// Takes out what event time has done, in order.
+    #[inline]
+    pub(crate) fn drain_time_events(&mut self) -> impl Iterator<Item = TimeEvent> {
+        self.time_events.drain(..)
+    }
+
+    /// Forgets everything and keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
         self.records.clear();
         self.effects.clear();
+        self.time_events.clear();
     }
 }
 
@@ -233,7 +273,7 @@ pub enum RestoreError {
 /// One entry of a state, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateEntry {
-    /// What kind of entry: `split`, `key`, `waiting`, `matched`, `processed`, `pending`.
+    /// What kind of entry: `split`, `key`, `waiting`, `matched`, `processed`, `open`, `pending`.
     pub what: &'static str,
     /// The key it belongs to, if it is keyed.
     pub key: Option<u32>,

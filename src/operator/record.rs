@@ -40,7 +40,19 @@ impl fmt::Display for SplitId {
     }
 }
 
-/// One simulated record, which travels as one buffer.
+/// What event time has to say to the receivers of a channel. Flink: `Watermark`, `WatermarkStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimeMark {
+    /// No record with this event time or an earlier one is to come on the channel.
+    Watermark(VirtualTime),
+    /// The sender has nothing to read: nobody is to wait for its watermarks.
+    Idle,
+    /// It has something to read again.
+    Active,
+}
+
+/// One simulated record, which travels as one buffer; or, with a weight of zero, a [`TimeMark`]: as
+/// in Flink it travels among the records, takes a buffer, and is in flight where they are.
 ///
 /// (split, offset) names the source's record it stems from; `path` names the way it took (edges
 /// and copies), so that the copies that a fan-out makes are different records.
@@ -56,13 +68,56 @@ pub struct Record {
     pub path: u64,
     /// When the source emitted it first (event time, nanoseconds of virtual time).
     pub event_time: VirtualTime,
-    /// How many real records it stands for, at least 1.
+    /// How many real records it stands for; 0 if it is a [`TimeMark`].
     pub weight: u32,
     /// Bytes of one real record.
     pub record_bytes: u32,
 }
 
 impl Record {
+    /// Of no source: marks stem from no split.
+    const OF_TIME: SplitId = SplitId(u32::MAX);
+    const IDLE: u64 = 1;
+    const ACTIVE: u64 = 2;
+
+    /// A mark, as it travels.
+    pub fn of_mark(mark: TimeMark) -> Self {
+        let (time, path) = match mark {
+            TimeMark::Watermark(time) => (time, 0),
+            TimeMark::Idle => (VirtualTime::MAX, Self::IDLE),
+            TimeMark::Active => (VirtualTime::MAX, Self::ACTIVE),
+        };
+        Self {
+            split: Self::OF_TIME,
+            key: 0,
+            // Tells one watermark from another, as it does records.
+            offset: time.0,
+            path,
+            event_time: time,
+            weight: 0,
+            record_bytes: 0,
+        }
+    }
+
+    /// The mark that it is; `None` of a record.
+    #[inline]
+    pub fn mark(&self) -> Option<TimeMark> {
+        if self.is_data() {
+            return None;
+        }
+        Some(match self.path {
+            Self::IDLE => TimeMark::Idle,
+            Self::ACTIVE => TimeMark::Active,
+            _ => TimeMark::Watermark(self.event_time),
+        })
+    }
+
+    /// Whether it stands for real records.
+    #[inline]
+    pub fn is_data(&self) -> bool {
+        self.weight > 0
+    }
+
     /// A strong hash of what the record *is*: split, offset, path and key, not when it was emitted.
     #[inline]
     pub fn identity(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 use crate::ids::{CheckpointId, OperatorId};
 use crate::job::{EdgeId, JobGraph, Partitioner};
+use crate::time::VirtualTime;
 
 use super::record::{Fingerprint, Record, SplitId};
 use super::{Emitter, Operator, RestoreError, StateEntry, path};
@@ -23,6 +24,7 @@ struct Vertex {
     outputs: Vec<Output>,
     /// Taken while its records are being delivered; a graph without cycles does not come back.
     emitter: Emitter,
+    watermark: Option<VirtualTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,12 @@ impl Reference {
                         .then(|| job.operators()[edge.to.index()].parallelism),
                 })
                 .collect();
-            Vertex { operator: factory(operator), outputs, emitter: Emitter::default() }
+            Vertex {
+                operator: factory(operator),
+                outputs,
+                emitter: Emitter::default(),
+                watermark: None,
+            }
         };
         let operators = (0..job.operators().len() as u32).map(OperatorId).map(vertex).collect();
         Self { order: job.topological_order().to_vec(), operators }
@@ -112,17 +119,66 @@ impl Reference {
 
     /// Processes a record at an operator: what was in flight on one of its input channels. Order is
     /// kept if receivers are served before their senders (against the topological order), each
-    /// channel from its oldest record on.
+    /// channel from its oldest record on. Marks of event time say nothing here: see
+    /// [`settle`](Self::settle).
     pub fn inject(&mut self, operator: OperatorId, input: u32, record: &Record) {
+        if !record.is_data() {
+            return;
+        }
         let vertex = &mut self.operators[operator.index()];
         vertex.operator.process(input, record, &mut vertex.emitter);
         self.deliver(operator);
+    }
+
+    /// Has event time go as far as what the sources have read allows, and fires what is due by then.
+    /// A job is never further than this, but may lag behind.
+    pub fn settle(&mut self) {
+        for at in 0..self.order.len() {
+            let operator = self.order[at];
+            let watermark = match self.operators[operator.index()].operator.as_source() {
+                Some(source) => source.watermark(),
+                None => self.least_upstream(operator),
+            };
+            self.advance_time(operator, watermark);
+        }
+    }
+
+    /// How far event time is at each operator.
+    pub fn watermarks(&self) -> Vec<Option<VirtualTime>> {
+        self.operators.iter().map(|vertex| vertex.watermark).collect()
+    }
+
+    /// Has event time go as far as it is elsewhere, and fires what is due by then.
+    ///
+    /// # Panics
+    /// If there are watermarks of fewer operators than there are.
+    pub fn settle_at(&mut self, watermarks: &[Option<VirtualTime>]) {
+        for at in 0..self.order.len() {
+            let operator = self.order[at];
+            self.advance_time(operator, watermarks[operator.index()]);
+        }
+    }
+
+    fn least_upstream(&self, operator: OperatorId) -> Option<VirtualTime> {
+        let leads_to = |vertex: &&Vertex| vertex.outputs.iter().any(|output| output.to == operator);
+        let senders = self.operators.iter().filter(leads_to);
+        senders.map(|vertex| vertex.watermark).min().flatten()
+    }
+
+    fn advance_time(&mut self, operator: OperatorId, to: Option<VirtualTime>) {
+        let vertex = &mut self.operators[operator.index()];
+        if let Some(watermark) = to.filter(|to| Some(*to) > vertex.watermark) {
+            vertex.watermark = to;
+            vertex.operator.on_watermark(watermark, &mut vertex.emitter);
+            self.deliver(operator);
+        }
     }
 
     /// Ends all inputs: every operator emits what it holds back.
     pub fn finish(&mut self) {
         for at in 0..self.order.len() {
             let operator = self.order[at];
+            self.advance_time(operator, Some(VirtualTime::MAX));
             let vertex = &mut self.operators[operator.index()];
             vertex.operator.finish(&mut vertex.emitter);
             self.deliver(operator);
@@ -132,7 +188,7 @@ impl Reference {
     /// Sends what an operator has emitted down all its output edges.
     fn deliver(&mut self, from: OperatorId) {
         let mut emitter = std::mem::take(&mut self.operators[from.index()].emitter);
-        for record in emitter.records() {
+        for record in emitter.records().iter().filter(|record| record.is_data()) {
             for at in 0..self.operators[from.index()].outputs.len() {
                 let output = self.operators[from.index()].outputs[at];
                 let mut sent = *record;

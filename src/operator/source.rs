@@ -6,10 +6,11 @@
 
 use super::instance::Instance;
 use super::map::below;
-use super::record::{Fingerprint, Record, SplitId, mix};
+use super::record::{Fingerprint, Record, SplitId, TimeMark, mix};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
+use crate::enumerator::{SplitEvent, Unassigned};
 use crate::ids::CheckpointId;
 use crate::job::rescale::{DistributionMode, ListHandle, ListState, redistribute};
 use crate::time::{VirtualDuration, VirtualTime};
@@ -17,13 +18,16 @@ use crate::time::{VirtualDuration, VirtualTime};
 const FORMAT: Format = Format { operator: "a source", magic: *b"CLsr", version: 1 };
 const SPLIT_BYTES_MIN: usize = 3;
 const KEY_SALT: u64 = 0x6b65_7973;
+const TIME_SALT: u64 = 0x7469_6d65;
 
 /// The reading side of a source.
 pub trait SplitReader {
-    /// When the next record is due, which may be long ago; `None` if there is none any more.
+    /// When the next record, or a mark of event time, is due, which may be long ago; `None` if there
+    /// is no record any more.
     fn next_due(&self) -> Option<VirtualTime>;
 
-    /// Emits the next record if it is due at `now`; says whether it did.
+    /// Emits the next record if it is due at `now`, and says whether it did; ahead of it, the marks of
+    /// event time that are due.
     fn emit_due(&mut self, now: VirtualTime, out: &mut Emitter) -> bool;
 
     /// Emits the next record of one split whenever it is due; says whether there was one.
@@ -34,6 +38,30 @@ pub trait SplitReader {
 
     /// Whether all splits are read to their end (or there are none).
     fn is_finished(&self) -> bool;
+
+    /// Takes what the enumerator says.
+    fn on_event(&mut self, event: SplitEvent);
+
+    /// Whether the enumerator is to be asked for a split: once for each answer.
+    fn take_request(&mut self) -> bool;
+
+    /// The watermark of what has been read; `None` if there is none yet. Splits that have been read
+    /// to their end are not waited for: without any other, it is the end of time.
+    fn watermark(&self) -> Option<VirtualTime>;
+}
+
+/// How a source says how far event time is. Flink: `BoundedOutOfOrdernessWatermarks`, split by
+/// split; the reader emits the least of its splits'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkOptions {
+    /// By how much a record may be older than one before it in its split without being late.
+    pub bound: VirtualDuration,
+    /// Span between two watermarks; zero: one behind each record. Flink:
+    /// `pipeline.auto-watermark-interval`.
+    pub interval: VirtualDuration,
+    /// A reader without a record for so long is idle until the next. Flink:
+    /// `WatermarkStrategy#withIdleness`.
+    pub idle_timeout: Option<VirtualDuration>,
 }
 
 /// What a source reads.
@@ -54,6 +82,14 @@ pub struct SourceOptions {
     pub weight: u32,
     /// Bytes of one real record.
     pub record_bytes: u32,
+    /// A record has happened up to so long before it is due: how much depends on the record alone.
+    pub disorder: VirtualDuration,
+    /// Its watermarks, if it has any.
+    pub watermarks: Option<WatermarkOptions>,
+    /// The records of a split are due so much later than those of the split before it.
+    pub stagger: VirtualDuration,
+    /// Splits come from an [`Enumerator`](crate::enumerator::Enumerator), not with the start.
+    pub enumerated: bool,
 }
 
 /// One reader of a source.
@@ -67,6 +103,24 @@ pub struct Source {
     next: Option<usize>,
     /// The splits of each old subtask, if there was another number of them.
     lists: Option<Vec<Vec<Split>>>,
+    clock: Clock,
+    /// The enumerator was asked and has not answered.
+    asked: bool,
+    /// The enumerator has said that no split will come. Not stored: a restored reader asks again.
+    no_more: bool,
+}
+
+/// When a reader says something about event time. No part of the state: a restored reader says
+/// nothing until it has read on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    /// When the next watermark is due, if something was read since the last.
+    tick: Option<VirtualTime>,
+    /// The last watermark.
+    emitted: Option<VirtualTime>,
+    /// When the last record was read.
+    read: Option<VirtualTime>,
+    idle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,20 +129,42 @@ struct Split {
     offset: u64,
     /// Stored, not derived: a split that ended stays ended.
     finished: bool,
+    /// The latest event time that this attempt has read; not stored.
+    latest: Option<VirtualTime>,
+}
+
+impl Split {
+    fn new(index: u32, offset: u64, finished: bool) -> Self {
+        Self { index, offset, finished, latest: None }
+    }
 }
 
 impl Source {
     /// A reader without splits; `open` assigns them at a first start, `restore` afterwards.
     pub fn new(instance: Instance, options: SourceOptions) -> Self {
-        Self { instance, options, splits: Vec::new(), next: None, lists: None }
+        Self {
+            instance,
+            options,
+            splits: Vec::new(),
+            next: None,
+            lists: None,
+            clock: Clock::default(),
+            asked: false,
+            no_more: !options.enumerated,
+        }
     }
 
     fn id(&self, split: &Split) -> SplitId {
         SplitId::new(self.instance.operator.0, split.index)
     }
 
-    fn due(&self, offset: u64) -> VirtualTime {
-        self.options.start + self.options.every * offset
+    fn due(&self, index: u32, offset: u64) -> VirtualTime {
+        let SourceOptions { start, stagger, every, .. } = self.options;
+        start + stagger * u64::from(index) + every * offset
+    }
+
+    fn due_of(&self, split: &Split) -> VirtualTime {
+        self.due(split.index, split.offset)
     }
 
     /// The share of this subtask in the lists of all old ones.
@@ -109,32 +185,57 @@ impl Source {
         splits
     }
 
-    /// All splits have the same pace, so the lowest offset is due first; ties go to the split that
-    /// stands first. A scan: a reader has few splits.
+    /// Ties go to the split that stands first. A scan: a reader has few splits.
     fn choose_next(&mut self) {
         let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished);
-        self.next = unfinished.min_by_key(|(_, split)| split.offset).map(|(at, _)| at);
+        self.next = unfinished.min_by_key(|(_, split)| self.due_of(split)).map(|(at, _)| at);
+    }
+
+    /// When the record of an offset has happened. Flink: what a `TimestampAssigner` reads from it.
+    fn event_time(&self, index: u32, offset: u64) -> VirtualTime {
+        let VirtualDuration(disorder) = self.options.disorder;
+        if disorder == 0 {
+            return self.due(index, offset);
+        }
+        let hash = mix(mix(TIME_SALT, u64::from(index)), offset);
+        let early = (u128::from(hash) * (u128::from(disorder) + 1)) >> 64;
+        self.due(index, offset) - VirtualDuration(early as u64)
     }
 
     fn emit(&mut self, at: usize, out: &mut Emitter) {
         let Split { index, offset, .. } = self.splits[at];
         let hash = mix(mix(KEY_SALT, u64::from(index)), offset);
+        let event_time = self.event_time(index, offset);
         out.emit(Record {
             split: SplitId::new(self.instance.operator.0, index),
             key: below(hash, self.options.keys),
             offset,
             path: 0,
-            event_time: self.due(offset),
+            event_time,
             weight: self.options.weight,
             record_bytes: self.options.record_bytes,
         });
         let split = &mut self.splits[at];
         split.offset += 1;
+        split.latest = split.latest.max(Some(event_time));
         split.finished = self.options.records == Some(split.offset);
         // A split that was not next has but moved further behind the one that is.
         if self.next == Some(at) {
             self.choose_next();
         }
+    }
+
+    /// The splits that were assigned to nobody when a checkpoint was taken, for the sequential
+    /// reference: it reads them all, and has no enumerator.
+    fn restore_unassigned(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let read = Unassigned::decode(state);
+        let unassigned =
+            read.map_err(|error| RestoreError::Damaged { operator: "a split enumerator", error })?;
+        let finished = self.options.records == Some(0);
+        let undiscovered = unassigned.discovered..self.options.splits;
+        let indices = unassigned.splits.into_iter().chain(undiscovered);
+        self.splits.extend(indices.map(|index| Split::new(index, 0, finished)));
+        Ok(())
     }
 
     /// The readings of a split, which are in a row: splits are in the order of their indices. One,
@@ -145,19 +246,69 @@ impl Source {
     }
 }
 
+impl Source {
+    fn record_due(&self) -> Option<VirtualTime> {
+        self.next.map(|at| self.due_of(&self.splits[at]))
+    }
+
+    /// When the reader becomes idle, if nothing is due before.
+    fn idle_from(&self, options: &WatermarkOptions) -> Option<VirtualTime> {
+        let Clock { read, idle, .. } = self.clock;
+        let from = options.idle_timeout.filter(|_| !idle).zip(read);
+        from.map(|(timeout, read)| read + timeout).filter(|from| Some(*from) < self.record_due())
+    }
+
+    /// Emits the mark that is due, if one is. A watermark that says nothing new is left out.
+    fn emit_mark(&mut self, now: VirtualTime, options: &WatermarkOptions, out: &mut Emitter) {
+        if self.clock.tick.is_some_and(|tick| tick <= now) {
+            self.clock.tick = None;
+            if let Some(time) = self.watermark().filter(|it| Some(*it) > self.clock.emitted) {
+                self.clock.emitted = Some(time);
+                out.emit(Record::of_mark(TimeMark::Watermark(time)));
+            }
+        } else if self.idle_from(options).is_some_and(|from| from <= now) {
+            self.clock.idle = true;
+            out.emit(Record::of_mark(TimeMark::Idle));
+        }
+    }
+
+    /// A record was read: from here on the reader is not idle, and has something to tell.
+    fn on_read(&mut self, now: VirtualTime, options: &WatermarkOptions, out: &mut Emitter) {
+        let clock = &mut self.clock;
+        if std::mem::take(&mut clock.idle) {
+            out.emit(Record::of_mark(TimeMark::Active));
+        }
+        clock.read = Some(now);
+        let period = options.interval.0;
+        let next = || match period {
+            0 => now,
+            _ => VirtualTime((now.0 / period + 1).saturating_mul(period)),
+        };
+        clock.tick = clock.tick.or_else(|| Some(next()));
+    }
+}
+
 impl SplitReader for Source {
     fn next_due(&self) -> Option<VirtualTime> {
-        self.next.map(|at| self.due(self.splits[at].offset))
+        let record = self.record_due()?;
+        let Some(options) = &self.options.watermarks else { return Some(record) };
+        let marks = [self.clock.tick, self.idle_from(options)];
+        marks.into_iter().flatten().fold(record, VirtualTime::min).into()
     }
 
     fn emit_due(&mut self, now: VirtualTime, out: &mut Emitter) -> bool {
-        match self.next {
-            Some(at) if self.due(self.splits[at].offset) <= now => {
-                self.emit(at, out);
-                true
+        let Some(at) = self.next else { return false };
+        let due = self.due_of(&self.splits[at]) <= now;
+        if let Some(options) = self.options.watermarks {
+            self.emit_mark(now, &options, out);
+            if due {
+                self.on_read(now, &options, out);
             }
-            Some(_) | None => false,
         }
+        if due {
+            self.emit(at, out);
+        }
+        due
     }
 
     fn emit_from(&mut self, split: SplitId, out: &mut Emitter) -> bool {
@@ -173,7 +324,38 @@ impl SplitReader for Source {
     }
 
     fn is_finished(&self) -> bool {
-        self.next.is_none()
+        self.next.is_none() && self.no_more
+    }
+
+    fn on_event(&mut self, event: SplitEvent) {
+        self.asked = false;
+        match event {
+            SplitEvent::Add(index) => {
+                let finished = self.options.records == Some(0);
+                let at = self.splits.partition_point(|split| split.index <= index);
+                self.splits.insert(at, Split::new(index, 0, finished));
+                self.choose_next();
+            }
+            SplitEvent::NoMore => self.no_more = true,
+        }
+    }
+
+    fn take_request(&mut self) -> bool {
+        let asks = self.next.is_none() && !self.no_more && !self.asked;
+        self.asked |= asks;
+        asks
+    }
+
+    fn watermark(&self) -> Option<VirtualTime> {
+        if self.is_finished() {
+            return Some(VirtualTime::MAX);
+        }
+        let WatermarkOptions { bound, .. } = self.options.watermarks?;
+        let unfinished = self.splits.iter().filter(|split| !split.finished);
+        // Something earlier may still come: up to the bound, and at the very same instant.
+        let of = |split: &Split| split.latest?.0.checked_sub(bound.0)?.checked_sub(1);
+        let least = unfinished.map(of).min().flatten();
+        least.map(VirtualTime)
     }
 }
 
@@ -199,6 +381,9 @@ impl Operator for Source {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        if Unassigned::is_encoded(state) {
+            return self.restore_unassigned(state);
+        }
         let (writer, splits) = FORMAT.read(state, |input, writer| {
             let count = input.count(SPLIT_BYTES_MIN)?;
             let mut splits = Vec::with_capacity(count);
@@ -207,7 +392,7 @@ impl Operator for Source {
                 if index > 0xffff {
                     return Err(input.invalid("index of a split"));
                 }
-                splits.push(Split { index, offset: input.varint()?, finished: input.flag()? });
+                splits.push(Split::new(index, input.varint()?, input.flag()?));
             }
             Ok((writer, splits))
         })?;
@@ -230,10 +415,10 @@ impl Operator for Source {
         }
         self.splits.sort_by_key(|split| split.index);
         again |= defects.has(Defect::D90) && self.splits.is_empty();
-        if restored.is_none() || again {
+        if (restored.is_none() || again) && !self.options.enumerated {
             let finished = self.options.records == Some(0);
             let mine = (0..self.options.splits).filter(|&index| self.instance.owns_part(index));
-            self.splits = mine.map(|index| Split { index, offset: 0, finished }).collect();
+            self.splits = mine.map(|index| Split::new(index, 0, finished)).collect();
         }
         self.choose_next();
     }
@@ -279,6 +464,10 @@ mod tests {
             keys: 50,
             weight: 1,
             record_bytes: 100,
+            disorder: VirtualDuration::ZERO,
+            watermarks: None,
+            stagger: VirtualDuration::ZERO,
+            enumerated: false,
         }
     }
 
@@ -313,6 +502,110 @@ mod tests {
             .collect();
         assert_eq!(seen, [(0, 0, 100), (2, 0, 100), (0, 1, 110), (2, 1, 110)]);
         assert!(source.is_finished());
+    }
+
+    #[test]
+    fn an_enumerated_reader_asks_for_each_split() {
+        let mut source = opened(0, 0, 1, None);
+        source.options.enumerated = true;
+        source = Source::new(source.instance, SourceOptions { records: Some(1), ..source.options });
+        source.open(None, &mut Vec::new());
+        let mut out = Emitter::default();
+        for index in [2, 0] {
+            assert_eq!((source.take_request(), source.take_request()), (true, false));
+            assert!(!source.is_finished());
+            source.on_event(SplitEvent::Add(index));
+            assert!(!source.take_request());
+            assert!(source.emit_due(VirtualTime::MAX, &mut out));
+            assert_eq!(out.records().last().map(|it| it.split), Some(SplitId::new(0, index)));
+        }
+        assert!(source.take_request());
+        source.on_event(SplitEvent::NoMore);
+        assert!(source.is_finished() && !source.take_request());
+    }
+
+    #[test]
+    fn watermarks_follow_the_slowest_split() {
+        let mut source = opened(0, 0, 1, Some(4));
+        source.options.splits = 3;
+        source.options.watermarks = Some(WatermarkOptions {
+            bound: VirtualDuration(4),
+            interval: VirtualDuration(10),
+            idle_timeout: None,
+        });
+        let mut out = Emitter::default();
+        assert_eq!(source.watermark(), None);
+        source.emit_from(SplitId::new(0, 0), &mut out);
+        source.emit_from(SplitId::new(0, 1), &mut out);
+        assert_eq!(source.watermark(), None, "nothing is known of split 2");
+        source.emit_from(SplitId::new(0, 2), &mut out);
+        assert_eq!(source.watermark(), Some(VirtualTime(95)));
+        (0..3).for_each(|_| assert!(source.emit_from(SplitId::new(0, 2), &mut out)));
+        assert_eq!(source.watermark(), Some(VirtualTime(95)));
+        out.clear();
+        let mut now = VirtualTime(100);
+        while let Some(due) = source.next_due() {
+            now = now.max(due);
+            source.emit_due(now, &mut out);
+        }
+        let told: Vec<_> = out
+            .records()
+            .iter()
+            .map(|it| it.mark().map_or_else(|| it.event_time.to_string(), |it| format!("{it:?}")))
+            .collect();
+        let watermark = |time| format!("{:?}", TimeMark::Watermark(VirtualTime(time)));
+        let time = |time| VirtualTime(time).to_string();
+        let expected = [
+            time(110),
+            time(110),
+            watermark(105),
+            time(120),
+            time(120),
+            watermark(115),
+            time(130),
+            time(130),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(source.watermark(), Some(VirtualTime::MAX));
+    }
+
+    #[test]
+    fn a_quiet_reader_is_idle_until_it_reads_again() {
+        let mut source = opened(0, 0, 3, Some(2));
+        source.options.every = VirtualDuration(50);
+        source.options.watermarks = Some(WatermarkOptions {
+            bound: VirtualDuration::ZERO,
+            interval: VirtualDuration::ZERO,
+            idle_timeout: Some(VirtualDuration(20)),
+        });
+        let mut out = Emitter::default();
+        let mut dues = Vec::new();
+        while let Some(due) = source.next_due() {
+            dues.push(due.0);
+            source.emit_due(due, &mut out);
+        }
+        assert_eq!(dues, [100, 100, 120, 150]);
+        let marks: Vec<_> = out.records().iter().map(Record::mark).collect();
+        let watermark = TimeMark::Watermark(VirtualTime(99));
+        let expected = [None, Some(watermark), Some(TimeMark::Idle), Some(TimeMark::Active), None];
+        assert_eq!(marks, expected);
+    }
+
+    #[test]
+    fn disorder_is_bounded_and_the_same_again() {
+        let read = |disorder| {
+            let mut source = opened(0, 0, 1, Some(50));
+            source.options.disorder = VirtualDuration(disorder);
+            let mut out = Emitter::default();
+            while source.emit_from(SplitId::new(0, 1), &mut out) {}
+            out.records().iter().map(|it| it.event_time.0).collect::<Vec<_>>()
+        };
+        assert!(read(0).is_sorted());
+        let disordered = read(35);
+        assert!(!disordered.is_sorted());
+        assert_eq!(disordered, read(35));
+        let early = |(at, time): (usize, &u64)| 100 + 10 * at as u64 - time;
+        assert!(disordered.iter().enumerate().map(early).all(|early| early <= 35));
     }
 
     #[test]

@@ -18,16 +18,18 @@ enum Kind {
     Ordered,
     OrderFree,
     Join,
+    Window,
     TwoPhase,
     Idempotent,
     Append,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Source,
     Kind::Ordered,
     Kind::OrderFree,
     Kind::Join,
+    Kind::Window,
     Kind::TwoPhase,
     Kind::Idempotent,
     Kind::Append,
@@ -56,12 +58,21 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
                 keys: 8,
                 weight: 1,
                 record_bytes: 10,
+                disorder: VirtualDuration::ZERO,
+                watermarks: None,
+                stagger: VirtualDuration::ZERO,
+                enumerated: false,
             };
             Box::new(Source::new(instance, options))
         }
         Kind::Ordered => Box::new(Aggregate::new(instance, true, 0)),
         Kind::OrderFree => Box::new(Aggregate::new(instance, false, 0)),
         Kind::Join => Box::new(Join::new(instance, 0)),
+        Kind::Window => {
+            let (size, slide) = (VirtualDuration(10), VirtualDuration(4));
+            let options = WindowOptions { size, slide, state_per_key: 0, exact: true };
+            Box::new(Window::new(instance, options))
+        }
         Kind::TwoPhase => Box::new(TwoPhaseCommitSink::new(instance)),
         Kind::Idempotent => Box::new(IdempotentSink::new(instance)),
         Kind::Append => Box::new(AppendSink::new(instance)),

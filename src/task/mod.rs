@@ -22,3 +22,4 @@ mod commits;
 mod gate;
 mod prioritized;
 mod turns;
+mod valve;

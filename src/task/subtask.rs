@@ -14,6 +14,7 @@
 //! - no record is processed before the restored channel state has been;
 //! - nothing leaves on a channel before its receiver has connected.
 
+mod event_time;
 mod input;
 mod life;
 mod output;
@@ -22,9 +23,10 @@ mod snapshot;
 use std::collections::VecDeque;
 
 use crate::defect::{Defect, Defects, PutOff};
+use crate::enumerator::{EventId, SplitEvent};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
 use crate::message::{CheckpointBarrier, Element, FailureReason};
-use crate::operator::{Effect, Emitter, Operator, Record, TransactionId};
+use crate::operator::{Effect, Emitter, Operator, Record, TimeEvent, TransactionId};
 use crate::storage::channel_state::ChannelState;
 use crate::task::barrier::{self, AlignmentMetrics, BarrierMode, Cut, InputConfig, InputHandler};
 pub use crate::task::commits::CommitError;
@@ -33,6 +35,7 @@ use crate::task::credit::GateCredit;
 use crate::task::router::Router;
 use crate::task::snapshots::{PartKind, Snapshots};
 use crate::task::subpartition::{self, Subpartition, SubpartitionConfig};
+use crate::task::valve::Valve;
 use crate::time::{VirtualDuration, VirtualTime};
 
 /// What a subtask must know from the start.
@@ -60,6 +63,9 @@ pub struct SubtaskConfig {
     pub leads_to_committers: bool,
     /// Flink: `sink.committer.retries`.
     pub commit_retries: u32,
+    /// Event time matters to somebody in the job: at its end a source says that it has ended. Flink
+    /// always does.
+    pub event_time: bool,
     /// What is planted.
     pub defects: Defects,
 }
@@ -149,6 +155,13 @@ pub enum Mail {
     NotifyComplete(CheckpointId),
     /// X3: this checkpoint was aborted.
     NotifyAborted(CheckpointId),
+    /// What the enumerator says to a reader. Flink: `OperatorEvent`.
+    Split {
+        /// To confirm it with; whoever delivers it does.
+        id: EventId,
+        /// What.
+        event: SplitEvent,
+    },
 }
 
 /// What a subtask wants done, and what it reports.
@@ -278,6 +291,10 @@ pub enum Output {
     /// What the outside is asked to do; `PreCommit` is answered with [`Input::Flushed`], `Commit`
     /// and `Apply` with [`Input::Committed`] or [`Input::CommitFailed`].
     Effect(Effect),
+    /// A reader has no split left: ask its enumerator for one. Flink: `RequestSplitEvent`.
+    RequestSplit,
+    /// What event time has done to a record or a window.
+    Time(TimeEvent),
     /// A commit was tried often enough: the attempt fails, and the next one tries again.
     CommitGivenUp(TransactionId),
     /// What was decided can never be committed: the job fails for good. Deviation: Flink restarts
@@ -343,6 +360,7 @@ pub struct Subtask {
     recovered: VecDeque<(InputChannel, Record)>,
     ended_inputs: Vec<bool>,
     open_inputs: u32,
+    valve: Valve,
     outputs: Vec<Subpartition<Record>>,
     connected: Vec<bool>,
     /// Output channels above their limit of queued buffers.
@@ -361,6 +379,7 @@ pub struct Subtask {
     /// Commits that the external system has not confirmed yet.
     commits: Commits,
     leads_to_committers: bool,
+    event_time: bool,
     /// Whether barriers may overtake.
     unaligned: bool,
     emitter: Emitter,
@@ -403,6 +422,7 @@ impl Subtask {
             recovered: VecDeque::new(),
             ended_inputs: vec![false; inputs],
             open_inputs: inputs as u32,
+            valve: Valve::new(inputs),
             outputs: vec![Subpartition::new(&subpartition); outputs],
             connected: vec![false; outputs],
             full_outputs: 0,
@@ -416,6 +436,7 @@ impl Subtask {
             stops_with: None,
             commits: Commits::new(config.commit_retries),
             leads_to_committers: config.leads_to_committers,
+            event_time: config.event_time,
             unaligned: config.input.mode == BarrierMode::ExactlyOnce { unaligned: true },
             emitter: Emitter::default(),
             gate_outputs: Vec::new(),

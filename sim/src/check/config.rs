@@ -20,6 +20,19 @@ pub struct CheckConfig {
     /// Calm time within which all tasks run again after an execution has ended: the longest
     /// delay of the restart strategy, failure detection, replacement of processes, deployment.
     pub recovery: VirtualDuration,
+    /// What is to be known of windows, if there are any.
+    pub windows: Option<Windows>,
+}
+
+/// What the checks must know of a job with windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// No record can be late: each source keeps to the disorder that it promises, and nobody
+    /// stops waiting for it.
+    pub never_late: bool,
+    /// Operators, by `OperatorId`, that get what depends on when watermarks came. Their states and
+    /// their output are not compared with the reference, which has other watermarks.
+    pub timed: Vec<bool>,
 }
 
 /// What an operator is to the checks.
@@ -34,7 +47,7 @@ pub enum Role {
     },
     /// Neither source nor sink.
     Inner,
-    /// A sink that commits.
+    /// A sink that commits; if something is behind it, that commits for it.
     TransactionalSink,
     /// A sink that writes by identity.
     IdempotentSink,

@@ -49,7 +49,7 @@ use cutline::time::VirtualTime;
 
 use crate::observe::{JobEnd, Observation};
 
-pub use config::{CheckConfig, Role};
+pub use config::{CheckConfig, Role, Windows};
 pub use oracle::{
     InFlight, NoOracle, OpenTransaction, Outside, RestoreOracle, ShadowError, ShadowState,
 };
@@ -106,6 +106,11 @@ impl Setup {
     /// The subtasks of the job as it is spread now.
     fn present(&self) -> std::ops::Range<usize> {
         self.layout().indices()
+    }
+
+    /// Whether what an operator gets depends on when watermarks came.
+    fn is_timed(&self, operator: OperatorId) -> bool {
+        self.config.windows.as_ref().is_some_and(|windows| windows.timed[operator.index()])
     }
 
     fn sinks(&self) -> impl Iterator<Item = OperatorId> {
@@ -227,7 +232,10 @@ impl Checks {
                 if setup.graph.layouts().len() > 1 {
                     self.moved.on_processed(now, channel, record, setup, report);
                 }
-                self.counter.statistics.records.processed += 1;
+                match record.mark() {
+                    None => self.counter.statistics.records.processed += 1,
+                    Some(mark) => self.situations.on_mark(mark),
+                }
             }
             Observation::SourceEmitted { subtask, split, offset } => {
                 self.state.on_emitted(now, subtask, (split, offset), ledger, setup, report);
@@ -339,6 +347,7 @@ impl Checks {
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
         self.moved.observe(now, observation, ledger, setup, report);
+        self.state.observe(now, observation, setup, report);
         self.output.observe(now, observation, weather, setup, report);
         self.restore.observe(now, observation, setup, report);
         self.storage.observe(now, observation, setup, report);

@@ -54,7 +54,9 @@ impl Moved {
         setup: &Setup,
         report: &mut Report,
     ) {
-        self.judge_owner(now, channel, record, "processed", setup, report);
+        if record.is_data() {
+            self.judge_owner(now, channel, record, "processed", setup, report);
+        }
     }
 
     pub(super) fn observe(
@@ -89,7 +91,9 @@ impl Moved {
         }
         let mut count: BTreeMap<ChannelId, u64> = BTreeMap::new();
         for at_sender in [false, true] {
-            for persisted in ledger.moved.iter().filter(|it| it.at_sender == at_sender) {
+            // Marks of event time may be dropped: they are said again.
+            let moved = ledger.moved.iter().filter(|it| it.record.is_data());
+            for persisted in moved.filter(|it| it.at_sender == at_sender) {
                 let Persisted { channel, record, .. } = persisted;
                 let place = count.entry(*channel).or_default();
                 let edge = setup.graph.channels()[channel.index()].edge;
@@ -111,7 +115,7 @@ impl Moved {
         report: &mut Report,
     ) {
         let ends = setup.graph.channels()[channel.index()];
-        if !ledger.has_changed(ends.edge) {
+        if !ledger.has_changed(ends.edge) || !record.is_data() {
             return;
         }
         self.judged += 1;

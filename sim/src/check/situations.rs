@@ -7,6 +7,7 @@ use std::fmt;
 
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
 use cutline::message::{Alignment, FailureReason};
+use cutline::operator::TimeMark;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
@@ -134,6 +135,18 @@ situations! {
     FencedOff = "former leader fenced off",
     /// A former leader's checkpoint was between A2 and the pointer when another was elected.
     LeadershipLostWhileFinalizing = "leadership lost while finalizing",
+    /// A task reads its state from a copy on its own machine.
+    RestoredLocally = "restore from a local copy",
+    /// A window fires.
+    WindowFired = "window fired",
+    /// A window fires in an execution that began from a checkpoint.
+    WindowFiredAfterRestore = "window fired after a restore",
+    /// A record comes when all its windows have fired.
+    RecordLate = "record dropped as late",
+    /// A watermark becomes part of a snapshot.
+    WatermarkPersisted = "watermark persisted in flight",
+    /// A subtask hears that nothing comes on a channel for a while.
+    ChannelIdle = "idle channel",
 }
 
 impl fmt::Display for Situation {
@@ -267,8 +280,17 @@ impl Situations {
                 let switched = timed && how == CutKind::Unaligned;
                 self.saw_if(switched, Situation::SwitchedToUnaligned);
             }
-            Observation::Persisted { .. } => self.saw(Situation::InFlightPersisted),
-            Observation::Recovered { .. } => {
+            Observation::Persisted { ref record, .. } => self.saw(match record.mark() {
+                None => Situation::InFlightPersisted,
+                Some(_) => Situation::WatermarkPersisted,
+            }),
+            Observation::WindowFired { .. } => {
+                self.saw(Situation::WindowFired);
+                self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
+            }
+            Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
+            Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
+            Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
             }
@@ -349,6 +371,12 @@ impl Situations {
         let some = |test: fn(&u32, &u32) -> bool| before.iter().zip(&now).any(|(a, b)| test(a, b));
         self.saw_if(some(u32::lt), Situation::RescaledUp);
         self.saw_if(some(u32::gt), Situation::RescaledDown);
+    }
+
+    /// A task took a mark of event time from a channel.
+    #[cold]
+    pub(super) fn on_mark(&mut self, mark: TimeMark) {
+        self.saw_if(mark == TimeMark::Idle, Situation::ChannelIdle);
     }
 
     /// A checkpoint that has just become durable has files of others.

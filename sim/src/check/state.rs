@@ -14,13 +14,14 @@ use std::fmt;
 
 use cutline::ids::{CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
-use cutline::operator::{Fingerprint, Operator, Reference, SplitId, StateEntry};
+use cutline::operator::{Fingerprint, Operator, Record, Reference, SplitId, StateEntry};
 use cutline::time::VirtualTime;
 
 use super::ledger::Ledger;
 use super::output::Output;
 use super::violation::{Class, Report, Subject};
 use super::{Role, Setup, ShadowState};
+use crate::observe::Observation;
 
 pub(super) const NAME: &str = "state";
 
@@ -35,17 +36,23 @@ pub(super) struct State {
     /// Where the reference stands, by split.
     at: Vec<u64>,
     versions: Vec<Version>,
-    /// States of subtasks whose input had ended, by operator and number: once they have finished,
-    /// checkpoints hold nothing of them.
-    last_states: BTreeMap<(OperatorId, u32), Vec<Vec<u8>>>,
+    /// How often the job was spread anew.
+    spread: u32,
+    /// States of subtasks whose input had ended, by that number, operator and their own number: once
+    /// they have finished, checkpoints hold nothing of them.
+    last_states: BTreeMap<(u32, OperatorId, u32), Vec<Vec<u8>>>,
 }
 
 /// The reference at the positions of a durable checkpoint.
 #[derive(Debug)]
 struct Version {
     checkpoint: CheckpointId,
+    /// How often the job had been spread anew.
+    spread: u32,
     /// By operator.
     fingerprints: Vec<Fingerprint>,
+    /// How far event time was, by operator: the job itself may have lagged behind.
+    watermarks: Vec<Option<VirtualTime>>,
 }
 
 impl fmt::Debug for State {
@@ -63,6 +70,7 @@ impl State {
             reference: None,
             at,
             versions: Vec::new(),
+            spread: 0,
             last_states: BTreeMap::new(),
         }
     }
@@ -70,6 +78,30 @@ impl State {
     /// Emitted offsets, and operators compared with the reference.
     pub(super) fn judged(&self) -> u64 {
         self.judged
+    }
+
+    /// A record that cannot be late is not dropped.
+    pub(super) fn observe(
+        &mut self,
+        now: VirtualTime,
+        observation: &Observation,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let Observation::DroppedLate { subtask, record } = *observation else { return };
+        self.judged += 1;
+        if setup.config.windows.as_ref().is_some_and(|windows| windows.never_late) {
+            let what = (NAME, Class::Loss, "dropped as late");
+            let subject = Subject::subtask(subtask).with_record(record.split, record.offset);
+            report.add(what, now, subject, || {
+                let name = setup.graph.subtask_name(subtask);
+                let Record { split, offset, event_time, .. } = record;
+                format!(
+                    "{name} dropped offset {offset} of {split} of {event_time} as late, although no \
+                     watermark may have come before it"
+                )
+            });
+        }
     }
 
     /// A source emitted.
@@ -95,12 +127,15 @@ impl State {
         let Some(line) = ledger.line(checkpoint) else { return };
         let drained = line.kind == SnapshotKind::SavepointTerminate;
         let reference = self.reference_at(&line.positions, ledger, setup);
-        if drained {
-            reference.finish();
+        match drained {
+            true => reference.finish(),
+            false => reference.settle(),
         }
         let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
         let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
-        self.versions.push(Version { checkpoint, fingerprints });
+        let watermarks = reference.watermarks();
+        let spread = self.spread;
+        self.versions.push(Version { checkpoint, spread, fingerprints, watermarks });
         if drained {
             self.begin_anew();
         }
@@ -128,15 +163,24 @@ impl State {
     ) -> Option<Fingerprint> {
         let nothing_in_flight = ledger.kept(checkpoint)?.in_flight.is_empty();
         let version = self.versions.iter().find(|version| version.checkpoint == checkpoint)?;
-        let exact = setup.config.checkpointing.exactly_once && nothing_in_flight;
+        // With windows, what the reference has emitted may yet be to come in the job.
+        let in_step = nothing_in_flight && setup.config.windows.is_none();
+        let exact = setup.config.checkpointing.exactly_once && in_step;
         exact.then(|| version.fingerprints[operator.index()])
     }
 
-    /// The job is spread anew. What subtasks of an operator had that has changed now says nothing of
-    /// those that have their numbers from now on.
+    /// The job is spread anew. What subtasks of an operator had that has changed says nothing of those
+    /// that have their numbers from now on; older snapshots may still be asked for it.
     pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
         let (before, now) = (setup.graph.layout(before), setup.graph.layout(now));
-        self.last_states.retain(|(operator, _), _| !before.differs(now, *operator));
+        let last = self.last_states.range((self.spread, OperatorId(0), 0)..);
+        let next = self.spread + 1;
+        let stay: Vec<_> = last
+            .filter(|((_, operator, _), _)| !before.differs(now, *operator))
+            .map(|(&(_, operator, number), states)| ((next, operator, number), states.clone()))
+            .collect();
+        self.spread = next;
+        self.last_states.extend(stay);
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not
@@ -177,14 +221,17 @@ impl State {
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
         let mut unknown = vec![false; job.operators().len()];
+        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
+        let spread = version.map_or(self.spread, |version| self.versions[version].spread);
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
             subtasks[operator.index()] += 1;
             let subtask = (operator, number);
+            let last = (spread, operator, number);
             if shadow.ended.contains(&subtask) {
-                self.last_states.insert(subtask, states.clone());
+                self.last_states.insert(last, states.clone());
             } else if shadow.finished.contains(&subtask) {
-                match self.last_states.get(&subtask) {
+                match self.last_states.get(&last) {
                     Some(last) => states.clone_from(last),
                     // It did not wait for a final checkpoint: what it had is nowhere.
                     None => unknown[operator.index()] = true,
@@ -201,9 +248,10 @@ impl State {
         for in_flight in &shadow.in_flight {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
-        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
         let Some(version) = version else { return Ok(()) };
+        restored.settle_at(&self.versions[version].watermarks);
         let operators = (0..job.operators().len() as u32).map(OperatorId);
+        let operators = operators.filter(|operator| !setup.is_timed(*operator));
         for operator in operators.filter(|operator| !unknown[operator.index()]) {
             self.judged += 1;
             let is = restored.fingerprint(operator);
@@ -231,6 +279,7 @@ impl State {
     ) -> Option<Difference> {
         let positions = ledger.kept(checkpoint)?.positions.clone();
         let reference = self.reference_at(&positions, ledger, setup);
+        reference.settle();
         Difference::between(restored, reference, operator)
     }
 
@@ -266,7 +315,7 @@ impl State {
         }
         let reference = self.reference_at(&ends, ledger, setup);
         reference.finish();
-        for operator in setup.sinks() {
+        for operator in setup.sinks().filter(|operator| !setup.is_timed(*operator)) {
             let total = reference.fingerprint(operator);
             output.judge_total(now, operator, total, setup, report);
         }
@@ -345,7 +394,9 @@ impl Difference {
         for (entry, balance) in entries.into_iter().filter(|(_, balance)| *balance != 0) {
             let key = (entry.what, entry.key, entry.split, entry.path);
             let (is, should) = counts.entry(key).or_default();
-            *(if balance > 0 { is } else { should }) += entry.count * balance.unsigned_abs();
+            // What has no record yet, such as a split that was not begun, counts as one entry.
+            let records = entry.count.max(1) * balance.unsigned_abs();
+            *(if balance > 0 { is } else { should }) += records;
         }
         let entries: Vec<_> =
             counts.into_iter().map(|(key, (is, should))| (key, is, should)).collect();

@@ -63,6 +63,16 @@ pub struct Records {
     pub committed: u64,
     /// Persisted in flight.
     pub persisted: u64,
+    /// Dropped because all their windows had fired. Flink: `numLateRecordsDropped`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub late: u64,
+    /// Windows that fired, repetitions after a restore included.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub windows: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A set of durations, summed up.
@@ -134,6 +144,8 @@ impl Statistics {
                 processed: count(records.processed, others_records.processed),
                 committed: count(records.committed, others_records.committed),
                 persisted: count(records.persisted, others_records.persisted),
+                late: count(records.late, others_records.late),
+                windows: count(records.windows, others_records.windows),
             },
             storage_disturbed: zip_by(&self.storage_disturbed, &other.storage_disturbed, &f),
             end_to_end: self.end_to_end.zip(&other.end_to_end, &f),
@@ -227,7 +239,11 @@ impl Counter {
             Observation::StorageDisturbed { how, .. } => {
                 *statistics.storage_disturbed.entry(how).or_default() += 1;
             }
-            Observation::Persisted { .. } => statistics.records.persisted += 1,
+            Observation::Persisted { ref record, .. } => {
+                statistics.records.persisted += u64::from(record.is_data());
+            }
+            Observation::WindowFired { .. } => statistics.records.windows += 1,
+            Observation::DroppedLate { .. } => statistics.records.late += 1,
             Observation::Committed { contents, .. } => {
                 statistics.records.committed += contents.count;
             }

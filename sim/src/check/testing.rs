@@ -117,6 +117,10 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
         keys: 2,
         weight: 1,
         record_bytes: 1,
+        disorder: VirtualDuration::ZERO,
+        watermarks: None,
+        stagger: VirtualDuration::ZERO,
+        enumerated: false,
     };
     match (operator.0, sink) {
         (0, _) => Box::new(Source::new(instance, source)),
@@ -151,6 +155,7 @@ pub(super) fn config(sink: Role) -> CheckConfig {
         manual: Vec::new(),
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
+        windows: None,
         recovery: VirtualDuration::from_secs(10),
     }
 }

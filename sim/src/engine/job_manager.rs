@@ -8,6 +8,7 @@ mod actions;
 mod calls;
 mod checkpoints;
 mod election;
+mod enumerators;
 mod execution;
 mod leadership;
 mod leap;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
 use cutline::coordinator::own::Coordinate;
-use cutline::ids::{Attempt, CheckpointId, LayoutId, SubtaskId};
+use cutline::enumerator::{self, Enumerator};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::Layout;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
@@ -81,6 +83,12 @@ pub struct JobManager {
     early: Vec<io::Input<SnapshotPayload>>,
     /// Shared files uploaded for acknowledgements that are being taken in.
     acknowledging: BTreeMap<(CheckpointId, SubtaskId), (Attempt, Vec<String>)>,
+    /// Of sources that have one.
+    enumerators: BTreeMap<OperatorId, Enumerator>,
+    /// When the pending timer of each of them is due.
+    discovering: BTreeMap<OperatorId, VirtualTime>,
+    /// Its triggers have just been sent (T5).
+    triggered: Option<CheckpointId>,
     /// The coordinator is being served: what comes meanwhile waits in the inbox.
     coordinating: bool,
     outputs: Vec<io::Output<SnapshotPayload>>,
@@ -138,7 +146,9 @@ enum Waiting {
         renews: bool,
     },
     CampaignTimer,
-    RenewDeadline,
+    RenewDeadline {
+        session: u64,
+    },
     /// Which pointers there are: whether one that was written, or not, is among them.
     Found {
         token: Token,
@@ -186,6 +196,14 @@ enum Waiting {
     Manual(usize),
     /// The sources have worked off their backlog.
     BacklogOver,
+    /// An enumerator discovers a split.
+    Discovery(OperatorId),
+    /// An enumerator's part of a checkpoint.
+    Captured {
+        source: OperatorId,
+        checkpoint: CheckpointId,
+        state: Vec<u8>,
+    },
     /// Whether a task manager was reached.
     Call(Call),
 }
@@ -198,6 +216,9 @@ impl JobManager {
             execution: Execution::new(plan.graph.subtasks()),
             layout: LayoutId(0),
             parallelism_found: BTreeMap::new(),
+            enumerators: plan.enumerators(),
+            discovering: BTreeMap::new(),
+            triggered: None,
             plan,
             phase: Phase::Recovering,
             session: 0,
@@ -293,6 +314,10 @@ impl JobManager {
                     self.on_canceled(worker, execution, ctx);
                 }
             }
+            Control::RequestSplit { execution, subtask } => {
+                self.on_split_request(execution, subtask, ctx);
+            }
+            Control::EventArrived { subtask, id } => self.on_event_arrived(subtask, id, ctx),
             Control::Task { execution, subtask, report } => {
                 self.on_report(execution, subtask, report, ctx);
             }
@@ -326,11 +351,18 @@ impl JobManager {
             }
             Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),
             Waiting::CampaignTimer => self.on_campaign_timer(ctx),
-            Waiting::RenewDeadline => self.on_renew_deadline(ctx),
+            Waiting::RenewDeadline { session } => self.on_renew_deadline(session, ctx),
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
             Waiting::BacklogOver => self.on_backlog(false, ctx),
+            Waiting::Discovery(source) => {
+                self.discovering.remove(&source);
+                self.enumerate(source, enumerator::Input::Timeout, ctx);
+            }
+            Waiting::Captured { source, checkpoint, state } => {
+                self.on_captured(source, checkpoint, state, ctx);
+            }
             Waiting::Lead
             | Waiting::Campaign { .. }
             | Waiting::Found { .. }
@@ -416,12 +448,14 @@ impl JobManager {
             }
             Waiting::RetryRecovery
             | Waiting::CampaignTimer
-            | Waiting::RenewDeadline
+            | Waiting::RenewDeadline { .. }
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll
             | Waiting::RestartDelay { .. }
             | Waiting::Manual(_)
+            | Waiting::Discovery(_)
+            | Waiting::Captured { .. }
             | Waiting::BacklogOver => unreachable!("these are timers, not requests"),
         }
         self.end_if_done(ctx);

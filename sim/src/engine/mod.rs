@@ -13,6 +13,7 @@ mod task_manager;
 use std::sync::Arc;
 
 use cutline::codec::checksum;
+use cutline::enumerator::EventId;
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
@@ -70,6 +71,8 @@ impl Process for Engine {
             | Control::Cancel { .. }
             | Control::Canceled { .. }
             | Control::Mail { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
             | Control::Task { .. } => None,
         }
     }
@@ -128,6 +131,20 @@ pub enum Control {
         /// What it says.
         mail: Mail,
     },
+    /// Task manager → job manager: a reader has no split left.
+    RequestSplit {
+        /// Its execution.
+        execution: u32,
+        /// The reader.
+        subtask: SubtaskId,
+    },
+    /// Task manager → job manager: an enumerator's event is in the mailbox of a reader.
+    EventArrived {
+        /// The reader.
+        subtask: SubtaskId,
+        /// Which event.
+        id: EventId,
+    },
     /// Task manager → job manager: news of a subtask.
     Task {
         /// Its execution.
@@ -180,6 +197,8 @@ pub enum Report {
 pub struct Deployment {
     /// Which execution of the job.
     pub execution: u32,
+    /// The job's first: what earlier ones have left on a machine was another job's.
+    pub first_execution: u32,
     /// Which subtask.
     pub subtask: SubtaskId,
     /// The checkpoint its state comes from; `None`: a first start.

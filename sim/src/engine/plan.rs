@@ -9,14 +9,15 @@ use cutline::coordinator::own::Coordinate;
 use cutline::coordinator::plan::Topology;
 use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::{Defect, Defects};
+use cutline::enumerator::{Enumerator, EnumeratorConfig};
 use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::assignment::Redistribution;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
     Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
-    Map, Operator, SinkWriter, Source, SourceOptions, TwoPhaseCommitSink, WriteAheadSink,
-    promises_order,
+    Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink,
+    WatermarkOptions, Window, WindowOptions, WriteAheadSink, promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -25,10 +26,10 @@ use cutline::task::barrier::{BarrierHandler, BarrierMode, ChannelKind, InputConf
 use cutline::task::router::Router;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Subtask, SubtaskConfig};
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{Deployment, Part, Place, SnapshotPayload};
-use crate::scenario::model::{ActionKind, OperatorKind, Scenario};
+use crate::scenario::model::{ActionKind, Discovery, OperatorKind, Scenario, Source};
 use crate::world::ProcessId;
 
 /// Makes an operator of the user's own.
@@ -196,7 +197,9 @@ impl Plan {
         }
         match self.scenario.job.operators[operator.index()].kind {
             OperatorKind::Source(_) => Redistribution::Whole,
-            OperatorKind::KeyedAggregate | OperatorKind::Join => Redistribution::Keyed,
+            OperatorKind::KeyedAggregate | OperatorKind::Join | OperatorKind::Window { .. } => {
+                Redistribution::Keyed
+            }
             OperatorKind::Map { .. }
             | OperatorKind::Filter { .. }
             | OperatorKind::FlatMap { .. }
@@ -215,15 +218,49 @@ impl Plan {
         self.ordered[operator.index()] && self.scenario.checkpointing.exactly_once
     }
 
+    /// How a source discovers its splits, if it has an enumerator.
+    pub fn discovery(&self, source: OperatorId) -> Option<&Discovery> {
+        match &self.scenario.job.operators[source.index()].kind {
+            OperatorKind::Source(source) => source.discovery.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The enumerators of the job, as they begin.
+    pub(super) fn enumerators(&self) -> BTreeMap<OperatorId, Enumerator> {
+        let operators = (0..).map(OperatorId).zip(&self.scenario.job.operators);
+        let enumerators = operators.filter_map(|(id, operator)| match &operator.kind {
+            OperatorKind::Source(Source { splits, discovery: Some(discovery), .. })
+                if !self.custom.contains_key(&id) =>
+            {
+                let (splits, discover_every) = (*splits, discovery.every);
+                let config = EnumeratorConfig { splits, discover_every, defects: self.defects };
+                Some((id, Enumerator::new(config)))
+            }
+            _ => None,
+        });
+        enumerators.collect()
+    }
+
+    /// Makes the only instance of an operator for the sequential reference. It has no enumerator:
+    /// a source reads all its splits.
+    pub fn reference_operator(&self, operator: OperatorId) -> Box<dyn Operator> {
+        self.make_operator(Instance::single(operator), true)
+    }
+
     /// Makes an operator.
     pub fn operator(&self, instance: Instance) -> Box<dyn Operator> {
+        self.make_operator(instance, false)
+    }
+
+    fn make_operator(&self, instance: Instance, is_reference: bool) -> Box<dyn Operator> {
         if let Some(factory) = self.custom.get(&instance.operator) {
             return factory(instance);
         }
         let operator = &self.scenario.job.operators[instance.operator.index()];
         let state_per_key = operator.state_per_key;
         match &operator.kind {
-            OperatorKind::Source(source) => Box::new(Source::new(
+            OperatorKind::Source(source) => Box::new(Reader::new(
                 instance,
                 SourceOptions {
                     splits: source.splits,
@@ -233,6 +270,14 @@ impl Plan {
                     keys: source.keys,
                     weight: source.weight,
                     record_bytes: source.record_bytes,
+                    disorder: source.disorder,
+                    stagger: source.discovery.as_ref().map_or(VirtualDuration::ZERO, |it| it.every),
+                    enumerated: source.discovery.is_some() && !is_reference,
+                    watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
+                        bound: it.out_of_orderness,
+                        interval: it.interval,
+                        idle_timeout: it.idle_timeout,
+                    }),
                 },
             )),
             OperatorKind::Map { rekey } => Box::new(Map::new(instance, *rekey)),
@@ -245,6 +290,12 @@ impl Plan {
                 Box::new(Aggregate::new(instance, ordered, state_per_key))
             }
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
+            OperatorKind::Window { size, slide } => {
+                let (size, slide) = (*size, *slide);
+                let exact = self.scenario.checkpointing.exactly_once && !self.scenario.is_timed();
+                let options = WindowOptions { size, slide, state_per_key, exact };
+                Box::new(Window::new(instance, options))
+            }
             OperatorKind::IdempotentSink => Box::new(IdempotentSink::new(instance)),
             OperatorKind::TwoPhaseCommitSink => Box::new(TwoPhaseCommitSink::new(instance)),
             OperatorKind::SinkWriter => Box::new(SinkWriter::new(instance)),
@@ -303,6 +354,7 @@ impl Plan {
                 OperatorKind::SinkWriter
             ),
             commit_retries: self.scenario.external.commit_retries,
+            event_time: self.scenario.has_event_time(),
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
@@ -389,6 +441,13 @@ impl Plan {
         had.iter().any(|defect| self.defects.has(*defect))
     }
 
+    /// Whether copies of a subtask's state are kept where it runs. Flink: keyed state alone.
+    pub fn recovers_locally(&self, subtask: SubtaskId) -> bool {
+        let operator = self.graph.operator(subtask);
+        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
+        keyed && self.scenario.checkpointing.local_recovery
+    }
+
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
     /// incremental; operator state is written whole.
     pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
@@ -437,7 +496,8 @@ fn behaviour(kind: &OperatorKind) -> Behaviour {
     match kind {
         OperatorKind::Source(_) => Behaviour::Source,
         OperatorKind::Map { rekey: Some(_) } => Behaviour::ChangesKey,
-        OperatorKind::Join => Behaviour::Joins,
+        // A window's record comes when others have come, from wherever.
+        OperatorKind::Join | OperatorKind::Window { .. } => Behaviour::Joins,
         OperatorKind::Map { rekey: None }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }

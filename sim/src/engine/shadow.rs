@@ -121,6 +121,10 @@ impl<'a> Storage<'a> {
                     captured.push((layout.subtask(id, number as u32), channels));
                 }
             }
+            // Behind those of the subtasks, which are told apart by their place.
+            if let Some(coordinator) = &operator.coordinator {
+                shadow.parts.push((id, vec![self.bytes(coordinator)?.to_vec()]));
+            }
         }
         shadow.in_flight = self.in_flight(&captured);
         Ok(shadow)

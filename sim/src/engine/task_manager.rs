@@ -5,14 +5,17 @@
 
 mod data_plane;
 mod deployment;
+mod local;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
+use cutline::storage::local::{Copy, LocalCopies};
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -48,6 +51,9 @@ pub struct TaskManager {
     outputs: Vec<Output>,
     /// Until when tasks that were cancelled are busy with what they were doing.
     leaving_until: VirtualTime,
+    /// Copies of the keyed states of subtasks that ran here, for as long as the process lives, and
+    /// the execution that made the last.
+    copies: BTreeMap<SubtaskId, (u32, LocalCopies)>,
 }
 
 #[derive(Debug)]
@@ -63,6 +69,8 @@ struct Task {
     shared: Vec<(Part, Vec<u8>)>,
     /// What of its state is stored already, if only what has changed is uploaded.
     increments: Option<Increments>,
+    /// The files that its state is made of, if copies are kept and files are shared.
+    at_hand: Copy,
     /// Captured in-flight data, as it is read.
     captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
@@ -77,6 +85,8 @@ struct SnapshotUnderWay {
     checkpoint: CheckpointId,
     kind: SnapshotKind,
     parts: Vec<Part>,
+    /// What is kept of it here.
+    copy: Option<Copy>,
     /// Files of the operator's state that are being uploaded.
     uploads: usize,
     cut_at: VirtualTime,
@@ -104,6 +114,7 @@ impl TaskManager {
             free_tokens: Vec::new(),
             outputs: Vec::new(),
             leaving_until: VirtualTime::ZERO,
+            copies: BTreeMap::new(),
         }
     }
 
@@ -235,6 +246,8 @@ impl TaskManager {
             Control::Register { .. }
             | Control::Alive
             | Control::Canceled { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
             | Control::Task { .. }
             | Control::Acknowledge { .. }
             | Control::Decline { .. } => unreachable!("task managers get no such message"),
@@ -264,6 +277,12 @@ impl TaskManager {
             }
             return;
         };
+        match mail {
+            Mail::Split { id, .. } => self.tell(Control::EventArrived { subtask, id }, ctx),
+            Mail::NotifyComplete(checkpoint) => self.keep_copies_from(subtask, checkpoint),
+            Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
+            Mail::Trigger(_) => {}
+        }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
         ctx.wake_lane(lane, now);
@@ -281,11 +300,16 @@ impl TaskManager {
 }
 
 impl Task {
-    fn take_snapshot(&mut self, checkpoint: CheckpointId, now: VirtualTime) -> SubtaskSnapshot {
+    /// What is acknowledged, and the copy of it that stays here.
+    fn take_snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        now: VirtualTime,
+    ) -> (SubtaskSnapshot, Option<Copy>) {
         let index = self.snapshots.iter().position(|one| one.checkpoint == checkpoint);
         let index = index.expect("what is acknowledged was cut");
         let snapshot = self.snapshots.remove(index);
-        SubtaskSnapshot {
+        let acknowledged = SubtaskSnapshot {
             parts: snapshot.parts,
             ended: snapshot.ended,
             start_delay: snapshot.start_delay,
@@ -293,6 +317,7 @@ impl Task {
             sync: snapshot.sync,
             async_part: now.since(snapshot.cut_at),
             acknowledged_at: now,
-        }
+        };
+        (acknowledged, snapshot.copy)
     }
 }

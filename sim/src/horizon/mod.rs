@@ -83,6 +83,14 @@ pub enum LeapError {
         /// The field.
         what: &'static str,
     },
+    /// Something goes by the clock that is leapt over.
+    #[error("`{operator}` has {what}, which go by a clock that would be leapt over")]
+    Timed {
+        /// Name of the operator.
+        operator: String,
+        /// What it has.
+        what: &'static str,
+    },
     /// A fault waits for a step.
     #[error(
         "faults[{index}] waits for a step of the protocol, and steps that are leapt over would not \
@@ -111,6 +119,14 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
     for operator in &scenario.job.operators {
         if matches!(&operator.kind, OperatorKind::Source(source) if source.records.is_some()) {
             return Err(LeapError::Bounded { operator: operator.name.clone() });
+        }
+        let timed = match &operator.kind {
+            OperatorKind::Source(source) if source.watermarks.is_some() => Some("watermarks"),
+            OperatorKind::Source(source) if source.discovery.is_some() => Some("discovered splits"),
+            kind => kind.is_window().then_some("windows"),
+        };
+        if let Some(what) = timed {
+            return Err(LeapError::Timed { operator: operator.name.clone(), what });
         }
     }
     for (what, is_empty) in

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
 use cutline::message::{Alignment, FailureReason};
-use cutline::operator::Record;
+use cutline::operator::{Record, TimeMark};
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 use serde::Serialize;
@@ -250,6 +250,19 @@ impl Line {
             O::Filtered { subtask, records } => {
                 self.event("filtered").at_subtask(subtask, names).detail_of("records", records)
             }
+            O::WindowFired { subtask, key, end, records } => self
+                .event("window_fired")
+                .at_subtask(subtask, names)
+                .detail_of("key", key)
+                .detail_of("end_ms", milliseconds(end.as_nanos()))
+                .detail_of("records", records),
+            O::DroppedLate { subtask, record } => {
+                self.event("dropped_late").at_subtask(subtask, names).record(&record, names)
+            }
+            O::ReadLocally { subtask, checkpoint, files } => {
+                let line = self.event("read_locally").at_subtask(subtask, names).of(checkpoint);
+                line.detail_of("files", files)
+            }
             O::Acknowledged { subtask, checkpoint } => {
                 self.event("acknowledged").at_subtask(subtask, names).of(checkpoint)
             }
@@ -377,6 +390,9 @@ impl Line {
             O::Step { .. }
             | O::SourceEmitted { .. }
             | O::Filtered { .. }
+            | O::WindowFired { .. }
+            | O::DroppedLate { .. }
+            | O::ReadLocally { .. }
             | O::DeploymentRefused { .. }
             | O::Sent { .. }
             | O::Processed { .. }
@@ -441,6 +457,18 @@ impl Line {
 
     fn record(self, record: &Record, names: &Names) -> Self {
         let mut map = Map::new();
+        if let Some(mark) = record.mark() {
+            let (word, time) = match mark {
+                TimeMark::Watermark(VirtualTime::MAX) => ("end of time", None),
+                TimeMark::Watermark(time) => ("watermark", Some(time)),
+                TimeMark::Idle => ("idle", None),
+                TimeMark::Active => ("active", None),
+            };
+            map.insert("mark".to_owned(), json!(word));
+            let time = time.map(|time| json!(milliseconds(time.as_nanos())));
+            map.extend(time.map(|time| ("time_ms".to_owned(), time)));
+            return self.detail_of("record", map);
+        }
         let source = record.split.source() as usize;
         map.insert("source".to_owned(), json!(names.operators.get(source)));
         map.insert("split".to_owned(), json!(record.split.index_in_source()));

@@ -78,6 +78,17 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
         let requests = if *count == 1 { "request" } else { "requests" };
         format!("  {} storage {requests} {}", grouped(*count), how.name().replace('_', " "))
     }));
+    let mut of_records = vec![format!(
+        "{} emitted, {} processed, {} committed, {} persisted in flight",
+        grouped(records.emitted),
+        grouped(records.processed),
+        grouped(records.committed),
+        grouped(records.persisted)
+    )];
+    if records.windows + records.late > 0 {
+        let (windows, late) = (grouped(records.windows), grouped(records.late));
+        of_records.push(format!("{windows} windows fired, {late} late"));
+    }
     vec![
         ("checkpoints", of_checkpoints),
         (
@@ -88,16 +99,7 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
                 grouped(statistics.restores)
             )],
         ),
-        (
-            "records",
-            vec![format!(
-                "{} emitted, {} processed, {} committed, {} persisted in flight",
-                grouped(records.emitted),
-                grouped(records.processed),
-                grouped(records.committed),
-                grouped(records.persisted)
-            )],
-        ),
+        ("records", of_records),
         ("faults", of_faults),
     ]
 }

@@ -39,7 +39,8 @@ pub(super) fn symbol(line: &Line) -> char {
             _ => 'x',
         },
         "adopted" | "rescaled" => '«',
-        "filtered" => '-',
+        "filtered" | "dropped_late" => '-',
+        "window_fired" => '◇',
         _ => '•',
     }
 }
@@ -103,6 +104,11 @@ pub(super) fn words(line: &Line) -> String {
         }
         "adopted" => format!("new job{from}"),
         "rescaled" => "with another parallelism".to_owned(),
+        "window_fired" => {
+            let [key, end, records] = ["key", "end_ms", "records"].map(detail);
+            format!("window of key {key} to {end} ms fires: {records} records")
+        }
+        "dropped_late" => format!("drops {} as late", record(line)),
         "filtered" => format!("leaves {} restored records to others", detail("records")),
         // A trace of another version may know more.
         other => format!("{}{of}", other.replace('_', " ")),
@@ -123,6 +129,10 @@ pub(super) fn ends(line: &Line) -> (&str, &str) {
 
 pub(super) fn record(line: &Line) -> String {
     let part = |key: &str| line.detail("record").and_then(|record| record.get(key));
+    if let Some(mark) = part("mark") {
+        let time = part("time_ms").map_or(String::new(), |time| format!(" {} ms", plain(time)));
+        return format!("{}{time}", plain(mark));
+    }
     let part = |key: &str| part(key).map_or("?".to_owned(), plain);
     format!("{}/{}/{}", part("source"), part("split"), part("offset"))
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
-use cutline::operator::Instance;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use crate::check::{CheckConfig, Checks, Role};
+use crate::check::{CheckConfig, Checks, Role, Windows};
 use crate::engine::Plan;
 use crate::kernel::distribution::Distribution;
 use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
@@ -77,6 +76,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
+        | OperatorKind::Window { .. }
         | OperatorKind::Committer => Role::Inner,
     };
     let config = CheckConfig {
@@ -86,10 +86,26 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         due: last_record(scenario),
         settle: scenario.limits.settle,
         recovery: recovery_bound(scenario),
+        windows: windows(plan),
     };
     let made_by = Arc::clone(plan);
-    let factory = Box::new(move |operator| made_by.operator(Instance::single(operator)));
+    let factory = Box::new(move |operator| made_by.reference_operator(operator));
     Checks::new(&plan.graph, config, factory)
+}
+
+fn windows(plan: &Plan) -> Option<Windows> {
+    let (scenario, job) = (&plan.scenario, plan.graph.job());
+    let operators = &scenario.job.operators;
+    let is_window = |operator: OperatorId| operators[operator.index()].kind.is_window();
+    let is_timed = scenario.is_timed();
+    let mut timed = vec![false; operators.len()];
+    for &operator in job.topological_order() {
+        for edge in job.edges().iter().filter(|edge| edge.from == operator) {
+            timed[edge.to.index()] |= is_timed && (is_window(operator) || timed[operator.index()]);
+        }
+    }
+    let has_windows = operators.iter().any(|operator| operator.kind.is_window());
+    has_windows.then_some(Windows { never_late: !is_timed, timed })
 }
 
 /// When the last record of a bounded job is due.
@@ -100,7 +116,7 @@ fn last_record(scenario: &Scenario) -> Option<VirtualTime> {
         .iter()
         .filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {
-                Some(source.records.map(|records| VirtualTime::ZERO + source.every * records))
+                Some(source.records.map(|records| source.due_last(records)))
             }
             _ => None,
         })

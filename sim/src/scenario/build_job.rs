@@ -8,12 +8,14 @@ use cutline::time::VirtualDuration;
 use crate::kernel::distribution::Distribution;
 
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Edge, Job, Operator, OperatorKind, Source};
+use super::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
 pub(super) const CHANNELS_MAX: u64 = 1 << 21;
 const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
+/// Flink: `pipeline.auto-watermark-interval`.
+const DEFAULT_WATERMARK_INTERVAL: VirtualDuration = VirtualDuration::from_millis(200);
 
 /// The job, and whether its shape can be relied on by later checks: false if an operator or an
 /// edge was refused.
@@ -90,6 +92,7 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
         "flat_map" => OperatorKind::FlatMap { fanout: node.u32("fanout").unwrap_or(1) },
         "keyed_aggregate" => OperatorKind::KeyedAggregate,
         "join" => OperatorKind::Join,
+        "window" => window(node, sink),
         "idempotent_sink" => OperatorKind::IdempotentSink,
         "two_phase_commit_sink" => OperatorKind::TwoPhaseCommitSink,
         "sink_writer" => OperatorKind::SinkWriter,
@@ -99,6 +102,48 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
         // Also what stands for a kind that was refused; the graph is not looked at then.
         _ => OperatorKind::Map { rekey: node.u32("rekey") },
     }
+}
+
+fn window(node: &Node, sink: &mut Sink) -> OperatorKind {
+    let size = node.duration("size").unwrap_or(VirtualDuration::from_secs(1));
+    let slide = node.duration("slide").unwrap_or(size);
+    if slide > size {
+        let message = "windows would leave out what is between them";
+        let error = Diagnostic::error("bad-window", node.place("slide"), message)
+            .expected("at most the size")
+            .also(node.place("size"), "the size");
+        sink.push(error.flink("SlidingEventTimeWindows: takes it, and drops those records"));
+    }
+    OperatorKind::Window { size, slide }
+}
+
+fn watermarks(node: &Node, sink: &mut Sink) -> Option<Watermarks> {
+    let out_of_orderness = node.duration("out_of_orderness");
+    if out_of_orderness.is_none() {
+        for name in ["watermark_interval", "idle_timeout"] {
+            if let Some(given) = node.given(name) {
+                let message = format!("`{name}` of a source without watermarks");
+                let error = Diagnostic::error("no-watermarks", given, message);
+                sink.push(error.expected("`out_of_orderness` beside it"));
+            }
+        }
+    }
+    Some(Watermarks {
+        out_of_orderness: out_of_orderness?,
+        interval: node.duration("watermark_interval").unwrap_or(DEFAULT_WATERMARK_INTERVAL),
+        idle_timeout: node.duration("idle_timeout"),
+    })
+}
+
+fn discovery(node: &Node, sink: &mut Sink) -> Option<Discovery> {
+    let every = node.duration("split_discovery");
+    if let (None, Some(given)) = (every, node.given("enumerator_snapshot")) {
+        let message = "`enumerator_snapshot` of a source without an enumerator";
+        let error = Diagnostic::error("no-enumerator", given, message);
+        sink.push(error.expected("`split_discovery` beside it"));
+    }
+    let snapshot = node.duration("enumerator_snapshot").unwrap_or_default();
+    Some(Discovery { every: every?, snapshot })
 }
 
 fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
@@ -117,6 +162,9 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         keys: node.u32("keys").unwrap_or(1),
         record_bytes: node.u32("record_size").unwrap_or(1),
         weight: node.u32("weight").unwrap_or(1),
+        disorder: node.duration("disorder").unwrap_or_default(),
+        watermarks: watermarks(node, sink),
+        discovery: discovery(node, sink),
     }
 }
 

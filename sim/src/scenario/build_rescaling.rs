@@ -124,6 +124,7 @@ pub(super) fn can_be_rescaled(kind: &OperatorKind) -> bool {
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
+        | OperatorKind::Window { .. }
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::AtLeastOnceSink => true,

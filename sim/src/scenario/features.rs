@@ -10,7 +10,8 @@ use cutline::time::VirtualDuration;
 use serde::Serialize;
 
 use super::model::{
-    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, StorageOperation, When,
+    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, Source,
+    StorageOperation, Watermarks, When,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -29,7 +30,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "source",
     "map",
     "filter",
@@ -42,12 +43,21 @@ const KINDS: [&str; 12] = [
     "sink_writer",
     "committer",
     "write_ahead_sink",
+    "window",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 7] =
-    ["fan-out", "fan-in", "diamond", "several sources", "several sinks", "rekey", "unbounded"];
+const SHAPES: [&str; 8] = [
+    "fan-out",
+    "fan-in",
+    "diamond",
+    "several sources",
+    "several sinks",
+    "rekey",
+    "unbounded",
+    "split enumerator",
+];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -62,6 +72,7 @@ const OPTIONS: [&str; 15] = [
     "delete on cancellation",
     "retain on cancellation",
     "incremental",
+    "local recovery",
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
@@ -86,6 +97,8 @@ const WORLDS: [&str; 18] = [
     "tasks that must end in time",
     "several job managers",
 ];
+const TIMES: [&str; 5] =
+    ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
 const FAULTS: [&str; 19] = [
     "crash task",
@@ -131,7 +144,7 @@ const OPERATIONS: [&str; 6] =
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 17] = [
+    let classes: [(&'static str, &[&'static str]); 18] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
@@ -149,6 +162,7 @@ pub fn all_features() -> Vec<Feature> {
         ("external request", &EXTERNAL),
         ("step", &steps),
         ("action", &ACTIONS),
+        ("event time", &TIMES),
     ];
     let features = |(class, names): (&'static str, &[&'static str])| {
         names.iter().map(|name| Feature { class, name }).collect::<Vec<_>>()
@@ -190,6 +204,11 @@ impl Found {
             if let OperatorKind::Source(source) = &operator.kind {
                 self.add_if(source.records.is_none(), "shape", "unbounded");
                 self.add_if(source.weight > 1, "world", "heavy records");
+                self.add_if(source.discovery.is_some(), "shape", "split enumerator");
+                self.event_time(source);
+            }
+            if let OperatorKind::Window { size, slide } = operator.kind {
+                self.add_if(slide < size, "event time", "sliding windows");
             }
             let rekeys = matches!(operator.kind, OperatorKind::Map { rekey: Some(_) });
             self.add_if(rekeys, "shape", "rekey");
@@ -213,6 +232,15 @@ impl Found {
         let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
         self.add_if(sources > 1, "shape", "several sources");
         self.add_if(count(OperatorKind::is_sink) > 1, "shape", "several sinks");
+    }
+
+    fn event_time(&mut self, source: &Source) {
+        let Some(watermarks) = &source.watermarks else { return };
+        let Watermarks { out_of_orderness, idle_timeout, .. } = watermarks;
+        self.add("event time", "watermarks");
+        self.add_if(!source.disorder.is_zero(), "event time", "disorder");
+        self.add_if(source.disorder > *out_of_orderness, "event time", "late records");
+        self.add_if(idle_timeout.is_some(), "event time", "idle sources");
     }
 
     fn actions(&mut self, scenario: &Scenario) {
@@ -286,6 +314,7 @@ impl Found {
         }
         self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.local_recovery, "option", "local recovery");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
@@ -395,6 +424,7 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::SinkWriter => 9,
         OperatorKind::Committer => 10,
         OperatorKind::WriteAheadSink => 11,
+        OperatorKind::Window { .. } => 12,
     }]
 }
 

@@ -177,6 +177,28 @@ fn operator() -> Object {
                     "Joins inputs 0 and 1 record by record.",
                     vec![state_per_key("Nominal bytes of a record that waits; 0: as serialised.")],
                 ),
+                kind(
+                    "window",
+                    "Collects by key and window of event time; emits one record for each when the \
+                     watermark has passed its end.",
+                    vec![
+                        Field::new(
+                            "size",
+                            SOME_SPAN,
+                            "How long a window is.",
+                            ["\"200 ms\"", "\"300 ms\""],
+                        )
+                        .default("\"1 s\""),
+                        Field::new(
+                            "slide",
+                            SOME_SPAN,
+                            "From the start of one window to that of the next, at most its size; \
+                             default: the size, tumbling windows.",
+                            ["\"50 ms\"", "\"100 ms\""],
+                        ),
+                        state_per_key("Nominal bytes of one window of one key; 0: as serialised."),
+                    ],
+                ),
                 kind("idempotent_sink", "Writes by record identity.", vec![]),
                 kind(
                     "two_phase_commit_sink",
@@ -216,7 +238,7 @@ fn source() -> Vec<Field> {
         Field::new(
             "splits",
             Kind::Integer { min: 1, max: 1 << 20 },
-            "Number of splits, assigned round-robin; default: one a subtask.",
+            "Number of splits; default: one a subtask.",
             ["3", "5"],
         ),
         Field::new(
@@ -258,6 +280,51 @@ fn source() -> Vec<Field> {
             ["2", "3"],
         )
         .default("1"),
+        Field::new(
+            "disorder",
+            ANY_SPAN,
+            "A record has happened (its event time) up to so long before it is due.",
+            ["\"40 ms\"", "\"70 ms\""],
+        )
+        .default("\"0 s\""),
+        Field::new(
+            "out_of_orderness",
+            ANY_SPAN,
+            "By how much a record may be older than one before it in its split without being late; \
+             absent: no watermarks.",
+            ["\"150 ms\"", "\"80 ms\""],
+        )
+        .flink("WatermarkStrategy#forBoundedOutOfOrderness"),
+        Field::new(
+            "watermark_interval",
+            ANY_SPAN,
+            "Span between two watermarks, zero: one behind each record; default as Flink's \
+             `pipeline.auto-watermark-interval`: 200 ms.",
+            ["\"20 ms\"", "\"50 ms\""],
+        ),
+        Field::new(
+            "idle_timeout",
+            SOME_SPAN,
+            "A reader without a record for so long is not waited for by event time; absent: it is.",
+            ["\"200 µs\"", "\"500 µs\""],
+        )
+        .flink("WatermarkStrategy#withIdleness"),
+        Field::new(
+            "split_discovery",
+            ANY_SPAN,
+            "Splits come from an enumerator, one to a reader that has none left: span between the \
+             discovery of one and the next, which is as much younger; zero: all are there at once; \
+             absent: splits are assigned round-robin at the start.",
+            ["\"30 ms\"", "\"10 ms\""],
+        )
+        .flink("SplitEnumerator"),
+        Field::new(
+            "enumerator_snapshot",
+            ANY_SPAN,
+            "How long the enumerator's part of a checkpoint takes; default: nothing.",
+            ["\"7 ms\"", "\"3 ms\""],
+        )
+        .flink("OperatorCoordinator#checkpointCoordinator"),
     ]
 }
 

@@ -65,6 +65,21 @@ pub struct Job {
     pub edges: Vec<Edge>,
 }
 
+impl Job {
+    /// Whether a way leads from a join to a window.
+    fn has_window_behind_join(&self) -> bool {
+        let mut behind: Vec<bool> =
+            self.operators.iter().map(|operator| operator.kind == OperatorKind::Join).collect();
+        // Few operators: what is behind spreads by one edge a round at least.
+        for _ in &self.operators {
+            for edge in &self.edges {
+                behind[edge.to] |= behind[edge.from];
+            }
+        }
+        self.operators.iter().zip(&behind).any(|(it, behind)| *behind && it.kind.is_window())
+    }
+}
+
 /// One operator of the job graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
@@ -80,8 +95,8 @@ pub struct Operator {
     pub cost: Distribution,
     /// Time of the synchronous part of a snapshot, besides what it costs per byte.
     pub sync_cost: Distribution,
-    /// Keyed aggregates and joins: nominal bytes of state for one key (real bytes are a few), 0: as
-    /// serialised. Other operators have no keyed state: 0.
+    /// Keyed aggregates, joins and windows: nominal bytes of state for one key (real bytes are a
+    /// few), 0: as serialised. Other operators have no keyed state: 0.
     pub state_per_key: u64,
 }
 
@@ -109,6 +124,13 @@ pub enum OperatorKind {
     KeyedAggregate,
     /// Joins two inputs record by record: (split index, offset) of both sides under one key.
     Join,
+    /// Collects by key and window of event time; emits one record for each when it is complete.
+    Window {
+        /// How long a window is.
+        size: VirtualDuration,
+        /// From the start of one to that of the next; at most the size.
+        slide: VirtualDuration,
+    },
     /// Writes by record identity; a repeated write changes nothing.
     IdempotentSink,
     /// Writes into a transaction that is pre-committed at B3 and committed at N1.
@@ -126,7 +148,12 @@ pub enum OperatorKind {
 impl OperatorKind {
     /// Whether it keeps state by key.
     pub fn is_keyed(&self) -> bool {
-        matches!(self, Self::KeyedAggregate | Self::Join)
+        matches!(self, Self::KeyedAggregate | Self::Join | Self::Window { .. })
+    }
+
+    /// Whether it waits for event time.
+    pub fn is_window(&self) -> bool {
+        matches!(self, Self::Window { .. })
     }
 
     /// Whether records leave the job here; a writer's are committed by others.
@@ -143,6 +170,7 @@ impl OperatorKind {
             | Self::FlatMap { .. }
             | Self::KeyedAggregate
             | Self::Join
+            | Self::Window { .. }
             | Self::SinkWriter => false,
         }
     }
@@ -167,7 +195,7 @@ impl OperatorKind {
 /// A split-based source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// Number of splits, assigned round-robin to the subtasks.
+    /// Number of splits.
     pub splits: u32,
     /// Records in each split; `None`: unbounded.
     pub records: Option<u64>,
@@ -179,6 +207,51 @@ pub struct Source {
     pub record_bytes: u32,
     /// How many real records a simulated one stands for.
     pub weight: u32,
+    /// A record has happened up to so long before it is due.
+    pub disorder: VirtualDuration,
+    /// Its watermarks, if it has any.
+    pub watermarks: Option<Watermarks>,
+    /// Its enumerator, if it has one; without, splits are assigned round-robin at the start.
+    pub discovery: Option<Discovery>,
+}
+
+/// How the enumerator of a source finds and keeps its splits. Flink: `SplitEnumerator`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discovery {
+    /// Span between one split and the next, which is as much younger; zero: all are there at once.
+    pub every: VirtualDuration,
+    /// How long its part of a checkpoint takes (T4).
+    pub snapshot: VirtualDuration,
+}
+
+impl Source {
+    /// When the last of so many records of each split is due.
+    pub fn due_last(&self, records: u64) -> VirtualTime {
+        let discovery = self.discovery.as_ref();
+        let stagger = discovery.map_or(VirtualDuration::ZERO, |discovery| discovery.every);
+        VirtualTime::ZERO + stagger * u64::from(self.splits - 1) + self.every * records
+    }
+
+    /// Whether a record may be older than a watermark ahead of it.
+    pub fn may_be_late(&self) -> bool {
+        self.watermarks
+            .as_ref()
+            .is_some_and(|it| self.disorder > it.out_of_orderness || it.idle_timeout.is_some())
+    }
+}
+
+/// What a source says about event time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watermarks {
+    /// By how much a record may be older than one before it in its split without being late.
+    /// Flink: `WatermarkStrategy#forBoundedOutOfOrderness`.
+    pub out_of_orderness: VirtualDuration,
+    /// Span between two of them; zero: one behind each record. Flink:
+    /// `pipeline.auto-watermark-interval`.
+    pub interval: VirtualDuration,
+    /// A reader without a record for so long is not waited for. Flink:
+    /// `WatermarkStrategy#withIdleness`.
+    pub idle_timeout: Option<VirtualDuration>,
 }
 
 /// An edge of the job graph.
@@ -388,6 +461,31 @@ pub enum ActionKind {
 }
 
 impl Scenario {
+    /// Whether event time matters to somebody.
+    pub fn has_event_time(&self) -> bool {
+        self.job.operators.iter().any(|operator| match &operator.kind {
+            OperatorKind::Source(source) => source.watermarks.is_some(),
+            kind => kind.is_window(),
+        })
+    }
+
+    /// Whether what windows emit depends on timing: a record may be late, or windows are emptied
+    /// before their time because the job is drained, or the event time of a joined record depends on
+    /// which of several partners it has met.
+    pub fn is_timed(&self) -> bool {
+        let drains =
+            |action: &Action| matches!(action.what, ActionKind::StopWithSavepoint { drain: true });
+        let late = |operator: &Operator| {
+            matches!(&operator.kind, OperatorKind::Source(source)
+                if source.may_be_late() || source.discovery.is_some())
+        };
+        let operators = &self.job.operators;
+        operators.iter().any(|operator| operator.kind.is_window())
+            && (operators.iter().any(late)
+                || self.actions.iter().any(drains)
+                || self.job.has_window_behind_join())
+    }
+
     /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that
     /// it says, then those that it is resumed with; each once.
     pub fn layouts(&self) -> Vec<Vec<u32>> {

@@ -49,6 +49,9 @@ pub fn pipeline(
         keys: 64,
         record_bytes: 100,
         weight: 1,
+        disorder: VirtualDuration::ZERO,
+        watermarks: None,
+        discovery: None,
     };
     let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
     Scenario {

@@ -192,6 +192,9 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::FlatMap { fanout } => ("flat_map", vec![("fanout", number(*fanout))]),
         OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![state_per_key(of)]),
         OperatorKind::Join => ("join", vec![state_per_key(of)]),
+        OperatorKind::Window { size, slide } => {
+            ("window", vec![("size", span(*size)), ("slide", span(*slide)), state_per_key(of)])
+        }
         OperatorKind::IdempotentSink => ("idempotent_sink", vec![]),
         OperatorKind::TwoPhaseCommitSink => ("two_phase_commit_sink", vec![]),
         OperatorKind::AtLeastOnceSink => ("at_least_once_sink", vec![]),
@@ -224,6 +227,18 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
     parts.push(("keys", number(of.keys)));
     parts.push(("record_size", text(&format_size(u64::from(of.record_bytes)))));
     parts.push(("weight", number(of.weight)));
+    if of.disorder > VirtualDuration::ZERO {
+        parts.push(("disorder", span(of.disorder)));
+    }
+    if let Some(watermarks) = &of.watermarks {
+        parts.push(("out_of_orderness", span(watermarks.out_of_orderness)));
+        parts.push(("watermark_interval", span(watermarks.interval)));
+        parts.extend(watermarks.idle_timeout.map(|timeout| ("idle_timeout", span(timeout))));
+    }
+    if let Some(discovery) = &of.discovery {
+        parts.push(("split_discovery", span(discovery.every)));
+        parts.push(("enumerator_snapshot", span(discovery.snapshot)));
+    }
     parts
 }
 

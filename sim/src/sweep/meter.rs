@@ -98,7 +98,11 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let OperatorKind::Source(source) = &operator.kind {
-                splits.extend((0..source.splits).map(|_| (source.every, source.weight)));
+                let stagger =
+                    source.discovery.as_ref().map_or(VirtualDuration::ZERO, |it| it.every);
+                let start = |split: u32| VirtualTime::ZERO + stagger * u64::from(split);
+                let split = |split| (start(split), source.every, source.weight);
+                splits.extend((0..source.splits).map(split));
             }
         }
         let kind = |subtask| &job.operators[graph.operator(subtask).index()].kind;
@@ -115,7 +119,8 @@ impl Meter {
             | OperatorKind::Filter { .. }
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
-            | OperatorKind::Join => false,
+            | OperatorKind::Join
+            | OperatorKind::Window { .. } => false,
         };
         let subtasks = graph.subtasks();
         let first_of: Vec<SubtaskId> =
@@ -171,7 +176,7 @@ impl Meter {
     pub(crate) fn observe(&mut self, now: VirtualTime, observation: &Observation, plan: &Plan) {
         match *observation {
             Observation::Processed { channel, ref record } => {
-                if let Some(sink) = self.sink_of[channel.index()] {
+                if let Some(sink) = self.sink_of[channel.index()].filter(|_| record.is_data()) {
                     self.measures.latency.add(now.since(record.event_time), 1);
                     self.commits.on_record(sink, record);
                 }

@@ -43,6 +43,8 @@ impl Recovery {
 /// How a split is read.
 #[derive(Clone, Debug)]
 struct Split {
+    /// When its first record is due.
+    start: VirtualTime,
     every: VirtualDuration,
     /// Real records that one of it stands for.
     weight: u64,
@@ -120,10 +122,11 @@ impl Watch {
     pub(super) fn new(
         subtasks: usize,
         present: std::ops::Range<u32>,
-        splits: impl Iterator<Item = (VirtualDuration, u32)>,
+        splits: impl Iterator<Item = (VirtualTime, VirtualDuration, u32)>,
         patience: VirtualDuration,
     ) -> Self {
-        let split = |(every, weight)| Split {
+        let split = |(start, every, weight)| Split {
+            start,
             every,
             weight: u64::from(weight),
             next: 0,
@@ -227,7 +230,7 @@ impl Watch {
         offset: u64,
     ) -> VirtualDuration {
         let state = &mut self.splits[split];
-        let due = VirtualTime::ZERO + state.every * offset;
+        let due = state.start + state.every * offset;
         let wait = now.since(due);
         if self.open.is_some() {
             let waited = now.since(state.waiting_since(offset, due)).0;
@@ -309,7 +312,7 @@ impl Watch {
 
     /// For how long the oldest record that no source has read yet has been due.
     pub(crate) fn behind(&self, now: VirtualTime) -> VirtualDuration {
-        let due = |split: &Split| VirtualTime::ZERO + split.every * split.next;
+        let due = |split: &Split| split.start + split.every * split.next;
         self.splits.iter().map(|split| now.since(due(split))).max().unwrap_or(VirtualDuration::ZERO)
     }
 
@@ -361,7 +364,7 @@ mod tests {
     fn failed(restored: u64, up: u64) -> Watch {
         let every = VirtualDuration::from_millis(10);
         let patience = VirtualDuration::from_secs(1);
-        let mut watch = Watch::new(1, 0..1, [(every, 3)].into_iter(), patience);
+        let mut watch = Watch::new(1, 0..1, [(VirtualTime::ZERO, every, 3)].into_iter(), patience);
         watch.on_task(at(0), SubtaskId(0), TaskState::Running);
         for offset in 0..=100 {
             watch.on_read(at(offset * 10), 0, offset);

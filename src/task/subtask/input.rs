@@ -59,10 +59,16 @@ impl Subtask {
         let source = self.operator.as_source().expect("a source reads splits");
         source.emit_due(now, &mut self.emitter);
         let finished = source.is_finished();
+        let asks = source.take_request();
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];
-            out.push(Output::Read(record));
+            if record.is_data() {
+                out.push(Output::Read(record));
+            }
             self.emit(record, out);
+        }
+        if asks {
+            out.push(Output::RequestSplit);
         }
         if finished {
             self.end_of_input(out);
@@ -77,6 +83,10 @@ impl Subtask {
         out: &mut impl Outputs,
     ) {
         out.push(Output::Processed { channel, record: *record });
+        if let Some(mark) = record.mark() {
+            self.on_mark(channel, mark, out);
+            return;
+        }
         let input = self.gate_inputs[self.gate_of[channel.index()].index()];
         self.emitter.clear();
         self.operator.process(input, record, &mut self.emitter);
@@ -98,6 +108,7 @@ impl Subtask {
         for effect in self.emitter.drain_effects() {
             hand_out(effect, &mut self.snapshots, &mut self.commits, out);
         }
+        self.report_time_events(out);
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];
             self.emit(record, out);
@@ -113,7 +124,12 @@ impl Subtask {
         out: &mut impl Outputs,
     ) {
         let Frame { element, priority, backlog } = frame;
-        if let Element::Buffer(_) = element {
+        if let Element::Buffer(record) = element {
+            if self.defects.has(Defect::D56)
+                && let Some(mark) = record.mark()
+            {
+                self.on_mark(channel, mark, out); // And again when its turn comes.
+            }
             let gate = self.gate_of[channel.index()].index();
             self.credits[gate].on_buffer(channel, backlog, |channel, credit| {
                 out.push(Output::SendBack { channel, back: Back::Credit(credit) });
@@ -192,7 +208,11 @@ impl Subtask {
         }
         self.open_inputs -= 1;
         // Behind the savepoint with which the job stops there is nothing to finish.
-        if self.open_inputs == 0 && !self.has_ended() && self.stops_with.is_none() {
+        if self.has_ended() || self.stops_with.is_some() {
+            return;
+        }
+        self.end_event_time_of(channel, out);
+        if self.open_inputs == 0 {
             self.end_of_input(out);
         }
     }

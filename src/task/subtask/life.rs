@@ -2,6 +2,7 @@
 
 use super::{Back, Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
+use crate::enumerator::SplitEvent;
 use crate::ids::{CheckpointId, InputChannel};
 use crate::message::{CheckpointBarrier, Element, FailureReason};
 use crate::storage::channel_state::ChannelState;
@@ -56,6 +57,23 @@ impl Subtask {
     pub(super) fn run(&mut self, out: &mut impl Outputs) {
         self.phase = Phase::Running;
         out.push(Output::Running);
+        self.ask_for_split(out);
+    }
+
+    pub(super) fn on_split_event(&mut self, event: SplitEvent, out: &mut impl Outputs) {
+        if let Some(source) = self.operator.as_source() {
+            source.on_event(event);
+        }
+        self.ask_for_split(out);
+    }
+
+    /// A reader without a split says so, once.
+    pub(super) fn ask_for_split(&mut self, out: &mut impl Outputs) {
+        if self.phase == Phase::Running
+            && self.operator.as_source().is_some_and(|source| source.take_request())
+        {
+            out.push(Output::RequestSplit);
+        }
     }
 
     pub(super) fn end_of_input(&mut self, out: &mut impl Outputs) {
@@ -64,6 +82,7 @@ impl Subtask {
     }
 
     pub(super) fn finish_operator(&mut self, out: &mut impl Outputs) {
+        self.end_event_time(out);
         self.emitter.clear();
         self.operator.finish(&mut self.emitter);
         self.flush_emitter(out);
@@ -109,7 +128,7 @@ impl Subtask {
         let read = self.held_trigger.take();
         let unread = self.mailbox.drain(..).filter_map(|mail| match mail {
             Mail::Trigger(barrier) => Some(barrier),
-            Mail::NotifyComplete(_) | Mail::NotifyAborted(_) => None,
+            Mail::NotifyComplete(_) | Mail::NotifyAborted(_) | Mail::Split { .. } => None,
         });
         for CheckpointBarrier { checkpoint, .. } in read.into_iter().chain(unread) {
             let reason = FailureReason::CheckpointDeclinedTaskClosing;

@@ -9,6 +9,10 @@ use crate::task::subpartition;
 impl Subtask {
     #[inline]
     pub(super) fn emit(&mut self, record: Record, out: &mut impl Outputs) {
+        if let Some(mark) = record.mark() {
+            self.emit_mark(mark, out);
+            return;
+        }
         let mut router = std::mem::take(&mut self.router);
         router.route(&record, |channel, record| self.send(channel, record, out));
         self.router = router;

@@ -21,6 +21,7 @@ impl Subtask {
             // their partitions have not been polled yet. Flink inserts the barrier into the
             // channels that are still open; waiting for their ends cuts at the same place.
             Mail::Trigger(barrier) => self.held_trigger = Some(barrier),
+            Mail::Split { id: _, event } => self.on_split_event(event, out),
             Mail::NotifyComplete(checkpoint) => self.on_complete(checkpoint, out),
             Mail::NotifyAborted(checkpoint) => self.on_aborted(checkpoint, out),
         }
@@ -81,7 +82,14 @@ impl Subtask {
             self.broadcast(Element::Barrier(forwarded), out);
             self.read(now, out);
         }
-        if barrier.options.kind == SnapshotKind::SavepointTerminate && !self.has_ended() {
+        let drains = match barrier.options.kind {
+            SnapshotKind::SavepointTerminate => true,
+            SnapshotKind::SavepointSuspend => self.defects.has(Defect::D86),
+            SnapshotKind::Checkpoint | SnapshotKind::FullCheckpoint | SnapshotKind::Savepoint => {
+                false
+            }
+        };
+        if drains && !self.has_ended() {
             self.finish_operator(out);
         }
         self.emitter.clear();

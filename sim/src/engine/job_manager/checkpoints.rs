@@ -6,6 +6,7 @@ use cutline::coordinator::completed::CompletedCheckpoint;
 use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
 use cutline::coordinator::statistics::CheckpointMetrics;
 use cutline::defect::Defect;
+use cutline::enumerator;
 use cutline::ids::{Attempt, CheckpointId, SubtaskId};
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::step::Step;
@@ -43,6 +44,9 @@ impl JobManager {
                 self.follow(output, ctx);
             }
             self.outputs = outputs;
+            if let Some(checkpoint) = self.triggered.take() {
+                self.open_channels(checkpoint, ctx);
+            }
         }
         self.coordinating = false;
         self.set_coordinator_timer(ctx);
@@ -102,6 +106,7 @@ impl JobManager {
                     },
                     ctx,
                 );
+                self.triggered = Some(checkpoint);
                 match self.task_manager_of(subtask) {
                     Some(to) => {
                         let (execution, mail) = (self.execution.number, Mail::Trigger(barrier));
@@ -183,12 +188,20 @@ impl JobManager {
                 self.discard(token, &files, ctx);
             }
             Output::FinalizeFailed { .. } => {}
-            Output::SnapshotCoordinator { .. }
-            | Output::AbortTriggering { .. }
-            | Output::NotifyCoordinatorComplete { .. }
-            | Output::NotifyCoordinatorAborted { .. }
-            | Output::ResetCoordinator { .. } => {
-                unreachable!("this job has no operator coordinators")
+            Output::SnapshotCoordinator { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Snapshot(checkpoint), ctx);
+            }
+            Output::AbortTriggering { coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::GivenUp, ctx);
+            }
+            Output::NotifyCoordinatorComplete { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Open(checkpoint), ctx);
+            }
+            Output::NotifyCoordinatorAborted { checkpoint, coordinator } => {
+                self.enumerate(coordinator, enumerator::Input::Aborted(checkpoint), ctx);
+            }
+            Output::ResetCoordinator { coordinator, checkpoint } => {
+                self.reset_enumerator(coordinator, checkpoint.as_ref(), ctx);
             }
             Output::AcknowledgeRefused { checkpoint, subtask, error: _ } => {
                 self.on_refused(checkpoint, subtask, ctx);

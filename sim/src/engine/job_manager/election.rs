@@ -159,10 +159,11 @@ impl JobManager {
             topology: translate::topology(self.layout()),
             recovered,
         };
+        let sources = self.enumerators.keys().copied().collect();
         let own = self.plan.coordinator.as_ref().map(|own| (own, setup.clone()));
         let CoordinatorSetup { config, topology, recovered } = setup;
         let coordinator =
-            Coordinator::new(config, topology, Vec::new(), policy, recovered, ClaimMode::Claim);
+            Coordinator::new(config, topology, sources, policy, recovered, ClaimMode::Claim);
         let coordinator = coordinator.expect("the checkpoints of one job agree on its files");
         self.coordinator = Some(match own {
             Some((own, setup)) => own(setup, coordinator),

@@ -19,7 +19,7 @@ use cutline::storage::metadata::{
 use cutline::task::snapshots::PartKind;
 use cutline::time::VirtualTime;
 
-use super::SnapshotPayload;
+use super::{SnapshotPayload, enumerators};
 use crate::engine::plan::Plan;
 use crate::engine::{Part, Place};
 use crate::world::{Ownership, Pointer};
@@ -175,7 +175,7 @@ pub(super) fn metadata_of(
         OperatorMetadata {
             name: operator.name.clone(),
             max_parallelism: operator.max_parallelism,
-            coordinator: None,
+            coordinator: enumerators::state_object(checkpoint, OperatorId(index as u32)),
             subtasks: subtasks[range].to_vec(),
         }
     });
@@ -234,6 +234,11 @@ pub(super) fn retained_from(
             subtasks.push((id, Some(subtask_state(all, subtask.ended))));
         }
     }
+    let coordinator = |operator: &OperatorMetadata| {
+        let object = operator.coordinator.as_ref()?;
+        let part = part_of(PartKind::Operator, (of(operator), 0), object);
+        Some((of(operator), subtask_state(vec![part], false)))
+    };
     let Pointer { metadata: path, ownership, .. } = pointer;
     let checkpoint = CompletedCheckpoint {
         id: metadata.checkpoint,
@@ -255,7 +260,7 @@ pub(super) fn retained_from(
             .filter(|operator| operator.is_finished())
             .map(of)
             .collect(),
-        coordinators: Vec::new(),
+        coordinators: metadata.operators.iter().filter_map(coordinator).collect(),
     };
     Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
 }

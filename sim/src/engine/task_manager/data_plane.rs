@@ -3,7 +3,7 @@
 use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
-use cutline::operator::Record;
+use cutline::operator::{Record, TimeEvent};
 use cutline::step::Step;
 use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
@@ -158,6 +158,7 @@ impl TaskManager {
                     checkpoint,
                     kind: barrier.options.kind,
                     parts: Vec::new(),
+                    copy: None,
                     uploads: 0,
                     cut_at: ready_at + sync,
                     sync,
@@ -212,7 +213,12 @@ impl TaskManager {
             Output::Acknowledge(checkpoint) => {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
-                let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let (snapshot, copy) = task.take_snapshot(checkpoint, ctx.now());
+                if let Some(copy) = copy {
+                    let (made_by, copies) = self.copies.entry(subtask).or_default();
+                    *made_by = execution;
+                    copies.store(checkpoint, copy);
+                }
                 let new = snapshot.parts.iter().filter(|part| part.is_new_file());
                 let paths = new.map(|part| part.path.as_str());
                 if let Some((leader, _)) = self.leader {
@@ -248,6 +254,16 @@ impl TaskManager {
                 }
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 ctx.observe_task(execution, Observation::NotifiedAborted { subtask, checkpoint });
+            }
+            Output::RequestSplit => {
+                self.tell(Control::RequestSplit { execution, subtask }, ctx);
+            }
+            Output::Time(TimeEvent::Fired { key, end, records }) => {
+                let fired = Observation::WindowFired { subtask, key, end, records };
+                ctx.observe_task(execution, fired);
+            }
+            Output::Time(TimeEvent::Late(record)) => {
+                ctx.observe_task(execution, Observation::DroppedLate { subtask, record });
             }
             Output::Running => {
                 let checkpoint = task.deployment.restored;

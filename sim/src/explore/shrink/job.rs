@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cutline::job::Partitioner;
+use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
 use super::visit;
@@ -56,7 +57,7 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (index, operator) in scenario.job.operators.iter().enumerate() {
         let simpler: &[OperatorKind] = match operator.kind {
-            OperatorKind::Join => {
+            OperatorKind::Join | OperatorKind::Window { .. } => {
                 &[OperatorKind::Map { rekey: None }, OperatorKind::KeyedAggregate]
             }
             OperatorKind::Filter { .. }
@@ -80,6 +81,20 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
                 edge.input = 0;
             }
             edits.push(Edit::new(format!("with {} doing less", operator.name), edited));
+        }
+        if matches!(&operator.kind, OperatorKind::Source(it) if it.discovery.is_some()) {
+            let mut edited = scenario.clone();
+            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
+                source.discovery = None;
+            }
+            edits.push(Edit::new(format!("with {} without an enumerator", operator.name), edited));
+        }
+        if matches!(&operator.kind, OperatorKind::Source(it) if it.watermarks.is_some()) {
+            let mut edited = scenario.clone();
+            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
+                (source.watermarks, source.disorder) = (None, VirtualDuration::ZERO);
+            }
+            edits.push(Edit::new(format!("with {} without watermarks", operator.name), edited));
         }
     }
     edits

@@ -60,6 +60,7 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.retention": checkpointing.retention,
     "checkpointing.dir": checkpointing.dir,
     "checkpointing.incremental": checkpointing.incremental,
+    "checkpointing.local_recovery": checkpointing.local_recovery,
     "checkpointing.inline_threshold": checkpointing.inline_threshold,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,
@@ -131,11 +132,18 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.record_bytes > 1)
                 + u64::from(source.splits > 1)
                 + u64::from(source.records.is_none())
+                + u64::from(source.disorder > VirtualDuration::ZERO)
+                + u64::from(source.discovery.is_some())
+                + source
+                    .watermarks
+                    .as_ref()
+                    .map_or(0, |it| 1 + u64::from(it.idle_timeout.is_some()))
         }
         OperatorKind::Map { rekey } => u64::from(rekey.is_some()),
         OperatorKind::Filter { .. } | OperatorKind::FlatMap { .. } => 2,
         OperatorKind::KeyedAggregate => 1,
         OperatorKind::Join => 2,
+        OperatorKind::Window { size, slide } => 2 + u64::from(size != slide),
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::SinkWriter

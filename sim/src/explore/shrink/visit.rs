@@ -152,6 +152,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             OperatorKind::Filter { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
+            | OperatorKind::Window { .. }
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
             | OperatorKind::SinkWriter

@@ -6,7 +6,7 @@ use cutline::time::VirtualDuration;
 use super::{Draws, Options, distribution, log_between, permille_chance, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
-use crate::scenario::model::{Edge, Job, Operator, OperatorKind, Source};
+use crate::scenario::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
 
 /// A job, and what is known of its load.
 #[derive(Clone, Debug)]
@@ -136,6 +136,9 @@ impl Builder<'_> {
                 keys: self.swarm.keys,
                 record_bytes: log_between(&mut stream, 10, 2_000) as u32,
                 weight: 1,
+                disorder: VirtualDuration::ZERO,
+                watermarks: None,
+                discovery: None,
             };
             self.add(name, OperatorKind::Source(source));
             self.flow.push(Flow { arriving: 0, leaving: ONE });
@@ -335,6 +338,8 @@ impl Builder<'_> {
             self.flow.iter().map(|flow| flow.arriving * each / ONE).collect();
         self.slow_one_down(&records, span, weight);
         self.vary_transactional_sinks();
+        self.vary_event_time(span);
+        self.vary_discovery(span);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
@@ -385,6 +390,75 @@ impl Builder<'_> {
                     self.edges.push(Edge { from: sink, to, input: 0, partitioner });
                 }
             }
+        }
+    }
+
+    /// Some jobs have event time: sources tell how far they are, and what would be counted by key
+    /// is collected in windows. Drawn last, for the same reason.
+    fn vary_event_time(&mut self, span: VirtualDuration) {
+        // Output that is a function of the sources alone has nothing that goes by timing.
+        let strict = self.options.exactly_once_output;
+        let joins = self.operators.iter().any(|operator| operator.kind == OperatorKind::Join);
+        if !self.draws.is("event time", 250) || strict && joins {
+            return;
+        }
+        let mut stream = self.draws.of("event time", "of all");
+        let disorder = match stream.below(2) {
+            0 => VirtualDuration::ZERO,
+            _ => VirtualDuration(log_between(&mut stream, 1_000_000, span.0 / 4)),
+        };
+        // Mostly each source keeps to what it promises: then windows are compared to the record.
+        let keeps = permille_chance(&mut stream, 800) || strict;
+        let idles = permille_chance(&mut stream, 100) && !strict;
+        for operator in &mut self.operators {
+            let mut stream = self.draws.of("event time", &operator.name);
+            match &mut operator.kind {
+                OperatorKind::Source(source) => {
+                    source.disorder = disorder;
+                    let bound = if keeps { disorder } else { VirtualDuration(disorder.0 / 2) };
+                    let ms = log_between(&mut stream, 1, 400);
+                    let idle = stream.between(1, 20) * source.every.0;
+                    source.watermarks = Some(Watermarks {
+                        out_of_orderness: bound,
+                        interval: VirtualDuration::from_millis(ms - 1),
+                        idle_timeout: idles.then_some(VirtualDuration(idle)),
+                    });
+                    if permille_chance(&mut stream, 50) {
+                        source.watermarks = None;
+                    }
+                }
+                OperatorKind::KeyedAggregate if stream.below(3) > 0 => {
+                    let size = log_between(&mut stream, span.0 / 50, span.0 * 2);
+                    let slide = match stream.below(3) {
+                        0 => size.div_ceil(stream.between(2, 4)),
+                        _ => size,
+                    };
+                    let (size, slide) = (VirtualDuration(size), VirtualDuration(slide));
+                    operator.kind = OperatorKind::Window { size, slide };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Some sources have an enumerator, which finds their splits one after another. Drawn last.
+    fn vary_discovery(&mut self, span: VirtualDuration) {
+        let windows = self.operators.iter().any(|operator| operator.kind.is_window());
+        if self.options.exactly_once_output && windows {
+            return;
+        }
+        for operator in &mut self.operators {
+            let OperatorKind::Source(source) = &mut operator.kind else { continue };
+            let mut stream = self.draws.of("discovery", &operator.name);
+            if !permille_chance(&mut stream, 150) {
+                continue;
+            }
+            let every = match stream.below(3) {
+                0 => VirtualDuration::ZERO,
+                _ => VirtualDuration(stream.below(span.0 / u64::from(source.splits) + 1)),
+            };
+            let snapshot = VirtualDuration::from_micros(log_between(&mut stream, 1, 20_000) - 1);
+            source.discovery = Some(Discovery { every, snapshot });
         }
     }
 

@@ -1,0 +1,140 @@
+//! The split enumerators, which live where the job manager does: their events to the readers and
+//! back, and their part in a checkpoint (T4, T5, R5).
+
+use cutline::coordinator::completed::{CompletedCheckpoint, Retained};
+use cutline::coordinator::io;
+use cutline::enumerator::{EventId, Input, Output};
+use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::step::Step;
+use cutline::storage::handle::SubtaskState;
+use cutline::storage::metadata::{StateHandle, StateObject};
+use cutline::task::snapshots::PartKind;
+use cutline::task::subtask::Mail;
+
+use super::{JobManager, Phase, SnapshotPayload, Waiting};
+use crate::engine::{Engine, Part, Place};
+use crate::observe::Observation;
+use crate::world::{Context, Observer};
+
+impl JobManager {
+    /// Hands an input to an enumerator and does what it asks for.
+    pub(super) fn enumerate<O: Observer>(
+        &mut self,
+        source: OperatorId,
+        input: Input,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(enumerator) = self.enumerators.get_mut(&source) else { return };
+        let mut outputs = Vec::new();
+        enumerator.handle(ctx.now(), input, &mut outputs);
+        let due = enumerator.next_timeout();
+        for output in outputs {
+            match output {
+                Output::Send { reader, id, event } => {
+                    let first = self.layout().subtasks_of(source).start;
+                    // A task manager that is gone fails the job, and the reset takes it back.
+                    self.send_mail(SubtaskId(first + reader), Mail::Split { id, event }, ctx);
+                }
+                Output::Captured { checkpoint, state } => {
+                    let discovery = self.plan.discovery(source);
+                    let at = ctx.now() + discovery.map(|it| it.snapshot).unwrap_or_default();
+                    self.set_timer(at, Waiting::Captured { source, checkpoint, state }, ctx);
+                }
+            }
+        }
+        if let Some(due) = due.filter(|due| *due > ctx.now())
+            && self.discovering.insert(source, due) != Some(due)
+        {
+            self.set_timer(due, Waiting::Discovery(source), ctx);
+        }
+    }
+
+    /// A reader has no split left.
+    pub(super) fn on_split_request<O: Observer>(
+        &mut self,
+        execution: u32,
+        subtask: SubtaskId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if execution == self.execution.number && self.phase == Phase::Running {
+            let graph = &self.plan.graph;
+            let (source, reader) = (graph.operator(subtask), graph.index_in_operator(subtask));
+            self.enumerate(source, Input::Request { reader }, ctx);
+        }
+    }
+
+    /// An event has arrived at its reader.
+    pub(super) fn on_event_arrived<O: Observer>(
+        &mut self,
+        subtask: SubtaskId,
+        id: EventId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        self.enumerate(self.plan.graph.operator(subtask), Input::Arrived(id), ctx);
+    }
+
+    /// T4 is done for one enumerator.
+    pub(super) fn on_captured<O: Observer>(
+        &mut self,
+        source: OperatorId,
+        checkpoint: CheckpointId,
+        state: Vec<u8>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let nominal = state.len() as u64;
+        let StateHandle { path, bytes, nominal, checksum } =
+            StateHandle::new(String::new(), &state, nominal);
+        // Flink: operator coordinators' states are byte handles, part of the metadata.
+        let place = Place::Inline(state);
+        let kind = PartKind::Operator;
+        let part =
+            Part { kind, operator: source, subtask: 0, path, bytes, nominal, checksum, place };
+        let (private, shared) = (Vec::new(), Vec::new());
+        let payload = SnapshotPayload { parts: vec![part], ended: false };
+        let result = Ok(SubtaskState { private, shared, payload });
+        let input = io::Input::CoordinatorSnapshot { checkpoint, coordinator: source, result };
+        self.coordinate(input, ctx);
+    }
+
+    /// T5 is done: behind the triggers, events may pass again.
+    pub(super) fn open_channels<O: Observer>(
+        &mut self,
+        checkpoint: CheckpointId,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        for source in self.enumerators.keys().copied().collect::<Vec<_>>() {
+            self.enumerate(source, Input::Open(checkpoint), ctx);
+        }
+    }
+
+    /// R5.
+    pub(super) fn reset_enumerator<O: Observer>(
+        &mut self,
+        source: OperatorId,
+        to: Option<&Retained<SnapshotPayload>>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let checkpoint = to.map(|retained| retained.checkpoint.id);
+        ctx.observe(Observation::Step { step: Step::R5, checkpoint, subtask: None });
+        let state = to.and_then(|retained| retained.checkpoint.coordinator(source));
+        let state = state.and_then(|state| bytes_of(state).map(<[u8]>::to_vec));
+        self.enumerate(source, Input::Reset(state), ctx);
+    }
+}
+
+fn bytes_of(state: &SubtaskState<SnapshotPayload>) -> Option<&[u8]> {
+    match &state.payload.parts.first()?.place {
+        Place::Inline(bytes) => Some(bytes),
+        Place::File | Place::Shared(_) | Place::Known(_) => None,
+    }
+}
+
+/// The enumerator's part of a checkpoint, as its metadata has it.
+pub(super) fn state_object(
+    checkpoint: &CompletedCheckpoint<SnapshotPayload>,
+    source: OperatorId,
+) -> Option<StateObject> {
+    let bytes = bytes_of(checkpoint.coordinator(source)?)?.to_vec();
+    let nominal = bytes.len() as u64;
+    Some(StateObject::Inline { bytes, nominal })
+}
