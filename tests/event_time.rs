@@ -59,7 +59,7 @@ fn windows_are_a_function_of_the_sources() {
 fn in_flight_watermarks_are_part_of_a_checkpoint() {
     let slow = ["job.operators[per-second].cost=\"900 µs\""];
     let persisted: u64 = runs("windows.json", &slow)
-        .map(|outcome| situation(&outcome, "watermark persisted in flight"))
+        .map(|outcome| situation(&outcome, "mark of event time persisted in flight"))
         .sum();
     assert!(persisted > 0);
 }

@@ -84,7 +84,7 @@ fn flink_keys_are_warned_of_by_name() {
 #[test]
 fn bad_files_are_answered_with_all_their_errors() {
     let files = files("tests/data/bad");
-    assert!(files.len() >= 15);
+    assert!(files.len() >= 16);
     for file in files {
         let text = fs::read(&file).expect("readable");
         let found = load(&text, &name(&file), &[]).expect_err("a bad file");

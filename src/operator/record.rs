@@ -66,7 +66,7 @@ pub struct Record {
     pub offset: u64,
     /// A hash of the edges and copies it came through.
     pub path: u64,
-    /// When the source emitted it first (event time, nanoseconds of virtual time).
+    /// When it happened (event time): when it is due, or earlier where a source is out of order.
     pub event_time: VirtualTime,
     /// How many real records it stands for; 0 if it is a [`TimeMark`].
     pub weight: u32,

@@ -23,7 +23,7 @@ const TIME_SALT: u64 = 0x7469_6d65;
 /// The reading side of a source.
 pub trait SplitReader {
     /// When the next record, or a mark of event time, is due, which may be long ago; `None` if there
-    /// is no record any more.
+    /// is none that is known of.
     fn next_due(&self) -> Option<VirtualTime>;
 
     /// Emits the next record if it is due at `now`, and says whether it did; ahead of it, the marks of
@@ -56,11 +56,11 @@ pub trait SplitReader {
 pub struct WatermarkOptions {
     /// By how much a record may be older than one before it in its split without being late.
     pub bound: VirtualDuration,
-    /// Span between two watermarks; zero: one behind each record. Flink:
-    /// `pipeline.auto-watermark-interval`.
+    /// Span between two watermarks; zero: one behind each record, as a generator of one's own would.
+    /// Flink: `pipeline.auto-watermark-interval`, where zero means none.
     pub interval: VirtualDuration,
     /// A reader without a record for so long is idle until the next. Flink:
-    /// `WatermarkStrategy#withIdleness`.
+    /// `WatermarkStrategy#withIdleness`. Deviation: there each split is idle by itself.
     pub idle_timeout: Option<VirtualDuration>,
 }
 
@@ -118,8 +118,8 @@ struct Clock {
     tick: Option<VirtualTime>,
     /// The last watermark.
     emitted: Option<VirtualTime>,
-    /// When the last record was read.
-    read: Option<VirtualTime>,
+    /// When the last record was read, or else the reader first looked.
+    since: Option<VirtualTime>,
     idle: bool,
 }
 
@@ -185,7 +185,9 @@ impl Source {
         splits
     }
 
-    /// Ties go to the split that stands first. A scan: a reader has few splits.
+    /// Ties go to the split that stands first. A scan: a reader has few splits at a time.
+    ///
+    /// Deviation: those that were read to their end are kept, and stored. Flink's readers drop them.
     fn choose_next(&mut self) {
         let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished);
         self.next = unfinished.min_by_key(|(_, split)| self.due_of(split)).map(|(at, _)| at);
@@ -251,11 +253,13 @@ impl Source {
         self.next.map(|at| self.due_of(&self.splits[at]))
     }
 
-    /// When the reader becomes idle, if nothing is due before.
+    /// When the reader becomes idle, if nothing is due before. What was read last is told first.
     fn idle_from(&self, options: &WatermarkOptions) -> Option<VirtualTime> {
-        let Clock { read, idle, .. } = self.clock;
-        let from = options.idle_timeout.filter(|_| !idle).zip(read);
-        from.map(|(timeout, read)| read + timeout).filter(|from| Some(*from) < self.record_due())
+        let Clock { since, tick, idle, .. } = self.clock;
+        let timeout = options.idle_timeout.filter(|_| !idle && tick.is_none())?;
+        // A reader that has not looked yet has to, to know since when.
+        let from = since.map_or(VirtualTime::ZERO, |since| since + timeout);
+        self.record_due().is_none_or(|due| from < due).then_some(from)
     }
 
     /// Emits the mark that is due, if one is. A watermark that says nothing new is left out.
@@ -278,7 +282,7 @@ impl Source {
         if std::mem::take(&mut clock.idle) {
             out.emit(Record::of_mark(TimeMark::Active));
         }
-        clock.read = Some(now);
+        clock.since = Some(now);
         let period = options.interval.0;
         let next = || match period {
             0 => now,
@@ -290,25 +294,25 @@ impl Source {
 
 impl SplitReader for Source {
     fn next_due(&self) -> Option<VirtualTime> {
-        let record = self.record_due()?;
-        let Some(options) = &self.options.watermarks else { return Some(record) };
-        let marks = [self.clock.tick, self.idle_from(options)];
-        marks.into_iter().flatten().fold(record, VirtualTime::min).into()
+        let record = self.record_due();
+        let options = self.options.watermarks.as_ref().filter(|_| !self.is_finished());
+        let Some(options) = options else { return record };
+        [record, self.clock.tick, self.idle_from(options)].into_iter().flatten().min()
     }
 
     fn emit_due(&mut self, now: VirtualTime, out: &mut Emitter) -> bool {
-        let Some(at) = self.next else { return false };
-        let due = self.due_of(&self.splits[at]) <= now;
-        if let Some(options) = self.options.watermarks {
+        let next = self.next.filter(|at| self.due_of(&self.splits[*at]) <= now);
+        if let Some(options) = self.options.watermarks.filter(|_| !self.is_finished()) {
+            self.clock.since.get_or_insert(now);
             self.emit_mark(now, &options, out);
-            if due {
+            if next.is_some() {
                 self.on_read(now, &options, out);
             }
         }
-        if due {
+        if let Some(at) = next {
             self.emit(at, out);
         }
-        due
+        next.is_some()
     }
 
     fn emit_from(&mut self, split: SplitId, out: &mut Emitter) -> bool {
@@ -451,6 +455,7 @@ impl Operator for Source {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::TimeMark::{Active, Idle, Watermark};
     use super::*;
     use crate::defect::Defects;
     use crate::ids::{Attempt, OperatorId};
@@ -584,11 +589,48 @@ mod tests {
             dues.push(due.0);
             source.emit_due(due, &mut out);
         }
-        assert_eq!(dues, [100, 100, 120, 150]);
+        assert_eq!(dues, [0, 100, 100, 120, 150]);
         let marks: Vec<_> = out.records().iter().map(Record::mark).collect();
         let watermark = TimeMark::Watermark(VirtualTime(99));
         let expected = [None, Some(watermark), Some(TimeMark::Idle), Some(TimeMark::Active), None];
         assert_eq!(marks, expected);
+    }
+
+    /// What was read is told before the reader falls silent, and one that has nothing to read from
+    /// its start on is not waited for, either.
+    #[test]
+    fn idleness_neither_swallows_a_watermark_nor_waits_for_a_record() {
+        let marks_until = |source: &mut Source, until: u64| -> Vec<(u64, TimeMark)> {
+            let mut marks = Vec::new();
+            while let Some(due) = source.next_due().filter(|due| due.0 < until) {
+                let mut out = Emitter::default();
+                let now = due.max(VirtualTime(10));
+                source.emit_due(now, &mut out);
+                marks.extend(out.records().iter().filter_map(Record::mark).map(|it| (now.0, it)));
+            }
+            marks
+        };
+        let options = WatermarkOptions {
+            bound: VirtualDuration::ZERO,
+            interval: VirtualDuration(50),
+            idle_timeout: Some(VirtualDuration(20)),
+        };
+        let mut source = opened(0, 0, 3, Some(3));
+        source.options.every = VirtualDuration(200);
+        source.options.watermarks = Some(options);
+        let (first, second) = (Watermark(VirtualTime(99)), Watermark(VirtualTime(299)));
+        let expected =
+            [(30, Idle), (100, Active), (150, first), (150, Idle), (300, Active), (350, second)];
+        assert_eq!(marks_until(&mut source, 351), [&expected[..], &[(350, Idle)]].concat());
+
+        let mut waits = opened(0, 0, 3, Some(3));
+        waits.options.enumerated = true;
+        waits.options.watermarks = Some(options);
+        waits.splits.clear();
+        (waits.next, waits.no_more) = (None, false);
+        assert_eq!(marks_until(&mut waits, 1_000), [(30, Idle)]);
+        waits.on_event(SplitEvent::NoMore);
+        assert_eq!(waits.next_due(), None);
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Window {
         self.late
     }
 
-    /// The ends of the windows that an instant is in, the last one first; none begins before virtual
-    /// time does. Flink: `SlidingEventTimeWindows#assignWindows`.
+    /// The ends of the windows that an instant is in, the last one first. Flink:
+    /// `SlidingEventTimeWindows#assignWindows`. Deviation: none begins before virtual time does.
     fn ends(&self, at: VirtualTime) -> impl Iterator<Item = VirtualTime> + use<> {
         let WindowOptions { size, slide, .. } = self.options;
         let last = at.0 - at.0 % slide.0;
@@ -283,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_assigned_as_flink_does() {
+    fn windows_are_assigned_by_their_starts() {
         let cases: [(&str, u64, u64, u64, &[u64]); 5] = [
             ("tumbling, at its start", 10, 10, 20, &[30]),
             ("tumbling, at its end", 10, 10, 29, &[30]),
             ("sliding", 10, 5, 12, &[20, 15]),
-            ("near the beginning of time", 10, 5, 3, &[10]),
+            ("none begins before time does", 10, 5, 3, &[10]),
             ("with gaps between them", 4, 10, 17, &[]),
         ];
         for (name, size, slide, at, expected) in cases {

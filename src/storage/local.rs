@@ -6,7 +6,8 @@
 //! storage instead. It is kept until a newer checkpoint is confirmed, or its own is aborted.
 //!
 //! In Flink: `TaskLocalStateStoreImpl`, `TaskStateManagerImpl#prioritizedOperatorState`;
-//! `execution.state-recovery.from-local`.
+//! `execution.state-recovery.from-local`. Deviation: there are copies for each allocation of a slot,
+//! here for each subtask and machine.
 //!
 //! Invariant: once a checkpoint is confirmed or restored from, there is no copy of an older one, so
 //! that no more are held than there are checkpoints under way, and one.
@@ -27,17 +28,17 @@ pub enum FileName {
 }
 
 /// The files of one snapshot; those that several snapshots have in common are held once.
-pub type Copy = BTreeMap<FileName, Arc<[u8]>>;
+pub type LocalCopy = BTreeMap<FileName, Arc<[u8]>>;
 
 /// The copies of one subtask's snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct LocalCopies {
-    copies: BTreeMap<CheckpointId, Copy>,
+    copies: BTreeMap<CheckpointId, LocalCopy>,
 }
 
 impl LocalCopies {
     /// The snapshot was acknowledged (B6). Flink: `storeLocalState`.
-    pub fn store(&mut self, checkpoint: CheckpointId, copy: Copy) {
+    pub fn store(&mut self, checkpoint: CheckpointId, copy: LocalCopy) {
         self.copies.insert(checkpoint, copy);
     }
 
@@ -51,21 +52,16 @@ impl LocalCopies {
         self.copies.remove(&checkpoint);
     }
 
-    /// The copy of what is restored, if there is one. All others are dropped: after it their numbers
-    /// may be given anew. Flink: `retrieveLocalState`, `pruneMatchingCheckpoints`.
-    pub fn retrieve(&mut self, checkpoint: CheckpointId) -> Option<&Copy> {
+    /// The copy of what is restored, if there is one; all others are dropped. Flink:
+    /// `retrieveLocalState`, `pruneMatchingCheckpoints`.
+    pub fn retrieve(&mut self, checkpoint: CheckpointId) -> Option<&LocalCopy> {
         self.copies.retain(|id, _| *id == checkpoint);
         self.copies.get(&checkpoint)
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.copies.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.copies.is_empty()
+    /// Whether a file is in one of them.
+    pub fn holds(&self, file: &FileName) -> bool {
+        self.copies.values().any(|copy| copy.contains_key(file))
     }
 }
 
@@ -98,8 +94,11 @@ mod tests {
     #[test]
     fn an_aborted_copy_goes_alone() {
         let mut it = copies(&[1, 2, 3]);
+        let file = FileName::Path("2".to_owned());
+        assert!(it.holds(&file));
         it.abort(CheckpointId(2));
         assert_eq!(held(&it), [1, 3]);
+        assert!(!it.holds(&file));
     }
 
     #[test]
@@ -110,6 +109,6 @@ mod tests {
         assert_eq!(found[&FileName::Path("2".to_owned())][..], 2_u64.to_le_bytes());
         assert_eq!(held(&it), [2]);
         assert_eq!(it.retrieve(CheckpointId(4)), None);
-        assert!(it.is_empty());
+        assert_eq!(held(&it), [0; 0]);
     }
 }

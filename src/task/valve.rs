@@ -30,7 +30,7 @@ impl Valve {
     }
 
     /// A channel says something about event time: what the task now knows, which it did not before.
-    /// Some of: a change of its status, a watermark, in this order.
+    /// Some of: a watermark, and a change of its status, which goes last if it is to idle.
     pub(crate) fn on_mark(
         &mut self,
         channel: InputChannel,
@@ -60,8 +60,7 @@ impl Valve {
     fn advance(&mut self, idle: bool) -> Option<TimeMark> {
         let caught_up = |channel: &&Channel| !channel.idle && channel.watermark >= self.watermark;
         let known = match idle {
-            // Nobody is waited for. Flink: `StatusWatermarkValve#markWatermarkUnaligned`, the flush
-            // of the greatest watermark.
+            // Nobody is waited for. Flink: `findAndOutputMaxWatermarkAcrossAllSubpartitions`.
             true => self.channels.iter().map(|channel| channel.watermark).max(),
             false => self.channels.iter().filter(caught_up).map(|channel| channel.watermark).min(),
         };

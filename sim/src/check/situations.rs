@@ -144,7 +144,7 @@ situations! {
     /// A record comes when all its windows have fired.
     RecordLate = "record dropped as late",
     /// A watermark becomes part of a snapshot.
-    WatermarkPersisted = "watermark persisted in flight",
+    WatermarkPersisted = "mark of event time persisted in flight",
     /// A subtask hears that nothing comes on a channel for a while.
     ChannelIdle = "idle channel",
 }

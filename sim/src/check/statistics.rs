@@ -63,7 +63,8 @@ pub struct Records {
     pub committed: u64,
     /// Persisted in flight.
     pub persisted: u64,
-    /// Dropped because all their windows had fired. Flink: `numLateRecordsDropped`.
+    /// Dropped because all their windows had fired, repetitions after a restore included. Flink:
+    /// `numLateRecordsDropped`.
     #[serde(skip_serializing_if = "is_zero")]
     pub late: u64,
     /// Windows that fired, repetitions after a restore included.

@@ -256,6 +256,13 @@ impl Sweep {
                 Failure::Input(format!("the job cannot run at {}: {error}", grid.label(point)))
             };
             let simulation = Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;
+            if let Some(source) = scenario.job.enumerated() {
+                let message = format!(
+                    "source `{source}` has an enumerator: a sweep would take a split that waits for \
+                     its reader for one that lags behind"
+                );
+                return Err(Failure::Input(message));
+            }
             if let Some(tolerance) = self.coarsen {
                 let leaping = Leaping { tolerance, repeats: self.repeat };
                 let refuse = |error: LeapError| {

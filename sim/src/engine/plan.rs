@@ -26,7 +26,7 @@ use cutline::task::barrier::{BarrierHandler, BarrierMode, ChannelKind, InputConf
 use cutline::task::router::Router;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Subtask, SubtaskConfig};
-use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
 use crate::scenario::model::{ActionKind, Discovery, OperatorKind, Scenario, Source};
@@ -271,7 +271,7 @@ impl Plan {
                     weight: source.weight,
                     record_bytes: source.record_bytes,
                     disorder: source.disorder,
-                    stagger: source.discovery.as_ref().map_or(VirtualDuration::ZERO, |it| it.every),
+                    stagger: source.stagger(),
                     enumerated: source.discovery.is_some() && !is_reference,
                     watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
                         bound: it.out_of_orderness,

@@ -15,7 +15,7 @@ use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
-use cutline::storage::local::{Copy, LocalCopies};
+use cutline::storage::local::{LocalCopies, LocalCopy};
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -69,8 +69,8 @@ struct Task {
     shared: Vec<(Part, Vec<u8>)>,
     /// What of its state is stored already, if only what has changed is uploaded.
     increments: Option<Increments>,
-    /// The files that its state is made of, if copies are kept and files are shared.
-    at_hand: Copy,
+    /// The files that snapshots of its state may be made of, if copies are kept and files are shared.
+    at_hand: LocalCopy,
     /// Captured in-flight data, as it is read.
     captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
@@ -86,7 +86,7 @@ struct SnapshotUnderWay {
     kind: SnapshotKind,
     parts: Vec<Part>,
     /// What is kept of it here.
-    copy: Option<Copy>,
+    copy: Option<LocalCopy>,
     /// Files of the operator's state that are being uploaded.
     uploads: usize,
     cut_at: VirtualTime,
@@ -261,6 +261,11 @@ impl TaskManager {
         mail: Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        match mail {
+            Mail::NotifyComplete(checkpoint) => self.keep_copies_from(subtask, checkpoint),
+            Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
+            Mail::Trigger(_) | Mail::Split { .. } => {}
+        }
         let running = self.find(subtask, execution).filter(|(place, _)| {
             self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
         });
@@ -277,11 +282,8 @@ impl TaskManager {
             }
             return;
         };
-        match mail {
-            Mail::Split { id, .. } => self.tell(Control::EventArrived { subtask, id }, ctx),
-            Mail::NotifyComplete(checkpoint) => self.keep_copies_from(subtask, checkpoint),
-            Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
-            Mail::Trigger(_) => {}
+        if let Mail::Split { id, .. } = mail {
+            self.tell(Control::EventArrived { subtask, id }, ctx);
         }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
@@ -305,7 +307,7 @@ impl Task {
         &mut self,
         checkpoint: CheckpointId,
         now: VirtualTime,
-    ) -> (SubtaskSnapshot, Option<Copy>) {
+    ) -> (SubtaskSnapshot, Option<LocalCopy>) {
         let index = self.snapshots.iter().position(|one| one.checkpoint == checkpoint);
         let index = index.expect("what is acknowledged was cut");
         let snapshot = self.snapshots.remove(index);

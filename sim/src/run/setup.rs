@@ -83,7 +83,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         checkpointing: scenario.checkpointing.clone(),
         roles: scenario.job.operators.iter().map(|operator| role(&operator.kind)).collect(),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
-        due: last_record(scenario),
+        due: last_record(plan),
         settle: scenario.limits.settle,
         recovery: recovery_bound(scenario),
         windows: windows(plan),
@@ -109,19 +109,17 @@ fn windows(plan: &Plan) -> Option<Windows> {
 }
 
 /// When the last record of a bounded job is due.
-fn last_record(scenario: &Scenario) -> Option<VirtualTime> {
-    scenario
-        .job
-        .operators
-        .iter()
-        .filter_map(|operator| match &operator.kind {
-            OperatorKind::Source(source) => {
-                Some(source.records.map(|records| source.due_last(records)))
-            }
-            _ => None,
-        })
-        .collect::<Option<Vec<_>>>()
-        .and_then(|due| due.into_iter().max())
+fn last_record(plan: &Plan) -> Option<VirtualTime> {
+    let operators = (0..).map(OperatorId).zip(&plan.scenario.job.operators);
+    let due = operators.filter_map(|(id, operator)| match &operator.kind {
+        OperatorKind::Source(source) => {
+            let layouts = plan.graph.layouts().iter();
+            let readers = layouts.map(|layout| layout.parallelism(id)).min().unwrap_or(1);
+            Some(source.records.map(|records| source.due_last(records, readers)))
+        }
+        _ => None,
+    });
+    due.collect::<Option<Vec<_>>>().and_then(|due| due.into_iter().max())
 }
 
 /// Calm time within which a failed execution is replaced, generously: every delay at its longest.

@@ -104,6 +104,9 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
     }
 }
 
+/// Each is a pane of its own, for each key.
+const WINDOWS_OF_A_RECORD_MAX: u64 = 1_000;
+
 fn window(node: &Node, sink: &mut Sink) -> OperatorKind {
     let size = node.duration("size").unwrap_or(VirtualDuration::from_secs(1));
     let slide = node.duration("slide").unwrap_or(size);
@@ -113,6 +116,13 @@ fn window(node: &Node, sink: &mut Sink) -> OperatorKind {
             .expected("at most the size")
             .also(node.place("size"), "the size");
         sink.push(error.flink("SlidingEventTimeWindows: takes it, and drops those records"));
+    }
+    if size.0.div_ceil(slide.0.max(1)) > WINDOWS_OF_A_RECORD_MAX {
+        let message = "a record would be in too many windows";
+        let error = Diagnostic::error("bad-window", node.place("slide"), message)
+            .expected(format!("at least 1/{WINDOWS_OF_A_RECORD_MAX} of the size"))
+            .also(node.place("size"), "the size");
+        sink.push(error);
     }
     OperatorKind::Window { size, slide }
 }
@@ -146,6 +156,15 @@ fn discovery(node: &Node, sink: &mut Sink) -> Option<Discovery> {
     Some(Discovery { every: every?, snapshot })
 }
 
+/// A reader asks for a split when it is through with the last.
+fn refuse_endless_splits(node: &Node, source: &Source, parallelism: u32, sink: &mut Sink) {
+    if source.discovery.is_some() && source.records.is_none() && source.splits > parallelism {
+        let message = "splits without an end: nobody would ever ask for the others";
+        let error = Diagnostic::error("endless-splits", node.place("splits"), message);
+        sink.push(error.expected("no more than there are subtasks, or `records` beside them"));
+    }
+}
+
 fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
     if let (Some(rate), Some(every)) = (node.given("rate"), node.given("every")) {
         sink.push(
@@ -155,7 +174,7 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         );
     }
     let every = node.duration("every").or_else(|| node.duration("rate"));
-    Source {
+    let source = Source {
         splits: node.u32("splits").unwrap_or(parallelism),
         records: node.integer("records"),
         every: every.unwrap_or(DEFAULT_EVERY),
@@ -165,7 +184,9 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         disorder: node.duration("disorder").unwrap_or_default(),
         watermarks: watermarks(node, sink),
         discovery: discovery(node, sink),
-    }
+    };
+    refuse_endless_splits(node, &source, parallelism, sink);
+    source
 }
 
 fn refuse_twins(nodes: &[Node], sink: &mut Sink) -> bool {

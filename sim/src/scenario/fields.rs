@@ -237,7 +237,7 @@ fn source() -> Vec<Field> {
     vec![
         Field::new(
             "splits",
-            Kind::Integer { min: 1, max: 1 << 20 },
+            Kind::Integer { min: 1, max: 1 << 16 },
             "Number of splits; default: one a subtask.",
             ["3", "5"],
         ),

@@ -66,6 +66,15 @@ pub struct Job {
 }
 
 impl Job {
+    /// The first source with an enumerator, by name.
+    pub fn enumerated(&self) -> Option<&str> {
+        let is = |operator: &&Operator| match &operator.kind {
+            OperatorKind::Source(source) => source.discovery.is_some(),
+            _ => false,
+        };
+        self.operators.iter().find(is).map(|operator| operator.name.as_str())
+    }
+
     /// Whether a way leads from a join to a window.
     fn has_window_behind_join(&self) -> bool {
         let mut behind: Vec<bool> =
@@ -225,11 +234,21 @@ pub struct Discovery {
 }
 
 impl Source {
-    /// When the last of so many records of each split is due.
-    pub fn due_last(&self, records: u64) -> VirtualTime {
-        let discovery = self.discovery.as_ref();
-        let stagger = discovery.map_or(VirtualDuration::ZERO, |discovery| discovery.every);
-        VirtualTime::ZERO + stagger * u64::from(self.splits - 1) + self.every * records
+    /// When the last of so many records of each split is due, at the latest, if the source keeps up.
+    /// With an enumerator a reader begins a split when it is through with the last: `readers` is how
+    /// many there are at least.
+    pub fn due_last(&self, records: u64, readers: u32) -> VirtualTime {
+        let found = VirtualTime::ZERO + self.stagger() * u64::from(self.splits - 1);
+        let in_turn = match self.discovery {
+            Some(_) => u64::from(self.splits.div_ceil(readers)),
+            None => 1,
+        };
+        found + self.every * records * in_turn
+    }
+
+    /// By how much a split is younger than the one before it.
+    pub fn stagger(&self) -> VirtualDuration {
+        self.discovery.as_ref().map_or(VirtualDuration::ZERO, |discovery| discovery.every)
     }
 
     /// Whether a record may be older than a watermark ahead of it.
@@ -247,7 +266,7 @@ pub struct Watermarks {
     /// Flink: `WatermarkStrategy#forBoundedOutOfOrderness`.
     pub out_of_orderness: VirtualDuration,
     /// Span between two of them; zero: one behind each record. Flink:
-    /// `pipeline.auto-watermark-interval`.
+    /// `pipeline.auto-watermark-interval`, where zero means none.
     pub interval: VirtualDuration,
     /// A reader without a record for so long is not waited for. Flink:
     /// `WatermarkStrategy#withIdleness`.

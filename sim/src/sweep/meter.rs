@@ -98,9 +98,7 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let OperatorKind::Source(source) = &operator.kind {
-                let stagger =
-                    source.discovery.as_ref().map_or(VirtualDuration::ZERO, |it| it.every);
-                let start = |split: u32| VirtualTime::ZERO + stagger * u64::from(split);
+                let start = |split: u32| VirtualTime::ZERO + source.stagger() * u64::from(split);
                 let split = |split| (start(split), source.every, source.weight);
                 splits.extend((0..source.splits).map(split));
             }

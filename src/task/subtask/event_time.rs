@@ -50,6 +50,8 @@ impl Subtask {
     /// before the restore says nothing else. Flink: `FinishedOperatorChain` repeats the last watermark.
     pub(super) fn end_event_time_of(&mut self, channel: InputChannel, out: &mut impl Outputs) {
         if self.event_time {
+            // Flink: `WatermarkToDataOutput#emitWatermark` says so before the last watermark, too.
+            self.on_mark(channel, TimeMark::Active, out);
             self.on_mark(channel, TimeMark::Watermark(VirtualTime::MAX), out);
         }
     }

@@ -372,6 +372,7 @@ impl JobManager {
             return; // Another one leads, and runs it.
         }
         self.forget_job();
+        self.execution.first = self.execution.number + 1;
         self.read_pointers(ctx);
     }
 

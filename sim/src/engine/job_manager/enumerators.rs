@@ -115,7 +115,7 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let checkpoint = to.map(|retained| retained.checkpoint.id);
-        ctx.observe(Observation::Step { step: Step::R5, checkpoint, subtask: None });
+        self.observe(Observation::Step { step: Step::R5, checkpoint, subtask: None }, ctx);
         let state = to.and_then(|retained| retained.checkpoint.coordinator(source));
         let state = state.and_then(|state| bytes_of(state).map(<[u8]>::to_vec));
         self.enumerate(source, Input::Reset(state), ctx);

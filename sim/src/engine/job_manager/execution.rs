@@ -26,7 +26,7 @@ pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
     /// The first of the job that is being run, as far as this leader knows.
-    first: u32,
+    pub(super) first: u32,
     /// The task manager of each subtask that there ever is, in any layout.
     places: Vec<Option<u32>>,
     states: Vec<ExecutionState>,
@@ -213,7 +213,7 @@ impl JobManager {
         }
     }
 
-    /// For each slot, the task manager that had it, if that has copies to recover from and is there.
+    /// For each slot, the task manager that had it, if copies are kept and it is there.
     /// Flink: `PreviousAllocationSlotSelectionStrategy`.
     fn slots_again(&self, free: &mut Vec<u32>) -> Vec<Option<u32>> {
         let layout = self.layout();
@@ -554,6 +554,5 @@ impl JobManager {
         self.ended = None;
         self.pending.clear();
         self.stop = None;
-        self.execution.first = self.execution.number + 1;
     }
 }

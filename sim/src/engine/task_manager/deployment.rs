@@ -3,7 +3,7 @@
 use cutline::defect::Defect;
 use cutline::ids::SubtaskId;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
-use cutline::storage::local::Copy;
+use cutline::storage::local::LocalCopy;
 use cutline::task::subtask::Input;
 
 use super::{Task, TaskManager, Waiting, local};
@@ -33,7 +33,7 @@ impl TaskManager {
             state: Vec::new(),
             shared: Vec::new(),
             increments: self.plan.increments(subtask, execution).map(Increments::new),
-            at_hand: Copy::new(),
+            at_hand: LocalCopy::new(),
             captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,

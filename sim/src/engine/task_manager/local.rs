@@ -1,14 +1,14 @@
 //! Copies of keyed state that stay on the machine: made with a snapshot, read when a task comes back.
 //!
-//! They are read at once: RocksDB links the files. Flink: `LocalRecoveryConfig`,
-//! `TaskStateManagerImpl#prioritizedOperatorState`.
+//! They are read at once. Flink: `LocalRecoveryConfig`; RocksDB links the files. Deviation: whole
+//! states are read from the local disk there.
 
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::storage::increment::IncrementFile;
-use cutline::storage::local::{Copy, FileName};
+use cutline::storage::local::{FileName, LocalCopy};
 use cutline::task::snapshots::PartKind;
 
 use super::TaskManager;
@@ -17,18 +17,18 @@ use crate::observe::Observation;
 use crate::world::{Context, Observer};
 
 /// The copy of a snapshot in the making, if one is made.
-pub(super) struct Copying(Option<Copy>);
+pub(super) struct Copying(Option<LocalCopy>);
 
 impl Copying {
     /// `recovers`: of this subtask copies are kept. None is made of in-flight data, and none of what
     /// belongs to the user.
     pub(super) fn new(recovers: bool, part: PartKind, kind: SnapshotKind) -> Self {
         let is_made = recovers && part == PartKind::Operator && !kind.is_savepoint();
-        Self(is_made.then(Copy::new))
+        Self(is_made.then(LocalCopy::new))
     }
 
     /// The files of an increment, those of its base included: they are at hand.
-    pub(super) fn add_files(&mut self, files: &[IncrementFile], at_hand: &mut Copy) {
+    pub(super) fn add_files(&mut self, files: &[IncrementFile], at_hand: &mut LocalCopy) {
         let Some(copy) = &mut self.0 else { return };
         for file in files {
             let name = FileName::Key(file.key.clone());
@@ -38,7 +38,7 @@ impl Copying {
             };
             copy.extend(bytes.map(|bytes| (name, bytes)));
         }
-        at_hand.clone_from(copy);
+        at_hand.extend(copy.clone());
     }
 
     /// A file of this snapshot alone.
@@ -50,13 +50,13 @@ impl Copying {
         }
     }
 
-    pub(super) fn finish(self) -> Option<Copy> {
+    pub(super) fn finish(self) -> Option<LocalCopy> {
         self.0
     }
 }
 
 /// The shared files of a state that was read.
-pub(super) fn at_hand(read: &[(Part, Vec<u8>)]) -> Copy {
+pub(super) fn at_hand(read: &[(Part, Vec<u8>)]) -> LocalCopy {
     let files = read.iter().map(|(part, bytes)| (name_of(part), Arc::from(&bytes[..])));
     files.filter_map(|(name, bytes)| Some((name?, bytes))).collect()
 }
@@ -71,8 +71,11 @@ fn name_of(part: &Part) -> Option<FileName> {
 
 impl TaskManager {
     pub(super) fn keep_copies_from(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
-        if let Some((_, copies)) = self.copies.get_mut(&subtask) {
-            copies.confirm(checkpoint);
+        let Some((_, copies)) = self.copies.get_mut(&subtask) else { return };
+        copies.confirm(checkpoint);
+        let place = self.place_of[subtask.index()];
+        if let Some(task) = place.and_then(|place| self.tasks[place as usize].as_mut()) {
+            task.at_hand.retain(|file, _| copies.holds(file));
         }
     }
 
@@ -96,6 +99,9 @@ impl TaskManager {
         let first = task.deployment.first_execution;
         // Flink: `TaskExecutorLocalStateStoresManager#releaseLocalStateForAllocationId`.
         self.copies.retain(|_, (made_by, _)| *made_by >= first);
+        if restored.is_none() {
+            self.copies.remove(&subtask);
+        }
         let copies = self.copies.get_mut(&subtask).zip(restored);
         let Some(((_, copies), checkpoint)) = copies else { return Some(parts) };
         let Some(copy) = copies.retrieve(checkpoint) else { return Some(parts) };

@@ -19,7 +19,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use search::{Aim, aimed, by_priorities, changed, placed};
 
-use super::model::{FaultKind, Limits, OperatorKind, Scenario};
+use super::model::{FaultKind, Limits, Operator, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 
@@ -285,7 +285,7 @@ impl Load {
         };
         let operators = &drawn.job.operators;
         let mut work = at(drawn.bytes, world.network.bandwidth);
-        let mut checkpoint = VirtualDuration::ZERO;
+        let mut checkpoint = enumerators(operators);
         for (operator, records) in operators.iter().zip(&drawn.records) {
             work += tail(&operator.cost) * (records * u64::from(drawn.weight));
             checkpoint += tail(&operator.sync_cost) + longest(world.network.latencies());
@@ -299,6 +299,15 @@ impl Load {
     }
 }
 
+/// T4 of those that there are: side by side.
+fn enumerators(operators: &[Operator]) -> VirtualDuration {
+    let snapshots = operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Source(source) => source.discovery.as_ref().map(|it| it.snapshot),
+        _ => None,
+    });
+    snapshots.max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,6 +316,18 @@ mod tests {
     fn a_seed_is_a_scenario() {
         assert_eq!(generate(7), generate(7));
         assert_ne!(generate(7).job, generate(8).job);
+    }
+
+    /// Else no checkpoint would ever complete, and a job that waits for its last would not end.
+    #[test]
+    fn a_checkpoint_has_time_for_the_enumerators() {
+        let mut compared = 0;
+        for scenario in (0..1_000).map(generate) {
+            let longest = enumerators(&scenario.job.operators);
+            assert!(longest < scenario.checkpointing.timeout, "{}", scenario.title);
+            compared += u32::from(!longest.is_zero());
+        }
+        assert!(compared > 50, "{compared}");
     }
 
     /// What shrinking relies on: each part has streams of its own.

@@ -450,7 +450,8 @@ impl Builder<'_> {
         for operator in &mut self.operators {
             let OperatorKind::Source(source) = &mut operator.kind else { continue };
             let mut stream = self.draws.of("discovery", &operator.name);
-            if !permille_chance(&mut stream, 150) {
+            let ends = source.records.is_some() || source.splits <= operator.parallelism;
+            if !permille_chance(&mut stream, 150) || !ends {
                 continue;
             }
             let every = match stream.below(3) {
