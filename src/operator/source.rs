@@ -589,11 +589,11 @@ mod tests {
             dues.push(due.0);
             source.emit_due(due, &mut out);
         }
-        assert_eq!(dues, [0, 100, 100, 120, 150]);
+        assert_eq!(dues, [0, 20, 100, 100, 120, 150]);
         let marks: Vec<_> = out.records().iter().map(Record::mark).collect();
-        let watermark = TimeMark::Watermark(VirtualTime(99));
-        let expected = [None, Some(watermark), Some(TimeMark::Idle), Some(TimeMark::Active), None];
-        assert_eq!(marks, expected);
+        let watermark = Some(Watermark(VirtualTime(99)));
+        let (idle, active) = (Some(Idle), Some(Active));
+        assert_eq!(marks, [idle, active, None, watermark, idle, active, None]);
     }
 
     /// What was read is told before the reader falls silent, and one that has nothing to read from
@@ -602,9 +602,10 @@ mod tests {
     fn idleness_neither_swallows_a_watermark_nor_waits_for_a_record() {
         let marks_until = |source: &mut Source, until: u64| -> Vec<(u64, TimeMark)> {
             let mut marks = Vec::new();
+            let mut now = VirtualTime(10);
             while let Some(due) = source.next_due().filter(|due| due.0 < until) {
                 let mut out = Emitter::default();
-                let now = due.max(VirtualTime(10));
+                now = now.max(due);
                 source.emit_due(now, &mut out);
                 marks.extend(out.records().iter().filter_map(Record::mark).map(|it| (now.0, it)));
             }
