@@ -9,6 +9,8 @@
 //! ended, and after that snapshots and notifications only (the final checkpoint).
 
 mod aggregate;
+mod broadcast_join;
+mod buffer;
 mod committer;
 mod effect;
 mod filter;
@@ -16,6 +18,7 @@ mod flat_map;
 mod handle;
 mod instance;
 mod join;
+mod list_state;
 mod map;
 mod order;
 pub mod path;
@@ -43,6 +46,8 @@ use crate::ids::CheckpointId;
 use crate::time::VirtualTime;
 
 pub use aggregate::Aggregate;
+pub use broadcast_join::{BroadcastJoin, RULES};
+pub use buffer::Buffer;
 pub use committer::Committer;
 pub use effect::{Effect, LeftOvers, TransactionId, Update};
 pub use filter::Filter;
@@ -131,6 +136,13 @@ pub trait Operator: fmt::Debug + Send {
     /// All inputs have ended: emits what is still held back. Not called when a job is stopped
     /// without draining.
     fn finish(&mut self, out: &mut Emitter) {
+        let _ = out;
+    }
+
+    /// Emits what is held back for convenience alone, so that how much it is depends on timing. Only
+    /// the sequential reference, which holds nothing back, asks for it: what it has restored is
+    /// compared with what it would have.
+    fn release(&mut self, out: &mut Emitter) {
         let _ = out;
     }
 

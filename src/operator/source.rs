@@ -2,9 +2,11 @@
 //!
 //! The record of an offset is a function of (split, offset): whoever reads it again, after
 //! whatever fault, reads the same. Splits are assigned round-robin to the subtasks at a first start;
-//! they are list state, of which each subtask gets an even share when the parallelism has changed.
+//! they are list state, of which each subtask gets an even share when the parallelism has changed, or
+//! everything at each restore.
 
 use super::instance::Instance;
+use super::list_state::deal;
 use super::map::below;
 use super::record::{Fingerprint, Record, SplitId, TimeMark, mix};
 use super::state::Format;
@@ -12,7 +14,7 @@ use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
 use crate::enumerator::{SplitEvent, Unassigned};
 use crate::ids::CheckpointId;
-use crate::job::rescale::{DistributionMode, ListHandle, ListState, redistribute};
+use crate::job::rescale::DistributionMode;
 use crate::time::{VirtualDuration, VirtualTime};
 
 const FORMAT: Format = Format { operator: "a source", magic: *b"CLsr", version: 1 };
@@ -90,6 +92,11 @@ pub struct SourceOptions {
     pub stagger: VirtualDuration,
     /// Splits come from an [`Enumerator`](crate::enumerator::Enumerator), not with the start.
     pub enumerated: bool,
+    /// How the list of splits is dealt out at a restore: evenly
+    /// ([`SplitDistribute`](DistributionMode::SplitDistribute)), or to all
+    /// ([`Union`](DistributionMode::Union)), each of whom keeps those that it would have been
+    /// assigned at a first start.
+    pub list_mode: DistributionMode,
 }
 
 /// One reader of a source.
@@ -165,24 +172,6 @@ impl Source {
 
     fn due_of(&self, split: &Split) -> VirtualTime {
         self.due(split.index, split.offset)
-    }
-
-    /// The share of this subtask in the lists of all old ones.
-    fn share(&self, lists: &[Vec<Split>]) -> Vec<Split> {
-        let mode = DistributionMode::SplitDistribute;
-        let handle = |list: &Vec<Split>| {
-            let offsets = (0..list.len() as u64).collect();
-            vec![ListHandle::from([((), ListState { mode, offsets })])]
-        };
-        let old: Vec<_> = lists.iter().map(handle).collect();
-        let mut shares = redistribute(&old, self.instance.parallelism);
-        let share = shares.swap_remove(self.instance.subtask as usize);
-        let mut splits = Vec::new();
-        for (id, states) in share {
-            let list = &lists[id.subtask as usize];
-            splits.extend(states.into_values().flatten().map(|at| list[at as usize]));
-        }
-        splits
     }
 
     /// Ties go to the split that stands first. A scan: a reader has few splits.
@@ -409,9 +398,14 @@ impl Operator for Source {
         let defects = self.instance.defects;
         let mut again = false;
         if let Some(lists) = self.lists.take() {
-            self.splits = self.share(&lists);
+            self.splits.extend(deal(&lists, self.options.list_mode, &self.instance));
             let own = lists.get(self.instance.subtask as usize);
             again = defects.has(Defect::D95) && own.is_none_or(Vec::is_empty);
+        }
+        if self.options.list_mode == DistributionMode::Union {
+            // Flink: `KafkaTopicPartitionAssigner`, of the former `FlinkKafkaConsumerBase`.
+            let instance = self.instance;
+            self.splits.retain(|split| instance.owns_part(split.index));
         }
         self.splits.sort_by_key(|split| split.index);
         again |= defects.has(Defect::D90) && self.splits.is_empty();
@@ -468,6 +462,7 @@ mod tests {
             watermarks: None,
             stagger: VirtualDuration::ZERO,
             enumerated: false,
+            list_mode: DistributionMode::SplitDistribute,
         }
     }
 

@@ -121,6 +121,7 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
         watermarks: None,
         stagger: VirtualDuration::ZERO,
         enumerated: false,
+        list_mode: DistributionMode::SplitDistribute,
     };
     match (operator.0, sink) {
         (0, _) => Box::new(Source::new(instance, source)),
