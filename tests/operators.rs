@@ -22,7 +22,7 @@ const MAX_PARALLELISM: u32 = 16;
 const RECORDS: u64 = 12;
 const SPLITS: u32 = 3;
 /// As many records leave a buffer together.
-const LOT: u32 = 4;
+const THRESHOLD: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
@@ -49,7 +49,7 @@ struct Plan {
 
 impl Plan {
     /// With parallelism 1 it may be the reference, which holds nothing back.
-    fn build(&self, instance: Instance, lot: u32) -> Box<dyn Operator> {
+    fn build(&self, instance: Instance, threshold: u32) -> Box<dyn Operator> {
         let at = instance.operator.index();
         match self.kinds[at] {
             Kind::Source => Box::new(Source::new(
@@ -80,7 +80,7 @@ impl Plan {
                 let options = WindowOptions { size, slide, state_per_key: 0, exact: true };
                 Box::new(Window::new(instance, options))
             }
-            Kind::Buffer => Box::new(Buffer::new(instance, lot)),
+            Kind::Buffer => Box::new(Buffer::new(instance, threshold)),
             Kind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             Kind::Sink => Box::new(TwoPhaseCommitSink::new(instance)),
         }
@@ -129,7 +129,7 @@ impl Run {
                 max_parallelism: MAX_PARALLELISM,
                 attempt: Attempt(0),
             };
-            let mut built = plan.build(instance, LOT);
+            let mut built = plan.build(instance, THRESHOLD);
             built.open(None, &mut Vec::new());
             built
         };

@@ -475,6 +475,7 @@ mod tests {
         let state = SubtaskState {
             private: vec![file(format!("private {id}"))],
             shared: shared.into(),
+            ended: false,
             payload: (),
         };
         let checkpoint = CompletedCheckpoint {

@@ -20,8 +20,7 @@ const FORMAT: Format = Format { operator: "a buffer", magic: *b"CLbu", version: 
 #[derive(Clone, Debug)]
 pub struct Buffer {
     instance: Instance,
-    /// As many make a lot.
-    lot: usize,
+    threshold: usize,
     held: Vec<Record>,
     /// Comes behind what is held.
     watermark: Option<VirtualTime>,
@@ -32,11 +31,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `lot`: so many records are emitted together; 1: none is held back.
-    pub fn new(instance: Instance, lot: u32) -> Self {
+    /// `threshold`: once so many records are held, all are emitted; 1: none is held back.
+    pub fn new(instance: Instance, threshold: u32) -> Self {
         Self {
             instance,
-            lot: lot as usize,
+            threshold: threshold as usize,
             held: Vec::new(),
             watermark: None,
             processed: Fingerprint::EMPTY,
@@ -56,7 +55,7 @@ impl Operator for Buffer {
     fn process(&mut self, _input: u32, record: &Record, out: &mut Emitter) {
         self.processed += Fingerprint::of(record.identity());
         self.held.push(*record);
-        if self.held.len() >= self.lot {
+        if self.held.len() >= self.threshold {
             self.emit_all(out);
         }
     }

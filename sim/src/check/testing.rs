@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use cutline::config::CheckpointingOptions;
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{
@@ -157,6 +158,8 @@ pub(super) fn config(sink: Role) -> CheckConfig {
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
         windows: None,
+        list_states: Vec::new(),
+        holds_back: false,
         recovery: VirtualDuration::from_secs(10),
     }
 }

@@ -10,7 +10,7 @@ use cutline::time::VirtualDuration;
 use serde::Serialize;
 
 use super::model::{
-    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, Source,
+    ActionKind, External, FaultKind, ListMode, OperatorKind, Scenario, SnapshotSource, Source,
     StorageOperation, Watermarks, When,
 };
 use crate::kernel::distribution::Distribution;
@@ -30,7 +30,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 15] = [
     "source",
     "map",
     "filter",
@@ -44,9 +44,11 @@ const KINDS: [&str; 13] = [
     "committer",
     "write_ahead_sink",
     "window",
+    "buffer",
+    "broadcast_join",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 8] = [
+const SHAPES: [&str; 9] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -55,6 +57,7 @@ const SHAPES: [&str; 8] = [
     "rekey",
     "unbounded",
     "split enumerator",
+    "union list state",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 15] = [
@@ -204,6 +207,8 @@ impl Found {
                 self.add_if(source.records.is_none(), "shape", "unbounded");
                 self.add_if(source.weight > 1, "world", "heavy records");
                 self.add_if(source.discovery.is_some(), "shape", "split enumerator");
+                let union = source.list_mode == ListMode::Union;
+                self.add_if(union, "shape", "union list state");
                 self.event_time(source);
             }
             if let OperatorKind::Window { size, slide } = operator.kind {
@@ -221,7 +226,7 @@ impl Found {
         let outputs = |of: usize| job.edges.iter().filter(move |edge| edge.from == of);
         let inputs = |of: usize| job.edges.iter().filter(move |edge| edge.to == of);
         let union =
-            |of: &usize| inputs(*of).count() > 1 && job.operators[*of].kind != OperatorKind::Join;
+            |of: &usize| inputs(*of).count() > 1 && !job.operators[*of].kind.has_sides();
         let count = |is: fn(&OperatorKind) -> bool| {
             job.operators.iter().filter(|operator| is(&operator.kind)).count()
         };
@@ -423,6 +428,8 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::Committer => 10,
         OperatorKind::WriteAheadSink => 11,
         OperatorKind::Window { .. } => 12,
+        OperatorKind::Buffer { .. } => 13,
+        OperatorKind::BroadcastJoin => 14,
     }]
 }
 

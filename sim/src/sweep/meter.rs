@@ -120,6 +120,8 @@ impl Meter {
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
+            | OperatorKind::Buffer { .. }
+            | OperatorKind::BroadcastJoin
             | OperatorKind::Window { .. } => false,
         };
         let subtasks = graph.subtasks();

@@ -311,7 +311,12 @@ impl CoordinatorDriver {
         ok: bool,
     ) {
         let state =
-            SubtaskState { private: vec![file("coordinator")], shared: Vec::new(), payload: () };
+            SubtaskState {
+                private: vec![file("coordinator")],
+                shared: Vec::new(),
+                ended: false,
+                payload: (),
+            };
         self.due.push_back(Input::CoordinatorSnapshot {
             checkpoint,
             coordinator,

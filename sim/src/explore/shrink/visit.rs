@@ -148,10 +148,13 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
                 found.extend(source.records.as_mut().map(Count::Large));
             }
             OperatorKind::Map { rekey } => found.extend(rekey.as_mut().map(Count::Small)),
-            OperatorKind::FlatMap { fanout } => found.push(Count::Small(fanout)),
+            OperatorKind::FlatMap { fanout: count } | OperatorKind::Buffer { threshold: count } => {
+                found.push(Count::Small(count));
+            }
             OperatorKind::Filter { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
+            | OperatorKind::BroadcastJoin
             | OperatorKind::Window { .. }
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink
