@@ -317,9 +317,13 @@ impl TaskManager {
         let (Command::Throw(subtask) | Command::Pause(subtask, _)) = command;
         let graph = &self.plan.graph;
         let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
-        let instances = graph.instances(operator, index);
-        let place = instances.filter_map(|instance| self.place_of[instance.index()]).next();
-        let Some(place) = place else { return };
+        let instances = || graph.instances(operator, index);
+        let places = || instances().filter_map(|instance| self.place_of[instance.index()]);
+        // That of an earlier spread may still be here, with nothing left to do.
+        let works = |place: &u32| {
+            self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
+        };
+        let Some(place) = places().find(works).or_else(|| places().next()) else { return };
         match command {
             Command::Throw(_) => self.fail(place, ctx),
             Command::Pause(_, span) => {
