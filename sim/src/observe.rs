@@ -479,4 +479,11 @@ pub enum Observation {
         /// The record.
         record: Record,
     },
+    /// An operator has asked the outside about a record.
+    Called {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The number of the call, within the attempt.
+        call: u64,
+    },
 }

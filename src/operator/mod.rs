@@ -9,6 +9,7 @@
 //! ended, and after that snapshots and notifications only (the final checkpoint).
 
 mod aggregate;
+mod async_wait;
 mod broadcast_join;
 mod buffer;
 mod committer;
@@ -46,6 +47,7 @@ use crate::ids::CheckpointId;
 use crate::time::VirtualTime;
 
 pub use aggregate::Aggregate;
+pub use async_wait::{AsyncWait, CallOptions, Caller};
 pub use broadcast_join::{BroadcastJoin, RULES};
 pub use buffer::Buffer;
 pub use committer::Committer;
@@ -167,6 +169,11 @@ pub trait Operator: fmt::Debug + Send {
 
     /// The reading side, if this is a source.
     fn as_source(&mut self) -> Option<&mut dyn SplitReader> {
+        None
+    }
+
+    /// The calling side, if it asks the outside and goes on meanwhile.
+    fn as_caller(&mut self) -> Option<&mut dyn Caller> {
         None
     }
 }

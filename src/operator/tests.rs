@@ -25,10 +25,11 @@ enum Kind {
     Append,
     Buffer,
     BroadcastJoin,
+    Async,
     UnionSource,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Source,
     Kind::Ordered,
     Kind::OrderFree,
@@ -39,6 +40,7 @@ const KINDS: [Kind; 11] = [
     Kind::Append,
     Kind::Buffer,
     Kind::BroadcastJoin,
+    Kind::Async,
     Kind::UnionSource,
 ];
 
@@ -90,6 +92,10 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
         Kind::Append => Box::new(AppendSink::new(instance)),
         Kind::Buffer => Box::new(Buffer::new(instance, 7)),
         Kind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
+        Kind::Async => {
+            let options = CallOptions { capacity: 100, ordered: true };
+            Box::new(AsyncWait::new(instance, Some(options)))
+        }
     }
 }
 

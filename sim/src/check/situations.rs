@@ -154,6 +154,8 @@ situations! {
     UnionStateRestored = "union list state restored",
     /// A checkpoint fails because an operator with union list state has come to its end in part.
     UnionStatePartlyEnded = "union list state of a partly finished operator",
+    /// An operator asks the outside once more about what waited when a checkpoint was taken.
+    CalledAgain = "call made again after a restore",
 }
 
 impl fmt::Display for Situation {
@@ -296,6 +298,10 @@ impl Situations {
                 self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
             }
             Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
+            Observation::Called { subtask, .. } => {
+                let again = self.chosen.is_some() && !self.running[subtask.index()];
+                self.saw_if(again, Situation::CalledAgain);
+            }
             Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);

@@ -343,8 +343,8 @@ impl World {
                     let transaction = self.transaction(transaction);
                     self.see(Observation::Committed { transaction, contents });
                 }
-                Effect::Close { .. } | Effect::Apply { .. } => {
-                    unreachable!("no sink of this world writes batches")
+                Effect::Close { .. } | Effect::Apply { .. } | Effect::Call { .. } => {
+                    unreachable!("no operator of this world writes batches or makes calls")
                 }
                 Effect::Upsert(record) => self.see(Observation::Upserted { subtask, record }),
                 Effect::Append(record) => self.see(Observation::Appended { subtask, record }),

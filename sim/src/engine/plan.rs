@@ -16,7 +16,7 @@ use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, Behaviour, BroadcastJoin, Buffer, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
+    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
     Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink,
     WatermarkOptions, Window, WindowOptions, WriteAheadSink, promises_order,
 };
@@ -200,9 +200,10 @@ impl Plan {
         }
         match self.scenario.job.operators[operator.index()].kind {
             OperatorKind::Source(Source { list_mode: ListMode::Union, .. }) => Redistribution::Union,
-            OperatorKind::Source(_) | OperatorKind::Buffer { .. } | OperatorKind::BroadcastJoin => {
-                Redistribution::Whole
-            }
+            OperatorKind::Source(_)
+            | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
+            | OperatorKind::BroadcastJoin => Redistribution::Whole,
             OperatorKind::KeyedAggregate | OperatorKind::Join | OperatorKind::Window { .. } => {
                 Redistribution::Keyed
             }
@@ -303,6 +304,10 @@ impl Plan {
             // The reference holds nothing back: it is never behind the job.
             OperatorKind::Buffer { .. } if is_reference => Box::new(Buffer::new(instance, 1)),
             OperatorKind::Buffer { threshold } => Box::new(Buffer::new(instance, *threshold)),
+            OperatorKind::Async { capacity, ordered, latency: _ } => {
+                let options = CallOptions { capacity: *capacity, ordered: *ordered };
+                Box::new(AsyncWait::new(instance, (!is_reference).then_some(options)))
+            }
             OperatorKind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             OperatorKind::Window { size, slide } => {
                 let (size, slide) = (*size, *slide);
@@ -508,12 +513,14 @@ fn behaviour(kind: &OperatorKind, moves: bool) -> Behaviour {
         OperatorKind::Join | OperatorKind::BroadcastJoin | OperatorKind::Window { .. } => {
             Behaviour::Joins
         }
-        OperatorKind::Buffer { .. } if moves => Behaviour::DealsOut,
+        OperatorKind::Async { ordered: false, .. } => Behaviour::Joins,
+        OperatorKind::Buffer { .. } | OperatorKind::Async { .. } if moves => Behaviour::DealsOut,
         OperatorKind::Map { rekey: None }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
         | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::SinkWriter

@@ -259,6 +259,9 @@ impl Line {
             O::DroppedLate { subtask, record } => {
                 self.event("dropped_late").at_subtask(subtask, names).record(&record, names)
             }
+            O::Called { subtask, call } => {
+                self.event("called").at_subtask(subtask, names).detail_of("call", call)
+            }
             O::Acknowledged { subtask, checkpoint } => {
                 self.event("acknowledged").at_subtask(subtask, names).of(checkpoint)
             }
@@ -388,6 +391,7 @@ impl Line {
             | O::Filtered { .. }
             | O::WindowFired { .. }
             | O::DroppedLate { .. }
+            | O::Called { .. }
             | O::DeploymentRefused { .. }
             | O::Sent { .. }
             | O::Processed { .. }

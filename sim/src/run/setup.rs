@@ -80,6 +80,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
         | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
         | OperatorKind::BroadcastJoin
         | OperatorKind::Window { .. }
         | OperatorKind::Committer => Role::Inner,
@@ -94,7 +95,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         recovery: recovery_bound(scenario),
         windows: windows(plan),
         list_states: operators.clone().map(|operator| list_states(&operator.kind)).collect(),
-        holds_back: operators.clone().any(|it| matches!(it.kind, OperatorKind::Buffer { .. })),
+        holds_back: operators.clone().any(|it| it.kind.holds_back()),
     };
     let made_by = Arc::clone(plan);
     let factory = Box::new(move |operator| made_by.reference_operator(operator));
@@ -109,7 +110,7 @@ fn list_states(kind: &OperatorKind) -> &'static [DistributionMode] {
             ListMode::Split => &[SplitDistribute],
             ListMode::Union => &[Union],
         },
-        OperatorKind::Buffer { .. } => &[SplitDistribute],
+        OperatorKind::Buffer { .. } | OperatorKind::Async { .. } => &[SplitDistribute],
         OperatorKind::BroadcastJoin => &[Broadcast, SplitDistribute],
         OperatorKind::Map { .. }
         | OperatorKind::Filter { .. }

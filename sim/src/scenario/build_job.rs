@@ -14,6 +14,7 @@ use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
 pub(super) const CHANNELS_MAX: u64 = 1 << 21;
+const NO_TIME: Distribution = Distribution::Constant(VirtualDuration::ZERO);
 const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
 /// Flink: `pipeline.auto-watermark-interval`.
 const DEFAULT_WATERMARK_INTERVAL: VirtualDuration = VirtualDuration::from_millis(200);
@@ -67,14 +68,13 @@ fn operator(node: &Node, sink: &mut Sink) -> Operator {
         );
     }
     let parallelism = parallelism.unwrap_or(1);
-    let nothing = Distribution::Constant(VirtualDuration::ZERO);
     Operator {
         name: node.text("name").unwrap_or_default(),
         kind: kind(node, parallelism, sink),
         parallelism,
         max_parallelism: max_parallelism.unwrap_or_else(|| default_max_parallelism(parallelism)),
-        cost: node.distribution("cost").unwrap_or(nothing),
-        sync_cost: node.distribution("sync_cost").unwrap_or(nothing),
+        cost: node.distribution("cost").unwrap_or(NO_TIME),
+        sync_cost: node.distribution("sync_cost").unwrap_or(NO_TIME),
         state_per_key: node.integer("state_per_key").unwrap_or(0),
     }
 }
@@ -94,6 +94,11 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
         "keyed_aggregate" => OperatorKind::KeyedAggregate,
         "join" => OperatorKind::Join,
         "buffer" => OperatorKind::Buffer { threshold: node.u32("threshold").unwrap_or(1) },
+        "async" => OperatorKind::Async {
+            capacity: node.u32("capacity").unwrap_or(1),
+            ordered: node.word("order") != Some("unordered"),
+            latency: node.distribution("latency").unwrap_or(NO_TIME),
+        },
         "broadcast_join" => OperatorKind::BroadcastJoin,
         "window" => window(node, sink),
         "idempotent_sink" => OperatorKind::IdempotentSink,

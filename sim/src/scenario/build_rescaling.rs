@@ -125,6 +125,7 @@ pub(super) fn can_be_rescaled(kind: &OperatorKind) -> bool {
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
         | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
         | OperatorKind::BroadcastJoin
         | OperatorKind::Window { .. }
         | OperatorKind::IdempotentSink

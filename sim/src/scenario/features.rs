@@ -30,7 +30,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "source",
     "map",
     "filter",
@@ -46,9 +46,10 @@ const KINDS: [&str; 15] = [
     "window",
     "buffer",
     "broadcast_join",
+    "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 9] = [
+const SHAPES: [&str; 10] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -58,6 +59,7 @@ const SHAPES: [&str; 9] = [
     "unbounded",
     "split enumerator",
     "union list state",
+    "unordered calls",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 15] = [
@@ -214,6 +216,8 @@ impl Found {
             if let OperatorKind::Window { size, slide } = operator.kind {
                 self.add_if(slide < size, "event time", "sliding windows");
             }
+            let unordered = matches!(operator.kind, OperatorKind::Async { ordered: false, .. });
+            self.add_if(unordered, "shape", "unordered calls");
             let rekeys = matches!(operator.kind, OperatorKind::Map { rekey: Some(_) });
             self.add_if(rekeys, "shape", "rekey");
             self.add_if(operator.state_per_key > 0, "world", "nominal state");
@@ -430,6 +434,7 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::Window { .. } => 12,
         OperatorKind::Buffer { .. } => 13,
         OperatorKind::BroadcastJoin => 14,
+        OperatorKind::Async { .. } => 15,
     }]
 }
 

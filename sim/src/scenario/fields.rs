@@ -192,6 +192,37 @@ fn operator() -> Object {
                     ],
                 ),
                 kind(
+                    "async",
+                    "Asks the outside about each record and emits it when the answer is here; what \
+                     waits is state (Flink: AsyncWaitOperator).",
+                    vec![
+                        Field::new(
+                            "capacity",
+                            Kind::Integer { min: 1, max: 1_000_000 },
+                            "At most so many records of a subtask wait for answers; default as \
+                             Flink's: 100.",
+                            ["2", "3"],
+                        )
+                        .default("100"),
+                        Field::new(
+                            "order",
+                            Kind::Choice(vec!["ordered", "unordered"]),
+                            "Whether records leave as they came, or as they are answered; none \
+                             overtakes a watermark.",
+                            ["\"ordered\"", "\"unordered\""],
+                        )
+                        .default("\"ordered\"")
+                        .flink("AsyncDataStream#orderedWait, #unorderedWait"),
+                        Field::new(
+                            "latency",
+                            Kind::Distribution,
+                            "Time until a call is answered.",
+                            ["\"3 ms\"", r#"{"uniform": ["1 ms", "9 ms"]}"#],
+                        )
+                        .default("\"10 ms\""),
+                    ],
+                ),
+                kind(
                     "broadcast_join",
                     "Emits each record of input 0 once input 1, a broadcast edge, has brought one \
                      with its key (Flink: BroadcastProcessFunction).",

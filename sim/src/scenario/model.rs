@@ -129,6 +129,15 @@ pub enum OperatorKind {
         /// As many are enough.
         threshold: u32,
     },
+    /// Asks the outside about each record and emits it when the answer is here: even-split list state.
+    Async {
+        /// At most so many records wait for answers.
+        capacity: u32,
+        /// They leave in the order in which they came.
+        ordered: bool,
+        /// Time until a call is answered.
+        latency: Distribution,
+    },
     /// Emits each record of input 0 once input 1, which each subtask gets in full, has brought one
     /// with its key: broadcast state.
     BroadcastJoin,
@@ -159,6 +168,11 @@ impl OperatorKind {
         matches!(self, Self::KeyedAggregate | Self::Join | Self::Window { .. })
     }
 
+    /// Whether it holds records back that the sequential reference would have emitted.
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Self::Buffer { .. } | Self::Async { .. })
+    }
+
     /// Whether it tells two inputs apart.
     pub fn has_sides(&self) -> bool {
         matches!(self, Self::Join | Self::BroadcastJoin)
@@ -184,6 +198,7 @@ impl OperatorKind {
             | Self::KeyedAggregate
             | Self::Join
             | Self::Buffer { .. }
+            | Self::Async { .. }
             | Self::BroadcastJoin
             | Self::Window { .. }
             | Self::SinkWriter => false,

@@ -195,6 +195,15 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::Buffer { threshold } => {
             ("buffer", vec![("threshold", number(*threshold))])
         }
+        OperatorKind::Async { capacity, ordered, latency } => {
+            let order = text(if *ordered { "ordered" } else { "unordered" });
+            let own = [
+                ("capacity", number(*capacity)),
+                ("order", order),
+                ("latency", distribution(latency)),
+            ];
+            ("async", own.into())
+        }
         OperatorKind::BroadcastJoin => ("broadcast_join", vec![]),
         OperatorKind::Window { size, slide } => {
             ("window", vec![("size", span(*size)), ("slide", span(*slide)), state_per_key(of)])

@@ -121,6 +121,7 @@ impl Meter {
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
             | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
             | OperatorKind::BroadcastJoin
             | OperatorKind::Window { .. } => false,
         };

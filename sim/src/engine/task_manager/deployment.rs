@@ -8,6 +8,7 @@ use cutline::task::subtask::Input;
 use super::{Task, TaskManager, Waiting};
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
+use crate::scenario::model::OperatorKind;
 use crate::world::{Command, Context, LaneId, Observer, Request};
 
 impl TaskManager {
@@ -21,6 +22,7 @@ impl TaskManager {
             self.remove(place, TaskState::Canceled, ctx);
         }
         let lane = ctx.open_lane();
+        let name = &self.plan.subtask_names[subtask.index()];
         let operator = &self.plan.scenario.job.operators[self.plan.graph.operator(subtask).index()];
         let task = Task {
             subtask,
@@ -36,7 +38,13 @@ impl TaskManager {
             snapshots: Vec::new(),
             cost: operator.cost,
             sync_cost: operator.sync_cost,
-            draws: ctx.streams().stream("cost", &self.plan.subtask_names[subtask.index()]),
+            draws: ctx.streams().stream("cost", name),
+            calls: match operator.kind {
+                OperatorKind::Async { latency, .. } => {
+                    Some((latency, ctx.streams().stream("async call", name)))
+                }
+                _ => None,
+            },
         };
         let place = self.place(task);
         self.place_of[subtask.index()] = Some(place);

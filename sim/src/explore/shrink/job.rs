@@ -64,6 +64,7 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
             | OperatorKind::BroadcastJoin
             | OperatorKind::Map { rekey: Some(_) } => &[OperatorKind::Map { rekey: None }],
             OperatorKind::Map { rekey: None }

@@ -143,6 +143,7 @@ fn kind(kind: &OperatorKind) -> u64 {
         OperatorKind::Filter { .. } | OperatorKind::FlatMap { .. } => 2,
         OperatorKind::KeyedAggregate => 1,
         OperatorKind::Join | OperatorKind::Buffer { .. } | OperatorKind::BroadcastJoin => 2,
+        OperatorKind::Async { ordered, .. } => 2 + u64::from(!ordered),
         OperatorKind::Window { size, slide } => 2 + u64::from(size != slide),
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink

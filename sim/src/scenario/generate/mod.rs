@@ -290,6 +290,9 @@ impl Load {
         let mut checkpoint = VirtualDuration::ZERO;
         for (operator, records) in operators.iter().zip(&drawn.records) {
             work += tail(&operator.cost) * (records * u64::from(drawn.weight));
+            if let OperatorKind::Async { capacity, latency, .. } = &operator.kind {
+                work += tail(latency) * (records / u64::from(*capacity) + 1);
+            }
             checkpoint += tail(&operator.sync_cost) + longest(world.network.latencies());
         }
         let name_node = world.storage.name_node.as_ref().map_or(VirtualDuration::ZERO, tail);

@@ -3,10 +3,18 @@
 
 use cutline::job::Partitioner;
 
-use super::super::{log_between, permille_chance};
+use super::super::{distribution, log_between, permille_chance};
 use super::Builder;
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{ListMode, OperatorKind};
+
+/// An operator that asks the outside.
+fn calls(stream: &mut Stream) -> OperatorKind {
+    let capacity = log_between(stream, 1, 100) as u32;
+    let ordered = stream.below(2) == 0;
+    let mean_us = log_between(stream, 100, 20_000);
+    OperatorKind::Async { capacity, ordered, latency: distribution(stream, mean_us) }
+}
 
 impl Builder<'_> {
     /// Some operators have list state. Drawn last, so that the rest of the job is what it would be
@@ -20,8 +28,12 @@ impl Builder<'_> {
             let parallelism = self.operators[at].parallelism;
             match &mut self.operators[at].kind {
                 kind @ OperatorKind::Map { rekey: None } => {
-                    let threshold = log_between(&mut stream, 2, 100) as u32;
-                    *kind = OperatorKind::Buffer { threshold };
+                    *kind = match stream.below(2) {
+                        0 => OperatorKind::Buffer {
+                            threshold: log_between(&mut stream, 2, 100) as u32,
+                        },
+                        _ => calls(&mut stream),
+                    };
                 }
                 OperatorKind::Join => {
                     self.broadcast(at, &mut stream);
