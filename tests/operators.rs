@@ -11,9 +11,9 @@ use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
-    Aggregate, Behaviour, BroadcastJoin, Buffer, Emitter, Filter, Fingerprint, FlatMap, Instance, Join, Map, Operator,
-    RULES, Record, Reference, Snapshot, Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window,
-    WindowOptions, mix, promises_order,
+    Aggregate, Behaviour, BroadcastJoin, Buffer, Emitter, Filter, Fingerprint, FlatMap, Instance,
+    Join, Map, Operator, RULES, Record, Reference, Snapshot, Source, SourceOptions, SplitId,
+    TwoPhaseCommitSink, Window, WindowOptions, mix, promises_order,
 };
 use cutline::task::router::Router;
 use cutline::time::{VirtualDuration, VirtualTime};

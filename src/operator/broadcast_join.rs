@@ -249,7 +249,10 @@ mod tests {
                 .map(|subtask| {
                     let mut old = join(subtask, before);
                     let offset = u64::from(subtask) * 10;
-                    run(&mut old, &[(RULES, 0, 7), (RULES, 1, 8), (0, offset, 1), (0, offset + 1, 2)]);
+                    run(
+                        &mut old,
+                        &[(RULES, 0, 7), (RULES, 1, 8), (0, offset, 1), (0, offset + 1, 2)],
+                    );
                     state(&mut old)
                 })
                 .collect();
@@ -264,7 +267,8 @@ mod tests {
                 waiting.extend(new.waiting.values().flatten().map(|it| it.offset));
             }
             waiting.sort_unstable();
-            let expected: Vec<_> = (0..u64::from(before)).flat_map(|it| [it * 10, it * 10 + 1]).collect();
+            let expected: Vec<_> =
+                (0..u64::from(before)).flat_map(|it| [it * 10, it * 10 + 1]).collect();
             assert_eq!(waiting, expected, "{before} to {after}");
         }
     }

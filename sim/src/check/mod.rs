@@ -42,8 +42,8 @@ mod tests;
 
 use std::fmt;
 
-use cutline::job::rescale::DistributionMode;
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId};
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{ExecutionGraph, Layout};
 use cutline::time::VirtualTime;
 

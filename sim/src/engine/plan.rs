@@ -16,9 +16,10 @@ use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
-    Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink,
-    WatermarkOptions, Window, WindowOptions, WriteAheadSink, promises_order,
+    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Committer,
+    Filter, FlatMap, IdempotentSink, Instance, Join, Map, Operator, SinkWriter, Source as Reader,
+    SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window, WindowOptions, WriteAheadSink,
+    promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -199,7 +200,9 @@ impl Plan {
             return Redistribution::Whole;
         }
         match self.scenario.job.operators[operator.index()].kind {
-            OperatorKind::Source(Source { list_mode: ListMode::Union, .. }) => Redistribution::Union,
+            OperatorKind::Source(Source { list_mode: ListMode::Union, .. }) => {
+                Redistribution::Union
+            }
             OperatorKind::Source(_)
             | OperatorKind::Buffer { .. }
             | OperatorKind::Async { .. }

@@ -274,12 +274,7 @@ impl Builder<'_> {
         0
     }
 
-    fn partitioner(
-        &mut self,
-        node: &Node,
-        (from, to): (usize, usize),
-        input: u32,
-    ) -> Partitioner {
+    fn partitioner(&mut self, node: &Node, (from, to): (usize, usize), input: u32) -> Partitioner {
         let (sender, receiver) = (&self.operators[from], &self.operators[to]);
         let keyed = receiver.kind.is_keyed();
         let rules = (receiver.kind == OperatorKind::BroadcastJoin).then_some(input == RULES);
@@ -311,7 +306,9 @@ impl Builder<'_> {
             };
             let message = format!("`{}` is a broadcast join: {message}", receiver.name);
             let error = Diagnostic::error("not-broadcast", span, message).expected(expected);
-            self.refuse(error.flink("DataStream#connect: of a BroadcastStream with another stream"));
+            self.refuse(
+                error.flink("DataStream#connect: of a BroadcastStream with another stream"),
+            );
         } else if partitioner == Partitioner::Forward && !even {
             let message = format!(
                 "forward needs equal parallelism; `{}` has {}, `{}` has {}",

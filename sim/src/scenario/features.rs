@@ -229,8 +229,7 @@ impl Found {
         let operators = 0..job.operators.len();
         let outputs = |of: usize| job.edges.iter().filter(move |edge| edge.from == of);
         let inputs = |of: usize| job.edges.iter().filter(move |edge| edge.to == of);
-        let union =
-            |of: &usize| inputs(*of).count() > 1 && !job.operators[*of].kind.has_sides();
+        let union = |of: &usize| inputs(*of).count() > 1 && !job.operators[*of].kind.has_sides();
         let count = |is: fn(&OperatorKind) -> bool| {
             job.operators.iter().filter(|operator| is(&operator.kind)).count()
         };

@@ -14,8 +14,8 @@ use super::fields::FORMAT;
 use super::json_text::{Json, text};
 use super::model::{
     Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
-    Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source, StepAnchor,
-    Storage, When,
+    Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source,
+    StepAnchor, Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -192,9 +192,7 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::FlatMap { fanout } => ("flat_map", vec![("fanout", number(*fanout))]),
         OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![state_per_key(of)]),
         OperatorKind::Join => ("join", vec![state_per_key(of)]),
-        OperatorKind::Buffer { threshold } => {
-            ("buffer", vec![("threshold", number(*threshold))])
-        }
+        OperatorKind::Buffer { threshold } => ("buffer", vec![("threshold", number(*threshold))]),
         OperatorKind::Async { capacity, ordered, latency } => {
             let order = text(if *ordered { "ordered" } else { "unordered" });
             let own = [
