@@ -110,6 +110,8 @@ pub struct Source {
     next: Option<usize>,
     /// The splits of each old subtask, if there was another number of them.
     lists: Option<Vec<Vec<Split>>>,
+    /// Some old subtask's splits were restored.
+    is_restored: bool,
     clock: Clock,
     /// The enumerator was asked and has not answered.
     asked: bool,
@@ -155,6 +157,7 @@ impl Source {
             splits: Vec::new(),
             next: None,
             lists: None,
+            is_restored: false,
             clock: Clock::default(),
             asked: false,
             no_more: !options.enumerated,
@@ -172,6 +175,21 @@ impl Source {
 
     fn due_of(&self, split: &Split) -> VirtualTime {
         self.due(split.index, split.offset)
+    }
+
+    /// Of all splits that were restored, those that it would have been assigned at a first start; one
+    /// that nobody names is new, and read from its beginning. Flink: the former
+    /// `FlinkKafkaConsumerBase#open`, `KafkaTopicPartitionAssigner`.
+    fn take_of_union(&mut self) {
+        let instance = self.instance;
+        let known: Vec<u32> = self.splits.iter().map(|split| split.index).collect();
+        self.splits.retain(|split| instance.owns_part(split.index));
+        if self.is_restored {
+            let finished = self.options.records == Some(0);
+            let mine = (0..self.options.splits).filter(|&index| instance.owns_part(index));
+            let new = mine.filter(|index| !known.contains(index));
+            self.splits.extend(new.map(|index| Split::new(index, 0, finished)));
+        }
     }
 
     /// Ties go to the split that stands first. A scan: a reader has few splits.
@@ -387,6 +405,7 @@ impl Operator for Source {
         })?;
         // A split that two readers held (a defect) is read twice here as well: the comparison with
         // the reference is to see it.
+        self.is_restored = true;
         match self.lists.as_mut().and_then(|lists| lists.get_mut(writer as usize)) {
             Some(list) => list.extend(splits),
             None => self.splits.extend(splits),
@@ -403,9 +422,7 @@ impl Operator for Source {
             again = defects.has(Defect::D95) && own.is_none_or(Vec::is_empty);
         }
         if self.options.list_mode == DistributionMode::Union {
-            // Flink: `KafkaTopicPartitionAssigner`, of the former `FlinkKafkaConsumerBase`.
-            let instance = self.instance;
-            self.splits.retain(|split| instance.owns_part(split.index));
+            self.take_of_union();
         }
         self.splits.sort_by_key(|split| split.index);
         again |= defects.has(Defect::D90) && self.splits.is_empty();
@@ -626,6 +643,36 @@ mod tests {
         let mut empty = Source::new(Instance::single(OperatorId(0)), options(None));
         empty.open(Some(CheckpointId(4)), &mut Vec::new());
         assert_eq!(empty.position(SplitId::new(0, 0)), None);
+    }
+
+    #[test]
+    fn a_union_is_read_by_all_and_what_it_does_not_name_is_new() {
+        let union = |subtask| {
+            let mut source = opened(0, 0, 1, Some(9));
+            source.options.list_mode = DistributionMode::Union;
+            source.instance = Instance { subtask, parallelism: 2, ..source.instance };
+            source
+        };
+        let written = |source: &mut Source| {
+            let mut snapshot = Snapshot::default();
+            source.snapshot(CheckpointId(1), &mut snapshot);
+            snapshot.state
+        };
+        let mut out = Emitter::default();
+        let mut old = union(1);
+        old.splits.truncate(2);
+        (0..2).for_each(|index| assert!(old.emit_from(SplitId::new(0, index), &mut out)));
+        let state = written(&mut old);
+        for (subtask, expected) in [(0, [Some(1), None, Some(0)]), (1, [None, Some(1), None])] {
+            let mut new = Source::new(union(subtask).instance, union(subtask).options);
+            new.restore(&state).expect("as written");
+            new.open(Some(CheckpointId(1)), &mut Vec::new());
+            let positions = [0, 1, 2].map(|index| new.position(SplitId::new(0, index)));
+            assert_eq!(positions, expected);
+        }
+        let mut finished = Source::new(union(0).instance, union(0).options);
+        finished.open(Some(CheckpointId(1)), &mut Vec::new());
+        assert!(finished.is_finished(), "nothing was restored");
     }
 
     #[test]
