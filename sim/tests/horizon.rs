@@ -77,6 +77,9 @@ fn jobs_of_ones_own_are_compared_as_well() {
     assert_eq!(json["missed"], 0);
     cutline(&here, compare).expect(0).has("1 job, ").has("0 missed");
 
+    let cut = line.replace("\"events\": 100000000", "\"events\": 1000");
+    fs::write(here.join("jobs.jsonl"), cut).expect("it is ours");
+    cutline(&here, compare).expect(20).complains("the run has used up its events");
     fs::write(here.join("jobs.jsonl"), "{}\n").expect("it is ours");
     cutline(&here, compare).expect(3).complains("jobs.jsonl: line 1:");
     fs::write(here.join("jobs.jsonl"), "").expect("it is ours");

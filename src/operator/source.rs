@@ -542,7 +542,7 @@ mod tests {
         source.options.splits = 3;
         source.options.watermarks = Some(WatermarkOptions {
             bound: VirtualDuration(4),
-            interval: VirtualDuration(15),
+            interval: VirtualDuration(10),
             idle_timeout: None,
         });
         let mut out = Emitter::default();
@@ -570,10 +570,10 @@ mod tests {
         let expected = [
             time(110),
             time(110),
-            watermark(95),
-            time(120),
-            time(120),
             watermark(105),
+            time(120),
+            time(120),
+            watermark(115),
             time(130),
             time(130),
         ];

@@ -93,8 +93,8 @@ impl Window {
         self.late
     }
 
-    /// The ends of the windows that an instant is in, the last one first. Flink:
-    /// `SlidingEventTimeWindows#assignWindows`.
+    /// The ends of the windows that an instant is in, the last one first; none begins before virtual
+    /// time does. Flink: `SlidingEventTimeWindows#assignWindows`.
     fn ends(&self, at: VirtualTime) -> impl Iterator<Item = VirtualTime> + use<> {
         let WindowOptions { size, slide, .. } = self.options;
         let last = at.0 - at.0 % slide.0;

@@ -8,6 +8,7 @@ use crate::conform::{Report, run_file};
 
 use super::arguments::quoted;
 use super::exit::{Exit, Failure};
+use super::files;
 use super::guard::guarded;
 use super::output::Output;
 
@@ -57,8 +58,7 @@ impl Conform {
 }
 
 fn conform(path: &str) -> Result<Report, Failure> {
-    let refuse = |error| Failure::Input(format!("cannot read {path}: {error}"));
-    let text = std::fs::read_to_string(path).map_err(refuse)?;
+    let text = files::text(path)?;
     let again = format!("cutline conform {}", quoted(path));
     let report = guarded(&format!("running {path}"), &again, || run_file(&text, path))?;
     report.map_err(|error| Failure::Input(error.to_string()))

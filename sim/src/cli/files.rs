@@ -57,10 +57,14 @@ pub(super) fn runnable(path: &str, overrides: &[Override]) -> Result<Runnable, F
     }
 }
 
+/// A whole file of data, however long.
+pub(super) fn text(path: &str) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure::Input(format!("cannot read {path}: {error}")))
+}
+
 /// A whole trace from a file.
 pub(super) fn trace(path: &str) -> Result<Vec<Line>, Failure> {
-    let refuse = |error| Failure::Input(format!("cannot read {path}: {error}"));
-    let text = fs::read_to_string(path).map_err(refuse)?;
+    let text = text(path)?;
     read_trace(&text).map_err(|(line, error)| Failure::Input(format!("{path}:{line}: {error}")))
 }
 

@@ -103,10 +103,8 @@ impl<'a> Storage<'a> {
                     captured.push((layout.subtask(id, number as u32), channels));
                 }
             }
-            // Behind those of the subtasks, which are told apart by their place. Nobody asks the
-            // enumerator of an operator that had finished; restored, it begins anew.
-            let over = operator.subtasks.iter().all(|subtask| subtask.finished);
-            if let Some(coordinator) = operator.coordinator.as_ref().filter(|_| !over) {
+            // Behind those of the subtasks, which are told apart by their place.
+            if let Some(coordinator) = &operator.coordinator {
                 shadow.parts.push((id, vec![self.bytes(coordinator)?.to_vec()]));
             }
         }

@@ -136,10 +136,10 @@ impl Khaos {
 /// # Panics
 /// If the threads cannot be started.
 pub fn read_rows(
-    text: &[u8],
+    text: &str,
     threads: Option<usize>,
 ) -> Result<Result<Vec<Khaos>, Panic>, KhaosError> {
-    let table: Table = serde_json::from_slice(text)?;
+    let table: Table = serde_json::from_str(text)?;
     if table.table != "khaos_recovery" {
         return Err(KhaosError::OtherTable(table.table));
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn rows(table: &str) -> String {
-        match read_rows(table.as_bytes(), Some(1)) {
+        match read_rows(table, Some(1)) {
             Ok(_) => "rows".to_owned(),
             Err(error) => error.to_string(),
         }

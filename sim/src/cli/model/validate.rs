@@ -71,7 +71,7 @@ impl Validate {
         }
         let recoveries = match &self.recoveries {
             Some(path) => {
-                let read = read_recoveries(&files::read(path)?, threads);
+                let read = read_recoveries(&files::text(path)?, threads);
                 let read = read.map_err(|error| Failure::Input(format!("{path}: {error}")))?;
                 read.map_err(|panic| self.broken(&panic))?
             }
@@ -91,9 +91,8 @@ impl Validate {
     fn horizons(&self, tolerance: f64, output: &mut Output) -> Result<Exit, Failure> {
         let jobs = match &self.jobs {
             Some(path) => {
-                let bytes = files::read(path)?;
-                let text = String::from_utf8_lossy(&bytes);
-                read_jobs(&text).map_err(|error| Failure::Input(format!("{path}: {error}")))?
+                let jobs = read_jobs(&files::text(path)?);
+                jobs.map_err(|error| Failure::Input(format!("{path}: {error}")))?
             }
             None => own_jobs(),
         };

@@ -134,9 +134,7 @@ pub(super) fn state_object(
     checkpoint: &CompletedCheckpoint<SnapshotPayload>,
     source: OperatorId,
 ) -> Option<StateObject> {
-    let mut states = checkpoint.coordinators.iter();
-    let (_, state) = states.find(|(operator, _)| *operator == source)?;
-    let bytes = bytes_of(state)?.to_vec();
+    let bytes = bytes_of(checkpoint.coordinator(source)?)?.to_vec();
     let nominal = bytes.len() as u64;
     Some(StateObject::Inline { bytes, nominal })
 }
