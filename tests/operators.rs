@@ -11,9 +11,9 @@ use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
-    Aggregate, Behaviour, BroadcastJoin, Buffer, Emitter, Filter, Fingerprint, FlatMap, Instance,
-    Join, Map, Operator, RULES, Record, Reference, Snapshot, Source, SourceOptions, SplitId,
-    TwoPhaseCommitSink, Window, WindowOptions, mix, promises_order,
+    Aggregate, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Emitter, Filter,
+    Fingerprint, FlatMap, Instance, Join, Map, Operator, RULES, Record, Reference, Snapshot,
+    Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window, WindowOptions, mix, promises_order,
 };
 use cutline::task::router::Router;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -35,6 +35,7 @@ enum Kind {
     Join,
     Window,
     Buffer,
+    Async,
     BroadcastJoin,
     Sink,
 }
@@ -81,6 +82,10 @@ impl Plan {
                 Box::new(Window::new(instance, options))
             }
             Kind::Buffer => Box::new(Buffer::new(instance, threshold)),
+            Kind::Async => {
+                let options = CallOptions { capacity: 100, ordered: true };
+                Box::new(AsyncWait::new(instance, (threshold > 1).then_some(options)))
+            }
             Kind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             Kind::Sink => Box::new(TwoPhaseCommitSink::new(instance)),
         }
@@ -236,6 +241,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         Kind::Join,
         Kind::Window,
         Kind::Buffer,
+        Kind::Async,
         Kind::BroadcastJoin,
         Kind::Sink,
     ]);
