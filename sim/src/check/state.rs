@@ -277,6 +277,7 @@ impl State {
     ) -> Option<Difference> {
         let positions = ledger.kept(checkpoint)?.positions.clone();
         let reference = self.reference_at(&positions, spread, ledger, setup);
+        reference.release();
         reference.settle();
         Difference::between(restored, reference, operator)
     }
