@@ -98,7 +98,6 @@ defects! {
     D85 "Tasks ended by a stop without drain are stored as finished",
     D86 "End-of-input logic runs on a stop without drain",
     D88 "No checkpoint is taken any more once a source has finished",
-    D89 "Partly finished operator with union state is checkpointed",
     D90 "Operators stored as finished run again after a restore",
     D92 "Processing-time timers are restored but not armed",
     D93 "Keyed state of operators behind the head of a chain is not redistributed",

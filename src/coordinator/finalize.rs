@@ -80,8 +80,7 @@ impl<P> Coordinator<P> {
             };
             let finished = &pending.plan.finished;
             let union = self.topology.partly_ended_union(finished, |it| pending.has_ended(it));
-            let checks = self.config.after_tasks_finish && !self.config.defects.has(Defect::D89);
-            if union.is_some() && checks {
+            if union.is_some() && self.config.after_tasks_finish {
                 self.fail_partly_ended(id, out);
                 continue;
             }
