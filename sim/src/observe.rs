@@ -479,6 +479,15 @@ pub enum Observation {
         /// The record.
         record: Record,
     },
+    /// A task has read a part of its state from a copy on its own machine.
+    ReadLocally {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint that is restored.
+        checkpoint: CheckpointId,
+        /// How many files there were copies of.
+        files: u32,
+    },
     /// An operator has asked the outside about a record.
     Called {
         /// The subtask.

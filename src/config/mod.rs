@@ -52,6 +52,8 @@ pub struct CheckpointingOptions {
     pub dir: Option<Scheme>,
     /// `execution.checkpointing.incremental`.
     pub incremental: bool,
+    /// `execution.state-recovery.from-local`, and with it `execution.checkpointing.local-backup`.
+    pub local_recovery: bool,
     /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
     /// is 20 kb.
     pub inline_threshold: Option<u64>,
@@ -198,6 +200,7 @@ impl Default for CheckpointingOptions {
             retention: Retention::NoExternalized,
             dir: None,
             incremental: false,
+            local_recovery: false,
             inline_threshold: None,
         }
     }

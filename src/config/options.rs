@@ -187,6 +187,10 @@ options! {
         "checkpointing"."incremental"; Boolean, default "false";
         "Whether a checkpoint uploads only what has changed of keyed state since the last one.";
         ["true", "false"] }
+    LocalRecovery { "execution.state-recovery.from-local", was ["state.backend.local-recovery"];
+        "checkpointing"."local_recovery"; Boolean, default "false";
+        "Whether a task manager keeps copies of keyed state, for attempts that come back to it.";
+        ["true", "false"] }
     Directory { "execution.checkpointing.dir", was ["state.checkpoints.dir"];
         "checkpointing"."dir"; SCHEMES;
         "Where checkpoints are kept; its scheme says what the store is like. Absent: as neutral a \

@@ -38,7 +38,10 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
         "`checkpointing.policy` of kind `backlog` is what models it",
     ),
     unmodelled("execution.checkpointing.file-merging.", "one state file a subtask"),
-    unmodelled("execution.checkpointing.local-backup.", "recovery reads remote storage"),
+    unmodelled(
+        "execution.checkpointing.local-backup.",
+        "copies are made when `execution.state-recovery.from-local` is on",
+    ),
     unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),
     unmodelled("execution.checkpointing.unaligned.forced", "this version has no feedback edges"),
     unmodelled("execution.checkpointing.unaligned.interruptible-timers.", "there are no timers"),

@@ -132,6 +132,7 @@ impl FlinkConfig {
             set(Key::Directory, OptionValue::Choice(scheme.prefix()));
         }
         set(Key::Incremental, OptionValue::Boolean(c.incremental));
+        set(Key::LocalRecovery, OptionValue::Boolean(c.local_recovery));
         if let Some(bytes) = c.inline_threshold {
             set(Key::InlineThreshold, OptionValue::Size(bytes));
         }
@@ -235,6 +236,7 @@ impl Reader {
                 scheme.expect("the table has the same schemes")
             }),
             incremental: self.boolean(Key::Incremental),
+            local_recovery: self.boolean(Key::LocalRecovery),
             inline_threshold: self.inline_threshold(),
         };
         if interval.is_none() && !manual {

@@ -198,10 +198,13 @@ impl<P> Cleanup<P> {
         Self { shared: Vec::new(), checkpoints: Vec::new() }
     }
 
-    /// Leaves a checkpoint, and with it all shared files, as its pointer could not be removed.
+    /// Leaves a checkpoint and all its files, as its pointer could not be removed. One that is not
+    /// to be deleted has none among them.
     pub fn keep(&mut self, id: CheckpointId) {
-        self.shared.clear();
-        self.checkpoints.retain(|retained| retained.id() != id);
+        let at = self.checkpoints.iter().position(|retained| retained.id() == id);
+        if let Some(kept) = at.map(|at| self.checkpoints.remove(at)) {
+            self.shared.retain(|file| !kept.refers_to(file));
+        }
     }
 }
 
@@ -234,6 +237,8 @@ pub struct CompletedStore<P> {
     kept: Vec<Retained<P>>,
     /// The job is over, or another leader's: nothing older than this is kept.
     kept_from: Option<CheckpointId>,
+    /// Shared files go, too, that were last used by something newer which came to nothing.
+    drains: bool,
     closed: bool,
     defects: Defects,
 }
@@ -251,6 +256,7 @@ impl<P> CompletedStore<P> {
             subsumed: Vec::new(),
             kept: Vec::new(),
             kept_from: None,
+            drains: false,
             closed: false,
             defects,
         }
@@ -345,10 +351,14 @@ impl<P> CompletedStore<P> {
         let mut checkpoints = self.retained.iter().map(|r| &r.checkpoint);
         let any = self.defects.has(Defect::D35);
         let lowest = checkpoints.find(|c| any || !c.is_users()).map(|c| c.id);
-        match lowest.or(self.kept_from) {
+        let mut cleanup = match lowest.or(self.kept_from) {
             Some(lowest) => self.let_go(lowest),
             None => Cleanup::nothing(),
+        };
+        if self.drains {
+            cleanup.shared.extend(self.drain());
         }
+        cleanup
     }
 
     /// The job has come to a halt. The default store's pointers to remove come first; files may
@@ -386,8 +396,13 @@ impl<P> CompletedStore<P> {
     }
 
     /// After [`shutdown`](Self::shutdown): lets go of the shared files that no checkpoint has which
-    /// outlives the job.
+    /// outlives the job, now and (a pointer that is still being removed has files behind it) later.
     pub fn drain_shared(&mut self) -> Vec<FileHandle> {
+        self.drains = true;
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<FileHandle> {
         let mut registry = std::mem::take(&mut self.registry);
         let gone = registry.drain(|file| self.refers_to(file));
         self.registry = registry;
@@ -561,5 +576,46 @@ mod tests {
             assert_eq!(removed.len(), pointers, "{status:?} {kind:?}");
             assert_eq!(cleanup.checkpoints.len(), deleted, "{status:?} {kind:?}");
         }
+    }
+
+    /// What was uploaded for the oldest was used once more, by one that was aborted.
+    #[test]
+    fn the_end_of_the_job_does_not_wait_for_what_came_to_nothing() {
+        for (removed, later) in [(true, ["shared 0"].as_slice()), (false, &[])] {
+            let mut store = CompletedStore::new(StoreKind::Default, 1, Defects::none());
+            add(&mut store, 1, SnapshotKind::Checkpoint);
+            add(&mut store, 2, SnapshotKind::Checkpoint);
+            let oldest = checkpoint(1, SnapshotKind::Checkpoint);
+            for shared in oldest.checkpoint.shared() {
+                store.registry().register(shared, CheckpointId(3), false).expect("it is known");
+            }
+            store.shutdown(JobStatus::Suspended);
+            assert_eq!(store.leave_to_successor(), Cleanup::nothing());
+            assert_eq!(store.drain_shared(), [], "the pointer may be there");
+            store.pointer_removed(CheckpointId(1), removed);
+            let cleanup = store.clean();
+            let shared: Vec<_> = cleanup.shared.iter().map(|file| &*file.path).collect();
+            assert_eq!(shared, later);
+            assert_eq!(cleanup.checkpoints.len(), usize::from(removed));
+        }
+    }
+
+    #[test]
+    fn a_pointer_that_stays_keeps_its_own_files_alone() {
+        let mut store = CompletedStore::new(StoreKind::Default, 2, Defects::none());
+        for id in [1, 2] {
+            add(&mut store, id, SnapshotKind::Checkpoint);
+        }
+        // Of a third one, whose pointer was refused.
+        let undecided = checkpoint(4, SnapshotKind::Checkpoint);
+        for shared in undecided.checkpoint.shared() {
+            store.registry().register(shared, CheckpointId(4), false).expect("a key has one path");
+        }
+        let (_, mut cleanup) = store.shutdown(JobStatus::Finished);
+        cleanup.keep(CheckpointId(2));
+        let left: Vec<_> = cleanup.checkpoints.iter().map(|it| it.id().0).collect();
+        assert_eq!(left, [1]);
+        let shared: Vec<_> = cleanup.shared.iter().map(|file| &*file.path).collect();
+        assert_eq!(shared, ["shared 0", "shared 3", "shared 4"]);
     }
 }

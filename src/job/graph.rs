@@ -462,6 +462,7 @@ impl ExecutionGraph {
     }
 
     /// How the job is spread, the first time and later.
+    #[inline]
     pub fn layouts(&self) -> &[Layout] {
         &self.layouts
     }
@@ -496,6 +497,7 @@ impl ExecutionGraph {
     }
 
     /// The operator of a subtask.
+    #[inline]
     pub fn operator(&self, subtask: SubtaskId) -> OperatorId {
         self.operator_of[subtask.index()]
     }
@@ -525,23 +527,27 @@ impl ExecutionGraph {
     }
 
     /// The channels, indexed by `ChannelId`.
+    #[inline]
     pub fn channels(&self) -> &[Channel] {
         &self.channels
     }
 
     /// A subtask's input channels, indexed by `InputChannel`.
+    #[inline]
     pub fn inputs(&self, subtask: SubtaskId) -> &[ChannelId] {
         let range = self.input_start[subtask.index()]..self.input_start[subtask.index() + 1];
         &self.inputs[range.start as usize..range.end as usize]
     }
 
     /// A subtask's output channels, indexed by `OutputChannel`.
+    #[inline]
     pub fn outputs(&self, subtask: SubtaskId) -> &[ChannelId] {
         let range = self.output_start[subtask.index()]..self.output_start[subtask.index() + 1];
         &self.outputs[range.start as usize..range.end as usize]
     }
 
     /// A subtask's gates, indexed by `GateId`.
+    #[inline]
     pub fn gates(&self, subtask: SubtaskId) -> &[Gate] {
         &self.gates[subtask.index()]
     }

@@ -12,7 +12,7 @@
 //! disableUnalignedCheckpoints`, since FLINK-36287): all handles of n are here when its barrier is.
 
 use super::effect::{Effect, TransactionId};
-use super::handle::{Handle, Handles};
+use super::handle::{END_OF_INPUT, Handle, Handles};
 use super::instance::Instance;
 use super::record::{Fingerprint, Record};
 use super::state::Format;
@@ -63,7 +63,14 @@ impl Operator for Committer {
         Ok(())
     }
 
+    /// Commits what the restored checkpoint holds (S6). What ended with the input behind its writer's
+    /// part of that checkpoint was never flushed: the writer goes back behind it, aborts it, and
+    /// writes those records once more.
+    ///
+    /// Deviation: Flink's writer has flushed it, and its committer keeps it for when the input has
+    /// ended again: those records are visible twice (at least once).
     fn open(&mut self, _restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
+        self.pending.forget(END_OF_INPUT);
         if self.instance.defects.has(Defect::D78) {
             self.pending.clear();
         }
@@ -220,5 +227,37 @@ mod tests {
         }
         committer.notify_complete(CheckpointId(7), &mut effects);
         assert_eq!(commits(&effects).len(), 1);
+    }
+
+    #[test]
+    fn what_ended_with_the_input_behind_the_restored_checkpoint_is_written_again() {
+        let mut writer = SinkWriter::new(instance(1, 0, 1, 1));
+        let mut committer = Committer::new(instance(2, 0, 1, 1));
+        writer.open(None, &mut Vec::new());
+        write(&mut writer, &mut committer, 1);
+        // Without alignment the end of the writer overtakes another one's barrier.
+        let mut out = Emitter::default();
+        writer.process(0, &record(0, 2, 7), &mut out);
+        out.clear();
+        writer.finish(&mut out);
+        let last = Handle::of_record(&out.records()[0]);
+        committer.process(0, &out.records()[0], &mut Emitter::default());
+        let mut snapshot = Snapshot::default();
+        committer.snapshot(CheckpointId(1), &mut snapshot);
+
+        let mut committer = Committer::new(instance(2, 0, 1, 2));
+        committer.restore(&snapshot.state).expect("as written");
+        let mut effects = Vec::new();
+        committer.open(Some(CheckpointId(1)), &mut effects);
+        let committed = commits(&effects);
+        assert_eq!(committed.len(), 1);
+        assert!(!committed.contains(&last.transaction), "nobody has flushed it");
+        committer.committed(committed[0]);
+        assert_eq!(committer.pending().count(), 0);
+        SinkWriter::new(instance(1, 0, 1, 2)).open(Some(CheckpointId(1)), &mut effects);
+        let Some(Effect::AbortLeftOvers(left)) = effects.pop() else {
+            panic!("a writer looks for what is left over");
+        };
+        assert!(left.contains(&last.transaction));
     }
 }

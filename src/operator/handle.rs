@@ -189,7 +189,7 @@ impl Handles {
         self.0.retain(|handle| handle.transaction != transaction);
     }
 
-    /// Drops what was pre-committed for a checkpoint.
+    /// Drops what was pre-committed, or is to be, for a checkpoint.
     pub(super) fn forget(&mut self, checkpoint: CheckpointId) {
         self.0.retain(|handle| handle.checkpoint != checkpoint);
     }

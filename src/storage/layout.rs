@@ -12,7 +12,7 @@
 //! what a zombie of an older attempt still writes cannot land on a file of its successor, and no
 //! name is used twice. Names are read back into numbers, and ordered as numbers.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use crate::ids::{Attempt, CheckpointId, OperatorId};
@@ -81,7 +81,17 @@ impl Directory {
     }
 }
 
+/// Room for the usual path, so that it is written without being moved.
+const PATH_ROOM: usize = 48;
+
 impl Path {
+    /// The path as a text.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(PATH_ROOM);
+        write!(text, "{self}").expect("writing to a string cannot fail");
+        text
+    }
+
     /// The directory it is in.
     pub fn directory(&self) -> Directory {
         match self {

@@ -206,7 +206,12 @@ fn read_list<T>(
     bytes_min: usize,
     read: impl Fn(&mut Decoder<'_>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {
-    (0..input.count(bytes_min)?).map(|_| read(input)).collect()
+    let count = input.count(bytes_min)?;
+    let mut items = Vec::with_capacity(count);
+    for _ in 0..count {
+        items.push(read(input)?);
+    }
+    Ok(items)
 }
 
 fn write_operator(operator: &OperatorMetadata, out: &mut Encoder) {

@@ -5,5 +5,6 @@ pub mod channel_state;
 pub mod handle;
 pub mod increment;
 pub mod layout;
+pub mod local;
 pub mod metadata;
 pub mod registry;

@@ -53,7 +53,7 @@ pub enum Role {
     },
     /// Neither source nor sink.
     Inner,
-    /// A sink that commits.
+    /// A sink that commits; if something is behind it, that commits for it.
     TransactionalSink,
     /// A sink that writes by identity.
     IdempotentSink,

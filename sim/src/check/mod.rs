@@ -42,9 +42,10 @@ mod tests;
 
 use std::fmt;
 
-use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::job::{ExecutionGraph, Layout};
+use cutline::step::Step;
 use cutline::time::VirtualTime;
 
 use crate::observe::{JobEnd, Observation};
@@ -157,6 +158,8 @@ pub struct Checks {
     added: Vec<Box<dyn Check>>,
     added_situations: Vec<(Box<dyn Watch>, u64)>,
     report: Report,
+    /// When it was last looked for what is overdue.
+    judged_at: Option<VirtualTime>,
     questions: Vec<Question>,
     /// Whether the engine has answered what it was asked about files, and about restores.
     answered: (bool, bool),
@@ -197,6 +200,7 @@ impl Checks {
             added: Vec::new(),
             added_situations: Vec::new(),
             report: Report::default(),
+            judged_at: None,
             questions: Vec::new(),
             answered: (false, false),
             left_out: &[],
@@ -259,6 +263,9 @@ impl Checks {
             Observation::BarrierReceived { channel, checkpoint } => {
                 self.on_barrier_received(now, channel, checkpoint);
             }
+            Observation::Step { step, checkpoint, subtask } => {
+                self.on_step(now, step, checkpoint, subtask);
+            }
             Observation::Blocked { channel } => self.on_blocked(now, channel),
             Observation::Resumed { channel } => self.on_resumed(now, channel),
             _ => self.observe_protocol(now, observation),
@@ -268,8 +275,8 @@ impl Checks {
         }
     }
 
-    /// What comes with every barrier of every channel goes to those alone who do something about
-    /// it, in the order of [`Checks::observe_protocol`].
+    /// What comes with every barrier of every channel, and every step of every snapshot, goes to
+    /// those alone who do something about it, in the order of [`Checks::observe_protocol`].
     #[inline(never)]
     fn on_barrier_sent(&mut self, now: VirtualTime, channel: ChannelId, checkpoint: CheckpointId) {
         self.situations.on_barrier_sent(channel);
@@ -293,6 +300,20 @@ impl Checks {
     }
 
     #[inline(never)]
+    fn on_step(
+        &mut self,
+        now: VirtualTime,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) {
+        self.situations.on_step(step, checkpoint);
+        self.judge_time(now);
+        self.policy.on_step(now, step, checkpoint);
+        self.counter.on_step(now, step, checkpoint, subtask);
+    }
+
+    #[inline(never)]
     fn on_blocked(&mut self, now: VirtualTime, channel: ChannelId) {
         self.situations.on_blocked(channel, &self.ledger, &self.setup);
         self.ledger.flows[channel.index()].blocked = true;
@@ -306,16 +327,21 @@ impl Checks {
         self.judge_time(now);
     }
 
-    /// What is overdue is seen at the next observation, whatever it is.
+    /// What is overdue is seen at the next observation, whatever it is: the first of an instant,
+    /// since a bound that begins at an instant is not passed in it.
     #[inline]
     fn judge_time(&mut self, now: VirtualTime) {
+        if self.judged_at == Some(now) && self.report.violations().is_empty() {
+            return;
+        }
+        self.judged_at = Some(now);
         let (setup, weather, report) = (&self.setup, &self.weather, &mut self.report);
         self.output.judge_promises(now, weather, setup, report);
         self.policy.judge_time(now, weather, setup, report);
         self.liveness.judge_time(now, (&self.ledger, weather), setup, report);
     }
 
-    /// All that is neither data nor barriers.
+    /// All that is neither data, barrier nor step.
     #[inline(never)]
     fn observe_protocol(&mut self, now: VirtualTime, observation: &Observation) {
         if let Observation::Rescaled { layout } = *observation {
@@ -469,6 +495,7 @@ impl Checks {
     }
 
     /// What was found, in the order of first sight.
+    #[inline]
     pub fn violations(&self) -> &[Violation] {
         self.report.violations()
     }

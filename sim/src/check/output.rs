@@ -9,15 +9,15 @@
 //! A transaction outlives the checkpoint it was pre-committed for: if that one fails, the next
 //! one's completion commits it. Flink: `TwoPhaseCommitSinkFunction`.
 
+mod promise;
 mod sink;
-
-use std::collections::VecDeque;
 
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Record};
 use cutline::time::VirtualTime;
 
+use self::promise::{Promise, Promises};
 use self::sink::{Held, History, Sink, TransactionState, Written};
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
@@ -41,19 +41,10 @@ pub(super) struct Output {
     plain_savepoints: Vec<CheckpointId>,
     /// Checkpoints up to this one, and behind the restore point, are of an abandoned history.
     abandoned: Option<CheckpointId>,
-    /// Promises to commit, by deadline.
-    promises: VecDeque<Promise>,
+    promises: Promises,
     history: History,
     /// The newest attempt of any task, and since when it runs.
     newest: (Attempt, VirtualTime),
-}
-
-/// A subtask knows that everything up to a checkpoint is decided.
-#[derive(Clone, Copy, Debug)]
-struct Promise {
-    made: VirtualTime,
-    subtask: SubtaskId,
-    checkpoint: CheckpointId,
 }
 
 impl Output {
@@ -66,7 +57,7 @@ impl Output {
             triggered: None,
             plain_savepoints: Vec::new(),
             abandoned: None,
-            promises: VecDeque::new(),
+            promises: Promises::new(setup),
             history: History::default(),
             newest: (Attempt(0), VirtualTime::ZERO),
         }
@@ -131,10 +122,8 @@ impl Output {
                 self.judge_stop(now, setup, report);
             }
             Observation::NotifiedComplete { subtask, checkpoint }
-            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) }
-                if self.is_transactional(setup.graph.operator(subtask), setup) =>
-            {
-                self.promises.push_back(Promise { made: now, subtask, checkpoint });
+            | Observation::TaskRestored { subtask, checkpoint: Some(checkpoint) } => {
+                self.promises.hear(now, subtask, checkpoint, setup);
             }
             Observation::ExecutionEnded => {
                 self.running = false;
@@ -274,7 +263,7 @@ impl Output {
 
     /// All tasks have finished: what the savepoint holds is committed.
     fn judge_stop(&mut self, now: VirtualTime, setup: &Setup, report: &mut Report) {
-        for promise in std::mem::take(&mut self.promises) {
+        for promise in self.promises.take() {
             self.judge_promise(now, promise, setup, report);
         }
     }
@@ -323,10 +312,7 @@ impl Output {
         setup: &Setup,
         report: &mut Report,
     ) {
-        while let Some(&promise) = self.promises.front()
-            && weather.is_overdue(promise.made, setup.config.settle, now)
-        {
-            self.promises.pop_front();
+        while let Some(promise) = self.promises.take_overdue(now, weather, setup) {
             self.judge_promise(now, promise, setup, report);
         }
     }
@@ -352,7 +338,7 @@ impl Output {
                 format!(
                     "{} is not committed, although {} was told at {} that {} is complete",
                     name(transaction, setup),
-                    setup.graph.subtask_name(promise.subtask),
+                    setup.graph.subtask_name(promise.heard),
                     promise.made,
                     promise.checkpoint
                 )
@@ -562,7 +548,7 @@ impl Output {
     ) {
         self.judge_promises(now, weather, setup, report);
         if end == Some(JobEnd::Finished) {
-            for promise in std::mem::take(&mut self.promises) {
+            for promise in self.promises.take() {
                 self.judge_promise(now, promise, setup, report);
             }
         }

@@ -84,6 +84,24 @@ impl Policy {
         self.judged
     }
 
+    pub(super) fn on_step(
+        &mut self,
+        now: VirtualTime,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+    ) {
+        if step == Step::T1 {
+            self.decided = Some((now, self.completed_at));
+            self.deciding = Some(false);
+        } else if let Some(id) = checkpoint
+            && matches!(step, Step::A2 | Step::F1 | Step::F2)
+            && let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == id)
+        {
+            pending.finalizing = true;
+        }
+    }
+
+    /// All but data, barriers and steps.
     pub(super) fn observe(
         &mut self,
         now: VirtualTime,
@@ -100,21 +118,8 @@ impl Policy {
         }
         self.judge_time(now, weather, setup, report);
         match *observation {
-            Observation::Step { step: Step::T1, .. } => {
-                self.decided = Some((now, self.completed_at));
-                self.deciding = Some(false);
-            }
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.on_triggered(now, checkpoint, kind, setup, report);
-            }
-            Observation::Step {
-                step: Step::A2 | Step::F1 | Step::F2,
-                checkpoint: Some(id),
-                ..
-            } => {
-                if let Some(pending) = self.pending.iter_mut().find(|it| it.checkpoint == id) {
-                    pending.finalizing = true;
-                }
             }
             Observation::Durable { checkpoint } => self.on_durable(now, checkpoint, setup, report),
             Observation::Completed { checkpoint } => {

@@ -136,6 +136,8 @@ situations! {
     FencedOff = "former leader fenced off",
     /// A former leader's checkpoint was between A2 and the pointer when another was elected.
     LeadershipLostWhileFinalizing = "leadership lost while finalizing",
+    /// A task reads its state from a copy on its own machine.
+    RestoredLocally = "restore from a local copy",
     /// A window fires.
     WindowFired = "window fired",
     /// A window fires in an execution that began from a checkpoint.
@@ -269,18 +271,19 @@ impl Situations {
         self.saw_if(late, Situation::BarrierLate);
     }
 
-    /// All but data, barriers and what they block.
+    pub(super) fn on_step(&mut self, step: Step, checkpoint: Option<CheckpointId>) {
+        self.step_last = Some(step);
+        if let Some(checkpoint) = checkpoint
+            && matches!(step, Step::A2 | Step::F1 | Step::F2)
+            && let Some(pending) = self.pending_mut(checkpoint)
+        {
+            pending.reached = pending.reached.max(Some(step));
+        }
+    }
+
+    /// All but data, barriers and what they block, and steps.
     pub(super) fn observe(&mut self, observation: &Observation, ledger: &Ledger, setup: &Setup) {
         match *observation {
-            Observation::Step { step, checkpoint, .. } => {
-                self.step_last = Some(step);
-                if let Some(checkpoint) = checkpoint
-                    && matches!(step, Step::A2 | Step::F1 | Step::F2)
-                    && let Some(pending) = self.pending_mut(checkpoint)
-                {
-                    pending.reached = pending.reached.max(Some(step));
-                }
-            }
             Observation::Cut { checkpoint, how, .. } => {
                 let timed = ledger.line(checkpoint).is_some_and(|line| {
                     matches!(line.alignment, Alignment::AlignedWithTimeout(timeout)
@@ -298,6 +301,7 @@ impl Situations {
                 self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
             }
             Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
+            Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
             Observation::Called { subtask, .. } => {
                 let again = self.chosen.is_some() && !self.running[subtask.index()];
                 self.saw_if(again, Situation::CalledAgain);

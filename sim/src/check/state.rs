@@ -37,11 +37,13 @@ pub(super) struct State {
     /// Where the reference stands, by split.
     at: Vec<u64>,
     /// The spread of the job that the reference has as many copies of broadcast records for.
-    spread: LayoutId,
+    layout: LayoutId,
     versions: Vec<Version>,
-    /// States of subtasks whose input had ended, by operator and number: once they have finished,
-    /// checkpoints hold nothing of them.
-    last_states: BTreeMap<(OperatorId, u32), Vec<Vec<u8>>>,
+    /// How often the job was spread anew.
+    spread: u32,
+    /// States of subtasks whose input had ended, by that number, operator and their own number: once
+    /// they have finished, checkpoints hold nothing of them.
+    last_states: BTreeMap<(u32, OperatorId, u32), Vec<Vec<u8>>>,
 }
 
 /// The reference at the positions of a durable checkpoint.
@@ -49,7 +51,9 @@ pub(super) struct State {
 struct Version {
     checkpoint: CheckpointId,
     /// How the job was spread.
-    spread: LayoutId,
+    layout: LayoutId,
+    /// How often the job had been spread anew.
+    spread: u32,
     /// By operator.
     fingerprints: Vec<Fingerprint>,
     /// How far event time was, by operator: the job itself may have lagged behind.
@@ -70,8 +74,9 @@ impl State {
             factory,
             reference: None,
             at,
-            spread: LayoutId(0),
+            layout: LayoutId(0),
             versions: Vec::new(),
+            spread: 0,
             last_states: BTreeMap::new(),
         }
     }
@@ -127,8 +132,8 @@ impl State {
     pub(super) fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger, setup: &Setup) {
         let Some(line) = ledger.line(checkpoint) else { return };
         let drained = line.kind == SnapshotKind::SavepointTerminate;
-        let spread = setup.layout;
-        let reference = self.reference_at(&line.positions, spread, ledger, setup);
+        let layout = setup.layout;
+        let reference = self.reference_at(&line.positions, layout, ledger, setup);
         reference.release();
         match drained {
             true => reference.finish(),
@@ -136,7 +141,8 @@ impl State {
         }
         let fingerprints = setup.operators().map(|it| reference.fingerprint(it)).collect();
         let watermarks = reference.watermarks();
-        self.versions.push(Version { checkpoint, spread, fingerprints, watermarks });
+        let spread = self.spread;
+        self.versions.push(Version { checkpoint, layout, spread, fingerprints, watermarks });
         if drained {
             self.begin_anew();
         }
@@ -171,11 +177,18 @@ impl State {
         exact.then(|| version.fingerprints[operator.index()])
     }
 
-    /// The job is spread anew. What subtasks of an operator had that has changed now says nothing of
-    /// those that have their numbers from now on.
+    /// The job is spread anew. What subtasks of an operator had that has changed says nothing of those
+    /// that have their numbers from now on; older snapshots may still be asked for it.
     pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
         let (before, now) = (setup.graph.layout(before), setup.graph.layout(now));
-        self.last_states.retain(|(operator, _), _| !before.differs(now, *operator));
+        let last = self.last_states.range((self.spread, OperatorId(0), 0)..);
+        let next = self.spread + 1;
+        let stay: Vec<_> = last
+            .filter(|((_, operator, _), _)| !before.differs(now, *operator))
+            .map(|(&(_, operator, number), states)| ((next, operator, number), states.clone()))
+            .collect();
+        self.spread = next;
+        self.last_states.extend(stay);
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not
@@ -184,17 +197,17 @@ impl State {
     fn reference_at(
         &mut self,
         positions: &[u64],
-        spread: LayoutId,
+        layout: LayoutId,
         ledger: &Ledger,
         setup: &Setup,
     ) -> &mut Reference {
         let copied = |it: OperatorId| setup.has_list_state(it, DistributionMode::Broadcast);
-        let spread_anew = spread != self.spread && setup.operators().any(copied);
+        let spread_anew = layout != self.layout && setup.operators().any(copied);
         if spread_anew || self.at.iter().zip(positions).any(|(at, to)| at > to) {
             self.begin_anew();
         }
-        self.spread = spread;
-        let (job, factory) = (setup.graph.layout(spread).job(), &self.factory);
+        self.layout = layout;
+        let (job, factory) = (setup.graph.layout(layout).job(), &self.factory);
         let reference = self.reference.get_or_insert_with(|| Reference::fresh(job, factory));
         for ((split, at), &to) in ledger.splits.ids().iter().zip(&mut self.at).zip(positions) {
             if *at < to {
@@ -217,19 +230,21 @@ impl State {
         report: &mut Report,
     ) -> Result<(), cutline::operator::RestoreError> {
         let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
-        let spread = version.map_or(setup.layout, |version| self.versions[version].spread);
-        let job = setup.graph.layout(spread).job();
+        let layout = version.map_or(setup.layout, |version| self.versions[version].layout);
+        let job = setup.graph.layout(layout).job();
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
         let mut unknown = vec![false; job.operators().len()];
+        let spread = version.map_or(self.spread, |version| self.versions[version].spread);
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
             subtasks[operator.index()] += 1;
             let subtask = (operator, number);
+            let last = (spread, operator, number);
             if shadow.ended.contains(&subtask) {
-                self.last_states.insert(subtask, states.clone());
+                self.last_states.insert(last, states.clone());
             } else if shadow.finished.contains(&subtask) {
-                match self.last_states.get(&subtask) {
+                match self.last_states.get(&last) {
                     Some(last) => states.clone_from(last),
                     // It did not wait for a final checkpoint: what it had is nowhere.
                     None => unknown[operator.index()] = true,
@@ -259,7 +274,7 @@ impl State {
                 false => is.count >= should.count,
             };
             if !holds {
-                let whole = self.explain(checkpoint, (operator, spread), &restored, ledger, setup);
+                let whole = self.explain(checkpoint, (operator, layout), &restored, ledger, setup);
                 report_state(now, checkpoint, operator, (is, should), whole, setup, report);
             }
         }
@@ -270,13 +285,13 @@ impl State {
     fn explain(
         &mut self,
         checkpoint: CheckpointId,
-        (operator, spread): (OperatorId, LayoutId),
+        (operator, layout): (OperatorId, LayoutId),
         restored: &Reference,
         ledger: &Ledger,
         setup: &Setup,
     ) -> Option<Difference> {
         let positions = ledger.kept(checkpoint)?.positions.clone();
-        let reference = self.reference_at(&positions, spread, ledger, setup);
+        let reference = self.reference_at(&positions, layout, ledger, setup);
         reference.release();
         reference.settle();
         Difference::between(restored, reference, operator)

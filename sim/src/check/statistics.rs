@@ -175,7 +175,22 @@ impl Counter {
         Self { statistics, pending: Vec::new(), between_executions: false, stages }
     }
 
-    /// All but barriers, and but emitted, processed and written records, which
+    pub(super) fn on_step(
+        &mut self,
+        now: VirtualTime,
+        step: Step,
+        checkpoint: Option<CheckpointId>,
+        subtask: Option<SubtaskId>,
+    ) {
+        if step == Step::B5
+            && let (Some(checkpoint), Some(subtask)) = (checkpoint, subtask)
+            && let Some(cut) = self.next_stage(now, subtask, checkpoint)
+        {
+            self.statistics.sync.add(now.since(cut));
+        }
+    }
+
+    /// All but barriers and steps, and but emitted, processed and written records, which
     /// [`super::Checks`] counts itself.
     pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         let statistics = &mut self.statistics;
@@ -189,11 +204,6 @@ impl Counter {
                     self.statistics.alignment.add(now.since(began));
                 }
                 self.stages[subtask.index()] = Some((checkpoint, now));
-            }
-            Observation::Step { step: Step::B5, checkpoint: Some(id), subtask: Some(subtask) } => {
-                if let Some(cut) = self.next_stage(now, subtask, id) {
-                    self.statistics.sync.add(now.since(cut));
-                }
             }
             Observation::Acknowledged { subtask, checkpoint } => {
                 if let Some(began) = self.next_stage(now, subtask, checkpoint) {

@@ -223,6 +223,7 @@ impl Report {
     }
 
     /// What was found, in the order of first sight.
+    #[inline]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }

@@ -144,7 +144,9 @@ enum Waiting {
         renews: bool,
     },
     CampaignTimer,
-    RenewDeadline,
+    RenewDeadline {
+        session: u64,
+    },
     /// Which pointers there are: whether one that was written, or not, is among them.
     Found {
         token: Token,
@@ -347,7 +349,7 @@ impl JobManager {
             }
             Waiting::CoordinatorPoll => self.coordinate(io::Input::Poll, ctx),
             Waiting::CampaignTimer => self.on_campaign_timer(ctx),
-            Waiting::RenewDeadline => self.on_renew_deadline(ctx),
+            Waiting::RenewDeadline { session } => self.on_renew_deadline(session, ctx),
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
@@ -444,7 +446,7 @@ impl JobManager {
             }
             Waiting::RetryRecovery
             | Waiting::CampaignTimer
-            | Waiting::RenewDeadline
+            | Waiting::RenewDeadline { .. }
             | Waiting::Heartbeat
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll

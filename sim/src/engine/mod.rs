@@ -197,6 +197,8 @@ pub enum Report {
 pub struct Deployment {
     /// Which execution of the job.
     pub execution: u32,
+    /// The job's first: what earlier ones have left on a machine was another job's.
+    pub first_execution: u32,
     /// Which subtask.
     pub subtask: SubtaskId,
     /// The checkpoint its state comes from; `None`: a first start.

@@ -416,7 +416,7 @@ impl Plan {
                 PartKind::Channels => layout::Part::Channels,
             },
         };
-        let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).to_string();
+        let path = layout::Path::Part(layout::Directory::of(checkpoint, of), name).text();
         let StateHandle { path, bytes: length, nominal, checksum } =
             StateHandle::new(path, bytes, nominal);
         // Deviation: files that checkpoints share are never inlined, whatever their size.
@@ -461,6 +461,13 @@ impl Plan {
     fn names_by_path(&self) -> bool {
         let had = [Defect::D32, Defect::D34, Defect::D35];
         had.iter().any(|defect| self.defects.has(*defect))
+    }
+
+    /// Whether copies of a subtask's state are kept where it runs. Flink: keyed state alone.
+    pub fn recovers_locally(&self, subtask: SubtaskId) -> bool {
+        let operator = self.graph.operator(subtask);
+        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
+        keyed && self.scenario.checkpointing.local_recovery
     }
 
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is

@@ -1,5 +1,7 @@
 //! What a restore would give, read from storage alone: the checks' view of what is stored.
 
+use std::cell::OnceCell;
+
 use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
 use cutline::job::Layout;
 use cutline::operator::Record;
@@ -20,6 +22,9 @@ pub struct Storage<'a> {
     store: &'a ObjectStore,
     ha: &'a HaStore,
     external: &'a ExternalSystem,
+    /// The first checkpoint that was asked for: of one that has just become durable the checks want
+    /// the files and the state, and nothing is written between the two questions.
+    first: OnceCell<(CheckpointId, Option<Result<Metadata, ShadowError>>)>,
 }
 
 impl<'a> Storage<'a> {
@@ -30,7 +35,7 @@ impl<'a> Storage<'a> {
         ha: &'a HaStore,
         external: &'a ExternalSystem,
     ) -> Self {
-        Self { plan, store, ha, external }
+        Self { plan, store, ha, external, first: OnceCell::new() }
     }
 
     /// Where the metadata of a checkpoint is: the pointer says it, or, of what has none (any more),
@@ -40,8 +45,21 @@ impl<'a> Storage<'a> {
             return Some(pointer.metadata.clone());
         }
         let directories = [Directory::Savepoint(checkpoint), Directory::Checkpoint(checkpoint)];
-        let paths = directories.map(|directory| layout::Path::Metadata(directory).to_string());
+        let paths = directories.map(|directory| layout::Path::Metadata(directory).text());
         paths.into_iter().find(|path| self.store.file(path).is_some())
+    }
+
+    /// Lets somebody look at the metadata of a checkpoint; `None` if there is none.
+    fn with_metadata<R>(
+        &self,
+        checkpoint: CheckpointId,
+        look: impl FnOnce(Result<&Metadata, ShadowError>) -> R,
+    ) -> Option<R> {
+        let (first, metadata) = self.first.get_or_init(|| (checkpoint, self.metadata(checkpoint)));
+        if *first == checkpoint {
+            return metadata.as_ref().map(|read| look(read.as_ref().map_err(Clone::clone)));
+        }
+        self.metadata(checkpoint).map(|read| look(read.as_ref().map_err(Clone::clone)))
     }
 
     fn metadata(&self, checkpoint: CheckpointId) -> Option<Result<Metadata, ShadowError>> {
@@ -185,15 +203,15 @@ impl RestoreOracle for Storage<'_> {
     fn references(&self, checkpoint: CheckpointId) -> Option<Vec<FileId>> {
         let path = self.path(checkpoint)?;
         let mut files: Vec<FileId> = self.store.file(&path).into_iter().collect();
-        if let Some(Ok(metadata)) = self.metadata(checkpoint) {
-            files.extend(metadata.files().filter_map(|handle| self.store.file(&handle.path)));
-        }
+        self.with_metadata(checkpoint, |metadata| {
+            let handles = metadata.into_iter().flat_map(Metadata::files);
+            files.extend(handles.filter_map(|handle| self.store.file(&handle.path)));
+        });
         Some(files)
     }
 
     fn shadow(&mut self, checkpoint: CheckpointId) -> Option<Result<ShadowState, ShadowError>> {
-        let metadata = self.metadata(checkpoint)?;
-        Some(metadata.and_then(|metadata| self.state(&metadata)))
+        self.with_metadata(checkpoint, |metadata| self.state(metadata?))
     }
 
     fn outside(&self, sink: OperatorId) -> Option<Outside> {

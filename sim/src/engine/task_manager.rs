@@ -5,14 +5,17 @@
 
 mod data_plane;
 mod deployment;
+mod local;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
+use cutline::storage::local::{Copy, LocalCopies};
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::subtask::{Input, Mail, Output, Subtask};
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -48,6 +51,9 @@ pub struct TaskManager {
     outputs: Vec<Output>,
     /// Until when tasks that were cancelled are busy with what they were doing.
     leaving_until: VirtualTime,
+    /// Copies of the keyed states of subtasks that ran here, for as long as the process lives, and
+    /// the execution that made the last.
+    copies: BTreeMap<SubtaskId, (u32, LocalCopies)>,
 }
 
 #[derive(Debug)]
@@ -63,6 +69,8 @@ struct Task {
     shared: Vec<(Part, Vec<u8>)>,
     /// What of its state is stored already, if only what has changed is uploaded.
     increments: Option<Increments>,
+    /// The files that its state is made of, if copies are kept and files are shared.
+    at_hand: Copy,
     /// Captured in-flight data, as it is read.
     captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
@@ -79,6 +87,8 @@ struct SnapshotUnderWay {
     checkpoint: CheckpointId,
     kind: SnapshotKind,
     parts: Vec<Part>,
+    /// What is kept of it here.
+    copy: Option<Copy>,
     /// Files of the operator's state that are being uploaded.
     uploads: usize,
     cut_at: VirtualTime,
@@ -106,6 +116,7 @@ impl TaskManager {
             free_tokens: Vec::new(),
             outputs: Vec::new(),
             leaving_until: VirtualTime::ZERO,
+            copies: BTreeMap::new(),
         }
     }
 
@@ -268,8 +279,11 @@ impl TaskManager {
             }
             return;
         };
-        if let Mail::Split { id, .. } = mail {
-            self.tell(Control::EventArrived { subtask, id }, ctx);
+        match mail {
+            Mail::Split { id, .. } => self.tell(Control::EventArrived { subtask, id }, ctx),
+            Mail::NotifyComplete(checkpoint) => self.keep_copies_from(subtask, checkpoint),
+            Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
+            Mail::Trigger(_) => {}
         }
         self.drive(place, Input::Mail(mail), ctx);
         let now = ctx.now();
@@ -288,11 +302,16 @@ impl TaskManager {
 }
 
 impl Task {
-    fn take_snapshot(&mut self, checkpoint: CheckpointId, now: VirtualTime) -> SubtaskSnapshot {
+    /// What is acknowledged, and the copy of it that stays here.
+    fn take_snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        now: VirtualTime,
+    ) -> (SubtaskSnapshot, Option<Copy>) {
         let index = self.snapshots.iter().position(|one| one.checkpoint == checkpoint);
         let index = index.expect("what is acknowledged was cut");
         let snapshot = self.snapshots.remove(index);
-        SubtaskSnapshot {
+        let acknowledged = SubtaskSnapshot {
             parts: snapshot.parts,
             ended: snapshot.ended,
             start_delay: snapshot.start_delay,
@@ -300,6 +319,7 @@ impl Task {
             sync: snapshot.sync,
             async_part: now.since(snapshot.cut_at),
             acknowledged_at: now,
-        }
+        };
+        (acknowledged, snapshot.copy)
     }
 }

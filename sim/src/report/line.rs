@@ -259,6 +259,10 @@ impl Line {
             O::DroppedLate { subtask, record } => {
                 self.event("dropped_late").at_subtask(subtask, names).record(&record, names)
             }
+            O::ReadLocally { subtask, checkpoint, files } => {
+                let line = self.event("read_locally").at_subtask(subtask, names).of(checkpoint);
+                line.detail_of("files", files)
+            }
             O::Called { subtask, call } => {
                 self.event("called").at_subtask(subtask, names).detail_of("call", call)
             }
@@ -391,6 +395,7 @@ impl Line {
             | O::Filtered { .. }
             | O::WindowFired { .. }
             | O::DroppedLate { .. }
+            | O::ReadLocally { .. }
             | O::Called { .. }
             | O::DeploymentRefused { .. }
             | O::Sent { .. }

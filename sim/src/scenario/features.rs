@@ -62,7 +62,7 @@ const SHAPES: [&str; 10] = [
     "unordered calls",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -77,6 +77,7 @@ const OPTIONS: [&str; 15] = [
     "delete on cancellation",
     "retain on cancellation",
     "incremental",
+    "local recovery",
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
@@ -321,6 +322,7 @@ impl Found {
         }
         self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
+        self.add_if(options.local_recovery, "option", "local recovery");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),

@@ -45,6 +45,7 @@ pub struct ProcessId(pub u32);
 
 impl ProcessId {
     /// The id as an index.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -56,6 +57,7 @@ pub struct LaneId(pub u32);
 
 impl LaneId {
     /// The id as an index.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }

@@ -25,6 +25,8 @@ use crate::world::{Answer, Context, Observer, Refusal, Request};
 pub(super) struct Execution {
     /// Grows with every deployment, across leaders; the attempt of all its subtasks.
     pub(super) number: u32,
+    /// The first of the job that is being run, as far as this leader knows.
+    first: u32,
     /// The task manager of each subtask that there ever is, in any layout.
     places: Vec<Option<u32>>,
     states: Vec<ExecutionState>,
@@ -34,6 +36,7 @@ impl Execution {
     pub(super) fn new(subtasks: usize) -> Self {
         Self {
             number: 0,
+            first: 0,
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
         }
@@ -198,13 +201,42 @@ impl JobManager {
     /// managers in turn, so that the load is spread.
     fn assign_slots(&mut self) {
         let slots = self.plan.scenario.cluster.slots;
-        let free: Vec<u32> = (0..slots).flat_map(|_| self.task_managers.keys().copied()).collect();
-        let operators = self.plan.graph.job().operators().len();
-        for operator in (0..operators).map(|index| OperatorId(index as u32)) {
-            for (slot, subtask) in self.layout().subtasks_of(operator).enumerate() {
-                self.execution.places[subtask as usize] = Some(free[slot]);
+        let mut free: Vec<u32> =
+            (0..slots).flat_map(|_| self.task_managers.keys().copied()).collect();
+        let mut chosen = self.slots_again(&mut free);
+        let empty = chosen.iter_mut().filter(|slot| slot.is_none());
+        empty.zip(free).for_each(|(slot, number)| *slot = Some(number));
+        for operator in self.operators() {
+            for (subtask, number) in self.layout().subtasks_of(operator).zip(&chosen) {
+                self.execution.places[subtask as usize] = *number;
             }
         }
+    }
+
+    /// For each slot, the task manager that had it, if that has copies to recover from and is there.
+    /// Flink: `PreviousAllocationSlotSelectionStrategy`.
+    fn slots_again(&self, free: &mut Vec<u32>) -> Vec<Option<u32>> {
+        let layout = self.layout();
+        let needed = self.operators().map(|operator| layout.parallelism(operator)).max();
+        let mut chosen = vec![None; needed.unwrap_or(0) as usize];
+        if !self.plan.scenario.checkpointing.local_recovery {
+            return chosen;
+        }
+        for operator in self.operators() {
+            for (slot, subtask) in layout.subtasks_of(operator).enumerate() {
+                let before = self.execution.places[subtask as usize];
+                if chosen[slot].is_none()
+                    && let Some(at) = free.iter().position(|number| Some(*number) == before)
+                {
+                    chosen[slot] = Some(free.remove(at));
+                }
+            }
+        }
+        chosen
+    }
+
+    fn operators(&self) -> impl Iterator<Item = OperatorId> + use<> {
+        (0..self.plan.graph.job().operators().len() as u32).map(OperatorId)
     }
 
     /// R4: who gets what of a checkpoint. Flink: `StateAssignmentOperation`.
@@ -233,6 +265,7 @@ impl JobManager {
     fn deployment(&self, subtask: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
         let mut deployment = Deployment {
             execution: self.execution.number,
+            first_execution: self.execution.first,
             subtask,
             restored: None,
             parts: Vec::new(),
@@ -444,8 +477,8 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            // Another one leads, finds the result, and cleans up.
-            Ok(_) if self.phase == Phase::Suspending => {}
+            // Whoever leads next finds the result and cleans up, or runs the job to its end.
+            Ok(_) | Err(_) if self.phase == Phase::Suspending => {}
             Ok(_) => self.clean_up(end, ctx),
             Err(_) => self.end(end, ctx),
         }
@@ -479,7 +512,7 @@ impl JobManager {
             | Waiting::Call(_)
             | Waiting::Campaign { .. }
             | Waiting::CampaignTimer
-            | Waiting::RenewDeadline => true,
+            | Waiting::RenewDeadline { .. } => true,
             Waiting::BacklogOver => suspending,
             Waiting::Lead
             | Waiting::Found { .. }
@@ -527,5 +560,6 @@ impl JobManager {
         self.ended = None;
         self.pending.clear();
         self.stop = None;
+        self.execution.first = self.execution.number + 1;
     }
 }

@@ -31,7 +31,7 @@
 //! | the pointer (F3), asked for twice since the first answer told nothing | refused | the pointers are read: it is decided if it is among them, else it fails. Deviation: Flink leaves the files |
 //! | a subsumed checkpoint's pointer (F4) | removed, before the successor was elected | its files are deleted |
 //! | a subsumed checkpoint's pointer (F4) | refused | its files stay: the successor has it, and subsumes it |
-//! | the job's result | refused | the successor runs the job to its end, or finds the result |
+//! | the job's result | any | all of it is suspended like that of a job that runs: the successor finds the result and cleans up, or runs the job to its end |
 //!
 //! Until a candidate has done all this, it does not stand for election again. (Flink: the next
 //! `JobMasterServiceProcess` waits for the last one to close.) A plain savepoint gets no pointer that
@@ -113,18 +113,22 @@ impl JobManager {
             self.session = session;
             self.execution.lead(session);
             self.phase = Phase::Recovering;
-            self.set_timer(deadline, Waiting::RenewDeadline, ctx);
+            self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx);
             self.read_pointers(ctx);
         }
     }
 
-    pub(super) fn on_renew_deadline<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if !self.believes_to_lead() {
-            return;
+    pub(super) fn on_renew_deadline<O: Observer>(
+        &mut self,
+        session: u64,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if session != self.session || !self.believes_to_lead() {
+            return; // It does not lead any more, or has been elected once more since.
         }
         let deadline = self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline;
         match ctx.now() < deadline {
-            true => self.set_timer(deadline, Waiting::RenewDeadline, ctx),
+            true => self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx),
             false => self.step_down(ctx),
         }
     }
@@ -150,8 +154,9 @@ impl JobManager {
             | Phase::Ended => {}
         }
         self.task_managers.clear();
-        // One that was shut down goes on with what it has begun.
-        if !matches!(phase, Phase::Ending(_) | Phase::Ended) {
+        // One that was shut down goes on with what it has begun. The end of the job is no end yet
+        // while its result is not stored: then this shuts it down.
+        if self.coordinator.as_ref().is_some_and(|coordinator| !coordinator.is_shut_down()) {
             let status = Some(JobStatus::Suspended);
             self.coordinate(io::Input::Shutdown { status }, ctx);
         }

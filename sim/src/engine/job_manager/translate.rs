@@ -109,7 +109,7 @@ pub(super) fn coordinator_config(
 
 /// The metadata file of a snapshot.
 pub(super) fn metadata_path(checkpoint: CheckpointId, kind: SnapshotKind) -> String {
-    layout::Path::Metadata(layout::Directory::of(checkpoint, kind)).to_string()
+    layout::Path::Metadata(layout::Directory::of(checkpoint, kind)).text()
 }
 
 fn retention(options: &CheckpointingOptions) -> Retention {

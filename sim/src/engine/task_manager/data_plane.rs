@@ -84,19 +84,26 @@ impl TaskManager {
             let Some(task) = self.tasks[place as usize].as_mut() else { break };
             let output = std::mem::replace(&mut outputs[next], Output::Running);
             next += 1;
-            if let Output::AwaitBack(output) = output {
-                let execution = task.execution;
-                let channel = self.plan.graph.outputs(task.subtask)[output.index()];
-                while let Some(back) = ctx.take_back(channel, execution) {
-                    let input = Input::Back { channel: output, back };
-                    task.machine.handle(ctx.now(), input, &mut outputs);
+            match output {
+                Output::AwaitBack(output) => {
+                    let execution = task.execution;
+                    let channel = self.plan.graph.outputs(task.subtask)[output.index()];
+                    while let Some(back) = ctx.take_back(channel, execution) {
+                        let input = Input::Back { channel: output, back };
+                        task.machine.handle(ctx.now(), input, &mut outputs);
+                    }
+                    ctx.want_back(channel, execution, task.machine.awaits_back(output));
                 }
-                ctx.want_back(channel, execution, task.machine.awaits_back(output));
-                continue;
-            }
-            let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
-            if let Some(output) = hands.act(output) {
-                self.on_event_output(place, output, ctx);
+                Output::Processed { .. }
+                | Output::Read(_)
+                | Output::Passed { .. }
+                | Output::Sent { .. }
+                | Output::Transmit { .. }
+                | Output::SendBack { .. } => {
+                    let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
+                    hands.act(output);
+                }
+                event => self.on_event_output(place, event, ctx),
             }
         }
         outputs.clear();
@@ -151,6 +158,7 @@ impl TaskManager {
                     checkpoint,
                     kind: barrier.options.kind,
                     parts: Vec::new(),
+                    copy: None,
                     uploads: 0,
                     cut_at: ready_at + sync,
                     sync,
@@ -205,7 +213,12 @@ impl TaskManager {
             Output::Acknowledge(checkpoint) => {
                 ctx.observe_task(execution, step(Step::B6, checkpoint));
                 ctx.observe_task(execution, Observation::Acknowledged { subtask, checkpoint });
-                let snapshot = task.take_snapshot(checkpoint, ctx.now());
+                let (snapshot, copy) = task.take_snapshot(checkpoint, ctx.now());
+                if let Some(copy) = copy {
+                    let (made_by, copies) = self.copies.entry(subtask).or_default();
+                    *made_by = execution;
+                    copies.store(checkpoint, copy);
+                }
                 let new = snapshot.parts.iter().filter(|part| part.is_new_file());
                 let paths = new.map(|part| part.path.as_str());
                 if let Some((leader, _)) = self.leader {

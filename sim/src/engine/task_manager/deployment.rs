@@ -3,9 +3,10 @@
 use cutline::defect::Defect;
 use cutline::ids::SubtaskId;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
+use cutline::storage::local::Copy;
 use cutline::task::subtask::Input;
 
-use super::{Task, TaskManager, Waiting};
+use super::{Task, TaskManager, Waiting, local};
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
 use crate::scenario::model::OperatorKind;
@@ -34,6 +35,7 @@ impl TaskManager {
             state: Vec::new(),
             shared: Vec::new(),
             increments: self.plan.increments(subtask, execution).map(Increments::new),
+            at_hand: Copy::new(),
             captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,
@@ -112,6 +114,9 @@ impl TaskManager {
                 return self.fail(place, ctx);
             }
         }
+        let Some(parts) = self.read_locally(place, parts, ctx) else {
+            return self.fail(place, ctx);
+        };
         if parts.is_empty() {
             self.start(place, ctx);
         }
@@ -184,6 +189,9 @@ impl TaskManager {
         let shared = std::mem::take(&mut task.shared);
         if shared.is_empty() {
             return Ok(());
+        }
+        if self.plan.recovers_locally(task.subtask) {
+            task.at_hand = local::at_hand(&shared);
         }
         let graph = &self.plan.graph;
         let (operator, own) = (graph.operator(task.subtask), graph.index_in_operator(task.subtask));

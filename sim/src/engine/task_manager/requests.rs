@@ -12,7 +12,7 @@ use cutline::storage::layout::{Directory, PartName, Path};
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{CommitError, Input, Subtask};
 
-use super::{SnapshotUnderWay, TaskManager};
+use super::{SnapshotUnderWay, TaskManager, local};
 use crate::engine::{Engine, Part, Place};
 use crate::observe::{Observation, Transaction};
 use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
@@ -360,12 +360,15 @@ impl TaskManager {
         let of = (checkpoint, snapshot.kind);
         let increments = task.increments.as_mut();
         let mut uploads = Vec::new();
+        let mut copy = local::Copying::new(plan.recovers_locally(subtask), kind, of.1);
         match increments.filter(|_| kind == PartKind::Operator && !of.1.is_savepoint()) {
             Some(increments) => {
                 let increment = increments.snapshot(checkpoint, of.1, &bytes, nominal);
                 let manifest = increment.manifest;
                 let nominal = manifest.len() as u64;
                 let part = plan.part(of, subtask, execution, kind, &manifest, nominal);
+                copy.add_files(&increment.files, &mut task.at_hand);
+                copy.add_part(&part, &manifest);
                 let writer = (part.operator, part.subtask);
                 uploads.push((part, manifest));
                 for file in increment.files {
@@ -378,11 +381,13 @@ impl TaskManager {
             }
             None => {
                 let part = plan.part(of, subtask, execution, kind, &bytes, nominal);
+                copy.add_part(&part, &bytes);
                 uploads.push((part, bytes));
             }
         }
         if kind == PartKind::Operator {
             snapshot.uploads = uploads.len();
+            snapshot.copy = copy.finish();
         }
         for (part, bytes) in uploads {
             self.write((subtask, execution), checkpoint, part, bytes, ctx);

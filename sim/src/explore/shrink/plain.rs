@@ -60,6 +60,7 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.retention": checkpointing.retention,
     "checkpointing.dir": checkpointing.dir,
     "checkpointing.incremental": checkpointing.incremental,
+    "checkpointing.local_recovery": checkpointing.local_recovery,
     "checkpointing.inline_threshold": checkpointing.inline_threshold,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,

@@ -52,6 +52,7 @@ pub(super) fn checkpointing(
     mode(&mut result, options, &mut draws.of("mode", ""));
     result.dir = dir;
     result.incremental = draws.is("incremental", 300);
+    result.local_recovery = draws.is("local recovery", 300);
     let mut stream = draws.of("inline threshold", "");
     result.inline_threshold =
         permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));

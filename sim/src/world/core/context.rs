@@ -40,16 +40,17 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     /// Reports an observation of a task. A task whose execution was replaced while nobody could tell
-    /// it may still run: what it does is no part of the job's history. (What reaches the outside
-    /// is, and is reported by [`observe`](Self::observe).)
+    /// it may still run, and so may one that was deployed by a job manager whose session was over:
+    /// what they do is no part of the job's history. (What reaches the outside is, and is reported by
+    /// [`observe`](Self::observe).)
     #[inline(always)]
     pub fn observe_task(&mut self, execution: u32, observation: Observation) {
-        if execution >= self.core.execution {
+        if execution == self.core.execution {
             self.observe(observation);
         }
     }
 
-    /// From here on only tasks of this execution, or of later ones, make the job's history.
+    /// From here on only tasks of this execution make the job's history, until the next one begins.
     pub fn begin_execution(&mut self, execution: u32, from: Option<CheckpointId>) {
         self.core.execution = self.core.execution.max(execution);
         self.core.outside.go_back(from);

@@ -1,0 +1,125 @@
+//! Copies of keyed state that stay on the machine: made with a snapshot, read when a task comes back.
+//!
+//! They are read at once: RocksDB links the files. Flink: `LocalRecoveryConfig`,
+//! `TaskStateManagerImpl#prioritizedOperatorState`.
+
+use std::sync::Arc;
+
+use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::message::SnapshotKind;
+use cutline::storage::increment::IncrementFile;
+use cutline::storage::local::{Copy, FileName};
+use cutline::task::snapshots::PartKind;
+
+use super::TaskManager;
+use crate::engine::{Engine, Part, Place};
+use crate::observe::Observation;
+use crate::world::{Context, Observer};
+
+/// The copy of a snapshot in the making, if one is made.
+pub(super) struct Copying(Option<Copy>);
+
+impl Copying {
+    /// `recovers`: of this subtask copies are kept. None is made of in-flight data, and none of what
+    /// belongs to the user.
+    pub(super) fn new(recovers: bool, part: PartKind, kind: SnapshotKind) -> Self {
+        let is_made = recovers && part == PartKind::Operator && !kind.is_savepoint();
+        Self(is_made.then(Copy::new))
+    }
+
+    /// The files of an increment, those of its base included: they are at hand.
+    pub(super) fn add_files(&mut self, files: &[IncrementFile], at_hand: &mut Copy) {
+        let Some(copy) = &mut self.0 else { return };
+        for file in files {
+            let name = FileName::Key(file.key.clone());
+            let bytes = match &file.upload {
+                Some((_, bytes)) => Some(Arc::from(&bytes[..])),
+                None => at_hand.get(&name).cloned(),
+            };
+            copy.extend(bytes.map(|bytes| (name, bytes)));
+        }
+        at_hand.clone_from(copy);
+    }
+
+    /// A file of this snapshot alone.
+    pub(super) fn add_part(&mut self, part: &Part, bytes: &[u8]) {
+        if let Some(copy) = &mut self.0
+            && part.place == Place::File
+        {
+            copy.insert(FileName::Path(part.path.clone()), Arc::from(bytes));
+        }
+    }
+
+    pub(super) fn finish(self) -> Option<Copy> {
+        self.0
+    }
+}
+
+/// The shared files of a state that was read.
+pub(super) fn at_hand(read: &[(Part, Vec<u8>)]) -> Copy {
+    let files = read.iter().map(|(part, bytes)| (name_of(part), Arc::from(&bytes[..])));
+    files.filter_map(|(name, bytes)| Some((name?, bytes))).collect()
+}
+
+fn name_of(part: &Part) -> Option<FileName> {
+    match &part.place {
+        Place::File => Some(FileName::Path(part.path.clone())),
+        Place::Shared(key) | Place::Known(key) => Some(FileName::Key(key.clone())),
+        Place::Inline(_) => None,
+    }
+}
+
+impl TaskManager {
+    pub(super) fn keep_copies_from(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+        if let Some((_, copies)) = self.copies.get_mut(&subtask) {
+            copies.confirm(checkpoint);
+        }
+    }
+
+    pub(super) fn drop_copy(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+        if let Some((_, copies)) = self.copies.get_mut(&subtask) {
+            copies.abort(checkpoint);
+        }
+    }
+
+    /// Takes over what there is a copy of, and says what is to be read from remote storage. `None`:
+    /// the task cannot be started.
+    pub(super) fn read_locally<O: Observer>(
+        &mut self,
+        place: u32,
+        parts: Vec<Part>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) -> Option<Vec<Part>> {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let (subtask, execution, restored) =
+            (task.subtask, task.execution, task.deployment.restored);
+        let first = task.deployment.first_execution;
+        // Flink: `TaskExecutorLocalStateStoresManager#releaseLocalStateForAllocationId`.
+        self.copies.retain(|_, (made_by, _)| *made_by >= first);
+        let copies = self.copies.get_mut(&subtask).zip(restored);
+        let Some(((_, copies), checkpoint)) = copies else { return Some(parts) };
+        let Some(copy) = copies.retrieve(checkpoint) else { return Some(parts) };
+        // What is not as the checkpoint has it is no copy of it.
+        let found = |part: &Part| {
+            let bytes = copy.get(&name_of(part)?)?;
+            part.matches(bytes).then(|| bytes.to_vec())
+        };
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        for part in parts {
+            match found(&part) {
+                Some(bytes) => local.push((part, bytes)),
+                None => remote.push(part),
+            }
+        }
+        let files = local.len() as u32;
+        for (part, bytes) in local {
+            if !self.take_over(place, part, bytes) {
+                return None;
+            }
+        }
+        if files > 0 {
+            ctx.observe_task(execution, Observation::ReadLocally { subtask, checkpoint, files });
+        }
+        Some(remote)
+    }
+}
