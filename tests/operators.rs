@@ -8,11 +8,12 @@ use proptest::strategy::ValueTree;
 
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
-    Aggregate, Behaviour, Emitter, Filter, Fingerprint, FlatMap, Instance, Join, Map, Operator,
-    Record, Reference, Snapshot, Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window,
-    WindowOptions, mix, promises_order,
+    Aggregate, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Emitter, Filter,
+    Fingerprint, FlatMap, Instance, Join, Map, Operator, RULES, Record, Reference, Snapshot,
+    Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window, WindowOptions, mix, promises_order,
 };
 use cutline::task::router::Router;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -20,6 +21,8 @@ use cutline::time::{VirtualDuration, VirtualTime};
 const MAX_PARALLELISM: u32 = 16;
 const RECORDS: u64 = 12;
 const SPLITS: u32 = 3;
+/// As many records leave a buffer together.
+const THRESHOLD: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
@@ -31,6 +34,9 @@ enum Kind {
     Aggregate,
     Join,
     Window,
+    Buffer,
+    Async,
+    BroadcastJoin,
     Sink,
 }
 
@@ -43,7 +49,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn build(&self, instance: Instance) -> Box<dyn Operator> {
+    /// With parallelism 1 it may be the reference, which holds nothing back.
+    fn build(&self, instance: Instance, threshold: u32) -> Box<dyn Operator> {
         let at = instance.operator.index();
         match self.kinds[at] {
             Kind::Source => Box::new(Source::new(
@@ -60,6 +67,7 @@ impl Plan {
                     watermarks: None,
                     stagger: VirtualDuration::ZERO,
                     enumerated: false,
+                    list_mode: DistributionMode::SplitDistribute,
                 },
             )),
             Kind::Map => Box::new(Map::new(instance, None)),
@@ -73,6 +81,12 @@ impl Plan {
                 let options = WindowOptions { size, slide, state_per_key: 0, exact: true };
                 Box::new(Window::new(instance, options))
             }
+            Kind::Buffer => Box::new(Buffer::new(instance, threshold)),
+            Kind::Async => {
+                let options = CallOptions { capacity: 100, ordered: true };
+                Box::new(AsyncWait::new(instance, (threshold > 1).then_some(options)))
+            }
+            Kind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             Kind::Sink => Box::new(TwoPhaseCommitSink::new(instance)),
         }
     }
@@ -93,7 +107,7 @@ impl Plan {
     }
 
     fn single(&self) -> impl FnMut(OperatorId) -> Box<dyn Operator> {
-        |operator| self.build(Instance::single(operator))
+        |operator| self.build(Instance::single(operator), 1)
     }
 }
 
@@ -112,14 +126,15 @@ impl Run {
         let ids = || (0..graph.subtasks() as u32).map(SubtaskId);
         let subtask = |id: SubtaskId| {
             let operator = graph.operator(id);
-            let mut built = plan.build(Instance {
+            let instance = Instance {
                 defects: Defects::none(),
                 operator,
                 subtask: graph.index_in_operator(id),
                 parallelism: graph.job().operators()[operator.index()].parallelism,
                 max_parallelism: MAX_PARALLELISM,
                 attempt: Attempt(0),
-            });
+            };
+            let mut built = plan.build(instance, THRESHOLD);
             built.open(None, &mut Vec::new());
             built
         };
@@ -142,6 +157,18 @@ impl Run {
             let at = (start + at) % (subtasks + channels);
             if at < subtasks { self.read(at) } else { self.receive(at - subtasks) }
         })
+    }
+
+    /// Has all subtasks emit what they hold back; `false` if that was nothing.
+    fn release(&mut self) -> bool {
+        let mut released = false;
+        for subtask in 0..self.subtasks.len() {
+            let mut out = Emitter::default();
+            self.subtasks[subtask].release(&mut out);
+            released |= !out.records().is_empty();
+            self.send(subtask, &out);
+        }
+        released
     }
 
     fn read(&mut self, subtask: usize) -> bool {
@@ -197,6 +224,7 @@ impl Run {
                 }
             }
         }
+        reference.release();
         reference
     }
 }
@@ -212,6 +240,9 @@ fn plan() -> impl Strategy<Value = Plan> {
         Kind::Aggregate,
         Kind::Join,
         Kind::Window,
+        Kind::Buffer,
+        Kind::Async,
+        Kind::BroadcastJoin,
         Kind::Sink,
     ]);
     let partitioner = prop::sample::select(&[
@@ -231,7 +262,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             let mut edges = Vec::new();
             for (kind, parallelism, inputs, both) in others {
                 let to = OperatorId(kinds.len() as u32);
-                let join = kind == Kind::Join;
+                let join = matches!(kind, Kind::Join | Kind::BroadcastJoin);
                 // Sinks send nothing on.
                 let senders: Vec<_> =
                     (0..to.0).filter(|&id| kinds[id as usize] != Kind::Sink).collect();
@@ -241,6 +272,10 @@ fn plan() -> impl Strategy<Value = Plan> {
                     let from = OperatorId(*from.get(&senders));
                     let partitioner = match kind {
                         Kind::Aggregate | Kind::Join | Kind::Window => Partitioner::Hash,
+                        Kind::BroadcastJoin if input == RULES => Partitioner::Broadcast,
+                        Kind::BroadcastJoin if partitioner == Partitioner::Broadcast => {
+                            Partitioner::Rebalance
+                        }
                         _ if partitioner == Partitioner::Forward
                             && parallelisms[from.index()] != parallelism =>
                         {
@@ -264,7 +299,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 .map(|kind| match kind {
                     Kind::Source => Behaviour::Source,
                     Kind::Rekey => Behaviour::ChangesKey,
-                    Kind::Join | Kind::Window => Behaviour::Joins,
+                    Kind::Join | Kind::Window | Kind::BroadcastJoin => Behaviour::Joins,
                     _ => Behaviour::KeepsKey,
                 })
                 .collect();
@@ -280,7 +315,7 @@ proptest! {
     #[test]
     fn subtasks_add_up_to_the_reference(plan in plan(), seed: u64) {
         let mut run = Run::new(&plan, seed);
-        while run.step() {}
+        while run.step() || run.release() {}
         // No watermark has come to anybody: all windows are open.
         let fresh = Reference::fresh(&plan.job, plan.single());
         prop_assert_eq!(run.fingerprints(&plan), plan.finished_reference(fresh, false));

@@ -49,6 +49,8 @@ fn checks(graph: &ExecutionGraph) -> Checks {
         due: None,
         settle: VirtualDuration::from_secs(10),
         windows: None,
+        list_states: Vec::new(),
+        holds_back: false,
         recovery: VirtualDuration::from_secs(10),
     };
     // No checkpoint completes here, so the reference is never made.

@@ -488,4 +488,11 @@ pub enum Observation {
         /// How many files there were copies of.
         files: u32,
     },
+    /// An operator has asked the outside about a record.
+    Called {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The number of the call, within the attempt.
+        call: u64,
+    },
 }

@@ -433,6 +433,7 @@ mod tests {
             disorder: VirtualDuration::ZERO,
             watermarks: None,
             discovery: None,
+            list_mode: ListMode::Split,
         };
         Scenario {
             title: "quickstart".to_owned(),

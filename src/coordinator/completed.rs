@@ -490,6 +490,7 @@ mod tests {
         let state = SubtaskState {
             private: vec![file(format!("private {id}"))],
             shared: shared.into(),
+            ended: false,
             payload: (),
         };
         let checkpoint = CompletedCheckpoint {

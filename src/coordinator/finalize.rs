@@ -78,6 +78,12 @@ impl<P> Coordinator<P> {
             let Some(pending) = self.pending.get_mut(&id) else {
                 continue;
             };
+            let finished = &pending.plan.finished;
+            let union = self.topology.partly_ended_union(finished, |it| pending.has_ended(it));
+            if union.is_some() && self.config.after_tasks_finish {
+                self.fail_partly_ended(id, out);
+                continue;
+            }
             let location = pending.location.clone();
             let location = location.expect("complete only once the directory is there");
             let checkpoint = pending.complete(now, self.config.retention, location);
@@ -340,6 +346,14 @@ impl<P> Coordinator<P> {
     fn fail_metadata(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
         out.push(Output::FinalizeFailed { checkpoint: id });
         self.abort(id, FailureReason::FinalizeCheckpointFailure, None, out);
+        self.poll_later(out);
+    }
+
+    /// Some subtasks would have no share in a state that each restored one is to have in full. Flink:
+    /// `PartialFinishingNotSupportedByStateException`, which counts for no failure.
+    fn fail_partly_ended(&mut self, id: CheckpointId, out: &mut Vec<Output<P>>) {
+        out.push(Output::FinalizeFailed { checkpoint: id });
+        self.abort(id, FailureReason::CheckpointDeclinedTaskClosing, None, out);
         self.poll_later(out);
     }
 

@@ -117,6 +117,13 @@ impl<P> PendingCheckpoint<P> {
         self.missing == 0
     }
 
+    /// Whether a subtask has delivered the state of operators that have come to their end.
+    pub(super) fn has_ended(&self, subtask: SubtaskId) -> bool {
+        let index = self.plan.wait.binary_search_by_key(&subtask, |(subtask, _)| *subtask);
+        let part = index.ok().and_then(|index| self.parts.get(index));
+        matches!(part, Some(Part::Delivered(Some(state))) if state.ended)
+    }
+
     /// Whether the execution has delivered, or need not.
     pub(super) fn has_delivered(&self, subtask: SubtaskId, attempt: Attempt) -> bool {
         let awaited = |index: usize| matches!(self.parts.get(index), Some(Part::Awaited));

@@ -21,6 +21,9 @@ pub struct Vertex {
     pub operator: OperatorId,
     /// How many there are.
     pub parallelism: u32,
+    /// Whether each of them gets at a restore what all have written. Flink:
+    /// `OperatorStateHandle.Mode#UNION`.
+    pub union_list_state: bool,
 }
 
 /// A connection between two vertices, given by their positions.
@@ -173,6 +176,37 @@ impl Topology {
         over.map(|(_, vertex)| vertex.operator).collect()
     }
 
+    /// An operator with union list state some of whose subtasks have come to their end, and some not.
+    /// `finished` are the subtasks that were planned as finished, ascending; `ended` says of others
+    /// whether their operators had finished when they took their part.
+    ///
+    /// What the former would add to the state of all is nowhere. Those whose operators alone have
+    /// finished wait for the others, so that all have one final checkpoint. Flink:
+    /// `DefaultCheckpointPlan#checkNoPartlyFinishedVertexUsedUnionListState`,
+    /// `#checkNoPartlyOperatorsFinishedVertexUsedUnionListState`.
+    ///
+    /// Deviation: an operator that had finished before a restore counts as partly finished until all
+    /// its subtasks have said so again; Flink exempts it.
+    pub(super) fn partly_ended_union(
+        &self,
+        finished: &[SubtaskId],
+        ended: impl Fn(SubtaskId) -> bool,
+    ) -> Option<OperatorId> {
+        let vertices = self.starts().into_iter().zip(&self.vertices);
+        let mut unions = vertices.filter(|(_, vertex)| vertex.union_list_state);
+        let partly = unions.find(|(start, vertex)| {
+            let subtasks = (*start as u32..*start as u32 + vertex.parallelism).map(SubtaskId);
+            let gone = |subtask: &SubtaskId| finished.binary_search(subtask).is_ok();
+            let over = subtasks.clone().filter(gone).count();
+            let count = match over {
+                0 => subtasks.filter(|subtask| ended(*subtask)).count(),
+                over => over,
+            };
+            count > 0 && count < vertex.parallelism as usize
+        });
+        partly.map(|(_, vertex)| vertex.operator)
+    }
+
     fn starts(&self) -> Vec<usize> {
         let mut next = 0;
         let mut starts = Vec::with_capacity(self.vertices.len());
@@ -204,7 +238,11 @@ mod tests {
     use super::*;
 
     fn topology(pattern: Pattern, ups: u32, downs: u32) -> Topology {
-        let vertex = |operator, parallelism| Vertex { operator: OperatorId(operator), parallelism };
+        let vertex = |operator, parallelism| Vertex {
+            operator: OperatorId(operator),
+            parallelism,
+            union_list_state: true,
+        };
         Topology {
             vertices: vec![vertex(0, ups), vertex(1, downs)],
             edges: vec![Edge { from: 0, to: 1, pattern }],
@@ -240,6 +278,27 @@ mod tests {
             let triggered =
                 plan.ok().map(|plan| plan.trigger.iter().map(|(s, _)| s.0).collect::<Vec<_>>());
             assert_eq!(triggered.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn union_list_state_is_never_partly_finished() {
+        // Name, states of the upper three, those whose operators had ended, whether it is refused.
+        let rows = [
+            ("all run", "RRRR", "", false),
+            ("one has ended", "RRRR", "0", true),
+            ("all have ended", "RRRR", "012", false),
+            ("one has finished", "FRRR", "", true),
+            ("one has finished, the others have ended", "FRRR", "12", true),
+            ("all have finished", "FFFR", "", false),
+            ("the lower one has ended", "FFFR", "3", false),
+        ];
+        let topology = topology(Pattern::AllToAll, 3, 1);
+        for (name, states, ended, refused) in rows {
+            let plan = Plan::new(&topology, &executions(states), true).expect("it can be planned");
+            let ended = |subtask: SubtaskId| ended.contains(&subtask.0.to_string());
+            let partly = topology.partly_ended_union(&plan.finished, ended);
+            assert_eq!(partly, refused.then_some(OperatorId(0)), "{name}");
         }
     }
 

@@ -47,7 +47,8 @@ impl World {
             drains_shared: false,
             drops_outlived: false,
         };
-        let vertex = Vertex { operator: OperatorId(0), parallelism: SUBTASKS };
+        let vertex =
+            Vertex { operator: OperatorId(0), parallelism: SUBTASKS, union_list_state: false };
         let topology = Topology { vertices: vec![vertex], edges: Vec::new() };
         let interval = Some(VirtualDuration::from_millis(30));
         let policy = Box::new(PeriodicTimer::new(interval, None, VirtualDuration::ZERO));
@@ -152,8 +153,12 @@ impl World {
 
     fn acknowledge(&mut self, id: u64, subtask: u32) {
         let path = format!("state {subtask}@{id}");
-        let state =
-            SubtaskState { private: vec![self.file(path)], shared: Vec::new(), payload: () };
+        let state = SubtaskState {
+            private: vec![self.file(path)],
+            shared: Vec::new(),
+            ended: false,
+            payload: (),
+        };
         self.feed(Input::Acknowledge {
             checkpoint: CheckpointId(id),
             subtask: SubtaskId(subtask),
@@ -437,6 +442,7 @@ fn a_contradictory_acknowledgement_does_not_count() {
             key: SharedKey("never uploaded".into()),
             handle: SharedHandle::Placeholder,
         }],
+        ended: false,
         payload: (),
     };
     world.feed(Input::Acknowledge {

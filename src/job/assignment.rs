@@ -34,6 +34,9 @@ pub enum Redistribution {
     ByWriter,
     /// Every subtask gets all parts and takes its share, such as an even one of a list state.
     Whole,
+    /// So too, at every restore: also if the parallelism has not changed. Flink:
+    /// `OperatorStateHandle.Mode#UNION`.
+    Union,
 }
 
 /// The change of one job from an old to a new parallelism.
@@ -120,6 +123,9 @@ impl Assignment {
     /// The old subtasks of its operator whose state a new subtask reads, ascending.
     pub fn state_of(&self, operator: OperatorId, index: u32, how: Redistribution) -> Vec<u32> {
         let (old, new) = (self.parallelism_before(operator), self.parallelism(operator));
+        if how == Redistribution::Union {
+            return (0..old).collect();
+        }
         // Nothing is chained here: whatever is not next to a source stands for the rest of a chain.
         let overlooked = self.defects.has(Defect::D93)
             && how == Redistribution::Keyed
@@ -130,7 +136,7 @@ impl Assignment {
         let max = self.new.job().operators()[operator.index()].max_parallelism;
         let keys = range_of(index, max, new);
         let reads = |subtask: &u32| match how {
-            Redistribution::Whole => true,
+            Redistribution::Whole | Redistribution::Union => true,
             Redistribution::ByWriter => subtask % new == index,
             Redistribution::Keyed => {
                 subtask % new == index || keys.meets(range_of(*subtask, max, old))

@@ -120,6 +120,12 @@ pub enum Effect {
     },
     /// S6: abort what the restored checkpoint does not know, and fence older attempts.
     AbortLeftOvers(LeftOvers),
+    /// Ask the outside something about a record; the answer comes back by
+    /// [`Caller::on_answer`](super::Caller::on_answer).
+    Call {
+        /// To tell the answer by.
+        call: u64,
+    },
     /// Write by identity: a repeated write of the same record changes nothing.
     Upsert(Record),
     /// Write at once; a repeated write is visible twice.
@@ -134,7 +140,7 @@ impl Effect {
             | Self::PreCommit { transaction, .. }
             | Self::Commit { transaction, .. } => Some(transaction),
             Self::Close { batch, .. } | Self::Apply { batch, .. } => Some(batch),
-            Self::AbortLeftOvers(_) | Self::Upsert(_) | Self::Append(_) => None,
+            Self::AbortLeftOvers(_) | Self::Call { .. } | Self::Upsert(_) | Self::Append(_) => None,
         }
     }
 }

@@ -9,6 +9,9 @@
 //! ended, and after that snapshots and notifications only (the final checkpoint).
 
 mod aggregate;
+mod async_wait;
+mod broadcast_join;
+mod buffer;
 mod committer;
 mod effect;
 mod filter;
@@ -16,6 +19,7 @@ mod flat_map;
 mod handle;
 mod instance;
 mod join;
+mod list_state;
 mod map;
 mod order;
 pub mod path;
@@ -43,6 +47,9 @@ use crate::ids::CheckpointId;
 use crate::time::VirtualTime;
 
 pub use aggregate::Aggregate;
+pub use async_wait::{AsyncWait, CallOptions, Caller};
+pub use broadcast_join::{BroadcastJoin, RULES};
+pub use buffer::Buffer;
 pub use committer::Committer;
 pub use effect::{Effect, LeftOvers, TransactionId, Update};
 pub use filter::Filter;
@@ -134,6 +141,13 @@ pub trait Operator: fmt::Debug + Send {
         let _ = out;
     }
 
+    /// Emits what is held back for convenience alone, so that how much it is depends on timing. Only
+    /// the sequential reference, which holds nothing back, asks for it: what it has restored is
+    /// compared with what it would have.
+    fn release(&mut self, out: &mut Emitter) {
+        let _ = out;
+    }
+
     /// Asked when all inputs have ended: the first checkpoint that may be the final one, if it is not
     /// the next. The task ends only when that one, or a later one, is complete.
     fn least_final_checkpoint(&self) -> Option<CheckpointId> {
@@ -155,6 +169,11 @@ pub trait Operator: fmt::Debug + Send {
 
     /// The reading side, if this is a source.
     fn as_source(&mut self) -> Option<&mut dyn SplitReader> {
+        None
+    }
+
+    /// The calling side, if it asks the outside and goes on meanwhile.
+    fn as_caller(&mut self) -> Option<&mut dyn Caller> {
         None
     }
 }

@@ -23,12 +23,15 @@ pub enum Behaviour {
     /// Has no input; a split is read by one subtask, in order.
     Source,
     /// Emits behind each record, under the same key: filter, flat map, aggregate, map that keeps
-    /// the key, sinks.
+    /// the key, buffer, sinks.
     KeepsKey,
     /// Emits behind each record, under another key.
     ChangesKey,
     /// Emits when two inputs have met.
     Joins,
+    /// Emits what it has held back, which may have been dealt out anew meanwhile: a buffer that
+    /// gets another parallelism.
+    DealsOut,
 }
 
 /// The order at the input of each operator; of a source, that of its output.
@@ -65,7 +68,7 @@ fn emitted(input: Order, behaviour: Behaviour) -> Order {
         // Two old keys, at two subtasks, may become one new key.
         (Behaviour::ChangesKey, Order::PerKey) => Order::None,
         (Behaviour::ChangesKey, order) => order,
-        (Behaviour::Joins, _) => Order::None,
+        (Behaviour::Joins | Behaviour::DealsOut, _) => Order::None,
     }
 }
 

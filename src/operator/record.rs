@@ -5,6 +5,7 @@ use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::message::Payload;
 use crate::time::VirtualTime;
 
@@ -116,6 +117,33 @@ impl Record {
     #[inline]
     pub fn is_data(&self) -> bool {
         self.weight > 0
+    }
+
+    /// Fewest bytes that one is written in.
+    pub(crate) const BYTES_MIN: usize = 1 + 1 + 1 + 8 + 1 + 1 + 1;
+
+    /// Writes it into a state.
+    pub(crate) fn write(&self, out: &mut Encoder) {
+        out.varint(u64::from(self.split.0));
+        out.varint(u64::from(self.key));
+        out.varint(self.offset);
+        out.fixed(self.path);
+        out.varint(self.event_time.0);
+        out.varint(u64::from(self.weight));
+        out.varint(u64::from(self.record_bytes));
+    }
+
+    /// Reads one from a state.
+    pub(crate) fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            split: SplitId(input.varint32()?),
+            key: input.varint32()?,
+            offset: input.varint()?,
+            path: input.fixed()?,
+            event_time: VirtualTime(input.varint()?),
+            weight: input.varint32()?,
+            record_bytes: input.varint32()?,
+        })
     }
 
     /// A strong hash of what the record *is*: split, offset, path and key, not when it was emitted.

@@ -130,6 +130,17 @@ impl Reference {
         self.deliver(operator);
     }
 
+    /// Has all operators emit what they hold back for convenience alone: after a restore, and after
+    /// what was in flight.
+    pub fn release(&mut self) {
+        for at in 0..self.order.len() {
+            let operator = self.order[at];
+            let vertex = &mut self.operators[operator.index()];
+            vertex.operator.release(&mut vertex.emitter);
+            self.deliver(operator);
+        }
+    }
+
     /// Has event time go as far as what the sources have read allows, and fires what is due by then.
     /// A job is never further than this, but may lag behind.
     pub fn settle(&mut self) {

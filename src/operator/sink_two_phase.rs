@@ -174,9 +174,11 @@ mod tests {
             Effect::AbortLeftOvers(left) => {
                 format!("abort>{}", left.restored.map_or(0, |restored| restored.0))
             }
-            Effect::Close { .. } | Effect::Apply { .. } | Effect::Upsert(_) | Effect::Append(_) => {
-                unreachable!("no effect of this sink")
-            }
+            Effect::Close { .. }
+            | Effect::Apply { .. }
+            | Effect::Call { .. }
+            | Effect::Upsert(_)
+            | Effect::Append(_) => unreachable!("no effect of this sink"),
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! The record of an offset is a function of (split, offset): whoever reads it again, after
 //! whatever fault, reads the same. Splits are assigned round-robin to the subtasks at a first start;
-//! they are list state, of which each subtask gets an even share when the parallelism has changed.
+//! they are list state, of which each subtask gets an even share when the parallelism has changed, or
+//! everything at each restore.
 
 use super::instance::Instance;
+use super::list_state::deal;
 use super::map::below;
 use super::record::{Fingerprint, Record, SplitId, TimeMark, mix};
 use super::state::Format;
@@ -12,7 +14,7 @@ use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::defect::Defect;
 use crate::enumerator::{SplitEvent, Unassigned};
 use crate::ids::CheckpointId;
-use crate::job::rescale::{DistributionMode, ListHandle, ListState, redistribute};
+use crate::job::rescale::DistributionMode;
 use crate::time::{VirtualDuration, VirtualTime};
 
 const FORMAT: Format = Format { operator: "a source", magic: *b"CLsr", version: 1 };
@@ -90,6 +92,11 @@ pub struct SourceOptions {
     pub stagger: VirtualDuration,
     /// Splits come from an [`Enumerator`](crate::enumerator::Enumerator), not with the start.
     pub enumerated: bool,
+    /// How the list of splits is dealt out at a restore: evenly
+    /// ([`SplitDistribute`](DistributionMode::SplitDistribute)), or to all
+    /// ([`Union`](DistributionMode::Union)), each of whom keeps those that it would have been
+    /// assigned at a first start.
+    pub list_mode: DistributionMode,
 }
 
 /// One reader of a source.
@@ -103,6 +110,8 @@ pub struct Source {
     next: Option<usize>,
     /// The splits of each old subtask, if there was another number of them.
     lists: Option<Vec<Vec<Split>>>,
+    /// Some old subtask's splits were restored.
+    is_restored: bool,
     clock: Clock,
     /// The enumerator was asked and has not answered.
     asked: bool,
@@ -148,6 +157,7 @@ impl Source {
             splits: Vec::new(),
             next: None,
             lists: None,
+            is_restored: false,
             clock: Clock::default(),
             asked: false,
             no_more: !options.enumerated,
@@ -167,22 +177,19 @@ impl Source {
         self.due(split.index, split.offset)
     }
 
-    /// The share of this subtask in the lists of all old ones.
-    fn share(&self, lists: &[Vec<Split>]) -> Vec<Split> {
-        let mode = DistributionMode::SplitDistribute;
-        let handle = |list: &Vec<Split>| {
-            let offsets = (0..list.len() as u64).collect();
-            vec![ListHandle::from([((), ListState { mode, offsets })])]
-        };
-        let old: Vec<_> = lists.iter().map(handle).collect();
-        let mut shares = redistribute(&old, self.instance.parallelism);
-        let share = shares.swap_remove(self.instance.subtask as usize);
-        let mut splits = Vec::new();
-        for (id, states) in share {
-            let list = &lists[id.subtask as usize];
-            splits.extend(states.into_values().flatten().map(|at| list[at as usize]));
+    /// Of all splits that were restored, those that it would have been assigned at a first start; one
+    /// that nobody names is new, and read from its beginning. Flink: the former
+    /// `FlinkKafkaConsumerBase#open`, `KafkaTopicPartitionAssigner`.
+    fn take_of_union(&mut self) {
+        let instance = self.instance;
+        let known: Vec<u32> = self.splits.iter().map(|split| split.index).collect();
+        self.splits.retain(|split| instance.owns_part(split.index));
+        if self.is_restored {
+            let finished = self.options.records == Some(0);
+            let mine = (0..self.options.splits).filter(|&index| instance.owns_part(index));
+            let new = mine.filter(|index| !known.contains(index));
+            self.splits.extend(new.map(|index| Split::new(index, 0, finished)));
         }
-        splits
     }
 
     /// Ties go to the split that stands first. A scan: a reader has few splits at a time.
@@ -402,6 +409,7 @@ impl Operator for Source {
         })?;
         // A split that two readers held (a defect) is read twice here as well: the comparison with
         // the reference is to see it.
+        self.is_restored = true;
         match self.lists.as_mut().and_then(|lists| lists.get_mut(writer as usize)) {
             Some(list) => list.extend(splits),
             None => self.splits.extend(splits),
@@ -413,9 +421,12 @@ impl Operator for Source {
         let defects = self.instance.defects;
         let mut again = false;
         if let Some(lists) = self.lists.take() {
-            self.splits = self.share(&lists);
+            self.splits.extend(deal(&lists, self.options.list_mode, &self.instance));
             let own = lists.get(self.instance.subtask as usize);
             again = defects.has(Defect::D95) && own.is_none_or(Vec::is_empty);
+        }
+        if self.options.list_mode == DistributionMode::Union {
+            self.take_of_union();
         }
         self.splits.sort_by_key(|split| split.index);
         again |= defects.has(Defect::D90) && self.splits.is_empty();
@@ -473,6 +484,7 @@ mod tests {
             watermarks: None,
             stagger: VirtualDuration::ZERO,
             enumerated: false,
+            list_mode: DistributionMode::SplitDistribute,
         }
     }
 
@@ -674,6 +686,36 @@ mod tests {
         let mut empty = Source::new(Instance::single(OperatorId(0)), options(None));
         empty.open(Some(CheckpointId(4)), &mut Vec::new());
         assert_eq!(empty.position(SplitId::new(0, 0)), None);
+    }
+
+    #[test]
+    fn a_union_is_read_by_all_and_what_it_does_not_name_is_new() {
+        let union = |subtask| {
+            let mut source = opened(0, 0, 1, Some(9));
+            source.options.list_mode = DistributionMode::Union;
+            source.instance = Instance { subtask, parallelism: 2, ..source.instance };
+            source
+        };
+        let written = |source: &mut Source| {
+            let mut snapshot = Snapshot::default();
+            source.snapshot(CheckpointId(1), &mut snapshot);
+            snapshot.state
+        };
+        let mut out = Emitter::default();
+        let mut old = union(1);
+        old.splits.truncate(2);
+        (0..2).for_each(|index| assert!(old.emit_from(SplitId::new(0, index), &mut out)));
+        let state = written(&mut old);
+        for (subtask, expected) in [(0, [Some(1), None, Some(0)]), (1, [None, Some(1), None])] {
+            let mut new = Source::new(union(subtask).instance, union(subtask).options);
+            new.restore(&state).expect("as written");
+            new.open(Some(CheckpointId(1)), &mut Vec::new());
+            let positions = [0, 1, 2].map(|index| new.position(SplitId::new(0, index)));
+            assert_eq!(positions, expected);
+        }
+        let mut finished = Source::new(union(0).instance, union(0).options);
+        finished.open(Some(CheckpointId(1)), &mut Vec::new());
+        assert!(finished.is_finished(), "nothing was restored");
     }
 
     #[test]

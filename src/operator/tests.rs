@@ -8,6 +8,7 @@ use super::*;
 use crate::codec::damage::damage;
 use crate::defect::Defects;
 use crate::ids::{Attempt, OperatorId};
+use crate::job::rescale::DistributionMode;
 use crate::time::{VirtualDuration, VirtualTime};
 
 const MAX_PARALLELISM: u32 = 23;
@@ -22,9 +23,13 @@ enum Kind {
     TwoPhase,
     Idempotent,
     Append,
+    Buffer,
+    BroadcastJoin,
+    Async,
+    UnionSource,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 12] = [
     Kind::Source,
     Kind::Ordered,
     Kind::OrderFree,
@@ -33,6 +38,10 @@ const KINDS: [Kind; 8] = [
     Kind::TwoPhase,
     Kind::Idempotent,
     Kind::Append,
+    Kind::Buffer,
+    Kind::BroadcastJoin,
+    Kind::Async,
+    Kind::UnionSource,
 ];
 
 fn instance(subtask: u32, parallelism: u32) -> Instance {
@@ -49,7 +58,11 @@ fn instance(subtask: u32, parallelism: u32) -> Instance {
 
 fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
     match kind {
-        Kind::Source => {
+        Kind::Source | Kind::UnionSource => {
+            let list_mode = match kind {
+                Kind::UnionSource => DistributionMode::Union,
+                _ => DistributionMode::SplitDistribute,
+            };
             let options = SourceOptions {
                 splits: 9,
                 records: Some(20),
@@ -62,6 +75,7 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
                 watermarks: None,
                 stagger: VirtualDuration::ZERO,
                 enumerated: false,
+                list_mode,
             };
             Box::new(Source::new(instance, options))
         }
@@ -76,6 +90,12 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
         Kind::TwoPhase => Box::new(TwoPhaseCommitSink::new(instance)),
         Kind::Idempotent => Box::new(IdempotentSink::new(instance)),
         Kind::Append => Box::new(AppendSink::new(instance)),
+        Kind::Buffer => Box::new(Buffer::new(instance, 7)),
+        Kind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
+        Kind::Async => {
+            let options = CallOptions { capacity: 100, ordered: true };
+            Box::new(AsyncWait::new(instance, Some(options)))
+        }
     }
 }
 
@@ -93,8 +113,12 @@ fn job(kind: Kind, parallelism: u32, records: &[Record]) -> Vec<Box<dyn Operator
             return operator;
         }
         let mut out = Emitter::default();
-        for record in records.iter().filter(|record| instance.owns_key(record.key)) {
-            operator.process(record.offset as u32 % 2, record, &mut out);
+        for record in records {
+            let input = record.offset as u32 % 2;
+            let is_rule = matches!(kind, Kind::BroadcastJoin) && input == RULES;
+            if is_rule || instance.owns_key(record.key) {
+                operator.process(input, record, &mut out);
+            }
         }
         operator
     };
@@ -122,9 +146,11 @@ proptest! {
         before in 1..=MAX_PARALLELISM,
         after in 1..=MAX_PARALLELISM,
     ) {
-        let single = total(&job(kind, 1, &records));
+        // What is broadcast is at every subtask.
+        let adds_up = !matches!(kind, Kind::BroadcastJoin);
+        let single = total(&job(kind, if adds_up { 1 } else { after }, &records));
         let mut old = job(kind, before, &records);
-        prop_assert_eq!(total(&old), single);
+        prop_assert!(!adds_up || total(&old) == single);
 
         let parts: Vec<_> = old.iter_mut().map(|it| state(it.as_mut())).collect();
         let new: Vec<_> = (0..after)

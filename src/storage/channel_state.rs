@@ -6,12 +6,10 @@
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::ids::{InputChannel, OutputChannel};
 use crate::message::Payload;
-use crate::operator::{Record, SplitId};
-use crate::time::VirtualTime;
+use crate::operator::Record;
 
 const MAGIC: [u8; 4] = *b"CLch";
 const VERSION: u8 = 1;
-const RECORD_BYTES_MIN: usize = 1 + 1 + 1 + 1 + 8 + 1 + 1 + 1;
 
 /// Captured in-flight data of one subtask, by channel; in each channel oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,32 +64,12 @@ impl ChannelState {
 
 fn write(channel: u32, record: &Record, out: &mut Encoder) {
     out.varint(u64::from(channel));
-    out.varint(u64::from(record.split.0));
-    out.varint(u64::from(record.key));
-    out.varint(record.offset);
-    out.fixed(record.path);
-    out.varint(record.event_time.0);
-    out.varint(u64::from(record.weight));
-    out.varint(u64::from(record.record_bytes));
+    record.write(out);
 }
 
 fn read(input: &mut Decoder<'_>) -> Result<Vec<(u32, Record)>, DecodeError> {
-    let count = input.count(RECORD_BYTES_MIN)?;
-    let mut records = Vec::with_capacity(count);
-    for _ in 0..count {
-        let channel = input.varint32()?;
-        let record = Record {
-            split: SplitId(input.varint32()?),
-            key: input.varint32()?,
-            offset: input.varint()?,
-            path: input.fixed()?,
-            event_time: VirtualTime(input.varint()?),
-            weight: input.varint32()?,
-            record_bytes: input.varint32()?,
-        };
-        records.push((channel, record));
-    }
-    Ok(records)
+    let count = input.count(1 + Record::BYTES_MIN)?;
+    (0..count).map(|_| Ok((input.varint32()?, Record::read(input)?))).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +78,8 @@ mod tests {
 
     use super::*;
     use crate::codec::damage::damage;
+    use crate::operator::SplitId;
+    use crate::time::VirtualTime;
 
     fn records() -> impl Strategy<Value = ChannelState> {
         let one = any::<(u32, (u32, u32, u64, u64, u64, u32, u32))>().prop_map(

@@ -44,6 +44,10 @@ pub struct SubtaskState<P> {
     pub private: Vec<FileHandle>,
     /// Files that other checkpoints may refer to; deleted when the registry lets them go.
     pub shared: Vec<SharedFile>,
+    /// The operators have come to their end: what they had to say is all in here.
+    /// Flink: `TaskStateSnapshot#isTaskFinished`.
+    #[serde(default)]
+    pub ended: bool,
     /// What the engine needs to restore from the files; the protocol does not look into it.
     pub payload: P,
 }

@@ -14,6 +14,7 @@
 //! - no record is processed before the restored channel state has been;
 //! - nothing leaves on a channel before its receiver has connected.
 
+mod calls;
 mod event_time;
 mod input;
 mod life;
@@ -120,6 +121,8 @@ pub enum Input {
         /// Why.
         error: CommitError,
     },
+    /// The outside has answered a call of the operator.
+    Answered(u64),
     /// The attempt has failed or is cancelled; the last input.
     Close,
 }
@@ -352,6 +355,11 @@ pub struct Subtask {
     phase: Phase,
     operator: Box<dyn Operator>,
     is_source: bool,
+    is_caller: bool,
+    /// All inputs have ended, but not all calls have been answered.
+    ending: bool,
+    /// The snapshot of a drained job, which waits for the answers to all calls.
+    held: Option<calls::HeldSnapshot>,
     gates: InputHandler<Record>,
     gate_of: Vec<GateId>,
     gate_inputs: Vec<u32>,
@@ -413,6 +421,9 @@ impl Subtask {
         Self {
             phase: Phase::Initializing,
             is_source: operator.as_source().is_some(),
+            is_caller: operator.as_caller().is_some(),
+            ending: false,
+            held: None,
             operator,
             gates: InputHandler::new(&config.input),
             gate_of,
@@ -475,6 +486,7 @@ impl Subtask {
             Input::CommitFailed { transaction, error } => {
                 self.on_commit_failed(now, transaction, error, out);
             }
+            Input::Answered(call) => self.on_answer(call),
             Input::Close => {
                 self.operator.close(&mut self.effects);
                 self.flush_effects(out);
@@ -509,6 +521,9 @@ impl Subtask {
             | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
+                if self.is_caller && self.turn() != calls::Turn::Free {
+                    return self.turn() == calls::Turn::Emit;
+                }
                 !self.mailbox.is_empty()
                     || if self.full_outputs == 0 {
                         self.gates.has_input() || !self.recovered.is_empty() || self.can_read(now)
@@ -590,7 +605,9 @@ impl Subtask {
             | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
-                if let Some(mail) = self.mailbox.pop_front() {
+                if self.is_caller && self.turn() != calls::Turn::Free {
+                    self.emit_answered(now, out);
+                } else if let Some(mail) = self.mailbox.pop_front() {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
                     let late = self.late_upload.take();

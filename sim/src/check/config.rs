@@ -1,6 +1,7 @@
 //! What the checks must know of a scenario.
 
 use cutline::config::CheckpointingOptions;
+use cutline::job::rescale::DistributionMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 /// What the checks must know of a scenario.
@@ -22,6 +23,11 @@ pub struct CheckConfig {
     pub recovery: VirtualDuration,
     /// What is to be known of windows, if there are any.
     pub windows: Option<Windows>,
+    /// How the operator list states of each operator are dealt out, by `OperatorId`; of those that
+    /// are not named nothing is known.
+    pub list_states: Vec<&'static [DistributionMode]>,
+    /// Some operator holds back what the sequential reference emits at once.
+    pub holds_back: bool,
 }
 
 /// What the checks must know of a job with windows.

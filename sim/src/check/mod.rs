@@ -43,6 +43,7 @@ mod tests;
 use std::fmt;
 
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{ExecutionGraph, Layout};
 use cutline::step::Step;
 use cutline::time::VirtualTime;
@@ -111,6 +112,16 @@ impl Setup {
     /// Whether what an operator gets depends on when watermarks came.
     fn is_timed(&self, operator: OperatorId) -> bool {
         self.config.windows.as_ref().is_some_and(|windows| windows.timed[operator.index()])
+    }
+
+    /// Whether an operator has a list state that is dealt out so.
+    fn has_list_state(&self, operator: OperatorId, mode: DistributionMode) -> bool {
+        let modes = self.config.list_states.get(operator.index());
+        modes.is_some_and(|modes| modes.contains(&mode))
+    }
+
+    fn operators(&self) -> impl Iterator<Item = OperatorId> + use<> {
+        (0..self.config.roles.len() as u32).map(OperatorId)
     }
 
     fn sinks(&self) -> impl Iterator<Item = OperatorId> {

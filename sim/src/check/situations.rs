@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::message::{Alignment, FailureReason};
 use cutline::operator::TimeMark;
 use cutline::step::Step;
@@ -147,6 +148,16 @@ situations! {
     WatermarkPersisted = "mark of event time persisted in flight",
     /// A subtask hears that nothing comes on a channel for a while.
     ChannelIdle = "idle channel",
+    /// A list state is dealt out evenly among another number of subtasks.
+    ListStateDealtOut = "list state dealt out anew",
+    /// Another number of subtasks begins with a copy of a broadcast state.
+    BroadcastStateCopied = "broadcast state copied to another number of subtasks",
+    /// An execution begins whose subtasks each read a whole union list state.
+    UnionStateRestored = "union list state restored",
+    /// A checkpoint fails because an operator with union list state has come to its end in part.
+    UnionStatePartlyEnded = "union list state of a partly finished operator",
+    /// An operator asks the outside once more about what waited when a checkpoint was taken.
+    CalledAgain = "call made again after a restore",
 }
 
 impl fmt::Display for Situation {
@@ -203,6 +214,7 @@ pub(super) struct Situations {
 struct Pending {
     checkpoint: CheckpointId,
     acknowledged: bool,
+    declined: bool,
     reached: Option<Step>,
 }
 
@@ -290,6 +302,10 @@ impl Situations {
             }
             Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
             Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
+            Observation::Called { subtask, .. } => {
+                let again = self.chosen.is_some() && !self.running[subtask.index()];
+                self.saw_if(again, Situation::CalledAgain);
+            }
             Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
@@ -308,10 +324,16 @@ impl Situations {
                 let inputs = setup.graph.inputs(subtask);
                 let aligning = inputs.iter().any(|input| ledger.flows[input.index()].blocked);
                 self.saw_if(aligning, Situation::CancelledWhileAligning);
+                if let Observation::Declined { checkpoint, .. } = *observation
+                    && let Some(pending) = self.pending_mut(checkpoint)
+                {
+                    pending.declined = true;
+                }
             }
             Observation::Triggered { checkpoint, .. } => {
                 self.saw_if(!self.pending.is_empty(), Situation::Concurrent);
-                self.pending.push(Pending { checkpoint, acknowledged: false, reached: None });
+                let (acknowledged, declined) = (false, false);
+                self.pending.push(Pending { checkpoint, acknowledged, declined, reached: None });
             }
             Observation::Durable { checkpoint } => self.on_durable(checkpoint, ledger),
             Observation::Completed { checkpoint } => self.end(checkpoint),
@@ -324,7 +346,7 @@ impl Situations {
                 self.on_task(subtask, state, setup.present());
             }
             Observation::ExecutionEnded => self.on_execution_ended(),
-            Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint),
+            Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint, setup),
             Observation::LeaderElected { session } => self.on_elected(session),
             Observation::Committed { transaction, .. } => {
                 let restored = Some(transaction.checkpoint) <= self.chosen;
@@ -371,6 +393,12 @@ impl Situations {
         let some = |test: fn(&u32, &u32) -> bool| before.iter().zip(&now).any(|(a, b)| test(a, b));
         self.saw_if(some(u32::lt), Situation::RescaledUp);
         self.saw_if(some(u32::gt), Situation::RescaledDown);
+        let dealt = |mode| {
+            let moved = setup.operators().filter(|it| before[it.index()] != now[it.index()]);
+            moved.filter(|it| setup.has_list_state(*it, mode)).count() > 0
+        };
+        self.saw_if(dealt(DistributionMode::SplitDistribute), Situation::ListStateDealtOut);
+        self.saw_if(dealt(DistributionMode::Broadcast), Situation::BroadcastStateCopied);
     }
 
     /// A task took a mark of event time from a channel.
@@ -416,6 +444,10 @@ impl Situations {
     }
 
     fn on_failed(&mut self, checkpoint: CheckpointId, reason: FailureReason) {
+        // Nobody has declined it, and it fails as if somebody had.
+        let closing = reason == FailureReason::CheckpointDeclinedTaskClosing;
+        let all = self.pending_mut(checkpoint).is_some_and(|it| it.acknowledged && !it.declined);
+        self.saw_if(closing && all, Situation::UnionStatePartlyEnded);
         self.end(checkpoint);
         self.failed.push(checkpoint);
         match reason {
@@ -460,8 +492,11 @@ impl Situations {
         self.recovering = true;
     }
 
-    fn on_chosen(&mut self, chosen: Option<CheckpointId>) {
+    fn on_chosen(&mut self, chosen: Option<CheckpointId>, setup: &Setup) {
         self.executions += 1;
+        let union = |it: OperatorId| setup.has_list_state(it, DistributionMode::Union);
+        let restores_union = chosen.is_some() && setup.operators().any(union);
+        self.saw_if(restores_union, Situation::UnionStateRestored);
         if self.executions > 1 || chosen.is_some() {
             let situation = match chosen {
                 Some(_) => Situation::RestoredFromCheckpoint,

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cutline::ids::{CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Operator, Record, Reference, SplitId, StateEntry};
 use cutline::time::VirtualTime;
@@ -35,6 +36,8 @@ pub(super) struct State {
     reference: Option<Reference>,
     /// Where the reference stands, by split.
     at: Vec<u64>,
+    /// The spread of the job that the reference has as many copies of broadcast records for.
+    layout: LayoutId,
     versions: Vec<Version>,
     /// How often the job was spread anew.
     spread: u32,
@@ -47,6 +50,8 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Version {
     checkpoint: CheckpointId,
+    /// How the job was spread.
+    layout: LayoutId,
     /// How often the job had been spread anew.
     spread: u32,
     /// By operator.
@@ -69,6 +74,7 @@ impl State {
             factory,
             reference: None,
             at,
+            layout: LayoutId(0),
             versions: Vec::new(),
             spread: 0,
             last_states: BTreeMap::new(),
@@ -126,16 +132,17 @@ impl State {
     pub(super) fn on_durable(&mut self, checkpoint: CheckpointId, ledger: &Ledger, setup: &Setup) {
         let Some(line) = ledger.line(checkpoint) else { return };
         let drained = line.kind == SnapshotKind::SavepointTerminate;
-        let reference = self.reference_at(&line.positions, ledger, setup);
+        let layout = setup.layout;
+        let reference = self.reference_at(&line.positions, layout, ledger, setup);
+        reference.release();
         match drained {
             true => reference.finish(),
             false => reference.settle(),
         }
-        let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
-        let fingerprints = operators.map(|operator| reference.fingerprint(operator)).collect();
+        let fingerprints = setup.operators().map(|it| reference.fingerprint(it)).collect();
         let watermarks = reference.watermarks();
         let spread = self.spread;
-        self.versions.push(Version { checkpoint, spread, fingerprints, watermarks });
+        self.versions.push(Version { checkpoint, layout, spread, fingerprints, watermarks });
         if drained {
             self.begin_anew();
         }
@@ -163,8 +170,9 @@ impl State {
     ) -> Option<Fingerprint> {
         let nothing_in_flight = ledger.kept(checkpoint)?.in_flight.is_empty();
         let version = self.versions.iter().find(|version| version.checkpoint == checkpoint)?;
-        // With windows, what the reference has emitted may yet be to come in the job.
-        let in_step = nothing_in_flight && setup.config.windows.is_none();
+        // What the reference has emitted may yet be to come in the job.
+        let waits = setup.config.windows.is_some() || setup.config.holds_back;
+        let in_step = nothing_in_flight && !waits;
         let exact = setup.config.checkpointing.exactly_once && in_step;
         exact.then(|| version.fingerprints[operator.index()])
     }
@@ -184,18 +192,22 @@ impl State {
     }
 
     /// The reference at these positions. Positions of completed checkpoints grow; if they do not
-    /// (an older checkpoint completed late), the reference starts again.
+    /// (an older checkpoint completed late), the reference starts again; so too if what each subtask
+    /// has a copy of is at another number of them.
     fn reference_at(
         &mut self,
         positions: &[u64],
+        layout: LayoutId,
         ledger: &Ledger,
         setup: &Setup,
     ) -> &mut Reference {
-        if self.at.iter().zip(positions).any(|(at, to)| at > to) {
-            self.reference = None;
-            self.at.fill(0);
+        let copied = |it: OperatorId| setup.has_list_state(it, DistributionMode::Broadcast);
+        let spread_anew = layout != self.layout && setup.operators().any(copied);
+        if spread_anew || self.at.iter().zip(positions).any(|(at, to)| at > to) {
+            self.begin_anew();
         }
-        let (job, factory) = (setup.graph.job(), &self.factory);
+        self.layout = layout;
+        let (job, factory) = (setup.graph.layout(layout).job(), &self.factory);
         let reference = self.reference.get_or_insert_with(|| Reference::fresh(job, factory));
         for ((split, at), &to) in ledger.splits.ids().iter().zip(&mut self.at).zip(positions) {
             if *at < to {
@@ -217,11 +229,12 @@ impl State {
         output: &mut Output,
         report: &mut Report,
     ) -> Result<(), cutline::operator::RestoreError> {
-        let job = setup.graph.job();
+        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
+        let layout = version.map_or(setup.layout, |version| self.versions[version].layout);
+        let job = setup.graph.layout(layout).job();
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
         let mut unknown = vec![false; job.operators().len()];
-        let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
         let spread = version.map_or(self.spread, |version| self.versions[version].spread);
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
@@ -249,9 +262,9 @@ impl State {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
         let Some(version) = version else { return Ok(()) };
+        restored.release();
         restored.settle_at(&self.versions[version].watermarks);
-        let operators = (0..job.operators().len() as u32).map(OperatorId);
-        let operators = operators.filter(|operator| !setup.is_timed(*operator));
+        let operators = setup.operators().filter(|operator| !setup.is_timed(*operator));
         for operator in operators.filter(|operator| !unknown[operator.index()]) {
             self.judged += 1;
             let is = restored.fingerprint(operator);
@@ -261,7 +274,7 @@ impl State {
                 false => is.count >= should.count,
             };
             if !holds {
-                let whole = self.explain(checkpoint, operator, &restored, ledger, setup);
+                let whole = self.explain(checkpoint, (operator, layout), &restored, ledger, setup);
                 report_state(now, checkpoint, operator, (is, should), whole, setup, report);
             }
         }
@@ -272,13 +285,14 @@ impl State {
     fn explain(
         &mut self,
         checkpoint: CheckpointId,
-        operator: OperatorId,
+        (operator, layout): (OperatorId, LayoutId),
         restored: &Reference,
         ledger: &Ledger,
         setup: &Setup,
     ) -> Option<Difference> {
         let positions = ledger.kept(checkpoint)?.positions.clone();
-        let reference = self.reference_at(&positions, ledger, setup);
+        let reference = self.reference_at(&positions, layout, ledger, setup);
+        reference.release();
         reference.settle();
         Difference::between(restored, reference, operator)
     }
@@ -313,7 +327,7 @@ impl State {
                 });
             }
         }
-        let reference = self.reference_at(&ends, ledger, setup);
+        let reference = self.reference_at(&ends, setup.layout, ledger, setup);
         reference.finish();
         for operator in setup.sinks().filter(|operator| !setup.is_timed(*operator)) {
             let total = reference.fingerprint(operator);

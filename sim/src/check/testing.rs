@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use cutline::config::CheckpointingOptions;
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{
@@ -121,6 +122,7 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
         watermarks: None,
         stagger: VirtualDuration::ZERO,
         enumerated: false,
+        list_mode: DistributionMode::SplitDistribute,
     };
     match (operator.0, sink) {
         (0, _) => Box::new(Source::new(instance, source)),
@@ -156,6 +158,8 @@ pub(super) fn config(sink: Role) -> CheckConfig {
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
         windows: None,
+        list_states: Vec::new(),
+        holds_back: false,
         recovery: VirtualDuration::from_secs(10),
     }
 }
@@ -339,8 +343,8 @@ impl World {
                     let transaction = self.transaction(transaction);
                     self.see(Observation::Committed { transaction, contents });
                 }
-                Effect::Close { .. } | Effect::Apply { .. } => {
-                    unreachable!("no sink of this world writes batches")
+                Effect::Close { .. } | Effect::Apply { .. } | Effect::Call { .. } => {
+                    unreachable!("no operator of this world writes batches or makes calls")
                 }
                 Effect::Upsert(record) => self.see(Observation::Upserted { subtask, record }),
                 Effect::Append(record) => self.see(Observation::Appended { subtask, record }),

@@ -41,8 +41,6 @@ use crate::world::{Answer, Context, Event, Observer, Pointer, ProcessId, Refusal
 pub struct SnapshotPayload {
     /// Its files.
     pub parts: Vec<Part>,
-    /// Its input had ended.
-    pub ended: bool,
 }
 
 /// Executions of one leader are numbered from 1 above those of the leaders before it.

@@ -12,12 +12,14 @@ use cutline::defect::{Defect, Defects};
 use cutline::enumerator::{Enumerator, EnumeratorConfig};
 use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::assignment::Redistribution;
+use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, Behaviour, Committer, Filter, FlatMap, IdempotentSink, Instance, Join,
-    Map, Operator, SinkWriter, Source as Reader, SourceOptions, TwoPhaseCommitSink,
-    WatermarkOptions, Window, WindowOptions, WriteAheadSink, promises_order,
+    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Committer,
+    Filter, FlatMap, IdempotentSink, Instance, Join, Map, Operator, SinkWriter, Source as Reader,
+    SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window, WindowOptions, WriteAheadSink,
+    promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -29,7 +31,7 @@ use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
-use crate::scenario::model::{ActionKind, Discovery, OperatorKind, Scenario, Source};
+use crate::scenario::model::{ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source};
 use crate::world::ProcessId;
 
 /// Makes an operator of the user's own.
@@ -94,9 +96,11 @@ impl Plan {
     /// The job graph cannot run.
     pub fn new(scenario: Arc<Scenario>) -> Result<Self, JobGraphError> {
         let job = job_graph(&scenario)?;
-        let behaviours: Vec<Behaviour> =
-            scenario.job.operators.iter().map(|operator| behaviour(&operator.kind)).collect();
         let numbers = scenario.layouts();
+        let moves = |at: usize| numbers.iter().any(|layout| layout[at] != numbers[0][at]);
+        let operators = scenario.job.operators.iter().enumerate();
+        let behaviours: Vec<Behaviour> =
+            operators.map(|(at, operator)| behaviour(&operator.kind, moves(at))).collect();
         let jobs = numbers.iter().map(|numbers| job.with_parallelism(numbers));
         let jobs: Vec<JobGraph> = jobs.collect::<Result<_, _>>()?;
         let promises: Vec<_> = jobs.iter().map(|job| promises_order(job, &behaviours)).collect();
@@ -196,7 +200,13 @@ impl Plan {
             return Redistribution::Whole;
         }
         match self.scenario.job.operators[operator.index()].kind {
-            OperatorKind::Source(_) => Redistribution::Whole,
+            OperatorKind::Source(Source { list_mode: ListMode::Union, .. }) => {
+                Redistribution::Union
+            }
+            OperatorKind::Source(_)
+            | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
+            | OperatorKind::BroadcastJoin => Redistribution::Whole,
             OperatorKind::KeyedAggregate | OperatorKind::Join | OperatorKind::Window { .. } => {
                 Redistribution::Keyed
             }
@@ -273,6 +283,10 @@ impl Plan {
                     disorder: source.disorder,
                     stagger: source.stagger(),
                     enumerated: source.discovery.is_some() && !is_reference,
+                    list_mode: match source.list_mode {
+                        ListMode::Split => DistributionMode::SplitDistribute,
+                        ListMode::Union => DistributionMode::Union,
+                    },
                     watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
                         bound: it.out_of_orderness,
                         interval: it.interval,
@@ -290,6 +304,14 @@ impl Plan {
                 Box::new(Aggregate::new(instance, ordered, state_per_key))
             }
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
+            // The reference holds nothing back: it is never behind the job.
+            OperatorKind::Buffer { .. } if is_reference => Box::new(Buffer::new(instance, 1)),
+            OperatorKind::Buffer { threshold } => Box::new(Buffer::new(instance, *threshold)),
+            OperatorKind::Async { capacity, ordered, latency: _ } => {
+                let options = CallOptions { capacity: *capacity, ordered: *ordered };
+                Box::new(AsyncWait::new(instance, (!is_reference).then_some(options)))
+            }
+            OperatorKind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             OperatorKind::Window { size, slide } => {
                 let (size, slide) = (*size, *slide);
                 let exact = self.scenario.checkpointing.exactly_once && !self.scenario.is_timed();
@@ -492,16 +514,23 @@ pub(super) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> 
     JobGraph::new(operators, edges)
 }
 
-fn behaviour(kind: &OperatorKind) -> Behaviour {
+/// `moves`: the operator gets another parallelism sooner or later.
+fn behaviour(kind: &OperatorKind, moves: bool) -> Behaviour {
     match kind {
         OperatorKind::Source(_) => Behaviour::Source,
         OperatorKind::Map { rekey: Some(_) } => Behaviour::ChangesKey,
         // A window's record comes when others have come, from wherever.
-        OperatorKind::Join | OperatorKind::Window { .. } => Behaviour::Joins,
+        OperatorKind::Join | OperatorKind::BroadcastJoin | OperatorKind::Window { .. } => {
+            Behaviour::Joins
+        }
+        OperatorKind::Async { ordered: false, .. } => Behaviour::Joins,
+        OperatorKind::Buffer { .. } | OperatorKind::Async { .. } if moves => Behaviour::DealsOut,
         OperatorKind::Map { rekey: None }
         | OperatorKind::Filter { .. }
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
+        | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::SinkWriter

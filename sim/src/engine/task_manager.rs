@@ -77,6 +77,8 @@ struct Task {
     cost: Distribution,
     sync_cost: Distribution,
     draws: Stream,
+    /// How long the calls of its operator take, if it makes any.
+    calls: Option<(Distribution, Stream)>,
 }
 
 /// What is known of a snapshot before it is acknowledged.

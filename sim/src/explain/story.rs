@@ -96,7 +96,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
-        O::WindowFired { .. } => None,
+        O::WindowFired { .. } | O::Called { .. } => None,
         O::ReadLocally { subtask: at, .. } => link(subtask(at)),
         O::DroppedLate { record: ref of, .. } => essential(record(of)),
         O::Triggered { checkpoint: of, .. }

@@ -263,6 +263,9 @@ impl Line {
                 let line = self.event("read_locally").at_subtask(subtask, names).of(checkpoint);
                 line.detail_of("files", files)
             }
+            O::Called { subtask, call } => {
+                self.event("called").at_subtask(subtask, names).detail_of("call", call)
+            }
             O::Acknowledged { subtask, checkpoint } => {
                 self.event("acknowledged").at_subtask(subtask, names).of(checkpoint)
             }
@@ -393,6 +396,7 @@ impl Line {
             | O::WindowFired { .. }
             | O::DroppedLate { .. }
             | O::ReadLocally { .. }
+            | O::Called { .. }
             | O::DeploymentRefused { .. }
             | O::Sent { .. }
             | O::Processed { .. }

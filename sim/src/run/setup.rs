@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::job::rescale::DistributionMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::check::{CheckConfig, Checks, Role, Windows};
 use crate::engine::Plan;
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Endpoint, Fault, FaultKind, Link, OperatorKind, Scenario, When};
+use crate::scenario::model::{
+    Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, When,
+};
 use crate::world::{
     Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, WorldConfig,
 };
@@ -76,21 +79,52 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
+        | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
+        | OperatorKind::BroadcastJoin
         | OperatorKind::Window { .. }
         | OperatorKind::Committer => Role::Inner,
     };
+    let operators = scenario.job.operators.iter();
     let config = CheckConfig {
         checkpointing: scenario.checkpointing.clone(),
-        roles: scenario.job.operators.iter().map(|operator| role(&operator.kind)).collect(),
+        roles: operators.clone().map(|operator| role(&operator.kind)).collect(),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
         due: last_record(plan),
         settle: scenario.limits.settle,
         recovery: recovery_bound(scenario),
         windows: windows(plan),
+        list_states: operators.clone().map(|operator| list_states(&operator.kind)).collect(),
+        holds_back: operators.clone().any(|it| it.kind.holds_back()),
     };
     let made_by = Arc::clone(plan);
     let factory = Box::new(move |operator| made_by.reference_operator(operator));
     Checks::new(&plan.graph, config, factory)
+}
+
+/// How the list states of an operator are dealt out.
+fn list_states(kind: &OperatorKind) -> &'static [DistributionMode] {
+    use DistributionMode::{Broadcast, SplitDistribute, Union};
+    match kind {
+        OperatorKind::Source(source) => match source.list_mode {
+            ListMode::Split => &[SplitDistribute],
+            ListMode::Union => &[Union],
+        },
+        OperatorKind::Buffer { .. } | OperatorKind::Async { .. } => &[SplitDistribute],
+        OperatorKind::BroadcastJoin => &[Broadcast, SplitDistribute],
+        OperatorKind::Map { .. }
+        | OperatorKind::Filter { .. }
+        | OperatorKind::FlatMap { .. }
+        | OperatorKind::KeyedAggregate
+        | OperatorKind::Join
+        | OperatorKind::Window { .. }
+        | OperatorKind::IdempotentSink
+        | OperatorKind::TwoPhaseCommitSink
+        | OperatorKind::SinkWriter
+        | OperatorKind::Committer
+        | OperatorKind::WriteAheadSink
+        | OperatorKind::AtLeastOnceSink => &[],
+    }
 }
 
 fn windows(plan: &Plan) -> Option<Windows> {

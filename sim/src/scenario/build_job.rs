@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use cutline::job::Partitioner;
+use cutline::operator::RULES;
 use cutline::time::VirtualDuration;
 
 use crate::kernel::distribution::Distribution;
 
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
+use super::model::{Discovery, Edge, Job, ListMode, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
 pub(super) const CHANNELS_MAX: u64 = 1 << 21;
+const NO_TIME: Distribution = Distribution::Constant(VirtualDuration::ZERO);
 const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
 /// Flink: `pipeline.auto-watermark-interval`.
 const DEFAULT_WATERMARK_INTERVAL: VirtualDuration = VirtualDuration::from_millis(200);
@@ -66,14 +68,13 @@ fn operator(node: &Node, sink: &mut Sink) -> Operator {
         );
     }
     let parallelism = parallelism.unwrap_or(1);
-    let nothing = Distribution::Constant(VirtualDuration::ZERO);
     Operator {
         name: node.text("name").unwrap_or_default(),
         kind: kind(node, parallelism, sink),
         parallelism,
         max_parallelism: max_parallelism.unwrap_or_else(|| default_max_parallelism(parallelism)),
-        cost: node.distribution("cost").unwrap_or(nothing),
-        sync_cost: node.distribution("sync_cost").unwrap_or(nothing),
+        cost: node.distribution("cost").unwrap_or(NO_TIME),
+        sync_cost: node.distribution("sync_cost").unwrap_or(NO_TIME),
         state_per_key: node.integer("state_per_key").unwrap_or(0),
     }
 }
@@ -92,6 +93,13 @@ fn kind(node: &Node, parallelism: u32, sink: &mut Sink) -> OperatorKind {
         "flat_map" => OperatorKind::FlatMap { fanout: node.u32("fanout").unwrap_or(1) },
         "keyed_aggregate" => OperatorKind::KeyedAggregate,
         "join" => OperatorKind::Join,
+        "buffer" => OperatorKind::Buffer { threshold: node.u32("threshold").unwrap_or(1) },
+        "async" => OperatorKind::Async {
+            capacity: node.u32("capacity").unwrap_or(1),
+            ordered: node.word("order") != Some("unordered"),
+            latency: node.distribution("latency").unwrap_or(NO_TIME),
+        },
+        "broadcast_join" => OperatorKind::BroadcastJoin,
         "window" => window(node, sink),
         "idempotent_sink" => OperatorKind::IdempotentSink,
         "two_phase_commit_sink" => OperatorKind::TwoPhaseCommitSink,
@@ -165,6 +173,21 @@ fn refuse_endless_splits(node: &Node, source: &Source, parallelism: u32, sink: &
     }
 }
 
+fn list_mode(node: &Node, sink: &mut Sink) -> ListMode {
+    let is_union = node.word("list_mode") == Some("union");
+    if let (true, Some(given)) = (is_union, node.given("split_discovery")) {
+        let message = "a source with an enumerator has no union list of splits";
+        let error = Diagnostic::error("contradiction", node.place("list_mode"), message)
+            .expected("`split`, or no `split_discovery`")
+            .also(given, "the enumerator");
+        sink.push(error.flink("SourceOperator: keeps the splits of a reader as even-split state"));
+    }
+    match is_union {
+        true => ListMode::Union,
+        false => ListMode::Split,
+    }
+}
+
 fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
     if let (Some(rate), Some(every)) = (node.given("rate"), node.given("every")) {
         sink.push(
@@ -184,6 +207,7 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         disorder: node.duration("disorder").unwrap_or_default(),
         watermarks: watermarks(node, sink),
         discovery: discovery(node, sink),
+        list_mode: list_mode(node, sink),
     };
     refuse_endless_splits(node, &source, parallelism, sink);
     source
@@ -233,7 +257,7 @@ impl Builder<'_> {
                 continue;
             };
             let input = self.input(node, to, &edges);
-            let partitioner = self.partitioner(node, from, to);
+            let partitioner = self.partitioner(node, (from, to), input);
             edges.push(Edge { from, to, input, partitioner });
         }
         edges
@@ -256,10 +280,10 @@ impl Builder<'_> {
         index
     }
 
-    /// Only a join tells its inputs apart; they are numbered in the order of the edges.
+    /// Only joins tell their inputs apart; they are numbered in the order of the edges.
     fn input(&mut self, node: &Node, to: usize, before: &[Edge]) -> u32 {
         let given = node.u32("input");
-        if self.operators[to].kind == OperatorKind::Join {
+        if self.operators[to].kind.has_sides() {
             let taken = |input| before.iter().any(|edge| edge.to == to && edge.input == input);
             return given.unwrap_or_else(|| (0..).find(|input| !taken(*input)).unwrap_or(0));
         }
@@ -271,9 +295,10 @@ impl Builder<'_> {
         0
     }
 
-    fn partitioner(&mut self, node: &Node, from: usize, to: usize) -> Partitioner {
+    fn partitioner(&mut self, node: &Node, (from, to): (usize, usize), input: u32) -> Partitioner {
         let (sender, receiver) = (&self.operators[from], &self.operators[to]);
         let keyed = receiver.kind.is_keyed();
+        let rules = (receiver.kind == OperatorKind::BroadcastJoin).then_some(input == RULES);
         let even = sender.parallelism == receiver.parallelism;
         let partitioner = match node.word("partitioner") {
             Some("forward") => Partitioner::Forward,
@@ -282,6 +307,7 @@ impl Builder<'_> {
             Some("rescale") => Partitioner::Rescale,
             Some("broadcast") => Partitioner::Broadcast,
             _ if keyed => Partitioner::Hash,
+            _ if rules == Some(true) => Partitioner::Broadcast,
             _ if even => Partitioner::Forward,
             _ => Partitioner::Rebalance,
         };
@@ -292,6 +318,18 @@ impl Builder<'_> {
                 "KeyedStream: cannot be written otherwise; a key would meet another subtask's state",
             );
             self.refuse(error);
+        } else if let Some(rules) = rules
+            && rules != (partitioner == Partitioner::Broadcast)
+        {
+            let (message, expected) = match rules {
+                true => ("input 1 brings what each subtask is to have", "broadcast"),
+                false => ("each record of input 0 is for one subtask", "any but broadcast"),
+            };
+            let message = format!("`{}` is a broadcast join: {message}", receiver.name);
+            let error = Diagnostic::error("not-broadcast", span, message).expected(expected);
+            self.refuse(
+                error.flink("DataStream#connect: of a BroadcastStream with another stream"),
+            );
         } else if partitioner == Partitioner::Forward && !even {
             let message = format!(
                 "forward needs equal parallelism; `{}` has {}, `{}` has {}",
@@ -375,7 +413,7 @@ impl Builder<'_> {
     }
 
     fn check_join(&mut self, index: usize, edges: &[Edge]) {
-        if self.operators[index].kind != OperatorKind::Join {
+        if !self.operators[index].kind.has_sides() {
             return;
         }
         let inputs = edges.iter().filter(|edge| edge.to == index).map(|edge| edge.input);

@@ -124,11 +124,20 @@ pub(super) fn can_be_rescaled(kind: &OperatorKind) -> bool {
         | OperatorKind::FlatMap { .. }
         | OperatorKind::KeyedAggregate
         | OperatorKind::Join
+        | OperatorKind::Buffer { .. }
+        | OperatorKind::Async { .. }
+        | OperatorKind::BroadcastJoin
         | OperatorKind::Window { .. }
         | OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink
         | OperatorKind::AtLeastOnceSink => true,
     }
+}
+
+/// Whether the copies that the subtasks of an operator get by a broadcast edge are one thing to it,
+/// of which each has one, however many there are.
+pub(super) fn keeps_copies(kind: &OperatorKind) -> bool {
+    *kind == OperatorKind::BroadcastJoin
 }
 
 struct Checker<'a> {
@@ -171,7 +180,8 @@ impl Checker<'_> {
                 let flink = "StreamGraph#addEdge: refuses such a job";
                 self.refuse("uneven-forward", message, "both, or neither", flink);
             }
-            if edge.partitioner == Partitioner::Broadcast && receivers != first[edge.to] {
+            let copies = edge.partitioner == Partitioner::Broadcast && !keeps_copies(&to.kind);
+            if copies && receivers != first[edge.to] {
                 let message = format!(
                     "`{}` gets a copy of each record at every subtask, and copies are told apart by \
                      the subtask; this version keeps their number",

@@ -10,7 +10,7 @@ use cutline::time::VirtualDuration;
 use serde::Serialize;
 
 use super::model::{
-    ActionKind, External, FaultKind, OperatorKind, Scenario, SnapshotSource, Source,
+    ActionKind, External, FaultKind, ListMode, OperatorKind, Scenario, SnapshotSource, Source,
     StorageOperation, Watermarks, When,
 };
 use crate::kernel::distribution::Distribution;
@@ -30,7 +30,7 @@ impl fmt::Display for Feature {
     }
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 16] = [
     "source",
     "map",
     "filter",
@@ -44,9 +44,12 @@ const KINDS: [&str; 13] = [
     "committer",
     "write_ahead_sink",
     "window",
+    "buffer",
+    "broadcast_join",
+    "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 8] = [
+const SHAPES: [&str; 10] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -55,6 +58,8 @@ const SHAPES: [&str; 8] = [
     "rekey",
     "unbounded",
     "split enumerator",
+    "union list state",
+    "unordered calls",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 16] = [
@@ -205,11 +210,15 @@ impl Found {
                 self.add_if(source.records.is_none(), "shape", "unbounded");
                 self.add_if(source.weight > 1, "world", "heavy records");
                 self.add_if(source.discovery.is_some(), "shape", "split enumerator");
+                let union = source.list_mode == ListMode::Union;
+                self.add_if(union, "shape", "union list state");
                 self.event_time(source);
             }
             if let OperatorKind::Window { size, slide } = operator.kind {
                 self.add_if(slide < size, "event time", "sliding windows");
             }
+            let unordered = matches!(operator.kind, OperatorKind::Async { ordered: false, .. });
+            self.add_if(unordered, "shape", "unordered calls");
             let rekeys = matches!(operator.kind, OperatorKind::Map { rekey: Some(_) });
             self.add_if(rekeys, "shape", "rekey");
             self.add_if(operator.state_per_key > 0, "world", "nominal state");
@@ -221,8 +230,7 @@ impl Found {
         let operators = 0..job.operators.len();
         let outputs = |of: usize| job.edges.iter().filter(move |edge| edge.from == of);
         let inputs = |of: usize| job.edges.iter().filter(move |edge| edge.to == of);
-        let union =
-            |of: &usize| inputs(*of).count() > 1 && job.operators[*of].kind != OperatorKind::Join;
+        let union = |of: &usize| inputs(*of).count() > 1 && !job.operators[*of].kind.has_sides();
         let count = |is: fn(&OperatorKind) -> bool| {
             job.operators.iter().filter(|operator| is(&operator.kind)).count()
         };
@@ -425,6 +433,9 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::Committer => 10,
         OperatorKind::WriteAheadSink => 11,
         OperatorKind::Window { .. } => 12,
+        OperatorKind::Buffer { .. } => 13,
+        OperatorKind::BroadcastJoin => 14,
+        OperatorKind::Async { .. } => 15,
     }]
 }
 

@@ -178,6 +178,57 @@ fn operator() -> Object {
                     vec![state_per_key("Nominal bytes of a record that waits; 0: as serialised.")],
                 ),
                 kind(
+                    "buffer",
+                    "Holds records back in even-split list state, and emits them together (Flink: \
+                     CheckpointedFunction with a ListState).",
+                    vec![
+                        Field::new(
+                            "threshold",
+                            Kind::Integer { min: 1, max: 10_000 },
+                            "So many records are emitted together; 1: none is held back.",
+                            ["4", "9"],
+                        )
+                        .default("10"),
+                    ],
+                ),
+                kind(
+                    "async",
+                    "Asks the outside about each record and emits it when the answer is here; what \
+                     waits is state (Flink: AsyncWaitOperator).",
+                    vec![
+                        Field::new(
+                            "capacity",
+                            Kind::Integer { min: 1, max: 1_000_000 },
+                            "At most so many records of a subtask wait for answers; default as \
+                             Flink's: 100.",
+                            ["2", "3"],
+                        )
+                        .default("100"),
+                        Field::new(
+                            "order",
+                            Kind::Choice(vec!["ordered", "unordered"]),
+                            "Whether records leave as they came, or as they are answered; none \
+                             overtakes a watermark.",
+                            ["\"ordered\"", "\"unordered\""],
+                        )
+                        .default("\"ordered\"")
+                        .flink("AsyncDataStream#orderedWait, #unorderedWait"),
+                        Field::new(
+                            "latency",
+                            Kind::Distribution,
+                            "Time until a call is answered.",
+                            ["\"3 ms\"", r#"{"uniform": ["1 ms", "9 ms"]}"#],
+                        )
+                        .default("\"10 ms\""),
+                    ],
+                ),
+                kind(
+                    "broadcast_join",
+                    "Emits each record of input 0 once input 1, a broadcast edge, has brought one \
+                     with its key (Flink: BroadcastProcessFunction).",
+                    vec![],
+                ),
+                kind(
                     "window",
                     "Collects by key and window of event time; emits one record for each when the \
                      watermark has passed its end.",
@@ -325,6 +376,16 @@ fn source() -> Vec<Field> {
             ["\"7 ms\"", "\"3 ms\""],
         )
         .flink("OperatorCoordinator#checkpointCoordinator"),
+        Field::new(
+            "list_mode",
+            Kind::Choice(vec!["split", "union"]),
+            "How the list of splits is dealt out at a restore: each split to one subtask, or all to \
+             each, which keeps its own; a checkpoint fails while some of the subtasks have come to \
+             their end and others have not, if it is a union.",
+            ["\"split\"", "\"union\""],
+        )
+        .default("\"split\"")
+        .flink("OperatorStateStore#getListState, #getUnionListState"),
     ]
 }
 
@@ -340,13 +401,14 @@ fn edge() -> Object {
                 "partitioner",
                 Kind::Choice(vec!["forward", "hash", "rebalance", "rescale", "broadcast"]),
                 "How records find their subtask; default as Flink's: hash into keyed operators, \
-                 forward between equal parallelisms, else rebalance.",
+                 forward between equal parallelisms, else rebalance. Input 1 of a broadcast join is a \
+                 broadcast edge.",
                 ["\"rebalance\"", "\"broadcast\""],
             ),
             Field::new(
                 "input",
                 Kind::Integer { min: 0, max: 1 },
-                "Which input of a join it feeds; default: in the order of the edges.",
+                "Which input of a join, of either kind, it feeds; default: in the order of the edges.",
                 ["0", "1"],
             ),
         ],

@@ -60,8 +60,8 @@ pub struct Scenario {
 pub struct Job {
     /// Vertices of the job graph.
     pub operators: Vec<Operator>,
-    /// Edges; a join's inputs are numbered in the order of its edges unless `input` is given, all
-    /// inputs of other operators are input 0.
+    /// Edges; the inputs of joins are numbered in the order of their edges unless `input` is given,
+    /// all inputs of other operators are input 0.
     pub edges: Vec<Edge>,
 }
 
@@ -75,10 +75,10 @@ impl Job {
         self.operators.iter().find(is).map(|operator| operator.name.as_str())
     }
 
-    /// Whether a way leads from a join to a window.
+    /// Whether a way leads from a join, of either kind, to a window.
     fn has_window_behind_join(&self) -> bool {
         let mut behind: Vec<bool> =
-            self.operators.iter().map(|operator| operator.kind == OperatorKind::Join).collect();
+            self.operators.iter().map(|operator| operator.kind.has_sides()).collect();
         // Few operators: what is behind spreads by one edge a round at least.
         for _ in &self.operators {
             for edge in &self.edges {
@@ -133,6 +133,23 @@ pub enum OperatorKind {
     KeyedAggregate,
     /// Joins two inputs record by record: (split index, offset) of both sides under one key.
     Join,
+    /// Holds records back until there are enough, then emits all: even-split list state.
+    Buffer {
+        /// As many are enough.
+        threshold: u32,
+    },
+    /// Asks the outside about each record and emits it when the answer is here: even-split list state.
+    Async {
+        /// At most so many records wait for answers.
+        capacity: u32,
+        /// They leave in the order in which they came.
+        ordered: bool,
+        /// Time until a call is answered.
+        latency: Distribution,
+    },
+    /// Emits each record of input 0 once input 1, which each subtask gets in full, has brought one
+    /// with its key: broadcast state.
+    BroadcastJoin,
     /// Collects by key and window of event time; emits one record for each when it is complete.
     Window {
         /// How long a window is.
@@ -160,6 +177,16 @@ impl OperatorKind {
         matches!(self, Self::KeyedAggregate | Self::Join | Self::Window { .. })
     }
 
+    /// Whether it holds records back that the sequential reference would have emitted.
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Self::Buffer { .. } | Self::Async { .. })
+    }
+
+    /// Whether it tells two inputs apart.
+    pub fn has_sides(&self) -> bool {
+        matches!(self, Self::Join | Self::BroadcastJoin)
+    }
+
     /// Whether it waits for event time.
     pub fn is_window(&self) -> bool {
         matches!(self, Self::Window { .. })
@@ -179,6 +206,9 @@ impl OperatorKind {
             | Self::FlatMap { .. }
             | Self::KeyedAggregate
             | Self::Join
+            | Self::Buffer { .. }
+            | Self::Async { .. }
+            | Self::BroadcastJoin
             | Self::Window { .. }
             | Self::SinkWriter => false,
         }
@@ -222,6 +252,19 @@ pub struct Source {
     pub watermarks: Option<Watermarks>,
     /// Its enumerator, if it has one; without, splits are assigned round-robin at the start.
     pub discovery: Option<Discovery>,
+    /// How its list of splits is dealt out at a restore.
+    pub list_mode: ListMode,
+}
+
+/// How a list state is dealt out. Flink: `OperatorStateHandle.Mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListMode {
+    /// Each element goes to one subtask; nothing moves while the parallelism stays. Flink:
+    /// `OperatorStateStore#getListState`.
+    Split,
+    /// Each subtask gets all elements, and takes its own. Flink:
+    /// `OperatorStateStore#getUnionListState`.
+    Union,
 }
 
 /// How the enumerator of a source finds and keeps its splits. Flink: `SplitEnumerator`.
@@ -280,7 +323,7 @@ pub struct Edge {
     pub from: usize,
     /// Index of the receiving operator.
     pub to: usize,
-    /// Which input of the receiver it feeds (only joins tell inputs apart).
+    /// Which input of the receiver it feeds (only joins, of either kind, tell inputs apart).
     pub input: u32,
     /// Which subtasks are connected and which one gets a record.
     pub partitioner: Partitioner,

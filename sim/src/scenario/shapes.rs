@@ -5,8 +5,8 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
-    Cluster, Edge, External, HighAvailability, Job, Limits, Network, Operator, OperatorKind,
-    Scenario, Source, Storage, StorageClient,
+    Cluster, Edge, External, HighAvailability, Job, Limits, ListMode, Network, Operator,
+    OperatorKind, Scenario, Source, Storage, StorageClient,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -52,6 +52,7 @@ pub fn pipeline(
         disorder: VirtualDuration::ZERO,
         watermarks: None,
         discovery: None,
+        list_mode: ListMode::Split,
     };
     let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
     Scenario {

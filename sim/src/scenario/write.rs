@@ -14,8 +14,8 @@ use super::fields::FORMAT;
 use super::json_text::{Json, text};
 use super::model::{
     Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
-    Link, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source, StepAnchor,
-    Storage, When,
+    Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source,
+    StepAnchor, Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -192,6 +192,17 @@ fn operator(of: &Operator) -> Json {
         OperatorKind::FlatMap { fanout } => ("flat_map", vec![("fanout", number(*fanout))]),
         OperatorKind::KeyedAggregate => ("keyed_aggregate", vec![state_per_key(of)]),
         OperatorKind::Join => ("join", vec![state_per_key(of)]),
+        OperatorKind::Buffer { threshold } => ("buffer", vec![("threshold", number(*threshold))]),
+        OperatorKind::Async { capacity, ordered, latency } => {
+            let order = text(if *ordered { "ordered" } else { "unordered" });
+            let own = [
+                ("capacity", number(*capacity)),
+                ("order", order),
+                ("latency", distribution(latency)),
+            ];
+            ("async", own.into())
+        }
+        OperatorKind::BroadcastJoin => ("broadcast_join", vec![]),
         OperatorKind::Window { size, slide } => {
             ("window", vec![("size", span(*size)), ("slide", span(*slide)), state_per_key(of)])
         }
@@ -239,6 +250,9 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
         parts.push(("split_discovery", span(discovery.every)));
         parts.push(("enumerator_snapshot", span(discovery.snapshot)));
     }
+    if of.list_mode == ListMode::Union {
+        parts.push(("list_mode", text("union")));
+    }
     parts
 }
 
@@ -255,7 +269,7 @@ fn edge(of: &Edge, operators: &[Operator]) -> Json {
         ("to", text(&operators[of.to].name)),
         ("partitioner", text(partitioner)),
     ];
-    if operators[of.to].kind == OperatorKind::Join {
+    if operators[of.to].kind.has_sides() {
         parts.push(("input", number(of.input)));
     }
     Json::Object(parts)

@@ -118,6 +118,9 @@ impl Meter {
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
+            | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
+            | OperatorKind::BroadcastJoin
             | OperatorKind::Window { .. } => false,
         };
         let subtasks = graph.subtasks();

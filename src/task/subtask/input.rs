@@ -213,7 +213,10 @@ impl Subtask {
         }
         self.end_event_time_of(channel, out);
         if self.open_inputs == 0 {
-            self.end_of_input(out);
+            match self.is_calling() {
+                true => self.ending = true,
+                false => self.end_of_input(out),
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The snapshots of a subtask, B1 … B6, and what the coordinator tells it about checkpoints.
 
+use super::calls::HeldSnapshot;
 use super::{CommitError, Mail, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, OutputChannel};
@@ -57,6 +58,18 @@ impl Subtask {
             self.cancel_downstream(checkpoint, out);
             return;
         }
+        let drains = match barrier.options.kind {
+            SnapshotKind::SavepointTerminate => true,
+            SnapshotKind::SavepointSuspend => self.defects.has(Defect::D86),
+            SnapshotKind::Checkpoint | SnapshotKind::FullCheckpoint | SnapshotKind::Savepoint => {
+                false
+            }
+        };
+        let drains = drains && !self.has_ended();
+        if drains && self.is_calling() {
+            self.held = Some(HeldSnapshot { barrier, cut, start_delay });
+            return;
+        }
         let mut forwarded = barrier;
         if cut == Some(Cut::Unaligned) {
             forwarded.options.alignment = Alignment::Unaligned;
@@ -82,14 +95,7 @@ impl Subtask {
             self.broadcast(Element::Barrier(forwarded), out);
             self.read(now, out);
         }
-        let drains = match barrier.options.kind {
-            SnapshotKind::SavepointTerminate => true,
-            SnapshotKind::SavepointSuspend => self.defects.has(Defect::D86),
-            SnapshotKind::Checkpoint | SnapshotKind::FullCheckpoint | SnapshotKind::Savepoint => {
-                false
-            }
-        };
-        if drains && !self.has_ended() {
+        if drains {
             self.finish_operator(out);
         }
         self.emitter.clear();
@@ -234,6 +240,7 @@ impl Subtask {
 
     fn drop_snapshot(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
         self.snapshots.forget(checkpoint);
+        self.held.take_if(|held| held.barrier.checkpoint == checkpoint);
         self.output_timeouts.retain(|(_, waiting)| *waiting != checkpoint);
         for index in 0..self.outputs.len() {
             let input = subpartition::Input::AbortCheckpoint(checkpoint);
@@ -257,6 +264,7 @@ pub(super) fn hand_out(
         Effect::Begin { .. }
         | Effect::Close { .. }
         | Effect::AbortLeftOvers(_)
+        | Effect::Call { .. }
         | Effect::Upsert(_)
         | Effect::Append(_) => {}
     }

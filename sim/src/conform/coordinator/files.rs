@@ -189,6 +189,7 @@ impl StoredCheckpoint {
         let state = SubtaskState {
             private: vec![file(&format!("private {}", self.cp.0))],
             shared: self.shared.iter().map(|key| shared(key)).collect(),
+            ended: false,
             payload: (),
         };
         let checkpoint = CompletedCheckpoint {

@@ -86,6 +86,7 @@ impl CoordinatorDriver {
         let state = (state || files.is_some()).then(|| SubtaskState {
             private: vec![file(&format!("state {task}@{}{BROUGHT_BY}{number}", checkpoint.0))],
             shared: files.iter().flatten().map(|key| shared(key)).collect(),
+            ended: false,
             payload: (),
         });
         let known = self.machine.knows(checkpoint);

@@ -175,6 +175,7 @@ impl Setup {
         let vertex = |(operator, vertex): (u32, &VertexSetup)| Vertex {
             operator: OperatorId(operator),
             parallelism: vertex.parallelism,
+            union_list_state: false,
         };
         if self.vertices.iter().any(|vertex| !(1..=32_768).contains(&vertex.parallelism)) {
             return Err(CaseError::Range("a parallelism lies between 1 and 32768"));

@@ -310,8 +310,12 @@ impl CoordinatorDriver {
         coordinator: OperatorId,
         ok: bool,
     ) {
-        let state =
-            SubtaskState { private: vec![file("coordinator")], shared: Vec::new(), payload: () };
+        let state = SubtaskState {
+            private: vec![file("coordinator")],
+            shared: Vec::new(),
+            ended: false,
+            payload: (),
+        };
         self.due.push_back(Input::CoordinatorSnapshot {
             checkpoint,
             coordinator,

@@ -156,7 +156,7 @@ impl JobManager {
         let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
         let setup = CoordinatorSetup {
             config: translate::coordinator_config(options, StoreKind::Default, self.plan.defects),
-            topology: translate::topology(self.layout()),
+            topology: translate::topology(&self.plan, self.layout()),
             recovered,
         };
         let sources = self.enumerators.keys().copied().collect();

@@ -90,8 +90,8 @@ impl JobManager {
         let part =
             Part { kind, operator: source, subtask: 0, path, bytes, nominal, checksum, place };
         let (private, shared) = (Vec::new(), Vec::new());
-        let payload = SnapshotPayload { parts: vec![part], ended: false };
-        let result = Ok(SubtaskState { private, shared, payload });
+        let payload = SnapshotPayload { parts: vec![part] };
+        let result = Ok(SubtaskState { private, shared, ended: false, payload });
         let input = io::Input::CoordinatorSnapshot { checkpoint, coordinator: source, result };
         self.coordinate(input, ctx);
     }

@@ -8,7 +8,7 @@ use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
 use cutline::ids::{Attempt, OperatorId, SubtaskId};
 use cutline::job::ExecutionGraph;
-use cutline::job::assignment::Assignment;
+use cutline::job::assignment::{Assignment, Redistribution};
 use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
@@ -279,10 +279,16 @@ impl JobManager {
         let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
         deployment.finished = restored.finished(operator, index);
         let parts = &mut deployment.parts;
+        let how = self.plan.redistribution(operator);
         match &restored.rescaling {
+            None if how == Redistribution::Union => {
+                for old in 0..self.layout().parallelism(operator) {
+                    parts.extend(restored.parts_of((operator, old), PartKind::Operator));
+                }
+                parts.extend(restored.parts_of((operator, index), PartKind::Channels));
+            }
             None => parts.extend(restored.parts(operator, index)),
             Some(rescaling) => {
-                let how = self.plan.redistribution(operator);
                 for old in rescaling.state_of(operator, index, how) {
                     parts.extend(restored.parts_of((operator, old), PartKind::Operator));
                 }

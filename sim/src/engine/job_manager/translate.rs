@@ -9,6 +9,7 @@ use cutline::coordinator::completed::{CompletedCheckpoint, Retained, Retention, 
 use cutline::coordinator::plan::{Edge, Pattern, Topology, Vertex};
 use cutline::defect::{Defect, Defects};
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::job::assignment::Redistribution;
 use cutline::job::{Layout, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::storage::handle::{FileHandle, SharedFile, SharedHandle, SubtaskState};
@@ -33,7 +34,8 @@ pub(super) fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<Snaps
     SubtaskState {
         private: private.map(handle_of).collect(),
         shared: parts.iter().filter_map(shared_file).collect(),
-        payload: SnapshotPayload { parts, ended },
+        ended,
+        payload: SnapshotPayload { parts },
     }
 }
 
@@ -118,11 +120,12 @@ fn retention(options: &CheckpointingOptions) -> Retention {
     }
 }
 
-pub(super) fn topology(layout: &Layout) -> Topology {
+pub(super) fn topology(plan: &Plan, layout: &Layout) -> Topology {
     let job = layout.job();
     let vertex = |(index, operator): (usize, &cutline::job::JobOperator)| Vertex {
         operator: OperatorId(index as u32),
         parallelism: operator.parallelism,
+        union_list_state: plan.redistribution(OperatorId(index as u32)) == Redistribution::Union,
     };
     let edge = |edge: &cutline::job::Edge| Edge {
         from: edge.from.index(),
@@ -153,7 +156,7 @@ pub(super) fn metadata_of(
     for (subtask, state) in &checkpoint.subtasks {
         let Some(state) = state else { continue };
         let metadata = &mut subtasks[subtask.index()];
-        metadata.ended = state.payload.ended;
+        metadata.ended = state.ended;
         metadata.finished |=
             defects.has(Defect::D85) && checkpoint.kind == SnapshotKind::SavepointSuspend;
         for Part { kind, path, bytes, nominal, checksum, place, .. } in parts_of(state) {

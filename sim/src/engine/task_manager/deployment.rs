@@ -9,6 +9,7 @@ use cutline::task::subtask::Input;
 use super::{Task, TaskManager, Waiting, local};
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
+use crate::scenario::model::OperatorKind;
 use crate::world::{Command, Context, LaneId, Observer, Request};
 
 impl TaskManager {
@@ -22,6 +23,7 @@ impl TaskManager {
             self.remove(place, TaskState::Canceled, ctx);
         }
         let lane = ctx.open_lane();
+        let name = &self.plan.subtask_names[subtask.index()];
         let operator = &self.plan.scenario.job.operators[self.plan.graph.operator(subtask).index()];
         let task = Task {
             subtask,
@@ -38,7 +40,13 @@ impl TaskManager {
             snapshots: Vec::new(),
             cost: operator.cost,
             sync_cost: operator.sync_cost,
-            draws: ctx.streams().stream("cost", &self.plan.subtask_names[subtask.index()]),
+            draws: ctx.streams().stream("cost", name),
+            calls: match operator.kind {
+                OperatorKind::Async { latency, .. } => {
+                    Some((latency, ctx.streams().stream("async call", name)))
+                }
+                _ => None,
+            },
         };
         let place = self.place(task);
         self.place_of[subtask.index()] = Some(place);
@@ -325,9 +333,13 @@ impl TaskManager {
         let (Command::Throw(subtask) | Command::Pause(subtask, _)) = command;
         let graph = &self.plan.graph;
         let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
-        let instances = graph.instances(operator, index);
-        let place = instances.filter_map(|instance| self.place_of[instance.index()]).next();
-        let Some(place) = place else { return };
+        let instances = || graph.instances(operator, index);
+        let places = || instances().filter_map(|instance| self.place_of[instance.index()]);
+        // That of an earlier spread may still be here, with nothing left to do.
+        let works = |place: &u32| {
+            self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
+        };
+        let Some(place) = places().find(works).or_else(|| places().next()) else { return };
         match command {
             Command::Throw(_) => self.fail(place, ctx),
             Command::Pause(_, span) => {

@@ -45,6 +45,12 @@ pub(super) enum Waiting {
         execution: u32,
         transaction: TransactionId,
     },
+    /// The outside is thinking about a call of an operator.
+    Call {
+        subtask: SubtaskId,
+        execution: u32,
+        call: u64,
+    },
     /// A part needs no file; it is done as soon as it is begun.
     Inlined {
         subtask: SubtaskId,
@@ -95,6 +101,13 @@ impl TaskManager {
                     self.on_deployed(place, ctx);
                 }
             }
+            Waiting::Call { subtask, execution, call } => {
+                if let Some((place, lane)) = self.find(subtask, execution) {
+                    self.drive(place, Input::Answered(call), ctx);
+                    let now = ctx.now();
+                    ctx.wake_lane(lane, now);
+                }
+            }
             Waiting::Left { execution } => self.say_when_canceled(execution, ctx),
             Waiting::CancellationTimeout => self.on_cancellation_timeout(ctx),
             Waiting::Leader
@@ -115,6 +128,7 @@ impl TaskManager {
     ) {
         match self.take(token) {
             Waiting::Deployed { .. }
+            | Waiting::Call { .. }
             | Waiting::Inlined { .. }
             | Waiting::Left { .. }
             | Waiting::CancellationTimeout => unreachable!("timers, not requests"),
@@ -419,6 +433,7 @@ impl TaskManager {
                 ctx.observe(Observation::Appended { subtask, record });
                 return;
             }
+            Effect::Call { call } => return self.call_outside((subtask, execution), call, ctx),
             Effect::Begin { transaction } => {
                 ctx.begin_transaction(transaction);
                 return;
@@ -449,6 +464,23 @@ impl TaskManager {
         };
         let token = self.wait(waiting);
         ctx.request(u64::from(token), request);
+    }
+
+    /// An answer always comes, sooner or later. Of an operator of the user's own nobody has said how
+    /// long it takes.
+    fn call_outside<O: Observer>(
+        &mut self,
+        (subtask, execution): (SubtaskId, u32),
+        call: u64,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        ctx.observe_task(execution, Observation::Called { subtask, call });
+        let Some((place, _)) = self.find(subtask, execution) else { return };
+        let task = self.tasks[place as usize].as_mut().expect("just found");
+        let latency = task.calls.as_mut().map(|(latency, draws)| latency.draw(draws));
+        let at = ctx.now() + latency.unwrap_or_default();
+        let token = self.wait(Waiting::Call { subtask, execution, call });
+        ctx.timer(at, token + 1);
     }
 
     fn abort_left_overs<O: Observer>(

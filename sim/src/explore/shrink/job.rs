@@ -8,7 +8,7 @@ use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
 use super::visit;
-use crate::scenario::model::{ActionKind, Edge, FaultKind, OperatorKind, Scenario};
+use crate::scenario::model::{ActionKind, Edge, FaultKind, ListMode, OperatorKind, Scenario};
 
 /// Jobs with an operator less.
 pub(super) fn operators(scenario: &Scenario) -> Vec<Edit> {
@@ -63,6 +63,9 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
             OperatorKind::Filter { .. }
             | OperatorKind::FlatMap { .. }
             | OperatorKind::KeyedAggregate
+            | OperatorKind::Buffer { .. }
+            | OperatorKind::Async { .. }
+            | OperatorKind::BroadcastJoin
             | OperatorKind::Map { rekey: Some(_) } => &[OperatorKind::Map { rekey: None }],
             OperatorKind::Map { rekey: None }
             | OperatorKind::Source(_)
@@ -88,6 +91,13 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
                 source.discovery = None;
             }
             edits.push(Edit::new(format!("with {} without an enumerator", operator.name), edited));
+        }
+        if matches!(&operator.kind, OperatorKind::Source(it) if it.list_mode == ListMode::Union) {
+            let mut edited = scenario.clone();
+            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
+                source.list_mode = ListMode::Split;
+            }
+            edits.push(Edit::new(format!("with {} without a union", operator.name), edited));
         }
         if matches!(&operator.kind, OperatorKind::Source(it) if it.watermarks.is_some()) {
             let mut edited = scenario.clone();
@@ -200,7 +210,7 @@ fn bridged(scenario: &Scenario, operator: usize) -> Option<Scenario> {
             continue;
         }
         // A join has one edge for each input.
-        let joins = job.operators[edge.to].kind == OperatorKind::Join;
+        let joins = job.operators[edge.to].kind.has_sides();
         for input in inputs.iter().take(if joins { 1 } else { inputs.len() }) {
             edges.push(Edge { from: input.from, ..edge.clone() });
         }
@@ -258,13 +268,17 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
 fn mend_joins(scenario: &mut Scenario) {
     let job = &mut scenario.job;
     for (at, operator) in job.operators.iter_mut().enumerate() {
-        if operator.kind != OperatorKind::Join {
+        if !operator.kind.has_sides() {
             continue;
         }
         let inputs = job.edges.iter_mut().filter(|edge| edge.to == at);
         let mut inputs: Vec<&mut Edge> = inputs.collect();
         if inputs.len() != 2 {
-            operator.kind = OperatorKind::KeyedAggregate;
+            operator.kind = match operator.kind {
+                // What is left may be a broadcast edge.
+                OperatorKind::BroadcastJoin => OperatorKind::Map { rekey: None },
+                _ => OperatorKind::KeyedAggregate,
+            };
             inputs.iter_mut().for_each(|edge| edge.input = 0);
         }
     }

@@ -9,7 +9,7 @@ use super::edit::Edit;
 use super::visit;
 use crate::kernel::distribution::Distribution;
 use crate::scenario::load;
-use crate::scenario::model::{OperatorKind, Scenario};
+use crate::scenario::model::{ListMode, OperatorKind, Scenario};
 
 /// The smallest job that loads: all it does not say has its default.
 const PLAIN: &str = r#"{
@@ -134,6 +134,7 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.records.is_none())
                 + u64::from(source.disorder > VirtualDuration::ZERO)
                 + u64::from(source.discovery.is_some())
+                + u64::from(source.list_mode == ListMode::Union)
                 + source
                     .watermarks
                     .as_ref()
@@ -142,7 +143,8 @@ fn kind(kind: &OperatorKind) -> u64 {
         OperatorKind::Map { rekey } => u64::from(rekey.is_some()),
         OperatorKind::Filter { .. } | OperatorKind::FlatMap { .. } => 2,
         OperatorKind::KeyedAggregate => 1,
-        OperatorKind::Join => 2,
+        OperatorKind::Join | OperatorKind::Buffer { .. } | OperatorKind::BroadcastJoin => 2,
+        OperatorKind::Async { ordered, .. } => 2 + u64::from(!ordered),
         OperatorKind::Window { size, slide } => 2 + u64::from(size != slide),
         OperatorKind::IdempotentSink
         | OperatorKind::TwoPhaseCommitSink

@@ -8,9 +8,13 @@ use crate::scenario::model::{Endpoint, FaultKind, OperatorKind, Scenario, When};
 
 /// Every distribution.
 pub(super) fn distributions(scenario: &mut Scenario) -> Vec<&mut Distribution> {
-    let operators = scenario.job.operators.iter_mut();
-    let mut found: Vec<&mut Distribution> =
-        operators.flat_map(|operator| [&mut operator.cost, &mut operator.sync_cost]).collect();
+    let mut found: Vec<&mut Distribution> = Vec::new();
+    for operator in &mut scenario.job.operators {
+        found.extend([&mut operator.cost, &mut operator.sync_cost]);
+        if let OperatorKind::Async { latency, .. } = &mut operator.kind {
+            found.push(latency);
+        }
+    }
     found.extend([
         &mut scenario.cluster.process_restart,
         &mut scenario.cluster.deploy,
@@ -31,8 +35,10 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     for operator in &mut scenario.job.operators {
         found.extend(constant(&mut operator.cost));
         found.extend(constant(&mut operator.sync_cost));
-        if let OperatorKind::Source(source) = &mut operator.kind {
-            found.push(&mut source.every.0);
+        match &mut operator.kind {
+            OperatorKind::Source(source) => found.push(&mut source.every.0),
+            OperatorKind::Async { latency, .. } => found.extend(constant(latency)),
+            _ => {}
         }
     }
     let options = &mut scenario.checkpointing;
@@ -148,10 +154,13 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
                 found.extend(source.records.as_mut().map(Count::Large));
             }
             OperatorKind::Map { rekey } => found.extend(rekey.as_mut().map(Count::Small)),
-            OperatorKind::FlatMap { fanout } => found.push(Count::Small(fanout)),
+            OperatorKind::FlatMap { fanout: count }
+            | OperatorKind::Buffer { threshold: count }
+            | OperatorKind::Async { capacity: count, .. } => found.push(Count::Small(count)),
             OperatorKind::Filter { .. }
             | OperatorKind::KeyedAggregate
             | OperatorKind::Join
+            | OperatorKind::BroadcastJoin
             | OperatorKind::Window { .. }
             | OperatorKind::IdempotentSink
             | OperatorKind::TwoPhaseCommitSink

@@ -8,7 +8,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::faults::{anchor, steps};
 use super::{Draws, Options, permille_chance, weighted};
 use crate::kernel::stream::Stream;
-use crate::scenario::build_rescaling::can_be_rescaled;
+use crate::scenario::build_rescaling::{can_be_rescaled, keeps_copies};
 use crate::scenario::model::{Action, ActionKind, Scenario, SnapshotSource, When};
 
 pub(super) fn draw(
@@ -151,7 +151,10 @@ fn can_change(scenario: &Scenario, group: &[usize], in_flight: bool) -> bool {
         match edge.partitioner {
             Partitioner::Hash | Partitioner::Rebalance => true,
             Partitioner::Forward | Partitioner::Rescale => !in_flight || !from && !to,
-            Partitioner::Broadcast => !to && (!in_flight || !from),
+            Partitioner::Broadcast => {
+                let copies = to && !keeps_copies(&operators[edge.to].kind);
+                !copies && (!in_flight || !from && !to)
+            }
         }
     })
 }

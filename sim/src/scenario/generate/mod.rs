@@ -19,7 +19,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use search::{Aim, aimed, by_priorities, changed, placed};
 
-use super::model::{FaultKind, Limits, Operator, OperatorKind, Scenario};
+use super::model::{FaultKind, Limits, ListMode, Operator, OperatorKind, Scenario};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 
@@ -118,8 +118,10 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         failures: None,
         limits: Limits { until: VirtualTime::ZERO, events: EVENTS_MAX, settle },
     };
-    // Whoever is promised all the output has time to commit it.
-    if !options.exactly_once_output {
+    // Whoever is promised all the output has time to commit it; so has whoever must wait until all
+    // readers of a union list state have come to their end.
+    let waits = |it: &Operator| matches!(&it.kind, OperatorKind::Source(source) if source.list_mode == ListMode::Union);
+    if !options.exactly_once_output && !scenario.job.operators.iter().any(waits) {
         let interval = scenario.checkpointing.interval;
         scenario.external.transaction_timeout = transaction_timeout(&load, interval, &draws);
     }
@@ -288,6 +290,9 @@ impl Load {
         let mut checkpoint = enumerators(operators);
         for (operator, records) in operators.iter().zip(&drawn.records) {
             work += tail(&operator.cost) * (records * u64::from(drawn.weight));
+            if let OperatorKind::Async { capacity, latency, .. } = &operator.kind {
+                work += tail(latency) * (records / u64::from(*capacity) + 1);
+            }
             checkpoint += tail(&operator.sync_cost) + longest(world.network.latencies());
         }
         let name_node = world.storage.name_node.as_ref().map_or(VirtualDuration::ZERO, tail);

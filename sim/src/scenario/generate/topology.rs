@@ -1,12 +1,16 @@
 //! The job: sources, layers of operators, sinks, and how much flows through them.
 
+mod list_state;
+
 use cutline::job::Partitioner;
 use cutline::time::VirtualDuration;
 
 use super::{Draws, Options, distribution, log_between, permille_chance, weighted};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
-use crate::scenario::model::{Discovery, Edge, Job, Operator, OperatorKind, Source, Watermarks};
+use crate::scenario::model::{
+    Discovery, Edge, Job, ListMode, Operator, OperatorKind, Source, Watermarks,
+};
 
 /// A job, and what is known of its load.
 #[derive(Clone, Debug)]
@@ -139,6 +143,7 @@ impl Builder<'_> {
                 disorder: VirtualDuration::ZERO,
                 watermarks: None,
                 discovery: None,
+                list_mode: ListMode::Split,
             };
             self.add(name, OperatorKind::Source(source));
             self.flow.push(Flow { arriving: 0, leaving: ONE });
@@ -340,6 +345,7 @@ impl Builder<'_> {
         self.vary_transactional_sinks();
         self.vary_event_time(span);
         self.vary_discovery(span);
+        self.vary_list_state(&mut records);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
