@@ -20,11 +20,26 @@ const FOR_PEOPLE: [&str; 2] = ["title", "why"];
 /// What no run depends on, but whether there can be one: the path, values that contradict each
 /// other, and the answer to them.
 #[expect(clippy::type_complexity, reason = "a table: name, settings, what is refused")]
-const REFUSING: [(&str, &[(&str, &str)], &str); 2] = [
-    // Nothing of a source is divided by key.
+const REFUSING: [(&str, &[(&str, &str)], &str); 5] = [
+    // Nothing of these is divided by key.
     (
         "job.operators[source].max_parallelism",
         &[("job.operators[source].max_parallelism", "1")],
+        "above the max parallelism 1",
+    ),
+    (
+        "job.operators[buffer].max_parallelism",
+        &[("job.operators[buffer].max_parallelism", "1")],
+        "above the max parallelism 1",
+    ),
+    (
+        "job.operators[ask].max_parallelism",
+        &[("job.operators[ask].max_parallelism", "1")],
+        "above the max parallelism 1",
+    ),
+    (
+        "job.operators[match].max_parallelism",
+        &[("job.operators[match].max_parallelism", "1")],
         "above the max parallelism 1",
     ),
     // A join treats its two sides alike.
@@ -36,7 +51,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 2] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 15] = [
+const SCENES: [(&str, &[&str]); 16] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -55,6 +70,11 @@ const SCENES: [(&str, &[&str]); 15] = [
     (
         "every checkpoint expires",
         &["faults=[]", "storage.latency=1 s", "checkpointing.timeout=50 ms", "limits.until=9 s"],
+    ),
+    (
+        "commits fail",
+        &[r#"faults=[{
+            "at": "700 ms", "kind": "fail_external", "operation": "commit", "count": 3}]"#],
     ),
     (
         "a machine dies, and the others have few slots",
