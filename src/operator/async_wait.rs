@@ -13,9 +13,9 @@
 use std::collections::VecDeque;
 
 use super::instance::Instance;
-use super::list_state::deal;
+use super::list_state::{deal, held_entry, read_held, write_held};
 use super::record::{Fingerprint, Record, TimeMark};
-use super::state::{Format, read_fingerprint, write_fingerprint};
+use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::ids::CheckpointId;
 use crate::job::rescale::DistributionMode;
@@ -192,12 +192,8 @@ impl Operator for AsyncWait {
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId, out: &mut Snapshot) {
-        let mut state = FORMAT.write(&self.instance);
-        write_fingerprint(self.processed, &mut state);
-        state.varint(self.waiting as u64);
-        self.records().for_each(|record| record.write(&mut state));
-        out.state = state.seal();
-        out.nominal = out.state.len() as u64;
+        let records: Vec<&Record> = self.records().collect();
+        write_held(&FORMAT, &self.instance, self.processed, records.into_iter(), out);
     }
 
     fn rescale(&mut self, writers: u32) {
@@ -205,12 +201,7 @@ impl Operator for AsyncWait {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        let (writer, processed, waiting) = FORMAT.read(state, |input, writer| {
-            let processed = read_fingerprint(input)?;
-            let count = input.count(Record::BYTES_MIN)?;
-            let waiting: Result<Vec<_>, _> = (0..count).map(|_| Record::read(input)).collect();
-            Ok((writer, processed, waiting?))
-        })?;
+        let (writer, processed, waiting) = read_held(&FORMAT, state)?;
         if self.instance.owns_part(writer) {
             self.processed += processed;
         }
@@ -250,14 +241,7 @@ impl Operator for AsyncWait {
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
         visitor(StateEntry::unkeyed("processed", self.processed));
         for record in self.records() {
-            visitor(StateEntry {
-                what: "in flight",
-                key: Some(record.key),
-                split: Some(record.split),
-                path: record.path,
-                count: 1,
-                digest: record.offset,
-            });
+            visitor(held_entry("in flight", record));
         }
     }
 

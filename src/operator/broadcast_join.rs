@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::instance::Instance;
-use super::list_state::deal;
+use super::list_state::{deal, held_entry};
 use super::record::{Fingerprint, Record, mix};
 use super::state::{Format, read_fingerprint, write_fingerprint};
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
@@ -181,14 +181,7 @@ impl Operator for BroadcastJoin {
             });
         }
         for element in self.waiting.values().flatten() {
-            visitor(StateEntry {
-                what: "waiting",
-                key: Some(element.key),
-                split: Some(element.split),
-                path: element.path,
-                count: 1,
-                digest: element.offset,
-            });
+            visitor(held_entry("waiting", element));
         }
     }
 }

@@ -6,9 +6,9 @@
 //! held back with it; it is no part of the state: those upstream say it anew.
 
 use super::instance::Instance;
-use super::list_state::deal;
+use super::list_state::{deal, held_entry, read_held, write_held};
 use super::record::{Fingerprint, Record, TimeMark};
-use super::state::{Format, read_fingerprint, write_fingerprint};
+use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
 use crate::ids::CheckpointId;
 use crate::job::rescale::DistributionMode;
@@ -68,12 +68,7 @@ impl Operator for Buffer {
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId, out: &mut Snapshot) {
-        let mut state = FORMAT.write(&self.instance);
-        write_fingerprint(self.processed, &mut state);
-        state.varint(self.held.len() as u64);
-        self.held.iter().for_each(|record| record.write(&mut state));
-        out.state = state.seal();
-        out.nominal = out.state.len() as u64;
+        write_held(&FORMAT, &self.instance, self.processed, self.held.iter(), out);
     }
 
     fn rescale(&mut self, writers: u32) {
@@ -81,12 +76,7 @@ impl Operator for Buffer {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        let (writer, processed, held) = FORMAT.read(state, |input, writer| {
-            let processed = read_fingerprint(input)?;
-            let count = input.count(Record::BYTES_MIN)?;
-            let held: Result<Vec<_>, _> = (0..count).map(|_| Record::read(input)).collect();
-            Ok((writer, processed, held?))
-        })?;
+        let (writer, processed, held) = read_held(&FORMAT, state)?;
         if self.instance.owns_part(writer) {
             self.processed += processed;
         }
@@ -119,14 +109,7 @@ impl Operator for Buffer {
     fn visit(&self, visitor: &mut dyn FnMut(StateEntry)) {
         visitor(StateEntry::unkeyed("processed", self.processed));
         for record in &self.held {
-            visitor(StateEntry {
-                what: "held",
-                key: Some(record.key),
-                split: Some(record.split),
-                path: record.path,
-                count: 1,
-                digest: record.offset,
-            });
+            visitor(held_entry("held", record));
         }
     }
 }
