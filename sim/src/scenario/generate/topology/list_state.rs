@@ -20,7 +20,7 @@ impl Builder<'_> {
     /// Some operators have list state. Drawn last, so that the rest of the job is what it would be
     /// without. `records` are those that each operator gets.
     pub(super) fn vary_list_state(&mut self, records: &mut [u64]) {
-        for at in 0..self.operators.len() {
+        for (at, records) in records.iter_mut().enumerate() {
             let mut stream = self.draws.of("list state", &self.operators[at].name);
             if !permille_chance(&mut stream, 250) {
                 continue;
@@ -37,7 +37,7 @@ impl Builder<'_> {
                 }
                 OperatorKind::Join => {
                     self.broadcast(at, &mut stream);
-                    records[at] *= u64::from(parallelism);
+                    *records *= u64::from(parallelism);
                 }
                 // A subtask without a split has come to its end before there is a checkpoint.
                 OperatorKind::Source(source)
