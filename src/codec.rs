@@ -275,6 +275,24 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Elements, each of at least `bytes_min` bytes, behind their count.
+    ///
+    /// # Errors
+    /// Truncated, or an element is refused.
+    pub fn list<T>(
+        &mut self,
+        bytes_min: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let count = self.count(bytes_min)?;
+        // Collecting results would grow the vector step by step: an error may end it anywhere.
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(read(self)?);
+        }
+        Ok(items)
+    }
+
     /// A length and so many bytes.
     ///
     /// # Errors

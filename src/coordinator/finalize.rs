@@ -79,8 +79,8 @@ impl<P> Coordinator<P> {
                 continue;
             };
             let finished = &pending.plan.finished;
-            let union = self.topology.partly_ended_union(finished, |it| pending.has_ended(it));
-            if union.is_some() && self.config.after_tasks_finish {
+            let union = || self.topology.partly_ended_union(finished, |it| pending.has_ended(it));
+            if self.config.after_tasks_finish && union().is_some() {
                 self.fail_partly_ended(id, out);
                 continue;
             }

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use super::instance::Instance;
-use super::list_state::{deal, held_entry, read_held, write_held};
+use super::list_state::{Lists, held_entry, read_held, write_held};
 use super::record::{Fingerprint, Record, TimeMark};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
@@ -65,7 +65,7 @@ pub struct AsyncWait {
     /// All records that were given to it.
     processed: Fingerprint,
     /// What each old subtask had in its queue, if there was another number of them.
-    lists: Option<Vec<Vec<Record>>>,
+    lists: Lists<Record>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl AsyncWait {
             waiting: 0,
             next: 0,
             processed: Fingerprint::EMPTY,
-            lists: None,
+            lists: Lists::new(),
         }
     }
 
@@ -97,7 +97,7 @@ impl AsyncWait {
         call
     }
 
-    fn records(&self) -> impl Iterator<Item = &Record> {
+    fn records(&self) -> impl Iterator<Item = &Record> + Clone {
         self.queue.iter().filter_map(|entry| match entry {
             Entry::Record { record, .. } => Some(record),
             Entry::Watermark(_) => None,
@@ -192,12 +192,11 @@ impl Operator for AsyncWait {
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId, out: &mut Snapshot) {
-        let records: Vec<&Record> = self.records().collect();
-        write_held(&FORMAT, &self.instance, self.processed, records.into_iter(), out);
+        write_held(&FORMAT, &self.instance, self.processed, self.records(), out);
     }
 
     fn rescale(&mut self, writers: u32) {
-        self.lists = Some(vec![Vec::new(); writers as usize]);
+        self.lists.rescale(writers);
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
@@ -205,20 +204,15 @@ impl Operator for AsyncWait {
         if self.instance.owns_part(writer) {
             self.processed += processed;
         }
-        match self.lists.as_mut().and_then(|lists| lists.get_mut(writer as usize)) {
-            Some(list) => list.extend(waiting),
-            None => waiting.into_iter().for_each(|record| {
-                self.wait(record);
-            }),
+        for record in self.lists.keep(writer, waiting) {
+            self.wait(record);
         }
         Ok(())
     }
 
     fn open(&mut self, _restored: Option<CheckpointId>, effects: &mut Vec<Effect>) {
-        if let Some(lists) = self.lists.take() {
-            for record in deal(&lists, DistributionMode::SplitDistribute, &self.instance) {
-                self.wait(record);
-            }
+        for record in self.lists.deal(DistributionMode::SplitDistribute, &self.instance) {
+            self.wait(record);
         }
         if self.options.is_some() {
             effects.extend((0..self.next).map(|call| Effect::Call { call }));

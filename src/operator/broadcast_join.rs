@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::instance::Instance;
-use super::list_state::{deal, held_entry};
+use super::list_state::{Lists, held_entry};
 use super::record::{Fingerprint, Record, mix};
 use super::state::{Format, read_fingerprint, write_fingerprint};
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
@@ -38,14 +38,8 @@ pub struct BroadcastJoin {
     waiting: BTreeMap<u32, Vec<Record>>,
     /// All elements that were given to it.
     processed: Fingerprint,
-    /// What each old subtask had, if there was another number of them.
-    lists: Option<Lists>,
-}
-
-#[derive(Clone, Debug)]
-struct Lists {
-    rules: Vec<Vec<(u32, Fingerprint)>>,
-    waiting: Vec<Vec<Record>>,
+    rule_lists: Lists<(u32, Fingerprint)>,
+    waiting_lists: Lists<Record>,
 }
 
 /// What a rule is made of. The same at all subtasks: it does not say which copy of the record it was.
@@ -61,7 +55,8 @@ impl BroadcastJoin {
             rules: BTreeMap::new(),
             waiting: BTreeMap::new(),
             processed: Fingerprint::EMPTY,
-            lists: None,
+            rule_lists: Lists::new(),
+            waiting_lists: Lists::new(),
         }
     }
 
@@ -110,47 +105,39 @@ impl Operator for BroadcastJoin {
     }
 
     fn rescale(&mut self, writers: u32) {
-        let (rules, waiting) =
-            (vec![Vec::new(); writers as usize], vec![Vec::new(); writers as usize]);
-        self.lists = Some(Lists { rules, waiting });
+        self.rule_lists.rescale(writers);
+        self.waiting_lists.rescale(writers);
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let (writer, processed, rules, waiting) = FORMAT.read(state, |input, writer| {
             let processed = read_fingerprint(input)?;
-            let count = input.count(RULE_BYTES_MIN)?;
-            let rules = (0..count).map(|_| Ok((input.varint32()?, read_fingerprint(input)?)));
-            let rules = rules.collect::<Result<Vec<_>, _>>()?;
-            if rules.iter().any(|(_, rule)| rule.count == 0) {
-                return Err(input.invalid("count of a rule"));
-            }
-            let count = input.count(Record::BYTES_MIN)?;
-            let waiting: Result<Vec<_>, _> = (0..count).map(|_| Record::read(input)).collect();
-            Ok((writer, processed, rules, waiting?))
+            let rules = input.list(RULE_BYTES_MIN, |input| {
+                let (key, rule) = (input.varint32()?, read_fingerprint(input)?);
+                if rule.count == 0 {
+                    return Err(input.invalid("count of a rule"));
+                }
+                Ok((key, rule))
+            })?;
+            let waiting = input.list(Record::BYTES_MIN, Record::read)?;
+            Ok((writer, processed, rules, waiting))
         })?;
         if self.instance.owns_part(writer) {
             self.processed += processed;
         }
-        match &mut self.lists {
-            Some(lists) if (writer as usize) < lists.rules.len() => {
-                lists.rules[writer as usize].extend(rules);
-                lists.waiting[writer as usize].extend(waiting);
-            }
-            // The sequential reference takes over from all subtasks: it has had all copies of a rule.
-            Some(_) | None => {
-                self.take_rules(rules);
-                waiting.into_iter().for_each(|element| self.wait(element));
-            }
-        }
+        // The sequential reference takes over from all subtasks: it has had all copies of a rule.
+        let rules = self.rule_lists.keep(writer, rules);
+        self.take_rules(rules);
+        let waiting = self.waiting_lists.keep(writer, waiting);
+        waiting.into_iter().for_each(|element| self.wait(element));
         Ok(())
     }
 
     fn open(&mut self, _restored: Option<CheckpointId>, _effects: &mut Vec<Effect>) {
-        if let Some(Lists { rules, waiting }) = self.lists.take() {
-            self.take_rules(deal(&rules, DistributionMode::Broadcast, &self.instance));
-            let waiting = deal(&waiting, DistributionMode::SplitDistribute, &self.instance);
-            waiting.into_iter().for_each(|element| self.wait(element));
-        }
+        let rules = self.rule_lists.deal(DistributionMode::Broadcast, &self.instance);
+        self.take_rules(rules);
+        let waiting = self.waiting_lists.deal(DistributionMode::SplitDistribute, &self.instance);
+        waiting.into_iter().for_each(|element| self.wait(element));
     }
 
     fn release(&mut self, out: &mut Emitter) {

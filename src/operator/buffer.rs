@@ -6,7 +6,7 @@
 //! held back with it; it is no part of the state: those upstream say it anew.
 
 use super::instance::Instance;
-use super::list_state::{deal, held_entry, read_held, write_held};
+use super::list_state::{Lists, held_entry, read_held, write_held};
 use super::record::{Fingerprint, Record, TimeMark};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
@@ -27,7 +27,7 @@ pub struct Buffer {
     /// All records that were given to it.
     processed: Fingerprint,
     /// What each old subtask had held, if there was another number of them.
-    lists: Option<Vec<Vec<Record>>>,
+    lists: Lists<Record>,
 }
 
 impl Buffer {
@@ -39,7 +39,7 @@ impl Buffer {
             held: Vec::new(),
             watermark: None,
             processed: Fingerprint::EMPTY,
-            lists: None,
+            lists: Lists::new(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Operator for Buffer {
     }
 
     fn rescale(&mut self, writers: u32) {
-        self.lists = Some(vec![Vec::new(); writers as usize]);
+        self.lists.rescale(writers);
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
@@ -80,17 +80,12 @@ impl Operator for Buffer {
         if self.instance.owns_part(writer) {
             self.processed += processed;
         }
-        match self.lists.as_mut().and_then(|lists| lists.get_mut(writer as usize)) {
-            Some(list) => list.extend(held),
-            None => self.held.extend(held),
-        }
+        self.held.extend(self.lists.keep(writer, held));
         Ok(())
     }
 
     fn open(&mut self, _restored: Option<CheckpointId>, _effects: &mut Vec<Effect>) {
-        if let Some(lists) = self.lists.take() {
-            self.held.extend(deal(&lists, DistributionMode::SplitDistribute, &self.instance));
-        }
+        self.held.extend(self.lists.deal(DistributionMode::SplitDistribute, &self.instance));
     }
 
     fn release(&mut self, out: &mut Emitter) {

@@ -219,9 +219,7 @@ impl Handles {
     }
 
     pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let count = input.count(HANDLE_BYTES_MIN)?;
-        let handles: Result<Vec<_>, _> = (0..count).map(|_| Handle::read(input)).collect();
-        Ok(Self(handles?))
+        Ok(Self(input.list(HANDLE_BYTES_MIN, Handle::read)?))
     }
 }
 

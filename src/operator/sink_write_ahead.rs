@@ -91,9 +91,7 @@ impl Operator for WriteAheadSink {
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let (writer, processed, closed) = FORMAT.read(state, |input, writer| {
             let processed = read_fingerprint(input)?;
-            let count = input.count(BATCH_BYTES_MIN)?;
-            let closed: Result<Vec<_>, _> = (0..count).map(|_| Batch::read(input)).collect();
-            Ok((writer, processed, closed?))
+            Ok((writer, processed, input.list(BATCH_BYTES_MIN, Batch::read)?))
         })?;
         if self.instance.owns_part(writer) {
             self.processed += processed;
@@ -144,10 +142,10 @@ impl Batch {
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let id = read_transaction(input)?;
-        let count = input.count(UPDATE_BYTES_MIN)?;
-        let update = |_| Ok(Update { key: input.varint32()?, delta: read_fingerprint(input)? });
-        let updates: Result<Vec<_>, _> = (0..count).map(update).collect();
-        Ok(Self { id, updates: updates? })
+        let updates = input.list(UPDATE_BYTES_MIN, |input| {
+            Ok(Update { key: input.varint32()?, delta: read_fingerprint(input)? })
+        })?;
+        Ok(Self { id, updates })
     }
 }
 

@@ -196,17 +196,15 @@ impl Operator for Window {
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let (writer, processed, late, panes) = FORMAT.read(state, |input, writer| {
             let (processed, late) = (read_fingerprint(input)?, input.varint()?);
-            let count = input.count(PANE_BYTES_MIN)?;
-            let mut panes = Vec::with_capacity(count);
-            for _ in 0..count {
+            let panes = input.list(PANE_BYTES_MIN, |input| {
                 let (end, key) = (VirtualTime(input.varint()?), input.varint32()?);
                 let record_bytes = input.varint32()?;
                 let pane = Pane { contents: read_fingerprint(input)?, record_bytes };
                 if end == VirtualTime::ZERO {
                     return Err(input.invalid("end of a window"));
                 }
-                panes.push(((end, key), pane));
-            }
+                Ok(((end, key), pane))
+            })?;
             Ok((writer, processed, late, panes))
         })?;
         // What has no key stays with the number of its writer.

@@ -68,8 +68,7 @@ fn write(channel: u32, record: &Record, out: &mut Encoder) {
 }
 
 fn read(input: &mut Decoder<'_>) -> Result<Vec<(u32, Record)>, DecodeError> {
-    let count = input.count(1 + Record::BYTES_MIN)?;
-    (0..count).map(|_| Ok((input.varint32()?, Record::read(input)?))).collect()
+    input.list(1 + Record::BYTES_MIN, |input| Ok((input.varint32()?, Record::read(input)?)))
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ impl Metadata {
         let kind = KINDS.into_iter().find(|&kind| kind_code(kind) == code);
         let kind = kind.ok_or_else(|| input.invalid("kind of a snapshot"))?;
         let timestamp = VirtualTime(input.varint()?);
-        let operators = read_list(&mut input, 4, read_operator)?;
+        let operators = input.list(4, read_operator)?;
         input.end()?;
         Ok(Self { checkpoint, kind, timestamp, operators })
     }
@@ -201,19 +201,6 @@ fn list<T>(items: &[T], out: &mut Encoder, write: impl Fn(&T, &mut Encoder)) {
     items.iter().for_each(|item| write(item, out));
 }
 
-fn read_list<T>(
-    input: &mut Decoder<'_>,
-    bytes_min: usize,
-    read: impl Fn(&mut Decoder<'_>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    let count = input.count(bytes_min)?;
-    let mut items = Vec::with_capacity(count);
-    for _ in 0..count {
-        items.push(read(input)?);
-    }
-    Ok(items)
-}
-
 fn write_operator(operator: &OperatorMetadata, out: &mut Encoder) {
     out.text(&operator.name);
     out.varint(u64::from(operator.max_parallelism));
@@ -229,7 +216,7 @@ fn read_operator(input: &mut Decoder<'_>) -> Result<OperatorMetadata, DecodeErro
         name: input.text()?.to_owned(),
         max_parallelism: input.varint32()?,
         coordinator: if input.flag()? { Some(read_object(input)?) } else { None },
-        subtasks: read_list(input, 4, read_subtask)?,
+        subtasks: input.list(4, read_subtask)?,
     })
 }
 
@@ -244,8 +231,8 @@ fn read_subtask(input: &mut Decoder<'_>) -> Result<SubtaskMetadata, DecodeError>
     Ok(SubtaskMetadata {
         finished: input.flag()?,
         ended: input.flag()?,
-        state: read_list(input, 3, read_object)?,
-        channels: read_list(input, 3, read_object)?,
+        state: input.list(3, read_object)?,
+        channels: input.list(3, read_object)?,
     })
 }
 

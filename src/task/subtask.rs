@@ -23,6 +23,7 @@ mod snapshot;
 
 use std::collections::VecDeque;
 
+use self::calls::{HeldSnapshot, Turn};
 use crate::defect::{Defect, Defects, PutOff};
 use crate::enumerator::{EventId, SplitEvent};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
@@ -359,7 +360,7 @@ pub struct Subtask {
     /// All inputs have ended, but not all calls have been answered.
     ending: bool,
     /// The snapshot of a drained job, which waits for the answers to all calls.
-    held: Option<calls::HeldSnapshot>,
+    held: Option<HeldSnapshot>,
     gates: InputHandler<Record>,
     gate_of: Vec<GateId>,
     gate_inputs: Vec<u32>,
@@ -521,8 +522,10 @@ impl Subtask {
             | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
-                if self.is_caller && self.turn() != calls::Turn::Free {
-                    return self.turn() == calls::Turn::Emit;
+                match self.turn() {
+                    Turn::Emit => return true,
+                    Turn::Wait => return false,
+                    Turn::Free => {}
                 }
                 !self.mailbox.is_empty()
                     || if self.full_outputs == 0 {
@@ -605,9 +608,12 @@ impl Subtask {
             | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
-                if self.is_caller && self.turn() != calls::Turn::Free {
-                    self.emit_answered(now, out);
-                } else if let Some(mail) = self.mailbox.pop_front() {
+                match self.turn() {
+                    Turn::Emit => return self.emit_answered(now, out),
+                    Turn::Wait => return,
+                    Turn::Free => {}
+                }
+                if let Some(mail) = self.mailbox.pop_front() {
                     self.on_mail(now, mail, out);
                 } else if self.full_outputs == 0 {
                     let late = self.late_upload.take();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cutline::time::VirtualTime;
 use cutline_sim::check::Verdict;
-use cutline_sim::observe::Observation;
+use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::{Override, load, read_file};
 
@@ -27,6 +27,18 @@ pub(crate) fn runs(
         let outcome = simulation.trace(true).run();
         assert_eq!(outcome.verdict, Verdict::Ok, "seed {seed}: {:?}", outcome.violations);
         outcome
+    })
+}
+
+/// The same of a job that finishes.
+#[allow(dead_code, reason = "not every test binary asks")]
+pub(crate) fn finished(
+    name: &str,
+    changes: &[&str],
+    seeds: Range<u64>,
+) -> impl Iterator<Item = Outcome> + use<> {
+    runs(name, changes, seeds).inspect(|outcome| {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
     })
 }
 

@@ -35,7 +35,15 @@ impl Subtask {
         }
     }
 
+    #[inline]
     pub(super) fn turn(&mut self) -> Turn {
+        match self.is_caller {
+            true => self.turn_of_caller(),
+            false => Turn::Free,
+        }
+    }
+
+    fn turn_of_caller(&mut self) -> Turn {
         // Behind the savepoint with which the job stops, nothing is emitted.
         let works = matches!(self.phase, Phase::Recovering | Phase::Running);
         let Some(caller) = self.operator.as_caller().filter(|_| works) else { return Turn::Free };
@@ -55,9 +63,6 @@ impl Subtask {
 
     /// Emits what has been answered; behind the last of it comes what has waited for that.
     pub(super) fn emit_answered(&mut self, now: VirtualTime, out: &mut impl Outputs) {
-        if self.turn() == Turn::Wait {
-            return;
-        }
         self.emitter.clear();
         if let Some(caller) = self.operator.as_caller() {
             caller.emit(&mut self.emitter);
