@@ -215,6 +215,17 @@ impl JobGraph {
         &self.edges
     }
 
+    /// Which operators are behind one of those, by a way along any edges; not those themselves.
+    pub fn behind(&self, those: impl Fn(OperatorId) -> bool) -> Vec<bool> {
+        let mut behind = vec![false; self.operators().len()];
+        for &operator in self.topological_order() {
+            for edge in self.edges().iter().filter(|edge| edge.from == operator) {
+                behind[edge.to.index()] |= behind[operator.index()] || those(operator);
+            }
+        }
+        behind
+    }
+
     /// The operators, every sender before its receivers; ties in the order of the job graph.
     pub fn topological_order(&self) -> &[OperatorId] {
         &self.order

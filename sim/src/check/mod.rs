@@ -45,6 +45,7 @@ use std::fmt;
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::job::{ExecutionGraph, Layout};
+use cutline::operator::Record;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
@@ -118,6 +119,10 @@ impl Setup {
     fn has_list_state(&self, operator: OperatorId, mode: DistributionMode) -> bool {
         let modes = self.config.list_states.get(operator.index());
         modes.is_some_and(|modes| modes.contains(&mode))
+    }
+
+    fn is_transactional(&self, operator: OperatorId) -> bool {
+        self.config.roles[operator.index()] == Role::TransactionalSink
     }
 
     fn operators(&self) -> impl Iterator<Item = OperatorId> + use<> {
@@ -266,6 +271,11 @@ impl Checks {
             Observation::Step { step, checkpoint, subtask } => {
                 self.on_step(now, step, checkpoint, subtask);
             }
+            Observation::Called { subtask, .. } => self.on_called(now, subtask),
+            Observation::WindowFired { .. } => self.on_window_fired(now),
+            Observation::DroppedLate { subtask, ref record } => {
+                self.on_dropped_late(now, subtask, record);
+            }
             Observation::Blocked { channel } => self.on_blocked(now, channel),
             Observation::Resumed { channel } => self.on_resumed(now, channel),
             _ => self.observe_protocol(now, observation),
@@ -275,8 +285,8 @@ impl Checks {
         }
     }
 
-    /// What comes with every barrier of every channel, and every step of every snapshot, goes to
-    /// those alone who do something about it, in the order of [`Checks::observe_protocol`].
+    /// What comes with every barrier of every channel, every step of every snapshot, and records by
+    /// the thousand, goes to those alone who do something about it, in the order of [`Checks::observe_protocol`].
     #[inline(never)]
     fn on_barrier_sent(&mut self, now: VirtualTime, channel: ChannelId, checkpoint: CheckpointId) {
         self.situations.on_barrier_sent(channel);
@@ -314,6 +324,27 @@ impl Checks {
     }
 
     #[inline(never)]
+    fn on_called(&mut self, now: VirtualTime, subtask: SubtaskId) {
+        self.situations.on_called(subtask);
+        self.judge_time(now);
+    }
+
+    #[inline(never)]
+    fn on_window_fired(&mut self, now: VirtualTime) {
+        self.situations.on_window_fired();
+        self.judge_time(now);
+        self.counter.statistics.records.windows += 1;
+    }
+
+    #[inline(never)]
+    fn on_dropped_late(&mut self, now: VirtualTime, subtask: SubtaskId, record: &Record) {
+        self.situations.on_dropped_late();
+        self.state.on_dropped_late(now, subtask, record, &self.setup, &mut self.report);
+        self.judge_time(now);
+        self.counter.statistics.records.late += 1;
+    }
+
+    #[inline(never)]
     fn on_blocked(&mut self, now: VirtualTime, channel: ChannelId) {
         self.situations.on_blocked(channel, &self.ledger, &self.setup);
         self.ledger.flows[channel.index()].blocked = true;
@@ -341,7 +372,7 @@ impl Checks {
         self.liveness.judge_time(now, (&self.ledger, weather), setup, report);
     }
 
-    /// All that is neither data, barrier nor step.
+    /// All that is neither data nor comes with them, neither barrier nor step.
     #[inline(never)]
     fn observe_protocol(&mut self, now: VirtualTime, observation: &Observation) {
         if let Observation::Rescaled { layout } = *observation {
@@ -358,7 +389,6 @@ impl Checks {
         self.order.observe(now, observation, ledger, setup, report);
         self.cut.observe(now, observation, ledger, setup, report);
         self.moved.observe(now, observation, ledger, setup, report);
-        self.state.observe(now, observation, setup, report);
         self.output.observe(now, observation, weather, setup, report);
         self.restore.observe(now, observation, setup, report);
         self.storage.observe(now, observation, setup, report);

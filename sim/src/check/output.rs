@@ -136,10 +136,6 @@ impl Output {
         }
     }
 
-    fn is_transactional(&self, operator: OperatorId, setup: &Setup) -> bool {
-        setup.config.roles[operator.index()] == Role::TransactionalSink
-    }
-
     fn on_committed(
         &mut self,
         now: VirtualTime,
@@ -357,7 +353,7 @@ impl Output {
         setup: &Setup,
         report: &mut Report,
     ) {
-        if !self.is_transactional(operator, setup) {
+        if !setup.is_transactional(operator) {
             return;
         }
         // A plain savepoint decides nothing until somebody starts from it: if the job goes back
@@ -423,7 +419,7 @@ impl Output {
     pub(super) fn shown(&self, setup: &Setup) -> Vec<Shown> {
         let shown = |operator: OperatorId| {
             let sink = &self.sinks[operator.index()];
-            let contents = match self.is_transactional(operator, setup) {
+            let contents = match setup.is_transactional(operator) {
                 true => sink.visible,
                 false => sink.written.distinct,
             };
@@ -508,7 +504,7 @@ impl Output {
             Some(_) | None => return,
         };
         for operator in setup.sinks() {
-            if !self.is_transactional(operator, setup) {
+            if !setup.is_transactional(operator) {
                 continue;
             }
             let Some(outside) = oracle.outside(operator) else { continue };

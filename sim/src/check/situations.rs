@@ -296,16 +296,7 @@ impl Situations {
                 None => Situation::InFlightPersisted,
                 Some(_) => Situation::WatermarkPersisted,
             }),
-            Observation::WindowFired { .. } => {
-                self.saw(Situation::WindowFired);
-                self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
-            }
-            Observation::DroppedLate { .. } => self.saw(Situation::RecordLate),
             Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
-            Observation::Called { subtask, .. } => {
-                let again = self.chosen.is_some() && !self.running[subtask.index()];
-                self.saw_if(again, Situation::CalledAgain);
-            }
             Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
@@ -394,8 +385,8 @@ impl Situations {
         self.saw_if(some(u32::lt), Situation::RescaledUp);
         self.saw_if(some(u32::gt), Situation::RescaledDown);
         let dealt = |mode| {
-            let moved = setup.operators().filter(|it| before[it.index()] != now[it.index()]);
-            moved.filter(|it| setup.has_list_state(*it, mode)).count() > 0
+            let moved = |it: OperatorId| before[it.index()] != now[it.index()];
+            setup.operators().any(|it| moved(it) && setup.has_list_state(it, mode))
         };
         self.saw_if(dealt(DistributionMode::SplitDistribute), Situation::ListStateDealtOut);
         self.saw_if(dealt(DistributionMode::Broadcast), Situation::BroadcastStateCopied);
@@ -424,6 +415,20 @@ impl Situations {
 
     fn pending_mut(&mut self, checkpoint: CheckpointId) -> Option<&mut Pending> {
         self.pending.iter_mut().find(|pending| pending.checkpoint == checkpoint)
+    }
+
+    pub(super) fn on_called(&mut self, subtask: SubtaskId) {
+        let again = self.chosen.is_some() && !self.running[subtask.index()];
+        self.saw_if(again, Situation::CalledAgain);
+    }
+
+    pub(super) fn on_window_fired(&mut self) {
+        self.saw(Situation::WindowFired);
+        self.saw_if(self.chosen.is_some(), Situation::WindowFiredAfterRestore);
+    }
+
+    pub(super) fn on_dropped_late(&mut self) {
+        self.saw(Situation::RecordLate);
     }
 
     pub(super) fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {

@@ -22,7 +22,6 @@ use super::ledger::Ledger;
 use super::output::Output;
 use super::violation::{Class, Report, Subject};
 use super::{Role, Setup, ShadowState};
-use crate::observe::Observation;
 
 pub(super) const NAME: &str = "state";
 
@@ -87,14 +86,14 @@ impl State {
     }
 
     /// A record that cannot be late is not dropped.
-    pub(super) fn observe(
+    pub(super) fn on_dropped_late(
         &mut self,
         now: VirtualTime,
-        observation: &Observation,
+        subtask: SubtaskId,
+        record: &Record,
         setup: &Setup,
         report: &mut Report,
     ) {
-        let Observation::DroppedLate { subtask, record } = *observation else { return };
         self.judged += 1;
         if setup.config.windows.as_ref().is_some_and(|windows| windows.never_late) {
             let what = (NAME, Class::Loss, "dropped as late");
@@ -230,12 +229,14 @@ impl State {
         report: &mut Report,
     ) -> Result<(), cutline::operator::RestoreError> {
         let version = self.versions.iter().position(|version| version.checkpoint == checkpoint);
-        let layout = version.map_or(setup.layout, |version| self.versions[version].layout);
+        let (layout, spread) = version.map_or((setup.layout, self.spread), |version| {
+            let Version { layout, spread, .. } = self.versions[version];
+            (layout, spread)
+        });
         let job = setup.graph.layout(layout).job();
         let mut parts = vec![Vec::new(); job.operators().len()];
         let mut subtasks = vec![0_u32; job.operators().len()];
         let mut unknown = vec![false; job.operators().len()];
-        let spread = version.map_or(self.spread, |version| self.versions[version].spread);
         for (operator, mut states) in shadow.parts {
             let number = subtasks[operator.index()];
             subtasks[operator.index()] += 1;

@@ -243,8 +243,6 @@ impl Counter {
             Observation::Persisted { ref record, .. } => {
                 statistics.records.persisted += u64::from(record.is_data());
             }
-            Observation::WindowFired { .. } => statistics.records.windows += 1,
-            Observation::DroppedLate { .. } => statistics.records.late += 1,
             Observation::Committed { contents, .. } => {
                 statistics.records.committed += contents.count;
             }

@@ -31,7 +31,9 @@ use cutline::task::subtask::{Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
-use crate::scenario::model::{ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source};
+use crate::scenario::model::{
+    self, Action, ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source,
+};
 use crate::world::ProcessId;
 
 /// Makes an operator of the user's own.
@@ -73,6 +75,12 @@ pub struct Plan {
     layouts: Vec<LayoutId>,
     /// Whether order is promised at the input of each operator, in all layouts.
     ordered: Vec<bool>,
+    /// Whether event time matters to somebody.
+    event_time: bool,
+    /// Whether what windows emit depends on timing: a record may be late, or windows are emptied
+    /// before their time because the job is drained, or the event time of a joined record depends on
+    /// which of several partners it has met.
+    pub is_timed: bool,
     custom: BTreeMap<OperatorId, OperatorFactory>,
     /// A coordinator in the place of the built-in one.
     pub coordinator: Option<CoordinatorFactory>,
@@ -120,6 +128,7 @@ impl Plan {
         let subtask_names = (0..graph.subtasks())
             .map(|subtask| graph.subtask_name(SubtaskId(subtask as u32)))
             .collect();
+        let (event_time, is_timed) = (scenario.has_event_time(), is_timed(&scenario, &job));
         let (defects, custom) = (Defects::none(), BTreeMap::new());
         let (coordinator, barriers) = (None, None);
         Ok(Self {
@@ -129,6 +138,8 @@ impl Plan {
             defects,
             layouts,
             ordered,
+            event_time,
+            is_timed,
             custom,
             coordinator,
             barriers,
@@ -230,24 +241,18 @@ impl Plan {
 
     /// How a source discovers its splits, if it has an enumerator.
     pub fn discovery(&self, source: OperatorId) -> Option<&Discovery> {
-        match &self.scenario.job.operators[source.index()].kind {
-            OperatorKind::Source(source) => source.discovery.as_ref(),
-            _ => None,
-        }
+        self.scenario.job.operators[source.index()].kind.as_source()?.discovery.as_ref()
     }
 
     /// The enumerators of the job, as they begin.
     pub(super) fn enumerators(&self) -> BTreeMap<OperatorId, Enumerator> {
         let operators = (0..).map(OperatorId).zip(&self.scenario.job.operators);
-        let enumerators = operators.filter_map(|(id, operator)| match &operator.kind {
-            OperatorKind::Source(Source { splits, discovery: Some(discovery), .. })
-                if !self.custom.contains_key(&id) =>
-            {
-                let (splits, discover_every) = (*splits, discovery.every);
-                let config = EnumeratorConfig { splits, discover_every, defects: self.defects };
-                Some((id, Enumerator::new(config)))
-            }
-            _ => None,
+        let built_in = operators.filter(|(id, _)| !self.custom.contains_key(id));
+        let enumerators = built_in.filter_map(|(id, operator)| {
+            let source = operator.kind.as_source()?;
+            let (splits, discover_every) = (source.splits, source.discovery.as_ref()?.every);
+            let config = EnumeratorConfig { splits, discover_every, defects: self.defects };
+            Some((id, Enumerator::new(config)))
         });
         enumerators.collect()
     }
@@ -304,9 +309,11 @@ impl Plan {
                 Box::new(Aggregate::new(instance, ordered, state_per_key))
             }
             OperatorKind::Join => Box::new(Join::new(instance, state_per_key)),
-            // The reference holds nothing back: it is never behind the job.
-            OperatorKind::Buffer { .. } if is_reference => Box::new(Buffer::new(instance, 1)),
-            OperatorKind::Buffer { threshold } => Box::new(Buffer::new(instance, *threshold)),
+            OperatorKind::Buffer { threshold } => {
+                // The reference holds nothing back: it is never behind the job.
+                let threshold = if is_reference { 1 } else { *threshold };
+                Box::new(Buffer::new(instance, threshold))
+            }
             OperatorKind::Async { capacity, ordered, latency: _ } => {
                 let options = CallOptions { capacity: *capacity, ordered: *ordered };
                 Box::new(AsyncWait::new(instance, (!is_reference).then_some(options)))
@@ -314,7 +321,7 @@ impl Plan {
             OperatorKind::BroadcastJoin => Box::new(BroadcastJoin::new(instance)),
             OperatorKind::Window { size, slide } => {
                 let (size, slide) = (*size, *slide);
-                let exact = self.scenario.checkpointing.exactly_once && !self.scenario.is_timed();
+                let exact = self.scenario.checkpointing.exactly_once && !self.is_timed;
                 let options = WindowOptions { size, slide, state_per_key, exact };
                 Box::new(Window::new(instance, options))
             }
@@ -376,7 +383,7 @@ impl Plan {
                 OperatorKind::SinkWriter
             ),
             commit_retries: self.scenario.external.commit_retries,
-            event_time: self.scenario.has_event_time(),
+            event_time: self.event_time,
             defects: self.defects,
         };
         let router = Router::new(graph.output_edges(subtask), instance.subtask);
@@ -463,26 +470,41 @@ impl Plan {
         had.iter().any(|defect| self.defects.has(*defect))
     }
 
+    fn is_keyed(&self, subtask: SubtaskId) -> bool {
+        let operator = self.graph.operator(subtask);
+        self.scenario.job.operators[operator.index()].kind.is_keyed()
+    }
+
     /// Whether copies of a subtask's state are kept where it runs. Flink: keyed state alone.
     pub fn recovers_locally(&self, subtask: SubtaskId) -> bool {
-        let operator = self.graph.operator(subtask);
-        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
-        keyed && self.scenario.checkpointing.local_recovery
+        self.scenario.checkpointing.local_recovery && self.is_keyed(subtask)
     }
 
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
     /// incremental; operator state is written whole.
     pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
-        let operator = self.graph.operator(subtask);
-        let keyed = self.scenario.job.operators[operator.index()].kind.is_keyed();
         let writer = Writer {
-            operator,
+            operator: self.graph.operator(subtask),
             subtask: self.graph.index_in_operator(subtask),
             attempt: self.named_after(execution),
             defects: self.defects,
         };
-        (keyed && self.scenario.checkpointing.incremental).then_some(writer)
+        (self.scenario.checkpointing.incremental && self.is_keyed(subtask)).then_some(writer)
     }
+}
+
+fn is_timed(scenario: &Scenario, job: &JobGraph) -> bool {
+    let operators = &scenario.job.operators;
+    let drains =
+        |action: &Action| matches!(action.what, ActionKind::StopWithSavepoint { drain: true });
+    let may_be_late = |source: &Source| source.may_be_late() || source.discovery.is_some();
+    let late = |operator: &model::Operator| operator.kind.as_source().is_some_and(may_be_late);
+    let behind_join = job.behind(|operator| operators[operator.index()].kind.has_sides());
+    let windows = || operators.iter().zip(&behind_join).filter(|(it, _)| it.kind.is_window());
+    windows().next().is_some()
+        && (operators.iter().any(late)
+            || scenario.actions.iter().any(drains)
+            || windows().any(|(_, behind_join)| *behind_join))
 }
 
 /// The job graph of a scenario.

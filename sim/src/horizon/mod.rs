@@ -117,7 +117,7 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
         return Err(LeapError::Election);
     }
     for operator in &scenario.job.operators {
-        if matches!(&operator.kind, OperatorKind::Source(source) if source.records.is_some()) {
+        if operator.kind.as_source().is_some_and(|source| source.records.is_some()) {
             return Err(LeapError::Bounded { operator: operator.name.clone() });
         }
         let timed = match &operator.kind {
@@ -185,12 +185,8 @@ pub(crate) struct Outline {
 
 impl Outline {
     pub(crate) fn of(scenario: &Scenario, strikes: Vec<Strike>, leaping: Leaping) -> Self {
-        let sources = || {
-            scenario.job.operators.iter().filter_map(|operator| match &operator.kind {
-                OperatorKind::Source(source) => Some(source),
-                _ => None,
-            })
-        };
+        let operators = &scenario.job.operators;
+        let sources = || operators.iter().filter_map(|operator| operator.kind.as_source());
         let repeats = leaping.repeats.max(1) as f64;
         let every = sources().map(|source| source.every).max().unwrap_or_default();
         Self {

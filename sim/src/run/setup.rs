@@ -128,30 +128,21 @@ fn list_states(kind: &OperatorKind) -> &'static [DistributionMode] {
 }
 
 fn windows(plan: &Plan) -> Option<Windows> {
-    let (scenario, job) = (&plan.scenario, plan.graph.job());
-    let operators = &scenario.job.operators;
+    let operators = &plan.scenario.job.operators;
     let is_window = |operator: OperatorId| operators[operator.index()].kind.is_window();
-    let is_timed = scenario.is_timed();
-    let mut timed = vec![false; operators.len()];
-    for &operator in job.topological_order() {
-        for edge in job.edges().iter().filter(|edge| edge.from == operator) {
-            timed[edge.to.index()] |= is_timed && (is_window(operator) || timed[operator.index()]);
-        }
-    }
+    let timed = plan.graph.job().behind(|operator| plan.is_timed && is_window(operator));
     let has_windows = operators.iter().any(|operator| operator.kind.is_window());
-    has_windows.then_some(Windows { never_late: !is_timed, timed })
+    has_windows.then_some(Windows { never_late: !plan.is_timed, timed })
 }
 
 /// When the last record of a bounded job is due.
 fn last_record(plan: &Plan) -> Option<VirtualTime> {
     let operators = (0..).map(OperatorId).zip(&plan.scenario.job.operators);
-    let due = operators.filter_map(|(id, operator)| match &operator.kind {
-        OperatorKind::Source(source) => {
-            let layouts = plan.graph.layouts().iter();
-            let readers = layouts.map(|layout| layout.parallelism(id)).min().unwrap_or(1);
-            Some(source.records.map(|records| source.due_last(records, readers)))
-        }
-        _ => None,
+    let due = operators.filter_map(|(id, operator)| {
+        let source = operator.kind.as_source()?;
+        let layouts = plan.graph.layouts().iter();
+        let readers = layouts.map(|layout| layout.parallelism(id)).min().unwrap_or(1);
+        Some(source.records.map(|records| source.due_last(records, readers)))
     });
     due.collect::<Option<Vec<_>>>().and_then(|due| due.into_iter().max())
 }

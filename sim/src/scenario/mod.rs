@@ -17,6 +17,7 @@ mod failures;
 pub mod features;
 mod fields;
 mod fields_faults;
+mod fields_job;
 mod flink_conf;
 pub mod generate;
 mod json_text;

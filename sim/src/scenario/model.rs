@@ -68,24 +68,10 @@ pub struct Job {
 impl Job {
     /// The first source with an enumerator, by name.
     pub fn enumerated(&self) -> Option<&str> {
-        let is = |operator: &&Operator| match &operator.kind {
-            OperatorKind::Source(source) => source.discovery.is_some(),
-            _ => false,
-        };
-        self.operators.iter().find(is).map(|operator| operator.name.as_str())
-    }
-
-    /// Whether a way leads from a join, of either kind, to a window.
-    fn has_window_behind_join(&self) -> bool {
-        let mut behind: Vec<bool> =
-            self.operators.iter().map(|operator| operator.kind.has_sides()).collect();
-        // Few operators: what is behind spreads by one edge a round at least.
-        for _ in &self.operators {
-            for edge in &self.edges {
-                behind[edge.to] |= behind[edge.from];
-            }
-        }
-        self.operators.iter().zip(&behind).any(|(it, behind)| *behind && it.kind.is_window())
+        let mut operators = self.operators.iter();
+        let found =
+            operators.find(|it| it.kind.as_source().is_some_and(|it| it.discovery.is_some()));
+        found.map(|operator| operator.name.as_str())
     }
 }
 
@@ -187,6 +173,14 @@ impl OperatorKind {
         matches!(self, Self::Join | Self::BroadcastJoin)
     }
 
+    /// What it reads, if it is a source.
+    pub fn as_source(&self) -> Option<&Source> {
+        match self {
+            Self::Source(source) => Some(source),
+            _ => None,
+        }
+    }
+
     /// Whether it waits for event time.
     pub fn is_window(&self) -> bool {
         matches!(self, Self::Window { .. })
@@ -281,17 +275,21 @@ impl Source {
     /// With an enumerator a reader begins a split when it is through with the last: `readers` is how
     /// many there are at least.
     pub fn due_last(&self, records: u64, readers: u32) -> VirtualTime {
-        let found = VirtualTime::ZERO + self.stagger() * u64::from(self.splits - 1);
         let in_turn = match self.discovery {
             Some(_) => u64::from(self.splits.div_ceil(readers)),
             None => 1,
         };
-        found + self.every * records * in_turn
+        self.start(self.splits - 1) + self.every * records * in_turn
+    }
+
+    /// When the first record of a split is due.
+    pub fn start(&self, split: u32) -> VirtualTime {
+        VirtualTime::ZERO + self.stagger() * u64::from(split)
     }
 
     /// By how much a split is younger than the one before it.
     pub fn stagger(&self) -> VirtualDuration {
-        self.discovery.as_ref().map_or(VirtualDuration::ZERO, |discovery| discovery.every)
+        self.discovery.as_ref().map(|it| it.every).unwrap_or_default()
     }
 
     /// Whether a record may be older than a watermark ahead of it.
@@ -529,23 +527,6 @@ impl Scenario {
             OperatorKind::Source(source) => source.watermarks.is_some(),
             kind => kind.is_window(),
         })
-    }
-
-    /// Whether what windows emit depends on timing: a record may be late, or windows are emptied
-    /// before their time because the job is drained, or the event time of a joined record depends on
-    /// which of several partners it has met.
-    pub fn is_timed(&self) -> bool {
-        let drains =
-            |action: &Action| matches!(action.what, ActionKind::StopWithSavepoint { drain: true });
-        let late = |operator: &Operator| {
-            matches!(&operator.kind, OperatorKind::Source(source)
-                if source.may_be_late() || source.discovery.is_some())
-        };
-        let operators = &self.job.operators;
-        operators.iter().any(|operator| operator.kind.is_window())
-            && (operators.iter().any(late)
-                || self.actions.iter().any(drains)
-                || self.job.has_window_behind_join())
     }
 
     /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that

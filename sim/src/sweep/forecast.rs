@@ -241,10 +241,8 @@ impl Family {
             ),
             ("M", "mtbf_s", "mean time between failures", mtbf),
         ];
-        let sources = scenario.job.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Source(source) => Some(source),
-            _ => None,
-        });
+        let operators = scenario.job.operators.iter();
+        let sources = operators.filter_map(|operator| operator.kind.as_source());
         let rate =
             sources.map(|it| f64::from(it.splits) * f64::from(it.weight) / span(it.every)).sum();
         let tasks = |of: &dyn Fn(&OperatorKind) -> bool| -> f64 {

@@ -97,9 +97,8 @@ impl Meter {
         let mut splits = Vec::new();
         for operator in &job.operators {
             first_split.push(splits.len());
-            if let OperatorKind::Source(source) = &operator.kind {
-                let start = |split: u32| VirtualTime::ZERO + source.stagger() * u64::from(split);
-                let split = |split| (start(split), source.every, source.weight);
+            if let Some(source) = operator.kind.as_source() {
+                let split = |split| (source.start(split), source.every, source.weight);
                 splits.extend((0..source.splits).map(split));
             }
         }

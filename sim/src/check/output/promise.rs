@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::time::VirtualTime;
 
+use crate::check::Setup;
 use crate::check::liveness::Weather;
-use crate::check::{Role, Setup};
 
 /// Everything that a subtask has prepared up to a checkpoint is to be committed.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Promises {
 
 impl Promises {
     pub(super) fn new(setup: &Setup) -> Self {
-        let is_sink = |it: &OperatorId| setup.config.roles[it.index()] == Role::TransactionalSink;
+        let is_sink = |it: &OperatorId| setup.is_transactional(*it);
         let edges = setup.graph.job().edges();
         let commits_for = |operator: OperatorId| {
             let mut in_front =
@@ -42,10 +42,9 @@ impl Promises {
             let is_last = edges.iter().all(|edge| edge.from != operator);
             in_front.find(is_sink).or(Some(operator).filter(|it| is_last && is_sink(it)))
         };
-        let operators = (0..setup.config.roles.len() as u32).map(OperatorId);
         Self {
             open: VecDeque::new(),
-            commits_for: operators.map(commits_for).collect(),
+            commits_for: setup.operators().map(commits_for).collect(),
             heard: vec![None; setup.graph.subtasks()],
         }
     }

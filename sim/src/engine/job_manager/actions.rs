@@ -4,7 +4,7 @@
 //! `StopWithSavepointTerminationHandlerImpl`, `CheckpointCoordinator#restoreSavepoint`.
 //!
 //! A stop with a savepoint goes on in two steps: the savepoint completes, then all tasks finish. If
-//! the savepoint fails, the job goes on with its periodic translate; if a task fails behind the
+//! the savepoint fails, the job goes on with its periodic checkpoints; if a task fails behind the
 //! savepoint, the stop has failed and the job restarts, from that savepoint (see
 //! `CoordinatorConfig::stores_stops`).
 

@@ -1,18 +1,16 @@
 //! The split enumerators, which live where the job manager does: their events to the readers and
 //! back, and their part in a checkpoint (T4, T5, R5).
 
-use cutline::coordinator::completed::{CompletedCheckpoint, Retained};
+use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io;
 use cutline::enumerator::{EventId, Input, Output};
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::step::Step;
-use cutline::storage::handle::SubtaskState;
-use cutline::storage::metadata::{StateHandle, StateObject};
-use cutline::task::snapshots::PartKind;
+use cutline::storage::metadata::StateObject;
 use cutline::task::subtask::Mail;
 
-use super::{JobManager, Phase, SnapshotPayload, Waiting};
-use crate::engine::{Engine, Part, Place};
+use super::{JobManager, Phase, SnapshotPayload, Waiting, translate};
+use crate::engine::Engine;
 use crate::observe::Observation;
 use crate::world::{Context, Observer};
 
@@ -82,16 +80,8 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let nominal = state.len() as u64;
-        let StateHandle { path, bytes, nominal, checksum } =
-            StateHandle::new(String::new(), &state, nominal);
-        // Flink: operator coordinators' states are byte handles, part of the metadata.
-        let place = Place::Inline(state);
-        let kind = PartKind::Operator;
-        let part =
-            Part { kind, operator: source, subtask: 0, path, bytes, nominal, checksum, place };
-        let (private, shared) = (Vec::new(), Vec::new());
-        let payload = SnapshotPayload { parts: vec![part] };
-        let result = Ok(SubtaskState { private, shared, ended: false, payload });
+        let object = StateObject::Inline { bytes: state, nominal };
+        let result = Ok(translate::coordinator_state(source, &object));
         let input = io::Input::CoordinatorSnapshot { checkpoint, coordinator: source, result };
         self.coordinate(input, ctx);
     }
@@ -117,24 +107,7 @@ impl JobManager {
         let checkpoint = to.map(|retained| retained.checkpoint.id);
         self.observe(Observation::Step { step: Step::R5, checkpoint, subtask: None }, ctx);
         let state = to.and_then(|retained| retained.checkpoint.coordinator(source));
-        let state = state.and_then(|state| bytes_of(state).map(<[u8]>::to_vec));
+        let state = state.and_then(|state| translate::bytes_of(state).map(<[u8]>::to_vec));
         self.enumerate(source, Input::Reset(state), ctx);
     }
-}
-
-fn bytes_of(state: &SubtaskState<SnapshotPayload>) -> Option<&[u8]> {
-    match &state.payload.parts.first()?.place {
-        Place::Inline(bytes) => Some(bytes),
-        Place::File | Place::Shared(_) | Place::Known(_) => None,
-    }
-}
-
-/// The enumerator's part of a checkpoint, as its metadata has it.
-pub(super) fn state_object(
-    checkpoint: &CompletedCheckpoint<SnapshotPayload>,
-    source: OperatorId,
-) -> Option<StateObject> {
-    let bytes = bytes_of(checkpoint.coordinator(source)?)?.to_vec();
-    let nominal = bytes.len() as u64;
-    Some(StateObject::Inline { bytes, nominal })
 }

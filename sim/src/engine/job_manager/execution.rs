@@ -178,10 +178,9 @@ impl JobManager {
     }
 
     pub(super) fn on_backlog<O: Observer>(&mut self, on: bool, ctx: &mut Context<'_, Engine, O>) {
-        let operators = 0..self.plan.graph.job().operators().len() as u32;
         let graph = &self.plan.graph;
         let is_source = |it: &OperatorId| graph.is_source(graph.subtask(*it, 0));
-        let sources: Vec<OperatorId> = operators.map(OperatorId).filter(is_source).collect();
+        let sources: Vec<OperatorId> = self.operators().filter(is_source).collect();
         for source in sources {
             self.coordinate(io::Input::Backlog { source, on }, ctx);
         }

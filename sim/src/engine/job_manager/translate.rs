@@ -20,7 +20,7 @@ use cutline::storage::metadata::{
 use cutline::task::snapshots::PartKind;
 use cutline::time::VirtualTime;
 
-use super::{SnapshotPayload, enumerators};
+use super::SnapshotPayload;
 use crate::engine::plan::Plan;
 use crate::engine::{Part, Place};
 use crate::world::{Ownership, Pointer};
@@ -178,7 +178,7 @@ pub(super) fn metadata_of(
         OperatorMetadata {
             name: operator.name.clone(),
             max_parallelism: operator.max_parallelism,
-            coordinator: enumerators::state_object(checkpoint, OperatorId(index as u32)),
+            coordinator: coordinator_object(checkpoint, OperatorId(index as u32)),
             subtasks: subtasks[range].to_vec(),
         }
     });
@@ -238,9 +238,8 @@ pub(super) fn retained_from(
         }
     }
     let coordinator = |operator: &OperatorMetadata| {
-        let object = operator.coordinator.as_ref()?;
-        let part = part_of(PartKind::Operator, (of(operator), 0), object);
-        Some((of(operator), subtask_state(vec![part], false)))
+        let at = of(operator);
+        Some((at, coordinator_state(at, operator.coordinator.as_ref()?)))
     };
     let Pointer { metadata: path, ownership, .. } = pointer;
     let checkpoint = CompletedCheckpoint {
@@ -266,6 +265,33 @@ pub(super) fn retained_from(
         coordinators: metadata.operators.iter().filter_map(coordinator).collect(),
     };
     Retained { checkpoint: Arc::new(checkpoint), metadata: FileHandle { path: path.into(), size } }
+}
+
+/// An operator coordinator's part of a checkpoint, as the checkpoint coordinator keeps it. Flink: it is
+/// a byte handle, part of the metadata.
+pub(super) fn coordinator_state(
+    operator: OperatorId,
+    object: &StateObject,
+) -> SubtaskState<SnapshotPayload> {
+    subtask_state(vec![part_of(PartKind::Operator, (operator, 0), object)], false)
+}
+
+/// The bytes of an operator coordinator's part.
+pub(super) fn bytes_of(state: &SubtaskState<SnapshotPayload>) -> Option<&[u8]> {
+    match &state.payload.parts.first()?.place {
+        Place::Inline(bytes) => Some(bytes),
+        Place::File | Place::Shared(_) | Place::Known(_) => None,
+    }
+}
+
+/// The enumerator's part of a checkpoint, as its metadata has it.
+fn coordinator_object(
+    checkpoint: &CompletedCheckpoint<SnapshotPayload>,
+    source: OperatorId,
+) -> Option<StateObject> {
+    let bytes = bytes_of(checkpoint.coordinator(source)?)?.to_vec();
+    let nominal = bytes.len() as u64;
+    Some(StateObject::Inline { bytes, nominal })
 }
 
 fn part_of(kind: PartKind, (operator, subtask): (OperatorId, u32), object: &StateObject) -> Part {

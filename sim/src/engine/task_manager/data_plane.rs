@@ -101,7 +101,8 @@ impl TaskManager {
                 | Output::Transmit { .. }
                 | Output::SendBack { .. } => {
                     let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
-                    hands.act(output);
+                    let rest = hands.act(output);
+                    debug_assert!(rest.is_none(), "these are the things that hands do");
                 }
                 event => self.on_event_output(place, event, ctx),
             }

@@ -55,11 +55,10 @@ impl TaskManager {
         }
         self.place_of_lane[lane.index()] = place;
         self.observe_state(subtask, execution, TaskState::Deploying, ctx);
-        let token = self.wait(Waiting::Deployed { subtask, execution });
         let task = self.tasks[place as usize].as_mut().expect("just placed");
         let delay = self.plan.scenario.cluster.deploy.draw(&mut task.draws);
         let at = ctx.now() + delay;
-        ctx.timer(at, token + 1);
+        self.set_timer(at, Waiting::Deployed { subtask, execution }, ctx);
     }
 
     fn place(&mut self, task: Task) -> u32 {
@@ -242,8 +241,7 @@ impl TaskManager {
         let Some(timeout) = timeout.filter(|_| self.leaving_until > now) else { return };
         ctx.observe(Observation::CancellationSlow { process });
         if !timeout.is_zero() && now + timeout < self.leaving_until {
-            let token = self.wait(Waiting::CancellationTimeout);
-            ctx.timer(now + timeout, token + 1);
+            self.set_timer(now + timeout, Waiting::CancellationTimeout, ctx);
         }
     }
 
@@ -255,8 +253,7 @@ impl TaskManager {
     ) {
         let waits = self.plan.scenario.cluster.cancellation_timeout.is_some();
         if waits && self.leaving_until > ctx.now() {
-            let token = self.wait(Waiting::Left { execution });
-            ctx.timer(self.leaving_until, token + 1);
+            self.set_timer(self.leaving_until, Waiting::Left { execution }, ctx);
         } else {
             self.tell(Control::Canceled { execution }, ctx);
         }

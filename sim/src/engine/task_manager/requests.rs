@@ -11,6 +11,7 @@ use cutline::storage::channel_state::ChannelState;
 use cutline::storage::layout::{Directory, PartName, Path};
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{CommitError, Input, Subtask};
+use cutline::time::VirtualTime;
 
 use super::{SnapshotUnderWay, TaskManager, local};
 use crate::engine::{Engine, Part, Place};
@@ -84,6 +85,17 @@ impl TaskManager {
                 self.waiting.len() as u32 - 1
             }
         }
+    }
+
+    /// Timer tokens begin at 1: 0 is the heartbeat's.
+    pub(super) fn set_timer<O: Observer>(
+        &mut self,
+        at: VirtualTime,
+        waiting: Waiting,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(waiting);
+        ctx.timer(at, token + 1);
     }
 
     fn take(&mut self, token: u64) -> Waiting {
@@ -403,10 +415,8 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         if matches!(part.place, Place::Inline(_)) {
-            let token = self.wait(Waiting::Inlined { subtask, execution, checkpoint, part });
-            let now = ctx.now();
-            ctx.timer(now, token + 1);
-            return;
+            let inlined = Waiting::Inlined { subtask, execution, checkpoint, part };
+            return self.set_timer(ctx.now(), inlined, ctx);
         }
         let (path, nominal) = (part.path.clone(), part.nominal);
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
@@ -479,8 +489,7 @@ impl TaskManager {
         let task = self.tasks[place as usize].as_mut().expect("just found");
         let latency = task.calls.as_mut().map(|(latency, draws)| latency.draw(draws));
         let at = ctx.now() + latency.unwrap_or_default();
-        let token = self.wait(Waiting::Call { subtask, execution, call });
-        ctx.timer(at, token + 1);
+        self.set_timer(at, Waiting::Call { subtask, execution, call }, ctx);
     }
 
     fn abort_left_overs<O: Observer>(

@@ -8,7 +8,9 @@ use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
 use super::visit;
-use crate::scenario::model::{ActionKind, Edge, FaultKind, ListMode, OperatorKind, Scenario};
+use crate::scenario::model::{
+    ActionKind, Edge, FaultKind, ListMode, OperatorKind, Scenario, Source,
+};
 
 /// Jobs with an operator less.
 pub(super) fn operators(scenario: &Scenario) -> Vec<Edit> {
@@ -85,26 +87,21 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
             }
             edits.push(Edit::new(format!("with {} doing less", operator.name), edited));
         }
-        if matches!(&operator.kind, OperatorKind::Source(it) if it.discovery.is_some()) {
+        let Some(source) = operator.kind.as_source() else { continue };
+        let mut simpler = |what: &str, simple: Source| {
             let mut edited = scenario.clone();
-            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
-                source.discovery = None;
-            }
-            edits.push(Edit::new(format!("with {} without an enumerator", operator.name), edited));
+            edited.job.operators[index].kind = OperatorKind::Source(simple);
+            edits.push(Edit::new(format!("with {} without {what}", operator.name), edited));
+        };
+        if source.discovery.is_some() {
+            simpler("an enumerator", Source { discovery: None, ..source.clone() });
         }
-        if matches!(&operator.kind, OperatorKind::Source(it) if it.list_mode == ListMode::Union) {
-            let mut edited = scenario.clone();
-            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
-                source.list_mode = ListMode::Split;
-            }
-            edits.push(Edit::new(format!("with {} without a union", operator.name), edited));
+        if source.list_mode == ListMode::Union {
+            simpler("a union", Source { list_mode: ListMode::Split, ..source.clone() });
         }
-        if matches!(&operator.kind, OperatorKind::Source(it) if it.watermarks.is_some()) {
-            let mut edited = scenario.clone();
-            if let OperatorKind::Source(source) = &mut edited.job.operators[index].kind {
-                (source.watermarks, source.disorder) = (None, VirtualDuration::ZERO);
-            }
-            edits.push(Edit::new(format!("with {} without watermarks", operator.name), edited));
+        if source.watermarks.is_some() {
+            let disorder = VirtualDuration::ZERO;
+            simpler("watermarks", Source { watermarks: None, disorder, ..source.clone() });
         }
     }
     edits

@@ -19,7 +19,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use search::{Aim, aimed, by_priorities, changed, placed};
 
-use super::model::{FaultKind, Limits, ListMode, Operator, OperatorKind, Scenario};
+use super::model::{FaultKind, Limits, ListMode, Operator, OperatorKind, Scenario, Source};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::{Stream, Streams};
 
@@ -120,7 +120,8 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     };
     // Whoever is promised all the output has time to commit it; so has whoever must wait until all
     // readers of a union list state have come to their end.
-    let waits = |it: &Operator| matches!(&it.kind, OperatorKind::Source(source) if source.list_mode == ListMode::Union);
+    let is_union = |source: &Source| source.list_mode == ListMode::Union;
+    let waits = |it: &Operator| it.kind.as_source().is_some_and(is_union);
     if !options.exactly_once_output && !scenario.job.operators.iter().any(waits) {
         let interval = scenario.checkpointing.interval;
         scenario.external.transaction_timeout = transaction_timeout(&load, interval, &draws);
@@ -306,10 +307,8 @@ impl Load {
 
 /// T4 of those that there are: side by side.
 fn enumerators(operators: &[Operator]) -> VirtualDuration {
-    let snapshots = operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) => source.discovery.as_ref().map(|it| it.snapshot),
-        _ => None,
-    });
+    let snapshot = |it: &Operator| Some(it.kind.as_source()?.discovery.as_ref()?.snapshot);
+    let snapshots = operators.iter().filter_map(snapshot);
     snapshots.max().unwrap_or_default()
 }
 

@@ -470,10 +470,7 @@ impl Builder<'_> {
     }
 
     fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Source(source) => Some(source),
-            _ => None,
-        })
+        self.operators.iter().filter_map(|operator| operator.kind.as_source())
     }
 
     /// Backpressure: one operator needs about as long for its records as they take to come, or
