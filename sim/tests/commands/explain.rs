@@ -1,11 +1,9 @@
 //! `cutline show --explain` and `cutline diff`, end to end.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{cutline, directory};
+use crate::support::{cutline, directory};
 
 /// A directory with a scenario of the repository in it.
 fn with_quickstart(name: &str) -> PathBuf {

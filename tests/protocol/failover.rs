@@ -1,13 +1,11 @@
 //! Failover as a cluster does it: how deaths are noticed, and how tasks end. The checks of every run
 //! judge that nothing is lost or repeated meanwhile.
 
-mod support;
-
 use cutline::time::VirtualTime;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{first, observations, runs, situation};
+use crate::support::{first, observations, runs, situation};
 
 /// The restarts that the death of a task manager costs, by the time at which it dies.
 fn restarts(kills: impl Iterator<Item = u64>, changes: &[&str]) -> Vec<u64> {

@@ -1,12 +1,10 @@
 //! Campaigns on the command line: files, exit codes, interruptions, partitions.
 
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::support::{command, cutline, directory, read};
 use serde_json::Value;
-use support::{command, cutline, directory, read};
 
 /// Found often, whatever the generator draws: a transaction is committed at its barrier.
 const PLANTED: &str = "--defect D69";

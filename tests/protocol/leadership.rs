@@ -2,13 +2,11 @@
 //! reaching the store that knows who leads. The checks of every run judge that nothing is lost,
 //! repeated, deleted too early or left behind.
 
-mod support;
-
 use cutline::time::VirtualTime;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{count, first, observations, runs, situation, visible};
+use crate::support::{count, first, observations, runs, situation, visible};
 
 const SCENARIO: &str = "zombie-leader.json";
 

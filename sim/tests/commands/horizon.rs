@@ -3,11 +3,6 @@
 //! `docs/long-horizon-validation.md` is what `cutline model validate --coarsen 3%` prints of all its
 //! jobs; here are a few of them.
 
-mod support;
-
-#[path = "support/document.rs"]
-mod document;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +14,8 @@ use cutline_sim::scenario::{Override, load, to_json};
 use cutline_sim::validate::Horizons;
 use cutline_sim::validate::horizon::{Comparison, Verdict, own_jobs};
 
-use document::is_document;
-use support::{cutline, directory};
+use crate::support::document::is_document;
+use crate::support::{cutline, directory};
 
 /// What sampling may add to the error of a mean.
 const TOLERANCE: f64 = 0.03;

@@ -1,8 +1,6 @@
 //! Windows of event time and sources with an enumerator. The checks of every run compare windows and
 //! splits with the reference; here it is asserted that what the scenarios are about happens.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutline::operator::{Record, TimeMark, WINDOWED};
@@ -10,7 +8,7 @@ use cutline::step::Step;
 use cutline_sim::observe::Observation;
 use cutline_sim::run::Outcome;
 
-use support::{observations, situation};
+use crate::support::{self, observations, situation};
 
 const SEEDS: u64 = 8;
 

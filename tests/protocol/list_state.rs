@@ -1,8 +1,6 @@
 //! Operators with list state, of which async I/O is one. The checks of every run compare state and
 //! output with the reference; here it is asserted that what the scenarios are about happens.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use cutline::ids::CheckpointId;
@@ -11,7 +9,7 @@ use cutline::time::VirtualTime;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{committed, count, observations, situation};
+use crate::support::{self, committed, count, observations, situation};
 
 const SEEDS: u64 = 8;
 

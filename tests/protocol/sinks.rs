@@ -1,12 +1,10 @@
 //! Sinks that commit, and the external system they commit to: that what the scenarios are about does
 //! happen. The checks of every run judge that nothing is lost, repeated, left open or seen too early.
 
-mod support;
-
 use cutline_sim::observe::{JobEnd, Observation, Transaction};
 use cutline_sim::run::Outcome;
 
-use support::{observations, situation, visible};
+use crate::support::{self, observations, situation, visible};
 
 const SEEDS: u64 = 8;
 

@@ -1,12 +1,9 @@
 //! `cutline model validate`, end to end: the document is what the command prints.
 
-#[path = "support/document.rs"]
-mod document;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use document::is_document;
+use crate::support::document::is_document;
 
 /// Recoveries that others measured on a cluster.
 const RECOVERIES: &str = "tests/data/models/khaos_recovery.json";

@@ -1,18 +1,14 @@
 //! `cutline calibrate --from-rest` and `--print-curl`: from a cluster's answers to a scenario, and
 //! whether that behaves as the cluster did.
 
-#![cfg(unix)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::{Said, cutline, directory, read};
 use cutline_sim::scenario::load;
 use serde_json::Value;
-use support::{Said, cutline, directory, read};
 
 /// Of a job that cannot keep up; checkpoints take 10 s.
 const ALIGNED: &str = "aligned";

@@ -2,14 +2,14 @@
 //! expected of it. A scenario there broke a promise, says which in its `why`, and holds; a case
 //! says its verdict. `cutline corpus run` is the same on the command line.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cutline_sim::explore::corpus::Kept;
 use cutline_sim::scenario::{is_case, load, load_case, read_file};
+
+use crate::support;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/regressions");

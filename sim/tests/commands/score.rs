@@ -1,10 +1,6 @@
 //! `cutline defects` on the command line: what is listed, what is scored, exit codes.
-#![cfg(feature = "defects")]
-
-mod support;
-
+use crate::support::{cutline, directory};
 use serde_json::Value;
-use support::{cutline, directory};
 
 const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/quickstart.json");
 

@@ -1,12 +1,10 @@
 //! `cutline shrink`: what it leaves, what it says, and that it is the same every time.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{cutline, directory, read};
 use serde_json::Value;
-use support::{cutline, directory, read};
 
 /// A failing case of a campaign with a planted defect.
 fn case(here: &Path, defect: &str) -> String {

@@ -2,8 +2,6 @@
 //!
 //! After a change of what commands print, run with `CUTLINE_BLESS=1` and read the difference.
 
-#![cfg(unix)]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

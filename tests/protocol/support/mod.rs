@@ -31,7 +31,6 @@ pub(crate) fn runs(
 }
 
 /// The same of a job that finishes.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn finished(
     name: &str,
     changes: &[&str],
@@ -42,33 +41,28 @@ pub(crate) fn finished(
     })
 }
 
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn observations(outcome: &Outcome) -> impl Iterator<Item = &Observation> {
     outcome.trace.iter().flatten().map(|(_, observation)| observation)
 }
 
 /// How often a situation was seen.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn situation(outcome: &Outcome, name: &str) -> u64 {
     let found = outcome.situations.iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("no situation is called {name}")).1
 }
 
 /// How many observations of a kind there are.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn count(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> usize {
     observations(outcome).filter(|observation| is(observation)).count()
 }
 
 /// When the first observation of a kind was made.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn first(outcome: &Outcome, is: impl Fn(&Observation) -> bool) -> Option<VirtualTime> {
     let trace = outcome.trace.as_ref().expect("support keeps it");
     trace.iter().find(|(_, observation)| is(observation)).map(|(at, _)| *at)
 }
 
 /// Records that became visible with a commit.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn committed<'o>(observations: impl Iterator<Item = &'o Observation>) -> u64 {
     let contents = observations.map(|observation| match observation {
         Observation::Committed { contents, .. } => contents.count,
@@ -78,7 +72,6 @@ pub(crate) fn committed<'o>(observations: impl Iterator<Item = &'o Observation>)
 }
 
 /// Records that the sinks show in the end.
-#[allow(dead_code, reason = "not every test binary asks")]
 pub(crate) fn visible(outcome: &Outcome) -> u64 {
     outcome.shown.iter().map(|shown| shown.contents.count).sum()
 }

@@ -1,5 +1,7 @@
 //! Runs the binary in a directory of its own.
 
+pub(crate) mod document;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,7 +63,6 @@ pub(crate) fn cutline(directory: &Path, line: &str) -> Said {
     Said { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
-#[allow(dead_code, reason = "not every test binary reads what was written")]
 pub(crate) fn read(directory: &Path, name: &str) -> String {
     fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

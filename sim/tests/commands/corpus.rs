@@ -1,10 +1,8 @@
 //! `cutline corpus`: what is kept, and when it says that something differs.
 
-mod support;
-
 use std::fs;
 
-use support::{cutline, directory, read};
+use crate::support::{cutline, directory, read};
 
 const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/quickstart.json");
 

@@ -2,14 +2,12 @@
 //! it. The checks of every run judge that nothing is lost, leaked or restored wrongly; here it is
 //! asserted that what the scenarios are about does happen.
 
-mod support;
-
 use cutline::message::FailureReason;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 use cutline_sim::scenario::model::Disturbance;
 
-use support::{count, observations, situation};
+use crate::support::{self, count, observations, situation};
 
 const SEEDS: u64 = 8;
 

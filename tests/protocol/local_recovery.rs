@@ -1,13 +1,11 @@
 //! Copies of state on the machines that wrote it: who reads them, what that is worth, and when there
 //! is none. That what is read is what the checkpoint holds is judged by the checks of every run.
 
-mod support;
-
 use cutline::time::VirtualDuration;
 use cutline_sim::observe::{JobEnd, Observation, TaskState};
 use cutline_sim::run::Outcome;
 
-use support::{count, observations, situation};
+use crate::support::{self, count, observations, situation};
 
 const SEEDS: u64 = 6;
 const SCENARIO: &str = "local-recovery.json";

@@ -1,14 +1,12 @@
 //! `cutline init`: a first scenario.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{cutline, directory, read};
 use cutline_sim::scenario::Scenario;
 use cutline_sim::scenario::load;
 use cutline_sim::scenario::model::OperatorKind;
-use support::{cutline, directory, read};
 
 fn scenario(here: &Path, name: &str) -> Scenario {
     let text = read(here, name);

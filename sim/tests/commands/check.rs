@@ -1,13 +1,11 @@
 //! `cutline check --flink-conf`: what is said of a cluster's configuration.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::{Said, cutline, directory, read};
 use cutline_sim::scenario::check_flink_conf;
 use proptest::prelude::*;
-use support::{Said, cutline, directory, read};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -1,11 +1,9 @@
 //! Jobs that are resumed with another parallelism. The checks of every run judge that state, output
 //! and in-flight data come through; here it is asserted that what the scenarios are about happens.
 
-mod support;
-
 use cutline_sim::run::Outcome;
 
-use support::{committed, observations, situation};
+use crate::support::{self, committed, observations, situation};
 
 const SEEDS: u64 = 12;
 

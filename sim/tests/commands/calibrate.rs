@@ -2,16 +2,13 @@
 //!
 //! `docs/calibration.md` is what the command prints; `CUTLINE_BLESS=1` writes it anew.
 
-#[path = "support/document.rs"]
-mod document;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use document::is_document;
+use crate::support::document::is_document;
 
 /// Runs of a real cluster, without the columns that nobody reads.
 const RUNS: &str = "sim/tests/data/flink-2.3/runs.jsonl";

@@ -2,13 +2,11 @@
 //! judge that all snapshots can be restored and that output is exactly-once; here it is asserted
 //! that what the scenarios are about does happen.
 
-mod support;
-
 use cutline::ids::CheckpointId;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use support::{committed, observations};
+use crate::support::{self, committed, observations};
 
 const SEEDS: u64 = 24;
 /// Records of the sources of these scenarios, all of which reach the sink.

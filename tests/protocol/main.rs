@@ -1,0 +1,21 @@
+//! The protocol against what a real Flink did, and in simulated worlds: all tests of it in one
+//! binary, which is linked once.
+
+mod event_time;
+mod failover;
+mod leadership;
+mod list_state;
+mod local_recovery;
+mod model_tables;
+mod operators;
+mod options;
+mod properties;
+mod random_topologies;
+mod regressions;
+mod rescaling;
+mod savepoints;
+mod sinks;
+mod storage;
+mod support;
+mod vectors_barrier;
+mod vectors_coordinator;
