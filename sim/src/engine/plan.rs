@@ -54,6 +54,8 @@ pub struct CoordinatorSetup {
     pub config: CoordinatorConfig,
     /// The job.
     pub topology: Topology,
+    /// Operators whose split enumerators take part in checkpoints, by id.
+    pub sources: Vec<OperatorId>,
     /// The completed checkpoints that a new leader has found, oldest first.
     pub recovered: Vec<Retained<SnapshotPayload>>,
 }

@@ -128,6 +128,25 @@ const KEYS_MAX: u32 = 20_000;
 /// `execution.checkpointing.data-inline-threshold`.
 pub const STATE_MIN: u64 = 20 << 10;
 
+/// What names of Flink's operators say that a draft leaves out, and how a scenario says it.
+const LOST: [(&str, &str); 3] = [
+    (
+        "window",
+        "has no window here: it needs the event time of its sources (`kind`: `window`, `size`, and \
+         `watermark_interval` of the sources)",
+    ),
+    (
+        "async wait operator",
+        "waits for no answers here: it needs how long they take (`kind`: `async`, `latency`, \
+         `capacity`)",
+    ),
+    (
+        "broadcast",
+        "keeps nothing of what is broadcast to it here (`kind`: `broadcast_join`, whose second \
+         input is the broadcast one)",
+    ),
+];
+
 /// A number of keys for a job of this shape.
 pub fn keys(shape: &Shape) -> u32 {
     let widest = shape.vertices.iter().map(|vertex| vertex.parallelism).max();
@@ -191,6 +210,7 @@ impl Draft {
             let first = draft.operators.len();
             let is_end = shape.is_end(index);
             let kind = draft.kind(&name, vertex, facts, stream, is_end, sink);
+            draft.name_what_is_lost(&name, vertex);
             let partitioners = draft.partitioners(&name, vertex, shape, kind);
             for (input, partitioner) in vertex.inputs.iter().zip(partitioners) {
                 draft.edges.push((last[input.from], first, partitioner));
@@ -242,6 +262,14 @@ impl Draft {
             true => Kind::Sink(self.sink(name, vertex, sink)),
             false => Kind::Map,
         }
+    }
+
+    /// Says what a vertex's name promises and its stand-in does not do. A plan has too little of it
+    /// to guess the rest: neither event time nor how long an answer takes.
+    fn name_what_is_lost(&mut self, name: &str, vertex: &Vertex) {
+        let called = vertex.name.to_lowercase();
+        let lost = LOST.iter().filter(|(word, _)| called.contains(word));
+        self.assumed.extend(lost.map(|(_, lost)| format!("`{name}` {lost}")));
     }
 
     /// A sink that is chained to what is no sink itself.
@@ -527,6 +555,21 @@ mod tests {
         assert_eq!(all, expected);
         // The state that is not keyed and the exchange nobody has are named.
         assert_eq!(draft.assumed.len(), 2, "{:?}", draft.assumed);
+    }
+
+    #[test]
+    fn what_a_name_promises_and_the_draft_lacks_is_named() {
+        let chain = vec![
+            vertex("Source: s", &[]),
+            vertex("async wait operator", &[(0, "FORWARD")]),
+            vertex("Window(TumblingEventTimeWindows(5000), EventTimeTrigger)", &[(1, "HASH")]),
+            vertex("Co-Process-Broadcast-Keyed -> Committer", &[(2, "HASH"), (0, "BROADCAST")]),
+        ];
+        let (_, draft) = kinds(chain, &[0; 4]);
+        for kind in ["`kind`: `async`", "`kind`: `window`", "`kind`: `broadcast_join`"] {
+            let named = draft.assumed.iter().filter(|said| said.contains(kind)).count();
+            assert_eq!(named, 1, "{kind}: {:?}", draft.assumed);
+        }
     }
 
     #[test]

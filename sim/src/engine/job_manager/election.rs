@@ -157,11 +157,11 @@ impl JobManager {
         let setup = CoordinatorSetup {
             config: translate::coordinator_config(options, StoreKind::Default, self.plan.defects),
             topology: translate::topology(&self.plan, self.layout()),
+            sources: self.enumerators.keys().copied().collect(),
             recovered,
         };
-        let sources = self.enumerators.keys().copied().collect();
         let own = self.plan.coordinator.as_ref().map(|own| (own, setup.clone()));
-        let CoordinatorSetup { config, topology, recovered } = setup;
+        let CoordinatorSetup { config, topology, sources, recovered } = setup;
         let coordinator =
             Coordinator::new(config, topology, sources, policy, recovered, ClaimMode::Claim);
         let coordinator = coordinator.expect("the checkpoints of one job agree on its files");
