@@ -64,6 +64,8 @@ defects! {
     D38 "File name of a snapshot part does not contain the attempt",
     D40 "A short read is taken for the end of the header",
     D43 "No cancellation marker follows a declined checkpoint",
+    D41 "Two stateful operators of one task share a local directory",
+    D42 "Progress file is written with the end position although restoring was interrupted",
     D44 "After the switch, components still see an aligned checkpoint",
     D46 "Barriers are counted without looking at their id",
     D47 "A channel that ends during alignment is still waited for",
