@@ -48,6 +48,7 @@ defects! {
     D11 "Recovery picks checkpoint n-1 while n is being finalized and committed",
     D14 "A restored savepoint is mistaken for a running stop",
     D15 "Checkpoint is created after the coordinator was stopped",
+    D16 "Acks that arrive before the pending checkpoint is registered are lost",
     D17 "Lost trigger message is neither repeated nor expired",
     D18 "Stored checkpoints are ordered by name as text",
     D20 "Unreadable checkpoints are skipped silently during recovery",
