@@ -103,6 +103,7 @@ defects! {
     D88 "No checkpoint is taken any more once a source has finished",
     D90 "Operators stored as finished run again after a restore",
     D92 "Processing-time timers are restored but not armed",
+    D87 "A checkpoint that was already running is taken for the final one",
     D93 "Keyed state of operators behind the head of a chain is not redistributed",
     D94 "Channel state is not redistributed because the operator's own parallelism is unchanged",
     D95 "Empty restored state is taken for a first start",
