@@ -82,6 +82,7 @@ defects! {
     D61 "Source emits between capturing its position and emitting the barrier",
     D64 "Event channel closed for a checkpoint is not opened again after its abort",
     D68 "Events of the split coordinator cross the checkpoint",
+    D62 "\"Start at the latest position\" is evaluated again after a restore",
     D69 "Transaction is committed at the barrier",
     D70 "Transaction of an aborted checkpoint is rolled back while the job goes on",
     D71 "Open transaction is flushed and committed when the sink is closed after a failure",

@@ -45,6 +45,7 @@ fn checks(graph: &ExecutionGraph) -> Checks {
             Role::Inner,
             Role::IdempotentSink,
         ],
+        first_offsets: Vec::new(),
         manual: Vec::new(),
         due: None,
         settle: VirtualDuration::from_secs(10),

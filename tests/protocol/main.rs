@@ -15,6 +15,7 @@ mod regressions;
 mod rescaling;
 mod savepoints;
 mod sinks;
+mod start_position;
 mod storage;
 mod support;
 mod vectors_barrier;

@@ -11,6 +11,9 @@ pub struct CheckConfig {
     pub checkpointing: CheckpointingOptions,
     /// What each operator is, by `OperatorId`.
     pub roles: Vec<Role>,
+    /// The offsets at which the splits of each source are begun, by `OperatorId`; those that are not
+    /// named are begun at 0.
+    pub first_offsets: Vec<Vec<u64>>,
     /// When checkpoints are asked for by hand.
     pub manual: Vec<VirtualTime>,
     /// When the last record of a bounded job is due; `None`: the job does not end by itself.

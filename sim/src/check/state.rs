@@ -458,8 +458,12 @@ impl Difference {
     /// Less somewhere and more elsewhere is a state of two times. A split that is to be read from
     /// further on has lost what is in between.
     fn class(&self) -> Class {
-        let less = self.entries.iter().any(|(_, is, should)| is < should);
-        let more = self.entries.iter().any(|(_, is, should)| is > should);
+        let compare = |((what, ..), is, should): &(EntryKey, u64, u64)| match *what {
+            "split" if *is > 0 && *should > 0 => should.cmp(is),
+            _ => is.cmp(should),
+        };
+        let less = self.entries.iter().any(|entry| compare(entry).is_lt());
+        let more = self.entries.iter().any(|entry| compare(entry).is_gt());
         match (less, more) {
             (true, true) => Class::InconsistentCut,
             (true, false) => Class::Loss,

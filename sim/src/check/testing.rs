@@ -13,7 +13,7 @@ use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{
     Aggregate, AppendSink, Effect, Emitter, IdempotentSink, Instance, Operator, Record, Snapshot,
-    Source, SourceOptions, SplitId, TransactionId, TwoPhaseCommitSink,
+    Source, SourceOptions, SplitId, StartupMode, TransactionId, TwoPhaseCommitSink,
 };
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -113,6 +113,8 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
     let source = SourceOptions {
         splits: 2,
         records: Some(RECORDS),
+        history: 0,
+        startup_mode: StartupMode::EarliestOffset,
         start: VirtualTime::ZERO,
         every: VirtualDuration::from_millis(1),
         keys: 2,
@@ -154,6 +156,7 @@ pub(super) fn config(sink: Role) -> CheckConfig {
     CheckConfig {
         checkpointing: CheckpointingOptions::default(),
         roles: vec![Role::Source { splits: 2, records: Some(RECORDS) }, Role::Inner, sink],
+        first_offsets: Vec::new(),
         manual: Vec::new(),
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),

@@ -280,6 +280,8 @@ impl Plan {
                 SourceOptions {
                     splits: source.splits,
                     records: source.records,
+                    history: source.history,
+                    startup_mode: source.startup_mode,
                     start: VirtualTime::ZERO,
                     every: source.every,
                     keys: source.keys,

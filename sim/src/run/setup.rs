@@ -89,6 +89,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
     let config = CheckConfig {
         checkpointing: scenario.checkpointing.clone(),
         roles: operators.clone().map(|operator| role(&operator.kind)).collect(),
+        first_offsets: operators.clone().map(|operator| first_offsets(&operator.kind)).collect(),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
         due: last_record(plan),
         settle: scenario.limits.settle,
@@ -100,6 +101,12 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
     let made_by = Arc::clone(plan);
     let factory = Box::new(move |operator| made_by.reference_operator(operator));
     Checks::new(&plan.graph, config, factory)
+}
+
+/// Where the splits of an operator are begun, if it has any.
+fn first_offsets(kind: &OperatorKind) -> Vec<u64> {
+    let Some(source) = kind.as_source() else { return Vec::new() };
+    (0..source.splits).map(|split| source.first_offset(split)).collect()
 }
 
 /// How the list states of an operator are dealt out.

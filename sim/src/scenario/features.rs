@@ -5,6 +5,7 @@ use std::fmt;
 use cutline::config::{RestartStrategy, Retention, RpcFailures};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
+use cutline::operator::StartupMode;
 use cutline::step::Step;
 use cutline::time::VirtualDuration;
 use serde::Serialize;
@@ -49,7 +50,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 10] = [
+const SHAPES: [&str; 12] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -60,6 +61,8 @@ const SHAPES: [&str; 10] = [
     "split enumerator",
     "union list state",
     "unordered calls",
+    "history",
+    "latest offset",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 16] = [
@@ -213,6 +216,9 @@ impl Found {
                 let union = source.list_mode == ListMode::Union;
                 self.add_if(union, "shape", "union list state");
                 self.event_time(source);
+                self.add_if(source.history > 0, "shape", "history");
+                let latest = source.startup_mode == StartupMode::LatestOffset;
+                self.add_if(latest, "shape", "latest offset");
             }
             if let OperatorKind::Window { size, slide } = operator.kind {
                 self.add_if(slide < size, "event time", "sliding windows");

@@ -9,6 +9,7 @@ use cutline::config::{
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::operator::StartupMode;
 
 pub use faults::{
     Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor, StorageOperation, When,
@@ -233,6 +234,10 @@ pub struct Source {
     /// Records in each split; `None`: unbounded.
     pub records: Option<u64>,
     /// Span between two records of one split (weight counts as one).
+    /// So many of them are there when the split begins to be; no more than all.
+    pub history: u64,
+    /// Where a split is begun.
+    pub startup_mode: StartupMode,
     pub every: VirtualDuration,
     /// Size of the key space.
     pub keys: u32,
@@ -283,6 +288,17 @@ impl Source {
     }
 
     /// When the first record of a split is due.
+    /// The offset at which a split is begun: see [`cutline::operator::SourceOptions::first_offset`].
+    pub fn first_offset(&self, split: u32) -> u64 {
+        let is_there = split == 0 || self.stagger().is_zero();
+        match self.startup_mode {
+            StartupMode::LatestOffset if is_there => {
+                self.records.map_or(self.history, |records| records.min(self.history))
+            }
+            StartupMode::LatestOffset | StartupMode::EarliestOffset => 0,
+        }
+    }
+
     pub fn start(&self, split: u32) -> VirtualTime {
         VirtualTime::ZERO + self.stagger() * u64::from(split)
     }

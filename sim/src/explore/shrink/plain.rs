@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use cutline::config::RestartStrategy;
+use cutline::operator::StartupMode;
 use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
@@ -135,6 +136,8 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.disorder > VirtualDuration::ZERO)
                 + u64::from(source.discovery.is_some())
                 + u64::from(source.list_mode == ListMode::Union)
+                + u64::from(source.history > 0)
+                + u64::from(source.startup_mode == StartupMode::LatestOffset)
                 + source
                     .watermarks
                     .as_ref()
