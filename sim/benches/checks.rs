@@ -46,6 +46,7 @@ fn checks(graph: &ExecutionGraph) -> Checks {
             Role::IdempotentSink,
         ],
         first_offsets: Vec::new(),
+        aligned: Vec::new(),
         manual: Vec::new(),
         due: None,
         settle: VirtualDuration::from_secs(10),

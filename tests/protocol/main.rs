@@ -3,6 +3,7 @@
 
 mod event_time;
 mod failover;
+mod forced_aligned;
 mod leadership;
 mod list_state;
 mod local_recovery;

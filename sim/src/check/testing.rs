@@ -157,6 +157,7 @@ pub(super) fn config(sink: Role) -> CheckConfig {
         checkpointing: CheckpointingOptions::default(),
         roles: vec![Role::Source { splits: 2, records: Some(RECORDS) }, Role::Inner, sink],
         first_offsets: Vec::new(),
+        aligned: Vec::new(),
         manual: Vec::new(),
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
@@ -372,7 +373,7 @@ impl World {
         let how = match (subtask.0, self.alignment) {
             (0 | 1, _) => CutKind::Source,
             (_, Alignment::AtLeastOnce) => CutKind::AtLeastOnce,
-            (_, Alignment::Aligned) => CutKind::Aligned,
+            (_, Alignment::Aligned | Alignment::ForcedAligned(_)) => CutKind::Aligned,
             (_, Alignment::AlignedWithTimeout(_) | Alignment::Unaligned) => CutKind::Unaligned,
         };
         self.see(Observation::Cut { subtask, checkpoint, how });

@@ -65,7 +65,7 @@ const SHAPES: [&str; 12] = [
     "latest offset",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 17] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -81,6 +81,7 @@ const OPTIONS: [&str; 16] = [
     "retain on cancellation",
     "incremental",
     "local recovery",
+    "unaligned forced",
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
@@ -215,10 +216,10 @@ impl Found {
                 self.add_if(source.discovery.is_some(), "shape", "split enumerator");
                 let union = source.list_mode == ListMode::Union;
                 self.add_if(union, "shape", "union list state");
-                self.event_time(source);
                 self.add_if(source.history > 0, "shape", "history");
                 let latest = source.startup_mode == StartupMode::LatestOffset;
                 self.add_if(latest, "shape", "latest offset");
+                self.event_time(source);
             }
             if let OperatorKind::Window { size, slide } = operator.kind {
                 self.add_if(slide < size, "event time", "sliding windows");
@@ -329,6 +330,7 @@ impl Found {
         self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
         self.add_if(options.local_recovery, "option", "local recovery");
+        self.add_if(options.unaligned_forced, "option", "unaligned forced");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
