@@ -56,6 +56,10 @@ pub enum Alignment {
     AlignedWithTimeout(VirtualDuration),
     /// The barrier overtakes buffers, which become part of the snapshot.
     Unaligned,
+    /// Aligned on this edge, whatever was asked for: what is in flight on it could not be restored
+    /// under another parallelism. Whoever receives it sends on what was asked for: unaligned, at once
+    /// or after so long. Flink: `FORCED_ALIGNED`.
+    ForcedAligned(Option<VirtualDuration>),
 }
 
 impl Alignment {
@@ -63,7 +67,33 @@ impl Alignment {
     pub fn is_exactly_once(self) -> bool {
         match self {
             Self::AtLeastOnce => false,
-            Self::Aligned | Self::AlignedWithTimeout(_) | Self::Unaligned => true,
+            Self::Aligned
+            | Self::AlignedWithTimeout(_)
+            | Self::Unaligned
+            | Self::ForcedAligned(_) => true,
+        }
+    }
+
+    /// The same on an edge on which barriers may not overtake. Flink:
+    /// `CheckpointOptions#withUnalignedUnsupported`.
+    #[must_use]
+    pub fn with_unaligned_unsupported(self) -> Self {
+        match self {
+            Self::Unaligned => Self::ForcedAligned(None),
+            Self::AlignedWithTimeout(timeout) => Self::ForcedAligned(Some(timeout)),
+            Self::AtLeastOnce | Self::Aligned | Self::ForcedAligned(_) => self,
+        }
+    }
+
+    /// What was asked for. Flink: `CheckpointOptions#withUnalignedSupported`.
+    #[must_use]
+    pub fn with_unaligned_supported(self) -> Self {
+        match self {
+            Self::ForcedAligned(None) => Self::Unaligned,
+            Self::ForcedAligned(Some(timeout)) => Self::AlignedWithTimeout(timeout),
+            Self::AtLeastOnce | Self::Aligned | Self::AlignedWithTimeout(_) | Self::Unaligned => {
+                self
+            }
         }
     }
 }
@@ -95,7 +125,10 @@ impl CheckpointBarrier {
     pub fn unaligned_from(&self) -> Option<VirtualTime> {
         match self.options.alignment {
             Alignment::AlignedWithTimeout(timeout) => Some(self.timestamp + timeout),
-            Alignment::AtLeastOnce | Alignment::Aligned | Alignment::Unaligned => None,
+            Alignment::AtLeastOnce
+            | Alignment::Aligned
+            | Alignment::Unaligned
+            | Alignment::ForcedAligned(_) => None,
         }
     }
 

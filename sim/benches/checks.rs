@@ -45,6 +45,8 @@ fn checks(graph: &ExecutionGraph) -> Checks {
             Role::Inner,
             Role::IdempotentSink,
         ],
+        first_offsets: Vec::new(),
+        aligned: Vec::new(),
         manual: Vec::new(),
         due: None,
         settle: VirtualDuration::from_secs(10),

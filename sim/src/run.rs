@@ -396,6 +396,7 @@ mod tests {
     use crate::scenario::model::*;
     use cutline::config::*;
     use cutline::job::Partitioner;
+    use cutline::operator::StartupMode;
     use cutline::time::VirtualDuration;
 
     fn ms(ms: u64) -> VirtualDuration {
@@ -426,6 +427,8 @@ mod tests {
         let source = Source {
             splits: 4,
             records: Some(2_000),
+            history: 0,
+            startup_mode: StartupMode::EarliestOffset,
             every: ms(2),
             keys: 50,
             record_bytes: 100,

@@ -38,6 +38,8 @@ pub struct CheckpointingOptions {
     pub exactly_once: bool,
     /// `execution.checkpointing.unaligned.enabled`.
     pub unaligned: bool,
+    /// `execution.checkpointing.unaligned.forced`. Flink needs it for feedback edges as well.
+    pub unaligned_forced: bool,
     /// `execution.checkpointing.aligned-checkpoint-timeout`; zero: unaligned from the start.
     pub aligned_timeout: VirtualDuration,
     /// `execution.checkpointing.tolerable-failed-checkpoints`.
@@ -193,6 +195,7 @@ impl Default for CheckpointingOptions {
             max_concurrent: 1,
             exactly_once: true,
             unaligned: false,
+            unaligned_forced: false,
             aligned_timeout: VirtualDuration::ZERO,
             tolerable_failures: 0,
             retained: 1,

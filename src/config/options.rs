@@ -162,6 +162,11 @@ options! {
         "checkpointing"."unaligned"; Boolean, default "false";
         "Whether barriers overtake buffers, which become part of the checkpoint.";
         ["true", "false"] }
+    UnalignedForced { "execution.checkpointing.unaligned.forced";
+        "checkpointing"."unaligned_forced"; Boolean, default "false";
+        "With `unaligned`: whether barriers overtake on forward and rescale edges, too; then jobs \
+         cannot be resumed from a checkpoint with another parallelism there.";
+        ["true", "false"] }
     AlignedTimeout { "execution.checkpointing.aligned-checkpoint-timeout",
         was ["execution.checkpointing.alignment-timeout"];
         "checkpointing"."aligned_timeout"; Duration, default "0 ms";

@@ -43,7 +43,6 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
         "copies are made when `execution.state-recovery.from-local` is on",
     ),
     unmodelled("execution.state-recovery.", "a job restores its own latest checkpoint"),
-    unmodelled("execution.checkpointing.unaligned.forced", "this version has no feedback edges"),
     unmodelled("execution.checkpointing.unaligned.interruptible-timers.", "windows fire in one go"),
     unmodelled("execution.checkpointing.unaligned.max-subtasks-", "one state file a subtask"),
     unmodelled("execution.checkpointing.pause-sources-until-first-checkpoint", SCHEDULER),

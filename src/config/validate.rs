@@ -118,6 +118,7 @@ impl FlinkConfig {
         let mode = if c.exactly_once { "exactly_once" } else { "at_least_once" };
         set(Key::Mode, OptionValue::Choice(mode));
         set(Key::Unaligned, OptionValue::Boolean(c.unaligned));
+        set(Key::UnalignedForced, OptionValue::Boolean(c.unaligned_forced));
         set(Key::AlignedTimeout, OptionValue::Duration(c.aligned_timeout));
         set(Key::TolerableFailures, integer(c.tolerable_failures));
         set(Key::Retained, integer(c.retained));
@@ -222,6 +223,7 @@ impl Reader {
             max_concurrent,
             exactly_once,
             unaligned,
+            unaligned_forced: self.boolean(Key::UnalignedForced),
             aligned_timeout: self.aligned_timeout(unaligned),
             tolerable_failures,
             retained: self.retained(),

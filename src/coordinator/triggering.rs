@@ -10,6 +10,7 @@ use super::*;
 use crate::coordinator::io::{Token, WorkError};
 use crate::coordinator::plan::Plan;
 use crate::coordinator::schedule::fail_request;
+use crate::defect::PutOff;
 use crate::message::{Alignment, CheckpointBarrier, CheckpointOptions};
 use crate::storage::handle::SubtaskState;
 use crate::trigger::decider::Request;
@@ -23,6 +24,8 @@ pub(super) struct Triggering {
     stage: Stage,
     /// Everything was aborted since T1: the plan is that of an execution that is gone.
     outlived: bool,
+    /// T5 has come ahead of T3, for the number that was expected.
+    sent_early: PutOff<CheckpointId>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,9 +78,27 @@ impl<P> Coordinator<P> {
             plan: Arc::new(plan),
             stage: Stage::DrawingId(token),
             outlived: false,
+            sent_early: PutOff::default(),
         });
+        if self.config.defects.has(Defect::D16) {
+            self.send_early(now, request, out);
+        }
         out.push(Output::DrawId { token });
         Ok(())
+    }
+
+    /// [`Defect::D16`]: the sources are told at once, and the checkpoint is registered when its number
+    /// has been drawn, which is the one behind the last.
+    fn send_early(&mut self, now: VirtualTime, request: Request, out: &mut Vec<Output<P>>) {
+        let Some(last) = self.last_id else { return };
+        let checkpoint = CheckpointId(last.0 + 1);
+        let options = self.options(request.kind);
+        let barrier = CheckpointBarrier { checkpoint, timestamp: now, options };
+        let trigger = self.triggering.as_mut().expect("it begins now");
+        trigger.sent_early.put(checkpoint);
+        for &(subtask, attempt) in &trigger.plan.trigger {
+            out.push(Output::Trigger { subtask, attempt, barrier });
+        }
     }
 
     /// Flink: `preCheckGlobalState`, before and after the number is drawn.
@@ -235,8 +256,11 @@ impl<P> Coordinator<P> {
         let pending = &self.pending[&id];
         let options = self.options(pending.kind);
         let barrier = CheckpointBarrier { checkpoint: id, timestamp: pending.timestamp, options };
-        for &(subtask, attempt) in &pending.plan.trigger {
-            out.push(Output::Trigger { subtask, attempt, barrier });
+        let sent = self.triggering.as_mut().and_then(|trigger| trigger.sent_early.take());
+        if sent != Some(id) {
+            for &(subtask, attempt) in &pending.plan.trigger {
+                out.push(Output::Trigger { subtask, attempt, barrier });
+            }
         }
         if pending.is_fully_acknowledged() {
             // Everybody had finished, or was faster than we were.

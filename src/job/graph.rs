@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::rescale::SubtaskMapper;
+use crate::defect::{Defect, Defects};
 use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
 
 /// Which subtasks an edge connects, and which of them gets a record. Flink: `StreamPartitioner`.
@@ -37,6 +38,17 @@ impl Partitioner {
             Self::Hash => SubtaskMapper::Range,
             Self::Rebalance => SubtaskMapper::RoundRobin,
             Self::Forward | Self::Rescale | Self::Broadcast => SubtaskMapper::Unsupported,
+        }
+    }
+
+    /// Whether barriers may overtake what is in flight on such an edge: not where it could not be
+    /// given to others after a restore with another parallelism, unless pointwise edges are `forced`
+    /// to. Flink: `StreamPartitioner#isSupportsUnalignedCheckpoint`.
+    pub fn supports_unaligned(self, forced: bool, defects: Defects) -> bool {
+        match self {
+            Self::Hash | Self::Rebalance => true,
+            Self::Forward | Self::Rescale => forced,
+            Self::Broadcast => defects.has(Defect::D55),
         }
     }
 

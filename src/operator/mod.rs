@@ -65,7 +65,7 @@ pub use sink_idempotent::IdempotentSink;
 pub use sink_two_phase::TwoPhaseCommitSink;
 pub use sink_write_ahead::WriteAheadSink;
 pub use sink_writer::SinkWriter;
-pub use source::{Source, SourceOptions, SplitReader, WatermarkOptions};
+pub use source::{Source, SourceOptions, SplitReader, StartupMode, WatermarkOptions};
 pub use table::{Table, TableKey};
 pub use window::{WINDOWED, Window, WindowOptions};
 

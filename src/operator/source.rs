@@ -17,7 +17,7 @@ use super::map::below;
 use super::record::{Fingerprint, Record, SplitId, mix};
 use super::state::Format;
 use super::{Effect, Emitter, Operator, RestoreError, Snapshot, StateEntry};
-use crate::defect::Defect;
+use crate::defect::{Defect, PutOff};
 use crate::enumerator::{SplitEvent, Unassigned};
 use crate::ids::CheckpointId;
 use crate::job::rescale::DistributionMode;
@@ -58,6 +58,21 @@ pub trait SplitReader {
     fn watermark(&self) -> Option<VirtualTime>;
 }
 
+/// Where a split is begun that no checkpoint knows. Flink: `scan.startup.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartupMode {
+    /// At its first record. Flink: `OffsetsInitializer#earliest`.
+    #[default]
+    EarliestOffset,
+    /// Behind what is there when the job is started. A split that is discovered later is begun at
+    /// its first record, as in Flink's `KafkaSourceEnumerator`.
+    ///
+    /// Flink: `OffsetsInitializer#latest`. Deviation: that asks the broker, and asks again when a job
+    /// is started anew without a checkpoint; here what a job is to read does not depend on when that
+    /// is.
+    LatestOffset,
+}
+
 /// What a source reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceOptions {
@@ -65,7 +80,12 @@ pub struct SourceOptions {
     pub splits: u32,
     /// Records in each split; `None`: unbounded.
     pub records: Option<u64>,
-    /// When the records of offset 0 are due.
+    /// So many of them are there when the job is started (in a split that is discovered later: when
+    /// that begins to be), and no more than there are.
+    pub history: u64,
+    /// Where a split is begun.
+    pub startup_mode: StartupMode,
+    /// When the job is started: all that is there by then is due.
     pub start: VirtualTime,
     /// Span between two records of one split.
     pub every: VirtualDuration,
@@ -108,6 +128,8 @@ pub struct Source {
     asked: bool,
     /// The enumerator has said that no split will come. Not stored: a restored reader asks again.
     no_more: bool,
+    /// The start position is to be looked up once more.
+    starts_again: PutOff<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,9 +149,29 @@ impl Split {
 }
 
 impl SourceOptions {
+    /// The offset at which a split is begun.
+    pub fn first_offset(&self, index: u32) -> u64 {
+        let is_there = index == 0 || self.stagger == VirtualDuration::ZERO;
+        match self.startup_mode {
+            StartupMode::LatestOffset if is_there => {
+                self.records.map_or(self.history, |records| records.min(self.history))
+            }
+            StartupMode::LatestOffset | StartupMode::EarliestOffset => 0,
+        }
+    }
+
     /// A split that nobody has begun.
     fn unread(&self, index: u32) -> Split {
-        Split::new(index, 0, self.records == Some(0))
+        let first = self.first_offset(index);
+        Split::new(index, first, self.records == Some(first))
+    }
+
+    /// When the record of an offset is there: those of the history at once, the others one by one
+    /// behind the last of them.
+    #[inline]
+    fn due(&self, index: u32, offset: u64) -> VirtualTime {
+        let behind = offset.saturating_sub(self.history.saturating_sub(1));
+        self.start + self.stagger * u64::from(index) + self.every * behind
     }
 }
 
@@ -146,16 +188,12 @@ impl Source {
             clock: Clock::default(),
             asked: false,
             no_more: !options.enumerated,
+            starts_again: PutOff::default(),
         }
     }
 
     fn id(&self, split: &Split) -> SplitId {
         SplitId::new(self.instance.operator.0, split.index)
-    }
-
-    fn due(&self, index: u32, offset: u64) -> VirtualTime {
-        let SourceOptions { start, stagger, every, .. } = self.options;
-        start + stagger * u64::from(index) + every * offset
     }
 
     /// What it is assigned at a first start.
@@ -169,7 +207,7 @@ impl Source {
     }
 
     fn due_of(&self, split: &Split) -> VirtualTime {
-        self.due(split.index, split.offset)
+        self.options.due(split.index, split.offset)
     }
 
     /// Of all splits that were restored, those that it would have been assigned at a first start; one
@@ -197,11 +235,11 @@ impl Source {
     fn event_time(&self, index: u32, offset: u64) -> VirtualTime {
         let VirtualDuration(disorder) = self.options.disorder;
         if disorder == 0 {
-            return self.due(index, offset);
+            return self.options.due(index, offset);
         }
         let hash = mix(mix(TIME_SALT, u64::from(index)), offset);
         let early = (u128::from(hash) * (u128::from(disorder) + 1)) >> 64;
-        self.due(index, offset) - VirtualDuration(early as u64)
+        self.options.due(index, offset) - VirtualDuration(early as u64)
     }
 
     fn emit(&mut self, at: usize, out: &mut Emitter) {
@@ -225,6 +263,22 @@ impl Source {
         if self.next == Some(at) {
             self.choose_next();
         }
+    }
+
+    /// [`Defect::D62`]: a split of which nothing had been read begins behind what is there by now.
+    #[cold]
+    fn start_again(&mut self, now: VirtualTime) {
+        let options = self.options;
+        for split in &mut self.splits {
+            if split.offset == options.first_offset(split.index) {
+                let there = |offset| options.due(split.index, offset) <= now;
+                while options.records != Some(split.offset) && there(split.offset) {
+                    split.offset += 1;
+                }
+                split.finished = options.records == Some(split.offset);
+            }
+        }
+        self.choose_next();
     }
 
     /// The splits that were assigned to nobody when a checkpoint was taken, for the sequential
@@ -256,6 +310,9 @@ impl SplitReader for Source {
     }
 
     fn emit_due(&mut self, now: VirtualTime, out: &mut Emitter) -> bool {
+        if let Some(()) = self.starts_again.take() {
+            self.start_again(now);
+        }
         let next = self.next.filter(|at| self.due_of(&self.splits[*at]) <= now);
         if let Some(options) = self.options.watermarks.filter(|_| !self.is_finished()) {
             self.clock.since.get_or_insert(now);
@@ -370,6 +427,10 @@ impl Operator for Source {
         again |= defects.has(Defect::D90) && self.splits.is_empty();
         if (restored.is_none() || again) && !self.options.enumerated {
             self.splits = self.splits_at_first().collect();
+        }
+        let latest = self.options.startup_mode == StartupMode::LatestOffset;
+        if defects.has(Defect::D62) && latest && restored.is_some() {
+            self.starts_again.put(());
         }
         self.choose_next();
     }

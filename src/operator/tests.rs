@@ -66,6 +66,8 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
             let options = SourceOptions {
                 splits: 9,
                 records: Some(20),
+                history: 0,
+                startup_mode: StartupMode::EarliestOffset,
                 start: VirtualTime::ZERO,
                 every: VirtualDuration(10),
                 keys: 8,

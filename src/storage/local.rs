@@ -59,6 +59,13 @@ impl LocalCopies {
         self.copies.get(&checkpoint)
     }
 
+    /// [`Defect::D41`](crate::defect::Defect::D41): somebody has deleted the files of one of them.
+    pub fn empty(&mut self, checkpoint: CheckpointId) {
+        if let Some(copy) = self.copies.get_mut(&checkpoint) {
+            copy.clear();
+        }
+    }
+
     /// Whether a file is in one of them.
     pub fn holds(&self, file: &FileName) -> bool {
         self.copies.values().any(|copy| copy.contains_key(file))

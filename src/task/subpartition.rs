@@ -218,7 +218,7 @@ impl<B: Payload> Subpartition<B> {
                 let older = self.capture.replace(barrier.checkpoint);
                 out.extend(older.map(Output::CaptureFailed));
             }
-            Alignment::Aligned | Alignment::AtLeastOnce => {}
+            Alignment::Aligned | Alignment::AtLeastOnce | Alignment::ForcedAligned(_) => {}
         }
     }
 
@@ -276,7 +276,9 @@ impl<B: Payload> Subpartition<B> {
 
     fn on_barrier_sent(&mut self, barrier: &CheckpointBarrier, out: &mut Vec<Output<B>>) {
         self.stopped = match barrier.options.alignment {
-            Alignment::Aligned | Alignment::AlignedWithTimeout(_) => true,
+            Alignment::Aligned | Alignment::AlignedWithTimeout(_) | Alignment::ForcedAligned(_) => {
+                true
+            }
             Alignment::AtLeastOnce | Alignment::Unaligned => false,
         };
         // It left in its turn, so it has overtaken nothing. An unaligned barrier of the same

@@ -53,6 +53,9 @@ pub struct SubtaskConfig {
     pub floating_buffers: u32,
     /// Number of output channels of each output edge.
     pub output_edges: Vec<u32>,
+    /// Of each output edge, whether barriers leave aligned, whatever they asked for. Flink: not
+    /// `StreamEdge#supportsUnalignedCheckpoints`.
+    pub aligned_edges: Vec<bool>,
     /// Flink: `taskmanager.network.memory.max-buffers-per-channel`.
     pub buffers_per_subpartition: u32,
     /// After the end of its input, wait until a checkpoint that contains it has completed.
@@ -60,9 +63,6 @@ pub struct SubtaskConfig {
     pub waits_for_final_checkpoint: bool,
     /// The restored checkpoint says that this subtask had finished: nothing is processed.
     pub finished_on_restore: bool,
-    /// Barriers leave aligned, whatever they asked for: the channels lead to committers. Flink:
-    /// `StreamEdge#supportsUnalignedCheckpoints`, `CheckpointOptions#withUnalignedUnsupported`.
-    pub leads_to_committers: bool,
     /// Flink: `sink.committer.retries`.
     pub commit_retries: u32,
     /// Event time matters to somebody in the job: at its end a source says that it has ended. Flink
@@ -387,7 +387,8 @@ pub struct Subtask {
     stops_with: Option<CheckpointId>,
     /// Commits that the external system has not confirmed yet.
     commits: Commits,
-    leads_to_committers: bool,
+    /// Of each output channel, whether barriers leave aligned.
+    aligned_outputs: Vec<bool>,
     event_time: bool,
     /// Whether barriers may overtake.
     unaligned: bool,
@@ -417,6 +418,11 @@ impl Subtask {
         }
         let inputs = gate_of.len();
         let outputs = config.output_edges.iter().sum::<u32>() as usize;
+        let edges = config.output_edges.iter().zip(&config.aligned_edges);
+        let aligned_outputs: Vec<bool> = edges
+            .flat_map(|(channels, aligned)| std::iter::repeat_n(*aligned, *channels as usize))
+            .collect();
+        assert_eq!(aligned_outputs.len(), outputs, "each output edge is one or the other");
         let subpartition =
             SubpartitionConfig { credit: Some(0), buffers_max: config.buffers_per_subpartition };
         Self {
@@ -447,7 +453,7 @@ impl Subtask {
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
             stops_with: None,
             commits: Commits::new(config.commit_retries),
-            leads_to_committers: config.leads_to_committers,
+            aligned_outputs,
             event_time: config.event_time,
             unaligned: config.input.mode == BarrierMode::ExactlyOnce { unaligned: true },
             emitter: Emitter::default(),

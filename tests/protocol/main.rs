@@ -3,6 +3,7 @@
 
 mod event_time;
 mod failover;
+mod forced_aligned;
 mod leadership;
 mod list_state;
 mod local_recovery;
@@ -15,6 +16,7 @@ mod regressions;
 mod rescaling;
 mod savepoints;
 mod sinks;
+mod start_position;
 mod storage;
 mod support;
 mod vectors_barrier;

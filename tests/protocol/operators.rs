@@ -13,7 +13,8 @@ use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::operator::{
     Aggregate, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Emitter, Filter,
     Fingerprint, FlatMap, Instance, Join, Map, Operator, RULES, Record, Reference, Snapshot,
-    Source, SourceOptions, SplitId, TwoPhaseCommitSink, Window, WindowOptions, mix, promises_order,
+    Source, SourceOptions, SplitId, StartupMode, TwoPhaseCommitSink, Window, WindowOptions, mix,
+    promises_order,
 };
 use cutline::task::router::Router;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -58,6 +59,8 @@ impl Plan {
                 SourceOptions {
                     splits: SPLITS,
                     records: Some(RECORDS),
+                    history: 0,
+                    startup_mode: StartupMode::EarliestOffset,
                     start: VirtualTime::ZERO,
                     every: VirtualDuration(1),
                     keys: 5,

@@ -51,7 +51,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 5] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 16] = [
+const SCENES: [(&str, &[&str]); 18] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -137,6 +137,16 @@ const SCENES: [(&str, &[&str]); 16] = [
             "network.links[0].to=job_manager",
             "cluster.slots=1",
             "cluster.task_managers=2",
+        ],
+    ),
+    ("there is something to leave out", &["job.operators[source].history=50"]),
+    (
+        "barriers overtake what waits",
+        &[
+            "faults=[]",
+            "checkpointing.unaligned=true",
+            "checkpointing.max_concurrent=1",
+            "job.operators[expand].cost=3 ms",
         ],
     ),
     (

@@ -11,6 +11,13 @@ pub struct CheckConfig {
     pub checkpointing: CheckpointingOptions,
     /// What each operator is, by `OperatorId`.
     pub roles: Vec<Role>,
+    /// The offsets at which the splits of each source are begun, by `OperatorId`; those that are not
+    /// named are begun at 0.
+    pub first_offsets: Vec<Vec<u64>>,
+    /// Whether nothing may be in flight on the edges to an operator when a checkpoint crosses them, by
+    /// `OperatorId`; to those that are not named anything may be. Flink: not
+    /// `StreamEdge#supportsUnalignedCheckpoints`.
+    pub aligned: Vec<bool>,
     /// When checkpoints are asked for by hand.
     pub manual: Vec<VirtualTime>,
     /// When the last record of a bounded job is due; `None`: the job does not end by itself.

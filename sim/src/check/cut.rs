@@ -3,7 +3,8 @@
 //! For every checkpoint that becomes durable, and every channel: what was sent before the cut is
 //! what was received before it, followed by what was persisted in flight (the receiver's part,
 //! then the sender's). With at-least-once cuts the receiver may have seen more, never less. A
-//! subtask that neither was cut nor had finished leaves a hole in the line.
+//! subtask that neither was cut nor had finished leaves a hole in the line. Where what is in flight
+//! could not be given to others after a restore with another parallelism, nothing is persisted.
 //!
 //! The claim is Chandy and Lamport's (1985); that it also holds record by record and in order is
 //! what the digests add.
@@ -42,8 +43,34 @@ impl Cut {
         {
             self.judge_parts(now, line, setup, report);
             for (index, crossing) in line.crossings.iter().enumerate() {
+                if crossing.in_flight() {
+                    self.judge_in_flight(now, ChannelId(index as u32), line, setup, report);
+                }
                 self.judge_crossing(now, ChannelId(index as u32), crossing, line, setup, report);
             }
+        }
+    }
+
+    fn judge_in_flight(
+        &self,
+        now: VirtualTime,
+        channel: ChannelId,
+        line: &Line,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let receiver = setup.graph.operator(setup.graph.channels()[channel.index()].to);
+        if setup.config.aligned.get(receiver.index()) == Some(&true) {
+            let subject = Subject::channel(channel).at(line.checkpoint);
+            let what = (NAME, Class::InconsistentCut, "in flight where barriers stay aligned");
+            report.add(what, now, subject, || {
+                format!(
+                    "{} has records in flight on {}, which could not be restored with another \
+                     parallelism",
+                    line.checkpoint,
+                    setup.graph.channel_name(channel)
+                )
+            });
         }
     }
 

@@ -119,7 +119,7 @@ pub(super) struct Crossing {
 }
 
 impl Crossing {
-    fn in_flight(&self) -> bool {
+    pub(super) fn in_flight(&self) -> bool {
         self.at_receiver.count + self.at_sender.count > 0
     }
 }
@@ -193,17 +193,21 @@ pub(super) struct Splits {
     /// First number of a source's splits, by operator.
     start: Vec<u32>,
     ids: Vec<SplitId>,
+    /// The offset at which each is begun.
+    first: Vec<u64>,
 }
 
 impl Splits {
     fn new(config: &CheckConfig) -> Self {
-        let (mut start, mut ids) = (Vec::new(), Vec::new());
+        let (mut start, mut ids, mut first) = (Vec::new(), Vec::new(), Vec::new());
         for (operator, role) in config.roles.iter().enumerate() {
             start.push(ids.len() as u32);
             let splits = role.splits();
             ids.extend((0..splits).map(|index| SplitId::new(operator as u32, index)));
+            first.extend(config.first_offsets.get(operator).into_iter().flatten());
+            first.resize(ids.len(), 0);
         }
-        Self { start, ids }
+        Self { start, ids, first }
     }
 
     #[inline]
@@ -255,7 +259,7 @@ impl Ledger {
             lines: Vec::new(),
             kept: Vec::new(),
             execution: 0,
-            positions: vec![0; splits.ids.len()],
+            positions: splits.first.clone(),
             readers: vec![None; splits.ids.len()],
             finished: vec![false; graph.subtasks()],
             restored: Vec::new(),
@@ -505,7 +509,7 @@ impl Ledger {
         let Some(kept) = kept else {
             // From scratch; or from a checkpoint nobody knows, which restore.rs reports.
             self.origin_known = checkpoint.is_none();
-            self.positions.fill(0);
+            self.positions.copy_from_slice(&self.splits.first);
             return;
         };
         self.positions.copy_from_slice(&kept.positions);

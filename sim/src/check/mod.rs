@@ -417,6 +417,12 @@ impl Checks {
             Observation::RestoreChosen { checkpoint } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
+            Observation::ActionEnded { checkpoint, done: true, .. } => {
+                self.state.on_taken(checkpoint);
+            }
+            Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
+                self.state.judge_stop(now, ledger, setup, report);
+            }
             Observation::JobEnded { end: JobEnd::Finished } => {
                 let fed = !self.left_out.contains(&state::NAME);
                 self.state.judge_end(now, (ledger, setup), fed, &mut self.output, report);

@@ -168,7 +168,7 @@ impl Order {
         let crossing = line.crossings[channel.index()];
         let processed = ledger.flows[channel.index()].processed;
         match line.alignment {
-            Alignment::Aligned | Alignment::AtLeastOnce => {
+            Alignment::Aligned | Alignment::AtLeastOnce | Alignment::ForcedAligned(_) => {
                 if let Some(sent) = crossing.sent
                     && sent != processed
                 {

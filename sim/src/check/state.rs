@@ -7,7 +7,8 @@
 //! sinks must have shown what the reference has written.
 //!
 //! Sources are watched all the time: after a restore a split goes on where the cut was, and no
-//! offset is skipped or repeated within an execution.
+//! offset is skipped or repeated within an execution. A job that was stopped with a savepoint has read
+//! what is in the savepoint, and nothing more: what is started from it would emit that again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// States of subtasks whose input had ended, by that number, operator and their own number: once
     /// they have finished, checkpoints hold nothing of them.
     last_states: BTreeMap<(u32, OperatorId, u32), Vec<Vec<u8>>>,
+    /// The snapshot that a user was told of last.
+    taken: Option<CheckpointId>,
 }
 
 /// The reference at the positions of a durable checkpoint.
@@ -77,6 +80,7 @@ impl State {
             versions: Vec::new(),
             spread: 0,
             last_states: BTreeMap::new(),
+            taken: None,
         }
     }
 
@@ -298,6 +302,39 @@ impl State {
         Difference::between(restored, reference, operator)
     }
 
+    /// A user was told that what was asked for is done.
+    pub(super) fn on_taken(&mut self, snapshot: Option<CheckpointId>) {
+        self.taken = snapshot;
+    }
+
+    /// The job has stopped with a savepoint.
+    pub(super) fn judge_stop(
+        &mut self,
+        now: VirtualTime,
+        ledger: &Ledger,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let Some(kept) = self.taken.and_then(|savepoint| ledger.kept(savepoint)) else { return };
+        let positions = ledger.positions.iter().zip(&kept.positions);
+        for (split, (&read, &stored)) in ledger.splits.ids().iter().zip(positions) {
+            self.judged += 1;
+            if read <= stored {
+                continue;
+            }
+            let operator = OperatorId(split.source());
+            let subject = Subject::operator(operator).at(kept.checkpoint);
+            let what = (NAME, Class::Duplication, "read on behind the savepoint of a stop");
+            report.add(what, now, subject.with_record(*split, stored), || {
+                format!(
+                    "{} has read {split} to {read} when the job has stopped, and {} says {stored}",
+                    setup.name(operator),
+                    kept.checkpoint
+                )
+            });
+        }
+    }
+
     /// The job has finished: the sinks must have shown everything. With unbounded sources there is
     /// no total to compare with. An engine that does not report what sources emit is not asked
     /// whether they came to their end: what the sinks show says it.
@@ -418,10 +455,15 @@ impl Difference {
         (!entries.is_empty()).then_some(Self { entries })
     }
 
-    /// Less somewhere and more elsewhere is a state of two times.
+    /// Less somewhere and more elsewhere is a state of two times. A split that is to be read from
+    /// further on has lost what is in between.
     fn class(&self) -> Class {
-        let less = self.entries.iter().any(|(_, is, should)| is < should);
-        let more = self.entries.iter().any(|(_, is, should)| is > should);
+        let compare = |((what, ..), is, should): &(EntryKey, u64, u64)| match *what {
+            "split" if *is > 0 && *should > 0 => should.cmp(is),
+            _ => is.cmp(should),
+        };
+        let less = self.entries.iter().any(|entry| compare(entry).is_lt());
+        let more = self.entries.iter().any(|entry| compare(entry).is_gt());
         match (less, more) {
             (true, true) => Class::InconsistentCut,
             (true, false) => Class::Loss,

@@ -13,7 +13,7 @@ use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{
     Aggregate, AppendSink, Effect, Emitter, IdempotentSink, Instance, Operator, Record, Snapshot,
-    Source, SourceOptions, SplitId, TransactionId, TwoPhaseCommitSink,
+    Source, SourceOptions, SplitId, StartupMode, TransactionId, TwoPhaseCommitSink,
 };
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -113,6 +113,8 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
     let source = SourceOptions {
         splits: 2,
         records: Some(RECORDS),
+        history: 0,
+        startup_mode: StartupMode::EarliestOffset,
         start: VirtualTime::ZERO,
         every: VirtualDuration::from_millis(1),
         keys: 2,
@@ -154,6 +156,8 @@ pub(super) fn config(sink: Role) -> CheckConfig {
     CheckConfig {
         checkpointing: CheckpointingOptions::default(),
         roles: vec![Role::Source { splits: 2, records: Some(RECORDS) }, Role::Inner, sink],
+        first_offsets: Vec::new(),
+        aligned: Vec::new(),
         manual: Vec::new(),
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
@@ -369,7 +373,7 @@ impl World {
         let how = match (subtask.0, self.alignment) {
             (0 | 1, _) => CutKind::Source,
             (_, Alignment::AtLeastOnce) => CutKind::AtLeastOnce,
-            (_, Alignment::Aligned) => CutKind::Aligned,
+            (_, Alignment::Aligned | Alignment::ForcedAligned(_)) => CutKind::Aligned,
             (_, Alignment::AlignedWithTimeout(_) | Alignment::Unaligned) => CutKind::Unaligned,
         };
         self.see(Observation::Cut { subtask, checkpoint, how });

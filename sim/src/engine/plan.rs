@@ -282,6 +282,8 @@ impl Plan {
                 SourceOptions {
                     splits: source.splits,
                     records: source.records,
+                    history: source.history,
+                    startup_mode: source.startup_mode,
                     start: VirtualTime::ZERO,
                     every: source.every,
                     keys: source.keys,
@@ -361,6 +363,7 @@ impl Plan {
         } else {
             BarrierMode::AtLeastOnce
         };
+        let aligned = self.scenario.aligned_operators(self.defects);
         let config = SubtaskConfig {
             input: InputConfig {
                 mode,
@@ -376,14 +379,15 @@ impl Plan {
                 .iter()
                 .map(|edge| edge.channels.len() as u32)
                 .collect(),
+            aligned_edges: graph
+                .output_edges(subtask)
+                .iter()
+                .map(|edge| aligned[graph.job().edges()[edge.edge.0 as usize].to.index()])
+                .collect(),
             buffers_per_subpartition: buffers.max_per_subpartition,
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
             finished_on_restore: deployment.finished,
-            leads_to_committers: matches!(
-                self.scenario.job.operators[operator.index()].kind,
-                OperatorKind::SinkWriter
-            ),
             commit_retries: self.scenario.external.commit_retries,
             event_time: self.event_time,
             defects: self.defects,

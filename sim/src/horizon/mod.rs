@@ -123,6 +123,7 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
         let timed = match &operator.kind {
             OperatorKind::Source(source) if source.watermarks.is_some() => Some("watermarks"),
             OperatorKind::Source(source) if source.discovery.is_some() => Some("discovered splits"),
+            OperatorKind::Source(source) if source.history > 0 => Some("records of before the job"),
             OperatorKind::Async { .. } => Some("calls to the outside"),
             kind => kind.is_window().then_some("windows"),
         };

@@ -494,6 +494,7 @@ impl Line {
             Alignment::AtLeastOnce => self.detail_of("alignment", "at_least_once"),
             Alignment::Aligned => self.detail_of("alignment", "aligned"),
             Alignment::Unaligned => self.detail_of("alignment", "unaligned"),
+            Alignment::ForcedAligned(_) => self.detail_of("alignment", "forced_aligned"),
             Alignment::AlignedWithTimeout(timeout) => self
                 .detail_of("alignment", "aligned_with_timeout")
                 .detail_of("aligned_timeout_ms", milliseconds(timeout.as_nanos())),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cutline::defect::Defects;
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -89,6 +90,8 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
     let config = CheckConfig {
         checkpointing: scenario.checkpointing.clone(),
         roles: operators.clone().map(|operator| role(&operator.kind)).collect(),
+        first_offsets: operators.clone().map(|operator| first_offsets(&operator.kind)).collect(),
+        aligned: aligned(scenario),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
         due: last_record(plan),
         settle: scenario.limits.settle,
@@ -100,6 +103,20 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
     let made_by = Arc::clone(plan);
     let factory = Box::new(move |operator| made_by.reference_operator(operator));
     Checks::new(&plan.graph, config, factory)
+}
+
+/// Where no record may be in flight at a cut. That no commit handle is overtaken is seen by what
+/// becomes of its transaction.
+fn aligned(scenario: &Scenario) -> Vec<bool> {
+    let aligned = scenario.aligned_operators(Defects::none());
+    let operators = scenario.job.operators.iter().zip(aligned);
+    operators.map(|(it, aligned)| aligned && it.kind != OperatorKind::Committer).collect()
+}
+
+/// Where the splits of an operator are begun, if it has any.
+fn first_offsets(kind: &OperatorKind) -> Vec<u64> {
+    let Some(source) = kind.as_source() else { return Vec::new() };
+    (0..source.splits).map(|split| source.first_offset(split)).collect()
 }
 
 /// How the list states of an operator are dealt out.

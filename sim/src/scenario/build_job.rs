@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cutline::job::Partitioner;
-use cutline::operator::RULES;
+use cutline::operator::{RULES, StartupMode};
 use cutline::time::VirtualDuration;
 
 use crate::kernel::distribution::Distribution;
@@ -200,6 +200,11 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
     let source = Source {
         splits: node.u32("splits").unwrap_or(parallelism),
         records: node.integer("records"),
+        history: node.integer("history").unwrap_or(0),
+        startup_mode: match node.word("startup_mode") {
+            Some("latest_offset") => StartupMode::LatestOffset,
+            _ => StartupMode::EarliestOffset,
+        },
         every: every.unwrap_or(DEFAULT_EVERY),
         keys: node.u32("keys").unwrap_or(1),
         record_bytes: node.u32("record_size").unwrap_or(1),

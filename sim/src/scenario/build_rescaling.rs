@@ -1,5 +1,6 @@
 //! Jobs that are resumed with another parallelism: what fits the job, and what Flink refuses.
 
+use cutline::defect::Defects;
 use cutline::job::Partitioner;
 
 use super::build_faults::Known;
@@ -193,9 +194,11 @@ impl Checker<'_> {
         }
     }
 
-    /// Only hash and rebalance edges can be restored with what was in flight on them.
+    /// Only hash and rebalance edges can be restored with what was in flight on them; on others
+    /// nothing is, unless it is forced to be.
     fn check_in_flight(&mut self, before: &[Vec<u32>], layout: &[u32]) {
         let job = &self.scenario.job;
+        let aligned = self.scenario.aligned_operators(Defects::none());
         let stays = |at: usize| before.iter().all(|numbers| numbers[at] == layout[at]);
         for edge in &job.edges {
             let pointwise = match edge.partitioner {
@@ -204,7 +207,7 @@ impl Checker<'_> {
                 Partitioner::Broadcast => "broadcast",
                 Partitioner::Hash | Partitioner::Rebalance => continue,
             };
-            if stays(edge.from) && stays(edge.to) {
+            if aligned[edge.to] || stays(edge.from) && stays(edge.to) {
                 continue;
             }
             let message = format!(
@@ -213,7 +216,7 @@ impl Checker<'_> {
                 job.operators[edge.from].name, job.operators[edge.to].name
             );
             let expected = "`\"from\": \"savepoint\"` (savepoints are aligned), checkpoints that are \
-                            aligned, or hash and rebalance edges";
+                            aligned, no `unaligned_forced`, or hash and rebalance edges";
             let flink = "StateAssignmentOperation: \"Cannot rescale the given pointwise \
                          partitioner\"; it takes aligned checkpoints over such edges";
             self.refuse("unsupported-rescale", message, expected, flink);

@@ -5,6 +5,7 @@ use std::fmt;
 use cutline::config::{RestartStrategy, Retention, RpcFailures};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
+use cutline::operator::StartupMode;
 use cutline::step::Step;
 use cutline::time::VirtualDuration;
 use serde::Serialize;
@@ -49,7 +50,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 10] = [
+const SHAPES: [&str; 12] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -60,9 +61,11 @@ const SHAPES: [&str; 10] = [
     "split enumerator",
     "union list state",
     "unordered calls",
+    "history",
+    "latest offset",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 17] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -78,6 +81,7 @@ const OPTIONS: [&str; 16] = [
     "retain on cancellation",
     "incremental",
     "local recovery",
+    "unaligned forced",
     "small state inlined",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
@@ -212,6 +216,9 @@ impl Found {
                 self.add_if(source.discovery.is_some(), "shape", "split enumerator");
                 let union = source.list_mode == ListMode::Union;
                 self.add_if(union, "shape", "union list state");
+                self.add_if(source.history > 0, "shape", "history");
+                let latest = source.startup_mode == StartupMode::LatestOffset;
+                self.add_if(latest, "shape", "latest offset");
                 self.event_time(source);
             }
             if let OperatorKind::Window { size, slide } = operator.kind {
@@ -323,6 +330,7 @@ impl Found {
         self.add("store", STORES[options.dir.map_or(0, |scheme| scheme as usize + 1)]);
         self.add_if(options.incremental, "option", "incremental");
         self.add_if(options.local_recovery, "option", "local recovery");
+        self.add_if(options.unaligned_forced, "option", "unaligned forced");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),

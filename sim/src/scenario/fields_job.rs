@@ -233,6 +233,24 @@ fn source() -> Vec<Field> {
             ["1000", "1500"],
         ),
         Field::new(
+            "history",
+            Kind::Integer { min: 0, max: 1 << 50 },
+            "Records of each split that are there when the job is started (when the split is \
+             discovered, if that is later), no more than all: due at once, the others one by one \
+             behind them.",
+            ["20", "40"],
+        )
+        .default("0"),
+        Field::new(
+            "startup_mode",
+            Kind::Choice(vec!["earliest_offset", "latest_offset"]),
+            "Where a split is begun that no checkpoint knows: at its first record, or behind its \
+             history; one that is discovered later at its first record.",
+            ["\"earliest_offset\"", "\"latest_offset\""],
+        )
+        .default("\"earliest_offset\"")
+        .flink("scan.startup.mode, OffsetsInitializer"),
+        Field::new(
             "every",
             SOME_SPAN,
             "Span between two records of one split; default: 1 ms.",

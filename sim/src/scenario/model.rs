@@ -6,8 +6,10 @@
 use cutline::config::{
     CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy, RpcFailures,
 };
+use cutline::defect::{Defect, Defects};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
+use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use faults::{
@@ -232,6 +234,10 @@ pub struct Source {
     pub splits: u32,
     /// Records in each split; `None`: unbounded.
     pub records: Option<u64>,
+    /// So many of them are there when the split begins to be; no more than all.
+    pub history: u64,
+    /// Where a split is begun.
+    pub startup_mode: StartupMode,
     /// Span between two records of one split (weight counts as one).
     pub every: VirtualDuration,
     /// Size of the key space.
@@ -280,6 +286,17 @@ impl Source {
             None => 1,
         };
         self.start(self.splits - 1) + self.every * records * in_turn
+    }
+
+    /// The offset at which a split is begun: see [`cutline::operator::SourceOptions::first_offset`].
+    pub fn first_offset(&self, split: u32) -> u64 {
+        let is_there = split == 0 || self.stagger().is_zero();
+        match self.startup_mode {
+            StartupMode::LatestOffset if is_there => {
+                self.records.map_or(self.history, |records| records.min(self.history))
+            }
+            StartupMode::LatestOffset | StartupMode::EarliestOffset => 0,
+        }
     }
 
     /// When the first record of a split is due.
@@ -527,6 +544,36 @@ impl Scenario {
             OperatorKind::Source(source) => source.watermarks.is_some(),
             kind => kind.is_window(),
         })
+    }
+
+    /// By operator, whether barriers stay aligned on the edges to it: on all of them if they must on
+    /// one. Flink: `StreamGraphGenerator#generate`, `StreamEdge#supportsUnalignedCheckpoints`. Commit
+    /// handles must not be overtaken: `SinkTransformationTranslator`.
+    ///
+    /// Deviation: where such an operator has several input edges, so do all barriers upstream of it. A
+    /// task that was overtaken has sent its barrier early, and is blocked behind it until the others
+    /// have come; if it holds up, by backpressure, an aligned task whose barrier is one of them, the
+    /// job stands still for good. Flink looks at each operator alone.
+    pub fn aligned_operators(&self, defects: Defects) -> Vec<bool> {
+        let forced = self.checkpointing.unaligned_forced;
+        let inputs = |to: usize| self.job.edges.iter().filter(move |edge| edge.to == to);
+        let must = |edge: &Edge| {
+            let commits = self.job.operators[edge.from].kind == OperatorKind::SinkWriter;
+            !edge.partitioner.supports_unaligned(forced, defects)
+                || commits && !defects.has(Defect::D51)
+        };
+        let operators = 0..self.job.operators.len();
+        let mut aligned: Vec<bool> = operators.clone().map(|to| inputs(to).any(must)).collect();
+        let mut upstream: Vec<usize> =
+            operators.filter(|to| aligned[*to] && inputs(*to).count() > 1).collect();
+        let mut seen = vec![false; aligned.len()];
+        while let Some(to) = upstream.pop() {
+            if !std::mem::replace(&mut seen[to], true) {
+                aligned[to] = true;
+                upstream.extend(inputs(to).map(|edge| edge.from));
+            }
+        }
+        aligned
     }
 
     /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that

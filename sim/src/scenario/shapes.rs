@@ -2,6 +2,7 @@
 
 use cutline::config::{CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy};
 use cutline::job::Partitioner;
+use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
@@ -45,6 +46,8 @@ pub fn pipeline(
     let source = Source {
         splits: sources,
         records: Some(records),
+        history: 0,
+        startup_mode: StartupMode::EarliestOffset,
         every,
         keys: 64,
         record_bytes: 100,

@@ -5,6 +5,7 @@ use cutline::config::text::{format_duration, format_permille, format_size};
 use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
 use cutline::job::Partitioner;
 use cutline::message::SnapshotKind;
+use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
@@ -233,6 +234,12 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
     let mut parts = vec![("splits", number(of.splits))];
     if let Some(records) = of.records {
         parts.push(("records", Json::Plain(records.to_string())));
+    }
+    if of.history > 0 {
+        parts.push(("history", Json::Plain(of.history.to_string())));
+    }
+    if of.startup_mode == StartupMode::LatestOffset {
+        parts.push(("startup_mode", text("latest_offset")));
     }
     parts.push(("every", span(of.every)));
     parts.push(("keys", number(of.keys)));

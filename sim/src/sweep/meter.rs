@@ -98,7 +98,8 @@ impl Meter {
         for operator in &job.operators {
             first_split.push(splits.len());
             if let Some(source) = operator.kind.as_source() {
-                let split = |split| (source.start(split), source.every, source.weight);
+                let ahead = source.history.saturating_sub(1);
+                let split = |split| (source.start(split), source.every, ahead, source.weight);
                 splits.extend((0..source.splits).map(split));
             }
         }

@@ -46,6 +46,8 @@ struct Split {
     /// When its first record is due.
     start: VirtualTime,
     every: VirtualDuration,
+    /// How many more are due then.
+    ahead: u64,
     /// Real records that one of it stands for.
     weight: u64,
     /// Offset of the next record in this execution.
@@ -64,6 +66,12 @@ struct Split {
 }
 
 impl Split {
+    /// When the record of an offset is due.
+    #[inline]
+    fn due(&self, offset: u64) -> VirtualTime {
+        self.start + self.every * offset.saturating_sub(self.ahead)
+    }
+
     /// A failure: what was read behind the snapshot waits from now on, as if it had just come in.
     fn rewind(&mut self, at: VirtualTime) {
         // What is read for the second time since an earlier failure no longer waits since then.
@@ -122,12 +130,13 @@ impl Watch {
     pub(super) fn new(
         subtasks: usize,
         present: std::ops::Range<u32>,
-        splits: impl Iterator<Item = (VirtualTime, VirtualDuration, u32)>,
+        splits: impl Iterator<Item = (VirtualTime, VirtualDuration, u64, u32)>,
         patience: VirtualDuration,
     ) -> Self {
-        let split = |(start, every, weight)| Split {
+        let split = |(start, every, ahead, weight)| Split {
             start,
             every,
+            ahead,
             weight: u64::from(weight),
             next: 0,
             front: 0,
@@ -230,7 +239,7 @@ impl Watch {
         offset: u64,
     ) -> VirtualDuration {
         let state = &mut self.splits[split];
-        let due = state.start + state.every * offset;
+        let due = state.due(offset);
         let wait = now.since(due);
         if self.open.is_some() {
             let waited = now.since(state.waiting_since(offset, due)).0;
@@ -312,7 +321,7 @@ impl Watch {
 
     /// For how long the oldest record that no source has read yet has been due.
     pub(crate) fn behind(&self, now: VirtualTime) -> VirtualDuration {
-        let due = |split: &Split| split.start + split.every * split.next;
+        let due = |split: &Split| split.due(split.next);
         self.splits.iter().map(|split| now.since(due(split))).max().unwrap_or(VirtualDuration::ZERO)
     }
 
@@ -364,7 +373,8 @@ mod tests {
     fn failed(restored: u64, up: u64) -> Watch {
         let every = VirtualDuration::from_millis(10);
         let patience = VirtualDuration::from_secs(1);
-        let mut watch = Watch::new(1, 0..1, [(VirtualTime::ZERO, every, 3)].into_iter(), patience);
+        let mut watch =
+            Watch::new(1, 0..1, [(VirtualTime::ZERO, every, 0, 3)].into_iter(), patience);
         watch.on_task(at(0), SubtaskId(0), TaskState::Running);
         for offset in 0..=100 {
             watch.on_read(at(offset * 10), 0, offset);

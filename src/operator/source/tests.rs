@@ -9,6 +9,8 @@ fn options(records: Option<u64>) -> SourceOptions {
     SourceOptions {
         splits: 3,
         records,
+        history: 0,
+        startup_mode: StartupMode::EarliestOffset,
         start: VirtualTime(100),
         every: VirtualDuration(10),
         keys: 50,
@@ -267,4 +269,57 @@ fn an_ended_split_stays_ended() {
     assert_eq!(longer.position(SplitId::new(0, 1)), Some(1));
     assert!(!longer.emit_from(SplitId::new(0, 1), &mut out));
     assert!(longer.emit_from(SplitId::new(0, 0), &mut out));
+}
+
+fn started(startup_mode: StartupMode, history: u64, stagger: u64) -> Source {
+    let stagger = VirtualDuration(stagger);
+    let options = SourceOptions { history, startup_mode, stagger, ..options(Some(6)) };
+    let mut source = Source::new(opened(0, 0, 1, None).instance, options);
+    source.open(None, &mut Vec::new());
+    source
+}
+
+fn all_due(source: &mut Source) -> Vec<(u32, u64, u64)> {
+    let (mut out, mut seen) = (Emitter::default(), Vec::new());
+    while let Some(due) = source.next_due() {
+        out.clear();
+        assert!(source.emit_due(due, &mut out));
+        let record = out.records()[0];
+        seen.push((record.split.index_in_source(), record.offset, due.0));
+    }
+    seen
+}
+
+#[test]
+fn a_history_is_there_at_the_start() {
+    let mut source = started(StartupMode::EarliestOffset, 4, 0);
+    let seen = all_due(&mut source);
+    let first: Vec<_> = seen.iter().filter(|it| it.0 == 0).map(|it| (it.1, it.2)).collect();
+    assert_eq!(first, [(0, 100), (1, 100), (2, 100), (3, 100), (4, 110), (5, 120)]);
+    assert_eq!(seen.len(), 3 * 6);
+}
+
+#[test]
+fn the_latest_offset_is_behind_the_history_of_what_is_there() {
+    let mut source = started(StartupMode::LatestOffset, 4, 0);
+    assert_eq!(all_due(&mut source)[..2], [(0, 4, 110), (1, 4, 110)]);
+    // What is discovered later is read from its first record on.
+    let mut source = started(StartupMode::LatestOffset, 4, 1_000);
+    let seen = all_due(&mut source);
+    assert_eq!(seen[..3], [(0, 4, 110), (0, 5, 120), (1, 0, 1_100)]);
+    // There is no more than there is.
+    let source = started(StartupMode::LatestOffset, 100, 0);
+    assert!(source.is_finished());
+}
+
+#[test]
+fn where_a_split_was_begun_is_stored() {
+    let mut source = started(StartupMode::LatestOffset, 4, 0);
+    let mut snapshot = Snapshot::default();
+    source.snapshot(CheckpointId(1), &mut snapshot);
+    let options = SourceOptions { history: 6, ..source.options };
+    let mut restored = Source::new(source.instance, options);
+    restored.restore(&snapshot.state).expect("it is a source's");
+    restored.open(Some(CheckpointId(1)), &mut Vec::new());
+    assert_eq!(restored.position(SplitId::new(0, 0)), Some(4));
 }

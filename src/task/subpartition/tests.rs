@@ -60,6 +60,7 @@ fn show(output: &Output<Buffer>) -> String {
                 Alignment::AlignedWithTimeout(_) => "t",
                 Alignment::Unaligned => "u",
                 Alignment::AtLeastOnce => "n",
+                Alignment::ForcedAligned(_) => unreachable!("none is sent"),
             };
             format!("{letter}{}", barrier.checkpoint.0)
         }

@@ -1,8 +1,9 @@
 //! The output side of a subtask: which channel, and what may leave on it.
 
 use super::{Back, Frame, Output, Outputs, Subtask};
+use crate::defect::Defect;
 use crate::ids::OutputChannel;
-use crate::message::{Alignment, Element, FailureReason};
+use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
 use crate::operator::Record;
 use crate::task::subpartition;
 
@@ -30,15 +31,40 @@ impl Subtask {
     }
 
     pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut impl Outputs) {
-        let priority = matches!(element, Element::Barrier(barrier)
-            if barrier.options.alignment == Alignment::Unaligned);
         for index in 0..self.outputs.len() {
             let channel = OutputChannel(index as u32);
-            if let Element::Barrier(barrier) = element {
+            let (mut element, mut priority) = (element, false);
+            if let Element::Barrier(barrier) = &mut element {
+                *barrier = self.barrier_on(channel, *barrier);
+                priority = barrier.options.alignment == Alignment::Unaligned;
                 out.push(Output::BarrierSent { channel, checkpoint: barrier.checkpoint });
             }
             self.drive(channel, subpartition::Input::Push { element, priority }, out);
         }
+    }
+
+    /// A barrier as it leaves on a channel. Flink: `RecordWriterOutput#broadcastEvent`.
+    fn barrier_on(
+        &self,
+        channel: OutputChannel,
+        mut barrier: CheckpointBarrier,
+    ) -> CheckpointBarrier {
+        // Only those that overtake at once are looked at.
+        let times_out = self.defects.has(Defect::D45) && barrier.unaligned_from().is_some();
+        if self.aligned_outputs[channel.index()] && !times_out {
+            let alignment = &mut barrier.options.alignment;
+            *alignment = alignment.with_unaligned_unsupported();
+        }
+        barrier
+    }
+
+    /// On how many channels this barrier may overtake what is queued, at once or later.
+    pub(super) fn overtaken_outputs(&self, barrier: CheckpointBarrier) -> usize {
+        let overtakes = |index: &usize| {
+            let barrier = self.barrier_on(OutputChannel(*index as u32), barrier);
+            barrier.options.alignment == Alignment::Unaligned || barrier.unaligned_from().is_some()
+        };
+        (0..self.outputs.len()).filter(overtakes).count()
     }
 
     pub(super) fn on_back(&mut self, channel: OutputChannel, back: Back, out: &mut impl Outputs) {

@@ -71,12 +71,9 @@ impl Subtask {
             return;
         }
         let mut forwarded = barrier;
+        forwarded.options.alignment = barrier.options.alignment.with_unaligned_supported();
         if cut == Some(Cut::Unaligned) {
             forwarded.options.alignment = Alignment::Unaligned;
-        }
-        let overtakes = self.defects.has(Defect::D51);
-        if self.leads_to_committers && !overtakes && barrier.options.alignment.is_exactly_once() {
-            forwarded.options.alignment = Alignment::Aligned;
         }
         let forgets = self.overtakes_savepoint(&barrier);
         if forgets {
@@ -85,10 +82,15 @@ impl Subtask {
         let (unaligned, timeout) = match forwarded.options.alignment {
             Alignment::Unaligned => (true, None),
             Alignment::AlignedWithTimeout(timeout) => (false, Some(timeout)),
-            Alignment::Aligned | Alignment::AtLeastOnce => (false, None),
+            Alignment::Aligned | Alignment::AtLeastOnce | Alignment::ForcedAligned(_) => {
+                (false, None)
+            }
         };
         let waits_for_inputs = cut == Some(Cut::Unaligned);
-        let waits_for_outputs = if unaligned || timeout.is_some() { self.outputs.len() } else { 0 };
+        let waits_for_outputs = match unaligned || timeout.is_some() {
+            true => self.overtaken_outputs(forwarded),
+            false => 0,
+        };
         self.snapshots.begin(checkpoint, waits_for_inputs, waits_for_outputs as u32);
         let sends_first = self.defects.has(Defect::D60) && self.is_source;
         if sends_first {

@@ -8,7 +8,17 @@ use cutline::time::VirtualTime;
 use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::{Outcome, Simulation};
-use cutline_sim::scenario::{Override, load, read_file};
+use cutline_sim::scenario::{Override, Scenario, load, read_file};
+
+/// A scenario of the repository, changed so.
+pub(crate) fn scenario(name: &str, changes: &[&str]) -> Arc<Scenario> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let overrides: Vec<Override> =
+        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
+    let text = read_file(&file).expect("readable");
+    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
+    Arc::new(loaded.scenario)
+}
 
 /// The traced runs of a scenario, changed so; all checks hold.
 pub(crate) fn runs(
@@ -16,12 +26,7 @@ pub(crate) fn runs(
     changes: &[&str],
     seeds: Range<u64>,
 ) -> impl Iterator<Item = Outcome> + use<> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
-    let overrides: Vec<Override> =
-        changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
-    let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
-    let scenario = Arc::new(loaded.scenario);
+    let scenario = scenario(name, changes);
     seeds.map(move |seed| {
         let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
         let outcome = simulation.trace(true).run();

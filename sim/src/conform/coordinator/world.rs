@@ -241,6 +241,7 @@ impl CoordinatorDriver {
                     Alignment::Aligned => ("aligned", None),
                     Alignment::AlignedWithTimeout(timeout) => ("aligned", Some(timeout)),
                     Alignment::Unaligned => ("unaligned", None),
+                    Alignment::ForcedAligned(_) => ("forced_aligned", None),
                 };
                 let event = json!({
                     "e": "trigger",

@@ -10,6 +10,7 @@
 
 use cutline::config::Retention;
 use cutline::coordinator::io;
+use cutline::defect::Defect;
 use cutline::ids::CheckpointId;
 use cutline::message::SnapshotKind;
 use cutline::storage::metadata::Metadata;
@@ -34,6 +35,8 @@ pub(super) struct Stop {
     savepoint: Option<CheckpointId>,
     /// The tasks that were to finish have failed: whatever becomes of the savepoint, the stop has.
     failed: bool,
+    /// [`Defect::D87`]: the checkpoint that is taken for the savepoint.
+    running: Option<CheckpointId>,
 }
 
 /// A new job that is being made from a snapshot.
@@ -116,7 +119,14 @@ impl JobManager {
             self.answer(action, None, false, ctx);
             return;
         }
-        self.stop = Some(Stop { action, savepoint: None, failed: false });
+        let running = match self.plan.defects.has(Defect::D87) {
+            true => self.pending.last_key_value().map(|(checkpoint, _)| *checkpoint),
+            false => None,
+        };
+        self.stop = Some(Stop { action, savepoint: None, failed: false, running });
+        if running.is_some() {
+            return;
+        }
         // From here on nothing is committed but what the savepoint holds.
         self.coordinate(io::Input::Stop, ctx);
         let kind = match drain {
@@ -157,11 +167,35 @@ impl JobManager {
             return;
         }
         if let Phase::Canceling { action } = self.phase {
+            if self.plan.defects.has(Defect::D87) && self.stop.is_some() {
+                let end = self.finished_how(ctx);
+                return self.end(end, ctx);
+            }
             self.answer(action, None, true, ctx);
             self.end(JobEnd::Canceled, ctx);
         } else if self.phase == Phase::Failing {
             self.end(JobEnd::Failed, ctx);
         }
+    }
+
+    /// [`Defect::D87`]: the checkpoint that was running when the job was to stop has come to its end,
+    /// and the job with it. Nobody has told the tasks to read no further.
+    pub(super) fn stop_behind<O: Observer>(
+        &mut self,
+        checkpoint: CheckpointId,
+        completed: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let Some(stop) = self.stop.filter(|stop| stop.running == Some(checkpoint)) else { return };
+        let action = stop.action;
+        if !completed || self.phase != Phase::Running {
+            self.stop = None;
+            return self.answer(action, None, false, ctx);
+        }
+        self.end_execution(ctx);
+        self.stop = Some(Stop { savepoint: Some(checkpoint), ..stop });
+        self.phase = Phase::Canceling { action };
+        self.cancel_tasks(ctx);
     }
 
     /// A request was fulfilled.

@@ -142,11 +142,13 @@ impl JobManager {
                     let mail = Mail::NotifyComplete(checkpoint);
                     self.send_mail(self.numbered(number), mail, ctx);
                 }
+                self.stop_behind(checkpoint, true, ctx);
             }
             Output::Failed { checkpoint, reason } => {
                 self.pending.remove(&checkpoint);
                 self.observe(step(Step::X1, checkpoint), ctx);
                 self.observe(Observation::Failed { checkpoint, reason }, ctx);
+                self.stop_behind(checkpoint, false, ctx);
             }
             Output::NotifyAborted { checkpoint, subtasks, latest_completed: _ } => {
                 self.observe(step(Step::X3, checkpoint), ctx);

@@ -1,5 +1,6 @@
 //! The data plane: what arrives is handed to the subtask, and what it asks for is done.
 
+use cutline::defect::Defect;
 use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
@@ -219,6 +220,9 @@ impl TaskManager {
                     let (made_by, copies) = self.copies.entry(subtask).or_default();
                     *made_by = execution;
                     copies.store(checkpoint, copy);
+                    if self.plan.defects.has(Defect::D41) {
+                        self.empty_directory(subtask, checkpoint);
+                    }
                 }
                 let new = snapshot.parts.iter().filter(|part| part.is_new_file());
                 let paths = new.map(|part| part.path.as_str());

@@ -298,6 +298,9 @@ impl TaskManager {
             self.drive(place, Input::Close, ctx);
         }
         let Some(task) = self.tasks[place as usize].take() else { return };
+        if self.plan.defects.has(Defect::D42) {
+            self.keep_what_was_read(&task);
+        }
         self.place_of[task.subtask.index()] = None;
         let graph = &self.plan.graph;
         if task.machine.is_finished() {

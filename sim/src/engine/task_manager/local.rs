@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use cutline::defect::Defect;
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::storage::increment::IncrementFile;
 use cutline::storage::local::{FileName, LocalCopy};
 use cutline::task::snapshots::PartKind;
 
-use super::TaskManager;
+use super::{Task, TaskManager};
 use crate::engine::{Engine, Part, Place};
 use crate::observe::Observation;
 use crate::world::{Context, Observer};
@@ -85,6 +86,30 @@ impl TaskManager {
         }
     }
 
+    /// [`Defect::D41`]: the directory of a copy is named by the slot, the number of the subtask and the
+    /// checkpoint, not by the operator; whoever prepares it deletes what the others had there.
+    pub(super) fn empty_directory(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
+        let graph = &self.plan.graph;
+        let number = graph.index_in_operator(subtask);
+        for (other, (_, copies)) in &mut self.copies {
+            if *other != subtask && graph.index_in_operator(*other) == number {
+                copies.empty(checkpoint);
+            }
+        }
+    }
+
+    /// [`Defect::D42`]: a task that ends while it reads its state leaves what it has read so far as the
+    /// copy of what it was to read.
+    pub(super) fn keep_what_was_read(&mut self, task: &Task) {
+        let reads = task.deployment.parts.is_empty() && task.reads_left > 0;
+        let nothing_whole = task.state.is_empty() && self.plan.recovers_locally(task.subtask);
+        if let Some(checkpoint) = task.deployment.restored.filter(|_| reads && nothing_whole) {
+            let (made_by, copies) = self.copies.entry(task.subtask).or_default();
+            *made_by = task.execution;
+            copies.store(checkpoint, at_hand(&task.shared));
+        }
+    }
+
     /// Takes over what there is a copy of, and says what is to be read from remote storage. `None`:
     /// the task cannot be started.
     pub(super) fn read_locally<O: Observer>(
@@ -116,6 +141,13 @@ impl TaskManager {
                 Some(bytes) => local.push((part, bytes)),
                 None => remote.push(part),
             }
+        }
+        // The directory is there, and nobody asks whether all is in it that was.
+        if self.plan.defects.has(Defect::D41) || self.plan.defects.has(Defect::D42) {
+            let (missed, others): (Vec<_>, _) =
+                remote.into_iter().partition(|part| part.kind == PartKind::Operator);
+            remote = others;
+            self.tasks[place as usize].as_mut().expect("found before").reads_left -= missed.len();
         }
         let files = local.len() as u32;
         for (part, bytes) in local {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cutline::job::Partitioner;
+use cutline::operator::StartupMode;
 use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
@@ -98,6 +99,13 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
         }
         if source.list_mode == ListMode::Union {
             simpler("a union", Source { list_mode: ListMode::Split, ..source.clone() });
+        }
+        if source.startup_mode == StartupMode::LatestOffset {
+            let startup_mode = StartupMode::EarliestOffset;
+            simpler("a start position", Source { startup_mode, ..source.clone() });
+        }
+        if source.history > 0 {
+            simpler("a history", Source { history: 0, ..source.clone() });
         }
         if source.watermarks.is_some() {
             let disorder = VirtualDuration::ZERO;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use cutline::config::RestartStrategy;
+use cutline::operator::StartupMode;
 use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
@@ -52,6 +53,7 @@ macro_rules! knobs {
 
 const KNOBS: &[Knob] = knobs! {
     "checkpointing.unaligned": checkpointing.unaligned,
+    "checkpointing.unaligned_forced": checkpointing.unaligned_forced,
     "checkpointing.aligned_timeout": checkpointing.aligned_timeout,
     "checkpointing.mode": checkpointing.exactly_once,
     "checkpointing.max_concurrent": checkpointing.max_concurrent,
@@ -134,6 +136,8 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.records.is_none())
                 + u64::from(source.disorder > VirtualDuration::ZERO)
                 + u64::from(source.discovery.is_some())
+                + u64::from(source.history > 0)
+                + u64::from(source.startup_mode == StartupMode::LatestOffset)
                 + u64::from(source.list_mode == ListMode::Union)
                 + source
                     .watermarks

@@ -2,6 +2,7 @@
 //! another parallelism.
 
 use cutline::config::Retention;
+use cutline::defect::Defects;
 use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
@@ -146,8 +147,10 @@ fn can_change(scenario: &Scenario, group: &[usize], in_flight: bool) -> bool {
     if !group.iter().all(|at| can_be_rescaled(&operators[*at].kind)) {
         return false;
     }
+    let aligned = scenario.aligned_operators(Defects::none());
     scenario.job.edges.iter().all(|edge| {
         let (from, to) = (group.contains(&edge.from), group.contains(&edge.to));
+        let in_flight = in_flight && !aligned[edge.to];
         match edge.partitioner {
             Partitioner::Hash | Partitioner::Rebalance => true,
             Partitioner::Forward | Partitioner::Rescale => !in_flight || !from && !to,

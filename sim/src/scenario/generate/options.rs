@@ -50,6 +50,8 @@ pub(super) fn checkpointing(
         ..CheckpointingOptions::default()
     };
     mode(&mut result, options, &mut draws.of("mode", ""));
+    // Drawn by itself: what an older seed means is what it meant, half of the time.
+    result.unaligned_forced = result.unaligned && draws.is("unaligned forced", 500);
     result.dir = dir;
     result.incremental = draws.is("incremental", 300);
     result.local_recovery = draws.is("local recovery", 300);

@@ -3,6 +3,7 @@
 mod list_state;
 
 use cutline::job::Partitioner;
+use cutline::operator::StartupMode;
 use cutline::time::VirtualDuration;
 
 use super::{Draws, Options, distribution, log_between, permille_chance, weighted};
@@ -136,6 +137,8 @@ impl Builder<'_> {
             let source = Source {
                 splits: stream.between(1, 6) as u32,
                 records: None,
+                history: 0,
+                startup_mode: StartupMode::EarliestOffset,
                 every: VirtualDuration::ZERO,
                 keys: self.swarm.keys,
                 record_bytes: log_between(&mut stream, 10, 2_000) as u32,
@@ -346,6 +349,7 @@ impl Builder<'_> {
         self.vary_event_time(span);
         self.vary_discovery(span);
         self.vary_list_state(&mut records);
+        self.vary_history();
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
@@ -466,6 +470,21 @@ impl Builder<'_> {
             };
             let snapshot = VirtualDuration::from_micros(log_between(&mut stream, 1, 20_000) - 1);
             source.discovery = Some(Discovery { every, snapshot });
+        }
+    }
+
+    /// Some sources begin with records that were there before them, or leave them out. Drawn last.
+    fn vary_history(&mut self) {
+        for operator in &mut self.operators {
+            let OperatorKind::Source(source) = &mut operator.kind else { continue };
+            let mut stream = self.draws.of("history", &operator.name);
+            if !permille_chance(&mut stream, 150) {
+                continue;
+            }
+            source.history = stream.below(source.records.unwrap_or(100) / 2 + 1);
+            if stream.below(2) == 0 {
+                source.startup_mode = StartupMode::LatestOffset;
+            }
         }
     }
 
