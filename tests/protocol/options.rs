@@ -51,7 +51,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 5] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 16] = [
+const SCENES: [(&str, &[&str]); 17] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -137,6 +137,17 @@ const SCENES: [(&str, &[&str]); 16] = [
             "network.links[0].to=job_manager",
             "cluster.slots=1",
             "cluster.task_managers=2",
+        ],
+    ),
+    (
+        "two pipelines side by side",
+        &[
+            r#"job={
+                "operators": [
+                    {"name": "source", "kind": "source", "parallelism": 2, "records": 200},
+                    {"name": "loose", "kind": "at_least_once_sink", "parallelism": 2}],
+                "edges": [{"from": "source", "to": "loose", "partitioner": "forward"}]}"#,
+            r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "loose[0]"}]"#,
         ],
     ),
     (

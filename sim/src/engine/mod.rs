@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use cutline::codec::checksum;
 use cutline::enumerator::EventId;
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
 use cutline::storage::handle::SharedKey;
@@ -116,11 +116,15 @@ pub enum Control {
     Cancel {
         /// The execution.
         execution: u32,
+        /// Only those of this failover region.
+        region: Option<RegionId>,
     },
     /// Task manager → job manager: none of them is left.
     Canceled {
         /// The execution.
         execution: u32,
+        /// The region, if only its tasks were to end.
+        region: Option<RegionId>,
     },
     /// Job manager → task manager: for the mailbox of a subtask.
     Mail {

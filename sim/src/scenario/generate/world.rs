@@ -1,6 +1,6 @@
 //! Where the job runs: cluster, network, storage and the services.
 
-use cutline::config::{ElectionOptions, RestartStrategy, RpcFailures, Scheme};
+use cutline::config::{ElectionOptions, FailoverStrategy, RestartStrategy, RpcFailures, Scheme};
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
@@ -56,6 +56,7 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
         heartbeat_timeout: ms(timeout),
         rpc_failures: None,
         cancellation_timeout: None,
+        failover: FailoverStrategy::Region,
         connection_loss: Distribution::Constant(VirtualDuration::ZERO),
         process_restart: distribution(&mut stream, restart),
         deploy: distribution(&mut stream, deploy),
