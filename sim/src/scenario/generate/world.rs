@@ -101,6 +101,9 @@ pub(super) fn failover(cluster: &mut Cluster, restart: &RestartStrategy, draws: 
             _ => RpcFailures::Threshold(stream.between(1, 3) as u32),
         });
     }
+    if draws.is("failover strategy", 200) {
+        cluster.failover = FailoverStrategy::Full;
+    }
     let mut stream = draws.of("connection loss", "");
     if permille_chance(&mut stream, 250) {
         let mean = log_between(&mut stream, 100, 100_000);
