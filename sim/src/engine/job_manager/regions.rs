@@ -22,6 +22,7 @@ use cutline::config::FailoverStrategy;
 use cutline::coordinator::completed::{CompletedCheckpoint, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
+use cutline::defect::Defect;
 use cutline::ids::{RegionId, SubtaskId};
 use cutline::job::assignment::Redistribution;
 use cutline::restart::Decision;
@@ -131,7 +132,9 @@ impl JobManager {
         self.down.insert(region, restart);
         self.cancel_region(region, ctx);
         self.fail_stop(ctx);
-        self.coordinate(io::Input::Stop, ctx);
+        if !self.checkpoints_go_on() {
+            self.coordinate(io::Input::Stop, ctx);
+        }
         if self.may_be_stopping() {
             return self.end_with(Decision::Restart { after }, ctx);
         }
@@ -244,9 +247,14 @@ impl JobManager {
                 self.restart_region(region, slots, chosen, ctx);
             }
         }
-        if self.down.is_empty() {
+        if self.down.is_empty() && !self.checkpoints_go_on() {
             self.start_checkpoints(ctx);
         }
+    }
+
+    /// [`Defect::D12`]: a regional restart is none of the checkpoint coordinator's business.
+    fn checkpoints_go_on(&self) -> bool {
+        self.plan.defects.has(Defect::D12)
     }
 
     /// Whether a region has a part of an operator with union list state that had come to its end in this
