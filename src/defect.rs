@@ -46,6 +46,8 @@ defects! {
     D09 "Ack is awaited from a task that finished before the barrier reached it",
     D10 "A failed worker counts as having delivered its part",
     D11 "Recovery picks checkpoint n-1 while n is being finalized and committed",
+    D12 "Pending checkpoint survives a regional restart",
+    D13 "A regional restart resets shared coordinators",
     D14 "A restored savepoint is mistaken for a running stop",
     D15 "Checkpoint is created after the coordinator was stopped",
     D16 "Acks that arrive before the pending checkpoint is registered are lost",

@@ -5,14 +5,16 @@
 //! reader has it: a checkpoint must contain exactly one of the two. So no event may cross it: at T4
 //! the enumerator's state is captured and its channels are closed, once all events that have left
 //! are known to have arrived; they are opened again behind the trigger (T5), or when the checkpoint
-//! is aborted. In Flink: `SourceCoordinator`, `SplitEnumerator`, `OperatorCoordinatorHolder`,
-//! `SubtaskGatewayImpl`.
+//! is aborted. When readers are restarted and the others run on (a failover region), the enumerator is
+//! not set back: it takes back what it has assigned to those readers since the checkpoint that they
+//! are restored from. In Flink: `SourceCoordinator`, `SplitEnumerator`, `SplitAssignmentTracker`,
+//! `OperatorCoordinatorHolder`, `SubtaskGatewayImpl`.
 //!
 //! Invariants, asserted by `check` after every input:
 //! - nothing is sent while the channels are closed;
-//! - a split is assigned at most once between two resets.
+//! - a split that is assigned is not unassigned.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::defect::{Defect, Defects};
@@ -66,14 +68,24 @@ pub enum Input {
     Arrived(EventId),
     /// T4: capture the state, and let no event pass from here on.
     Snapshot(CheckpointId),
-    /// T5 is done for all readers, or the checkpoint is complete: events may pass again.
+    /// T5 is done for all readers: events may pass again.
     Open(CheckpointId),
+    /// A checkpoint is complete: no reader goes back to an older one.
+    Completed(CheckpointId),
     /// X1: a checkpoint was aborted, whether or not its trigger is still under way.
     Aborted(CheckpointId),
     /// The trigger under way has failed.
     GivenUp,
     /// R5: begin again with this state, or from the beginning.
     Reset(Option<Vec<u8>>),
+    /// A reader begins again, from a checkpoint or from the beginning, and the others run on. Flink:
+    /// `OperatorCoordinator#subtaskReset`.
+    SubtaskReset {
+        /// Its number within the source.
+        reader: u32,
+        /// The checkpoint.
+        restored: Option<CheckpointId>,
+    },
     /// A deadline has passed.
     Timeout,
 }
@@ -150,13 +162,24 @@ pub struct Enumerator {
     unassigned: Unassigned,
     /// Readers that have asked and have not been answered, in the order of asking.
     asking: VecDeque<u32>,
-    /// Events that have left and are not known to have arrived.
-    outstanding: BTreeSet<EventId>,
+    /// What readers have been given that they could go back behind.
+    assigned: Vec<Assigned>,
+    /// Events that have left and are not known to have arrived, and to which readers.
+    outstanding: BTreeMap<EventId, u32>,
     events: u64,
     /// Events wait for this checkpoint. Flink: `SubtaskGatewayImpl#blockedEventsMap`.
     closed_for: Option<CheckpointId>,
     /// The state at T4, until the events ahead of it have arrived.
     captured: Option<(CheckpointId, Vec<u8>)>,
+}
+
+/// A split that a reader has, as far as no completed checkpoint has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Assigned {
+    split: u32,
+    reader: u32,
+    /// The first checkpoint that has it.
+    within: Option<CheckpointId>,
 }
 
 impl Enumerator {
@@ -166,7 +189,8 @@ impl Enumerator {
             config,
             unassigned: Unassigned::default(),
             asking: VecDeque::new(),
-            outstanding: BTreeSet::new(),
+            assigned: Vec::new(),
+            outstanding: BTreeMap::new(),
             events: 0,
             closed_for: None,
             captured: None,
@@ -180,9 +204,11 @@ impl Enumerator {
             Input::Arrived(id) => self.on_arrived(id, out),
             Input::Snapshot(checkpoint) => self.on_snapshot(checkpoint, out),
             Input::Open(checkpoint) => self.open(checkpoint),
+            Input::Completed(checkpoint) => self.on_completed(checkpoint),
             Input::Aborted(checkpoint) => self.on_aborted(Some(checkpoint)),
             Input::GivenUp => self.on_aborted(self.closed_for),
             Input::Reset(state) => self.on_reset(state.as_deref()),
+            Input::SubtaskReset { reader, restored } => self.on_subtask_reset(reader, restored),
             Input::Timeout => {}
         }
         self.discover(now);
@@ -203,6 +229,9 @@ impl Enumerator {
 
     fn on_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
         self.captured = Some((checkpoint, self.unassigned.encode()));
+        for assigned in &mut self.assigned {
+            assigned.within.get_or_insert(checkpoint);
+        }
         if !self.config.defects.has(Defect::D68) {
             self.closed_for.get_or_insert(checkpoint);
         }
@@ -224,6 +253,11 @@ impl Enumerator {
         }
     }
 
+    fn on_completed(&mut self, checkpoint: CheckpointId) {
+        self.open(checkpoint);
+        self.assigned.retain(|assigned| assigned.within.is_none_or(|within| within > checkpoint));
+    }
+
     fn on_aborted(&mut self, checkpoint: Option<CheckpointId>) {
         if let Some(checkpoint) = checkpoint
             && !self.config.defects.has(Defect::D64)
@@ -238,6 +272,18 @@ impl Enumerator {
         let unassigned = state.map(|bytes| Unassigned::decode(bytes).expect("as it was written"));
         let Self { config, events, .. } = *self;
         *self = Self { unassigned: unassigned.unwrap_or_default(), events, ..Self::new(config) };
+    }
+
+    /// Flink: `SplitAssignmentTracker#getAndRemoveUncheckpointedAssignment`,
+    /// `SplitEnumerator#addSplitsBack`. What is under way to the reader never arrives.
+    fn on_subtask_reset(&mut self, reader: u32, restored: Option<CheckpointId>) {
+        let taken_back = |it: &mut Assigned| {
+            it.reader == reader && it.within.is_none_or(|within| Some(within) > restored)
+        };
+        let splits = self.assigned.extract_if(.., taken_back).map(|assigned| assigned.split);
+        self.unassigned.splits.extend(splits);
+        self.asking.retain(|asking| *asking != reader);
+        self.outstanding.retain(|_, to| *to != reader);
     }
 
     fn discover(&mut self, now: VirtualTime) {
@@ -255,10 +301,11 @@ impl Enumerator {
         {
             if let SplitEvent::Add(split) = event {
                 self.unassigned.splits.remove(&split);
+                self.assigned.push(Assigned { split, reader, within: None });
             }
             let id = EventId(self.events);
             self.events += 1;
-            self.outstanding.insert(id);
+            self.outstanding.insert(id, reader);
             out.push(Output::Send { reader, id, event });
         }
     }
@@ -274,6 +321,8 @@ impl Enumerator {
     fn check(&self) {
         debug_assert!(self.unassigned.discovered <= self.config.splits);
         debug_assert!(self.unassigned.splits.iter().all(|it| *it < self.unassigned.discovered));
+        let unassigned = |it: &Assigned| self.unassigned.splits.contains(&it.split);
+        debug_assert!(!self.assigned.iter().any(unassigned));
         debug_assert!(
             self.asking.is_empty() || self.closed_for.is_some() || self.next_event().is_none()
         );
@@ -370,6 +419,41 @@ mod tests {
             handle(&mut it, 9, Input::Request { reader: 0 }),
             [sent(0, 4, SplitEvent::Add(0))]
         );
+    }
+
+    #[test]
+    fn a_reader_that_begins_again_gives_back_what_its_checkpoint_has_not() {
+        let mut it = enumerator(5, 0);
+        let ask = |it: &mut Enumerator, reader, id, split| {
+            let add = sent(reader, id, SplitEvent::Add(split));
+            assert_eq!(handle(it, 1, Input::Request { reader }), [add]);
+        };
+        ask(&mut it, 0, 0, 0);
+        handle(&mut it, 1, Input::Arrived(EventId(0)));
+        let (first, second) = (CheckpointId(1), CheckpointId(2));
+        handle(&mut it, 2, Input::Snapshot(first));
+        handle(&mut it, 2, Input::Open(first));
+        ask(&mut it, 0, 1, 1);
+        handle(&mut it, 3, Input::Arrived(EventId(1)));
+        handle(&mut it, 3, Input::Snapshot(second));
+        handle(&mut it, 3, Input::Completed(first));
+        handle(&mut it, 3, Input::Aborted(second));
+        ask(&mut it, 1, 2, 2);
+        ask(&mut it, 0, 3, 3);
+        // Split 0 is in the checkpoint, 1 only in one that was aborted, 2 another reader's, and 3 has
+        // not even arrived.
+        assert_eq!(
+            handle(&mut it, 4, Input::SubtaskReset { reader: 0, restored: Some(first) }),
+            []
+        );
+        assert_eq!(it.unassigned.splits, BTreeSet::from([1, 3, 4]));
+        assert_eq!(it.outstanding.len(), 1, "the other reader's event is still under way");
+        ask(&mut it, 2, 4, 1);
+        ask(&mut it, 2, 5, 3);
+        ask(&mut it, 2, 6, 4);
+        // From the beginning: everything that no completed checkpoint has.
+        handle(&mut it, 6, Input::SubtaskReset { reader: 2, restored: None });
+        assert_eq!(it.unassigned.splits, BTreeSet::from([1, 3, 4]));
     }
 
     proptest! {

@@ -50,6 +50,10 @@ id! {
     LayoutId(u32), "layout-"
 }
 id! {
+    /// A failover region of one layout, numbered through the whole execution graph.
+    RegionId(u32), "region-"
+}
+id! {
     /// A FIFO edge between two subtasks, numbered through the whole execution graph.
     ChannelId(u32), "channel-"
 }

@@ -3,7 +3,7 @@
 //! Plain values, made by the engine at the moment the thing happens. An engine that reports them
 //! gets every check for free.
 
-use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
@@ -494,5 +494,17 @@ pub enum Observation {
         subtask: SubtaskId,
         /// The number of the call, within the attempt.
         call: u64,
+    },
+    /// R1: the tasks of one failover region end, what they have in flight is void; the others run on.
+    RegionEnded {
+        /// The region.
+        region: RegionId,
+    },
+    /// R2: the tasks of one region start again, from this checkpoint or from scratch, on new channels.
+    RegionRestored {
+        /// The region.
+        region: RegionId,
+        /// The checkpoint.
+        checkpoint: Option<CheckpointId>,
     },
 }

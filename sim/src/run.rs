@@ -468,6 +468,7 @@ mod tests {
                 heartbeat_timeout: ms(2_000),
                 rpc_failures: None,
                 cancellation_timeout: None,
+                failover: FailoverStrategy::Region,
                 connection_loss: constant(0),
                 process_restart: uniform(500_000, 1_000_000),
                 deploy: uniform(1_000, 5_000),

@@ -102,6 +102,16 @@ impl Scheme {
     }
 }
 
+/// `jobmanager.execution.failover-strategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverStrategy {
+    /// The region of the failed task. Flink: `RestartPipelinedRegionFailoverStrategy`.
+    #[default]
+    Region,
+    /// Everything. Flink: `RestartAllFailoverStrategy`.
+    Full,
+}
+
 /// `restart-strategy.*`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RestartStrategy {

@@ -132,6 +132,8 @@ const STRATEGIES: OptionKind = Choice(&[
     ("exponential_delay", &["exponential-delay", "exponentialdelay"]),
 ]);
 
+const FAILOVER: OptionKind = Choice(&[("region", &["region"]), ("full", &["full"])]);
+
 /// File systems whose semantics are modelled. A path without a scheme is one of `file`, Flink's
 /// default of `fs.default-scheme`.
 const SCHEMES: OptionKind = Uri(&[
@@ -265,6 +267,10 @@ options! {
     CancellationTimeout { "task.cancellation.timeout"; "cluster"."cancellation_timeout"; Duration;
         "A task that is busy for so long after it was cancelled takes its task manager with it; 0: never; absent: tasks end at once, busy or not.";
         ["200 ms", "0 ms"] }
+    FailoverStrategy { "jobmanager.execution.failover-strategy"; "cluster"."failover_strategy";
+        FAILOVER, default "region";
+        "What is restarted when a task fails: the tasks that records flow to from it or from them to it, or all.";
+        ["region", "full"] }
     LeaseDuration { "high-availability.kubernetes.leader-election.lease-duration";
         "ha"."lease_duration"; Duration, default "15 s";
         "With several job managers: for so long after the last renewal nobody else is elected.";

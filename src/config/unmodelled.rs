@@ -18,7 +18,7 @@ const FULL: &str = "there are full and incremental checkpoints in this version, 
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
 const BUFFER: &str = "a record is one buffer, whatever its size";
-const SCHEDULER: &str = "one scheduler is modelled: full restart, slot sharing";
+const SCHEDULER: &str = "one scheduler is modelled: slot sharing, default failover";
 
 /// Flink's keys that are named with a warning instead of being dropped. A key ending in `.` or `*`
 /// stands for all that begin so.

@@ -9,8 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    CheckpointingOptions, ElectionOptions, HeartbeatOptions, NetworkOptions, RestartStrategy,
-    Retention, RpcFailures, Scheme,
+    CheckpointingOptions, ElectionOptions, FailoverStrategy, HeartbeatOptions, NetworkOptions,
+    RestartStrategy, Retention, RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -34,6 +34,8 @@ pub struct FlinkConfig {
     /// `task.cancellation.timeout`; zero: a task is waited for however long it takes. `None`: tasks
     /// end as soon as they are cancelled.
     pub cancellation_timeout: Option<VirtualDuration>,
+    /// `jobmanager.execution.failover-strategy`.
+    pub failover: FailoverStrategy,
     /// `taskmanager.numberOfTaskSlots`.
     pub slots: u32,
 }
@@ -71,6 +73,7 @@ impl Default for FlinkConfig {
             heartbeat: HeartbeatOptions::default(),
             election: ElectionOptions::default(),
             cancellation_timeout: None,
+            failover: FailoverStrategy::Region,
             slots: 1,
         }
     }
@@ -90,6 +93,10 @@ impl FlinkConfig {
         let heartbeat = reader.heartbeat();
         let election = reader.election();
         let cancellation_timeout = reader.cancellation_timeout();
+        let failover = match reader.word(Key::FailoverStrategy) {
+            "full" => FailoverStrategy::Full,
+            _ => FailoverStrategy::Region,
+        };
         let slots = reader.at_least(Key::Slots, 1, "TaskManagerOptions: refused");
         let config = Self {
             checkpointing,
@@ -98,6 +105,7 @@ impl FlinkConfig {
             heartbeat,
             election,
             cancellation_timeout,
+            failover,
             slots,
         };
         (config, reader.findings)
@@ -155,6 +163,10 @@ impl FlinkConfig {
         set(Key::RetryPeriod, OptionValue::Duration(retry_period));
         if let Some(timeout) = self.cancellation_timeout {
             set(Key::CancellationTimeout, OptionValue::Duration(timeout));
+        }
+        match self.failover {
+            FailoverStrategy::Region => {}
+            FailoverStrategy::Full => set(Key::FailoverStrategy, OptionValue::Choice("full")),
         }
         set(Key::Slots, integer(self.slots));
         set_restart(&mut values, &self.restart);

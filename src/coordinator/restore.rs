@@ -35,7 +35,8 @@ impl<P> Coordinator<P> {
             self.force_full = retained.checkpoint.unclaimed;
             self.statistics.restored(retained.checkpoint.id);
         }
-        if scope == RestoreScope::Global {
+        // A region is none of theirs: they are told which subtasks begin again, by whoever restarts them.
+        if scope == RestoreScope::Global || self.config.defects.has(Defect::D13) {
             for &coordinator in &self.coordinators {
                 out.push(Output::ResetCoordinator { coordinator, checkpoint: latest.clone() });
             }

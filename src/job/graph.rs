@@ -10,6 +10,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
+use super::regions::Regions;
 use super::rescale::SubtaskMapper;
 use crate::defect::{Defect, Defects};
 use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
@@ -347,6 +348,7 @@ pub struct ExecutionGraph {
     outputs: Vec<ChannelId>,
     gates: Vec<Vec<Gate>>,
     output_edges: Vec<Vec<OutputEdge>>,
+    regions: Regions,
 }
 
 impl ExecutionGraph {
@@ -374,11 +376,14 @@ impl ExecutionGraph {
             outputs: Vec::new(),
             gates: Vec::new(),
             output_edges: Vec::new(),
+            regions: Regions::default(),
         };
         for job in jobs {
             graph.add_layout(job);
         }
         graph.index_channels();
+        let ends = graph.channels.iter().map(|channel| (channel.from, channel.to));
+        graph.regions = Regions::new(graph.subtasks(), ends);
         graph
     }
 
@@ -517,6 +522,12 @@ impl ExecutionGraph {
     pub fn named_as(&self, subtask: SubtaskId) -> SubtaskId {
         let first = self.first_instance(self.operator(subtask), self.index_in_operator(subtask));
         first.expect("it is an instance itself")
+    }
+
+    /// The failover regions of all its spreads.
+    #[inline]
+    pub fn regions(&self) -> &Regions {
+        &self.regions
     }
 
     /// The operator of a subtask.

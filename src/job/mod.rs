@@ -4,6 +4,7 @@ pub mod assignment;
 mod graph;
 pub mod key_groups;
 mod layout;
+mod regions;
 pub mod rescale;
 
 pub use graph::{
@@ -11,3 +12,4 @@ pub use graph::{
     Partitioner,
 };
 pub use layout::Layout;
+pub use regions::Regions;

@@ -1,11 +1,14 @@
 //! Failover as a cluster does it: how deaths are noticed, and how tasks end. The checks of every run
-//! judge that nothing is lost or repeated meanwhile.
+//! judge that nothing is lost or repeated meanwhile. Which tasks are restarted, one region or all.
 
+use std::collections::BTreeSet;
+
+use cutline::ids::SubtaskId;
 use cutline::time::VirtualTime;
-use cutline_sim::observe::{JobEnd, Observation};
+use cutline_sim::observe::{JobEnd, Observation, TaskState};
 use cutline_sim::run::Outcome;
 
-use crate::support::{first, observations, runs, situation};
+use crate::support::{count, first, observations, runs, situation};
 
 /// The restarts that the death of a task manager costs, by the time at which it dies.
 fn restarts(kills: impl Iterator<Item = u64>, changes: &[&str]) -> Vec<u64> {
@@ -142,4 +145,184 @@ fn a_failure_while_a_stop_is_in_progress_fails_the_stop() {
         assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
     }
     assert!(failed > 0);
+}
+
+const REGIONS: &str = "regional-restart.json";
+
+/// How often each subtask has come to run.
+fn attempts(outcome: &Outcome) -> Vec<usize> {
+    let mut attempts = vec![0; outcome.plan.graph.subtasks()];
+    for observation in observations(outcome) {
+        if let Observation::Task { subtask, state: TaskState::Running, .. } = *observation {
+            attempts[subtask.index()] += 1;
+        }
+    }
+    attempts
+}
+
+fn is_regional(observation: &Observation) -> bool {
+    matches!(observation, Observation::RegionEnded { .. })
+}
+
+fn is_whole(observation: &Observation) -> bool {
+    matches!(observation, Observation::ExecutionEnded)
+}
+
+/// One task fails: its pipeline is restarted, the other three run on, and keep their transactions.
+#[test]
+fn a_failed_region_goes_back_alone() {
+    for outcome in runs(REGIONS, &[ONE_FAILURE], 0..4) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        let regions = outcome.plan.graph.regions();
+        assert_eq!(regions.count(), 4);
+        let failed = outcome.plan.graph.regions().of(SubtaskId(1));
+        for (subtask, attempts) in (0..).map(SubtaskId).zip(attempts(&outcome)) {
+            assert_eq!(attempts, if regions.of(subtask) == failed { 2 } else { 1 });
+        }
+        assert_eq!(count(&outcome, is_whole), 0, "seed {}", outcome.seed);
+        let aborted = count(&outcome, |it| matches!(it, Observation::TransactionAborted { .. }));
+        assert!(aborted <= 1, "seed {}: only the failed sink's", outcome.seed);
+    }
+}
+
+const ONE_FAILURE: &str = r#"faults=[{"at": {"step": "A1", "checkpoint": 4, "subtask": "sink[2]"},
+    "kind": "crash_task", "target": "map[1]"}]"#;
+
+#[test]
+fn the_full_strategy_restarts_everything() {
+    let full = "cluster.failover_strategy=full";
+    for outcome in runs(REGIONS, &[ONE_FAILURE, full], 0..2) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!((count(&outcome, is_regional), count(&outcome, is_whole)), (0, 1));
+        assert!(attempts(&outcome).into_iter().all(|attempts| attempts == 2));
+    }
+}
+
+/// Where every task is connected with every other, the two strategies are one.
+#[test]
+fn a_job_of_one_region_is_restarted_as_a_whole() {
+    let digests = |strategy| -> Vec<_> {
+        let digest = |outcome: Outcome| (outcome.digest, outcome.statistics.restarts);
+        runs("quickstart.json", &[strategy], 0..3).map(digest).collect()
+    };
+    let region = digests("cluster.failover_strategy=region");
+    assert_eq!(region, digests("cluster.failover_strategy=full"));
+    assert!(region.iter().any(|(_, restarts)| *restarts > 0));
+}
+
+/// A machine with tasks of two regions dies: two failures, each with its own restart.
+#[test]
+fn each_region_of_a_dead_machine_is_a_failure_of_its_own() {
+    let dies = r#"faults=[{"at": "1700 ms", "kind": "crash_task_manager", "target": 0}]"#;
+    for outcome in runs(REGIONS, &[dies], 0..3) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!(count(&outcome, is_regional), 2, "seed {}", outcome.seed);
+        assert_eq!(situation(&outcome, "several regions down at once"), 1);
+        assert_eq!(attempts(&outcome).into_iter().filter(|it| *it == 1).count(), 6);
+    }
+    // The strategy counts them, and one is too many.
+    let once = r#"restart={"type": "fixed_delay", "attempts": 1, "delay": "300 ms"}"#;
+    for outcome in runs(REGIONS, &[dies, once], 0..2) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Failed), "seed {}", outcome.seed);
+        assert_eq!((count(&outcome, is_regional), count(&outcome, is_whole)), (1, 1));
+    }
+}
+
+/// Failures of a region that waits for its restart, and of those that have just been deployed. With two
+/// machines of three gone, not all of them find slots at once.
+#[test]
+fn a_second_failure_while_a_region_restarts() {
+    let faults = r#"faults=[
+        {"at": "1 s", "kind": "crash_task", "target": "map[1]"},
+        {"at": "1100 ms", "kind": "crash_task_manager", "target": 1},
+        {"at": {"step": "R6", "subtask": "map[1]", "occurrence": 2}, "kind": "crash_task", "target": "sink[1]"},
+        {"at": "1500 ms", "kind": "crash_task_manager", "target": 2},
+        {"at": {"step": "R6", "subtask": "sink[2]", "occurrence": 2}, "kind": "crash_task", "target": "map[2]"}]"#;
+    for outcome in runs(REGIONS, &[faults], 0..4) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert!(situation(&outcome, "recovery during recovery") > 0, "seed {}", outcome.seed);
+        assert_eq!(count(&outcome, is_whole), 0, "seed {}", outcome.seed);
+    }
+}
+
+/// One checkpoint too many has failed: nobody's task is to blame.
+#[test]
+fn too_many_failed_checkpoints_restart_all_regions() {
+    let changes = [
+        r#"faults=[{"at": "1 s", "kind": "pause_task", "target": "sink[3]", "for": "1 s"}]"#,
+        "checkpointing.timeout=300 ms",
+    ];
+    for outcome in runs(REGIONS, &changes, 0..3) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!(count(&outcome, is_regional), 0, "seed {}", outcome.seed);
+        assert!(count(&outcome, is_whole) > 0, "seed {}", outcome.seed);
+        assert!(attempts(&outcome).into_iter().all(|attempts| attempts > 1));
+    }
+}
+
+/// Before its savepoint is complete a stop fails, and one region is restarted; behind it tasks of any
+/// region may have ended, and all are.
+#[test]
+fn a_stop_fails_with_one_region_or_with_all() {
+    let stop = r#"actions=[{"at": "1500 ms", "kind": "stop_with_savepoint"}]"#;
+    let crash = |step| {
+        format!(
+            r#"faults=[{{"at": {{"step": "{step}", "subtask": "sink[0]", "checkpoint": 2}},
+                "kind": "crash_task", "target": "sink[0]"}}]"#
+        )
+    };
+    let (delay, interval) = ("checkpointing.initial_delay=900 ms", "checkpointing.interval=1 s");
+    let mut seen = BTreeSet::new();
+    for step in ["B2", "N1"] {
+        for outcome in runs(REGIONS, &[stop, delay, interval, &crash(step)], 0..3) {
+            let done = observations(&outcome).find_map(|it| match *it {
+                Observation::ActionEnded { done, .. } => Some(done),
+                _ => None,
+            });
+            let regional = count(&outcome, is_regional) > 0;
+            let whole = count(&outcome, is_whole) > 0;
+            assert_eq!(done, Some(false), "{step}, seed {}", outcome.seed);
+            assert_eq!(outcome.job_end, Some(JobEnd::Finished), "{step}, seed {}", outcome.seed);
+            seen.insert((step, regional, whole));
+        }
+    }
+    assert_eq!(seen, BTreeSet::from([("B2", true, false), ("N1", false, true)]));
+}
+
+/// The enumerator goes on with what it has given to others: every split is read, none twice but by
+/// the failed reader.
+#[test]
+fn splits_of_other_readers_stay_where_they_are() {
+    for outcome in runs(REGIONS, &[ONE_FAILURE], 0..4) {
+        let mut readers: Vec<BTreeSet<SubtaskId>> = vec![BTreeSet::new(); 48];
+        for observation in observations(&outcome) {
+            if let Observation::SourceEmitted { subtask, split, .. } = *observation {
+                readers[split.index_in_source() as usize].insert(subtask);
+            }
+        }
+        for (split, readers) in readers.iter().enumerate() {
+            let others = readers.iter().filter(|it| **it != SubtaskId(1)).count();
+            assert!(!readers.is_empty() && others <= 1, "split {split}: {readers:?}");
+        }
+    }
+}
+
+/// Two readers with union list state have come to their end and wait for their last checkpoint. One
+/// hears that it is complete, and finishes; the other fails. It goes back to its end, and would wait for
+/// ever: no checkpoint is taken of an operator with union list state that has finished in part.
+#[test]
+fn an_end_that_regions_share_is_reached_together() {
+    let job = r#"job={
+        "operators": [
+            {"name": "read", "kind": "source", "parallelism": 2, "splits": 2, "records": 100,
+                "every": "5 ms", "list_mode": "union"},
+            {"name": "sink", "kind": "two_phase_commit_sink", "parallelism": 2}],
+        "edges": [{"from": "read", "to": "sink", "partitioner": "forward"}]}"#;
+    let delay = "checkpointing.initial_delay=100 ms";
+    let faults = r#"faults=[{"at": {"step": "N1", "subtask": "sink[1]", "checkpoint": 3},
+        "kind": "crash_task", "target": "sink[1]"}]"#;
+    for outcome in runs(REGIONS, &[job, delay, faults], 0..3) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!((count(&outcome, is_regional), count(&outcome, is_whole)), (1, 1));
+    }
 }

@@ -51,7 +51,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 5] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 18] = [
+const SCENES: [(&str, &[&str]); 19] = [
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -147,6 +147,17 @@ const SCENES: [(&str, &[&str]); 18] = [
             "checkpointing.unaligned=true",
             "checkpointing.max_concurrent=1",
             "job.operators[expand].cost=3 ms",
+        ],
+    ),
+    (
+        "two pipelines side by side",
+        &[
+            r#"job={
+                "operators": [
+                    {"name": "source", "kind": "source", "parallelism": 2, "records": 200},
+                    {"name": "loose", "kind": "at_least_once_sink", "parallelism": 2}],
+                "edges": [{"from": "source", "to": "loose", "partitioner": "forward"}]}"#,
+            r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "loose[0]"}]"#,
         ],
     ),
     (

@@ -7,7 +7,7 @@
 //! sent. What was recovered may be observed after the first record was sent (the tasks restore at
 //! different speeds), so digests of sequences must concatenate: hence a polynomial hash.
 
-use cutline::ids::{ChannelId, CheckpointId, LayoutId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, RegionId, SubtaskId};
 use cutline::job::{EdgeId, ExecutionGraph, Layout};
 use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::{Record, SplitId, mix};
@@ -346,6 +346,9 @@ impl Ledger {
             }
             Observation::Failed { checkpoint, .. } => self.close(checkpoint),
             Observation::RestoreChosen { checkpoint } => self.restart(checkpoint, (graph, layout)),
+            Observation::RegionRestored { region, checkpoint } => {
+                self.restart_region(region, checkpoint, graph);
+            }
             _ => {}
         }
     }
@@ -534,6 +537,45 @@ impl Ledger {
         for in_flight in &self.restored {
             self.flows[in_flight.channel.index()].restored_output = in_flight.at_sender.count;
         }
+    }
+}
+
+impl Ledger {
+    /// New attempts of the subtasks of one region: their channels are new, what they read begins where
+    /// the checkpoint has it. All else is as it was.
+    fn restart_region(
+        &mut self,
+        region: RegionId,
+        checkpoint: Option<CheckpointId>,
+        graph: &ExecutionGraph,
+    ) {
+        let kept = checkpoint.and_then(|id| self.kept.iter().find(|kept| kept.checkpoint == id));
+        self.origin_known &= checkpoint.is_none() || kept.is_some();
+        let regions = graph.regions();
+        let within = |subtask: SubtaskId| regions.of(subtask) == region;
+        for (number, reader) in self.readers.iter_mut().enumerate() {
+            if reader.is_some_and(within) {
+                *reader = None;
+                self.positions[number] = kept.map_or(0, |kept| kept.positions[number]);
+            }
+        }
+        // The job has taken this checkpoint as it is spread now: nothing moves any more.
+        self.moved.clear();
+        self.changed.fill(false);
+        let receiver = |channel: ChannelId| graph.channels()[channel.index()].to;
+        self.restored.retain(|in_flight| !within(receiver(in_flight.channel)));
+        for &subtask in regions.subtasks(region) {
+            self.finished[subtask.index()] = false;
+            for &channel in graph.inputs(subtask) {
+                self.flows[channel.index()] = Flow::NEW;
+            }
+        }
+        let in_flight = kept.iter().flat_map(|kept| &kept.in_flight);
+        for in_flight in in_flight.filter(|it| within(receiver(it.channel))) {
+            self.restored.push(*in_flight);
+            self.flows[in_flight.channel.index()].restored_output = in_flight.at_sender.count;
+        }
+        self.restored.sort_by_key(|in_flight| in_flight.channel);
     }
 }
 

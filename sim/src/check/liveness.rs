@@ -1,6 +1,6 @@
 //! Check *liveness*: while nothing disturbs, things end.
 //!
-//! - A started or ended execution is followed by all tasks running, or by the end of the job,
+//! - A started or ended execution, of the job or of a region, is followed by all tasks running, or by the end of the job,
 //!   within the time the restart strategy may take.
 //! - A bounded job finishes within `settle` after its last record is due and the last fault.
 //! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, RegionId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::ledger::Ledger;
@@ -124,6 +124,11 @@ impl Liveness {
             Observation::ExecutionEnded => {
                 self.recovering = Some(now);
             }
+            Observation::RegionEnded { region } => {
+                self.forget_region(region, setup);
+                self.recovering = Some(now);
+            }
+            Observation::RegionRestored { region, .. } => self.forget_region(region, setup),
             Observation::RestoreChosen { .. } => {
                 self.tasks.fill(None);
                 // The bound runs from the failure on, where there was one.
@@ -155,6 +160,12 @@ impl Liveness {
                 self.recovering = None;
             }
             _ => {}
+        }
+    }
+
+    fn forget_region(&mut self, region: RegionId, setup: &Setup) {
+        for subtask in setup.graph.regions().subtasks(region) {
+            self.tasks[subtask.index()] = None;
         }
     }
 

@@ -196,7 +196,7 @@ impl Checks {
             moved: moved::Moved::default(),
             state: state::State::new(&setup, factory),
             output: output::Output::new(&setup),
-            restore: restore::Restore::default(),
+            restore: restore::Restore::new(&setup),
             storage: storage::Storage::default(),
             policy: policy::Policy::default(),
             liveness: liveness::Liveness::new(&setup),
@@ -394,7 +394,7 @@ impl Checks {
         self.storage.observe(now, observation, setup, report);
         self.policy.observe(now, observation, weather, setup, report);
         self.liveness.observe(now, observation, (ledger, weather), setup, report);
-        self.counter.observe(now, observation);
+        self.counter.observe(now, observation, setup);
         match *observation {
             Observation::Durable { checkpoint } => {
                 self.state.on_durable(checkpoint, ledger, setup);
@@ -414,7 +414,8 @@ impl Checks {
                     self.situations.on_given_away();
                 }
             }
-            Observation::RestoreChosen { checkpoint } => {
+            Observation::RestoreChosen { checkpoint }
+            | Observation::RegionRestored { checkpoint, .. } => {
                 self.questions.push(Question::Chosen(checkpoint));
             }
             Observation::ActionEnded { checkpoint, done: true, .. } => {

@@ -112,6 +112,16 @@ impl Order {
                 self.held_from.fill(0);
                 self.given_up.fill(None);
             }
+            Observation::RegionRestored { region, .. } => {
+                for &subtask in setup.graph.regions().subtasks(region) {
+                    self.given_up[subtask.index()] = None;
+                    for input in setup.graph.inputs(subtask) {
+                        self.sent[input.index()] = None;
+                        self.received[input.index()] = None;
+                        self.held_from[input.index()] = 0;
+                    }
+                }
+            }
             Observation::JobEnded { end: JobEnd::Finished } => {
                 self.judge_ends(now, ledger, setup, report);
             }

@@ -12,7 +12,7 @@
 mod promise;
 mod sink;
 
-use cutline::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Record};
 use cutline::time::VirtualTime;
@@ -31,35 +31,51 @@ pub(super) struct Output {
     judged: u64,
     /// By operator; those of other roles stay empty.
     sinks: Vec<Sink>,
-    /// Whether tasks run: after `ExecutionEnded` they are being cancelled.
-    running: bool,
+    /// Whether the tasks of a region run: after `ExecutionEnded`, or `RegionEnded`, they are being
+    /// cancelled.
+    running: Vec<bool>,
     /// The newest durable checkpoint of this history.
     decided: Option<CheckpointId>,
     /// The newest checkpoint that was triggered.
     triggered: Option<CheckpointId>,
     /// Savepoints of a job that goes on: being durable, they decide nothing.
     plain_savepoints: Vec<CheckpointId>,
-    /// Checkpoints up to this one, and behind the restore point, are of an abandoned history.
-    abandoned: Option<CheckpointId>,
+    /// Checkpoints up to this one, and behind the restore point, are of an abandoned history; by
+    /// region.
+    abandoned: Vec<Abandoned>,
     promises: Promises,
     history: History,
-    /// The newest attempt of any task, and since when it runs.
-    newest: (Attempt, VirtualTime),
+    /// The newest attempt of each subtask, and since when it runs.
+    newest: Vec<(Attempt, VirtualTime)>,
+}
+
+/// What a region has gone back behind: checkpoints above `restored`, up to `triggered`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Abandoned {
+    restored: Option<CheckpointId>,
+    triggered: Option<CheckpointId>,
+}
+
+impl Abandoned {
+    fn contains(self, checkpoint: CheckpointId) -> bool {
+        self.restored < Some(checkpoint) && Some(checkpoint) <= self.triggered
+    }
 }
 
 impl Output {
     pub(super) fn new(setup: &Setup) -> Self {
+        let regions = setup.graph.regions().count();
         Self {
             judged: 0,
             sinks: vec![Sink::default(); setup.config.roles.len()],
-            running: true,
+            running: vec![true; regions],
             decided: None,
             triggered: None,
             plain_savepoints: Vec::new(),
-            abandoned: None,
+            abandoned: vec![Abandoned::default(); regions],
             promises: Promises::new(setup),
             history: History::default(),
-            newest: (Attempt(0), VirtualTime::ZERO),
+            newest: vec![(Attempt(0), VirtualTime::ZERO); setup.graph.subtasks()],
         }
     }
 
@@ -92,9 +108,11 @@ impl Output {
                 }
             }
             Observation::PreCommitted { transaction, contents } => {
-                let checkpoint = Some(transaction.checkpoint);
+                let checkpoint = transaction.checkpoint;
+                let abandoned = self.abandoned[region_of(transaction, setup).index()];
                 // A request of a cancelled task may arrive behind the restart.
-                let state = match self.decided < checkpoint && checkpoint <= self.abandoned {
+                let late = self.decided < Some(checkpoint) && abandoned.contains(checkpoint);
+                let state = match late {
                     true => TransactionState::Void,
                     false => TransactionState::Open,
                 };
@@ -113,10 +131,8 @@ impl Output {
                 self.decided = self.decided.max(Some(checkpoint));
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
-            Observation::Task { attempt, state: TaskState::Running, .. }
-                if attempt > self.newest.0 =>
-            {
-                self.newest = (attempt, now);
+            Observation::Task { subtask, attempt, state: TaskState::Running } => {
+                self.newest[subtask.index()] = (attempt, now);
             }
             Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
                 self.judge_stop(now, setup, report);
@@ -126,11 +142,19 @@ impl Output {
                 self.promises.hear(now, subtask, checkpoint, setup);
             }
             Observation::ExecutionEnded => {
-                self.running = false;
+                self.running.fill(false);
                 self.promises.clear();
             }
+            Observation::RegionEnded { region } => {
+                self.running[region.index()] = false;
+                self.promises.clear_region(region, setup);
+            }
             Observation::RestoreChosen { checkpoint } => {
-                self.on_restore(now, checkpoint, setup, report);
+                self.decided = checkpoint;
+                self.on_restore(now, (None, checkpoint), setup, report);
+            }
+            Observation::RegionRestored { region, checkpoint } => {
+                self.on_restore(now, (Some(region), checkpoint), setup, report);
             }
             _ => {}
         }
@@ -145,12 +169,13 @@ impl Output {
         report: &mut Report,
     ) {
         self.judged += 1;
+        let running = self.running[region_of(transaction, setup).index()];
         let sink = &mut self.sinks[transaction.operator.index()];
         sink.visible += contents;
         let held = sink.transactions.get_mut(&key(transaction));
         let wrong = match held.as_ref().map(|held| held.state) {
             // What is flushed when a failed task is closed will be replayed.
-            None if !self.running => {
+            None if !running => {
                 Some((Class::Duplication, "committed after the execution ended", "was still open"))
             }
             None => Some((Class::WrongCommit, "committed unprepared", "was never pre-committed")),
@@ -218,7 +243,8 @@ impl Output {
             | TransactionState::Left
             | TransactionState::Expired => return,
         }
-        if self.running || self.decided >= Some(transaction.checkpoint) {
+        let running = self.running[region_of(transaction, setup).index()];
+        if running || self.decided >= Some(transaction.checkpoint) {
             self.report_dropped(now, transaction, setup, report);
         }
     }
@@ -264,24 +290,40 @@ impl Output {
         }
     }
 
-    /// The job goes back: what is younger than the restore point must never be seen.
+    /// The job goes back, or one region of it: what is younger than the restore point must never be
+    /// seen.
     fn on_restore(
         &mut self,
         now: VirtualTime,
-        chosen: Option<CheckpointId>,
+        (region, chosen): (Option<RegionId>, Option<CheckpointId>),
         setup: &Setup,
         report: &mut Report,
     ) {
-        self.running = true;
-        self.decided = chosen;
-        self.abandoned = self.triggered;
-        self.promises.clear();
+        let abandoned = Abandoned { restored: chosen, triggered: self.triggered };
+        match region {
+            None => {
+                self.running.fill(true);
+                self.abandoned.fill(abandoned);
+                self.promises.clear();
+            }
+            Some(region) => {
+                self.running[region.index()] = true;
+                self.abandoned[region.index()] = abandoned;
+                self.promises.clear_region(region, setup);
+            }
+        }
         let mut dropped = Vec::new();
         for (operator, sink) in self.sinks.iter_mut().enumerate() {
-            sink.expected.retain(|(checkpoint, _)| Some(*checkpoint) <= chosen);
+            let operator = OperatorId(operator as u32);
+            if region.is_none() {
+                sink.expected.retain(|(checkpoint, _)| Some(*checkpoint) <= chosen);
+            }
             let first = sink.first_unsettled();
             for (&(checkpoint, subtask), held) in sink.transactions.range_mut((first, 0)..) {
-                let operator = OperatorId(operator as u32);
+                let transaction = Transaction { operator, subtask, checkpoint };
+                if region.is_some_and(|region| region_of(transaction, setup) != region) {
+                    continue;
+                }
                 match held.state {
                     TransactionState::Open | TransactionState::Expired
                         if Some(checkpoint) > chosen =>
@@ -289,7 +331,7 @@ impl Output {
                         held.state = TransactionState::Void;
                     }
                     TransactionState::Aborted if Some(checkpoint) <= chosen => {
-                        dropped.push(Transaction { operator, subtask, checkpoint });
+                        dropped.push(transaction);
                     }
                     _ => {}
                 }
@@ -493,15 +535,13 @@ impl Output {
     ) {
         let options = &setup.config.checkpointing;
         let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
-        let newest = match end {
-            Some(JobEnd::Finished) if commits_all => None,
-            Some(JobEnd::StoppedWithSavepoint) => None,
-            None if weather.is_overdue(self.newest.1, setup.config.settle, now) => {
-                Some(self.newest.0)
-            }
+        let over = match end {
+            Some(JobEnd::Finished) if commits_all => true,
+            Some(JobEnd::StoppedWithSavepoint) => true,
+            None => false,
             // A job that fails or is cancelled leaves its last transactions to the timeout, and so
             // does one that ends without a final checkpoint.
-            Some(_) | None => return,
+            Some(_) => return,
         };
         for operator in setup.sinks() {
             if !setup.is_transactional(operator) {
@@ -509,8 +549,13 @@ impl Output {
             }
             let Some(outside) = oracle.outside(operator) else { continue };
             self.judged += 1;
-            let mut open = outside.open.iter();
-            let Some(open) = open.find(|it| newest.is_none_or(|newest| it.attempt < newest)) else {
+            // Replaced so long ago that its successor has had time to clean up.
+            let left = |it: &&OpenTransaction| {
+                let owner = owner_of(operator, it.subtask, setup);
+                let (newest, since) = self.newest[owner.index()];
+                it.attempt < newest && weather.is_overdue(since, setup.config.settle, now)
+            };
+            let Some(open) = outside.open.iter().find(|it| over || left(it)) else {
                 continue;
             };
             let what = match outside.hidden.count {
@@ -549,6 +594,17 @@ impl Output {
             }
         }
     }
+}
+
+/// The subtask of the job as it is spread now that answers for what this one has left.
+fn owner_of(operator: OperatorId, subtask: u32, setup: &Setup) -> SubtaskId {
+    let layout = setup.layout();
+    layout.subtask(operator, subtask % layout.parallelism(operator))
+}
+
+fn region_of(transaction: Transaction, setup: &Setup) -> RegionId {
+    let owner = owner_of(transaction.operator, transaction.subtask, setup);
+    setup.graph.regions().of(owner)
 }
 
 fn key(transaction: Transaction) -> (CheckpointId, u32) {

@@ -156,6 +156,11 @@ impl Policy {
                 self.deciding = self.deciding.map(|_| true);
                 self.forgive();
             }
+            // Other tasks run on, and the job can fail for want of checkpoints; but what was decided
+            // was decided for tasks that are gone.
+            Observation::RegionEnded { .. } => {
+                self.deciding = self.deciding.map(|_| true);
+            }
             Observation::JobEnded { .. } => {
                 self.pending.clear();
                 self.forgive();

@@ -20,7 +20,7 @@ use crate::observe::Observation;
 
 pub(super) const NAME: &str = "restore";
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Restore {
     judged: u64,
     /// Number of the execution, from 0.
@@ -29,8 +29,12 @@ pub(super) struct Restore {
     triggered: Vec<(CheckpointId, u32, Owner)>,
     /// Durable and not subsumed.
     durable: Vec<(CheckpointId, Owner)>,
-    /// What the present execution started from.
+    /// Of those, which some region has gone back behind while they were pending.
+    left_behind: Vec<CheckpointId>,
+    /// What the present execution started from, or a region of it since.
     chosen: Option<CheckpointId>,
+    /// By region, what it started from.
+    chosen_by: Vec<Option<CheckpointId>>,
     /// An older checkpoint was chosen; is it a fallback?
     doubted: bool,
     ended: bool,
@@ -64,6 +68,21 @@ impl Owner {
 }
 
 impl Restore {
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            judged: 0,
+            execution: 0,
+            triggered: Vec::new(),
+            left_behind: Vec::new(),
+            durable: Vec::new(),
+            chosen: None,
+            chosen_by: vec![None; setup.graph.regions().count()],
+            doubted: false,
+            ended: false,
+            discards: false,
+        }
+    }
+
     /// Restore points, restored tasks, shadow restores, subsumptions.
     pub(super) fn judged(&self) -> u64 {
         self.judged
@@ -110,14 +129,25 @@ impl Restore {
             }
             Observation::Durable { checkpoint } => self.on_durable(now, checkpoint, report),
             Observation::Subsumed { checkpoint } => self.on_subsumed(now, checkpoint, report),
-            Observation::RestoreChosen { checkpoint } => self.on_chosen(now, checkpoint, report),
+            Observation::RestoreChosen { checkpoint } => {
+                self.execution += 1;
+                self.chosen_by.fill(checkpoint);
+                self.on_chosen(now, checkpoint, report);
+            }
+            Observation::RegionRestored { region, checkpoint } => {
+                self.chosen_by[region.index()] = checkpoint;
+                let behind = self.triggered.iter().map(|(triggered, ..)| *triggered);
+                self.left_behind.extend(behind.filter(|id| Some(*id) > checkpoint));
+                self.on_chosen(now, checkpoint, report);
+            }
             Observation::TaskRestored { subtask, checkpoint } => {
                 self.judged += 1;
-                if checkpoint != self.chosen {
+                let chosen = self.chosen_by[setup.graph.regions().of(subtask).index()];
+                if checkpoint != chosen {
                     let what = (NAME, Class::InconsistentCut, "a task restored something else");
                     let subject = Subject { checkpoint, ..Subject::subtask(subtask) };
                     report.add(what, now, subject, || {
-                        let (is, should) = (name(checkpoint), name(self.chosen));
+                        let (is, should) = (name(checkpoint), name(chosen));
                         format!("{subtask} restored {is}, recovery has chosen {should}")
                     });
                 }
@@ -148,6 +178,17 @@ impl Restore {
             self.durable.push((checkpoint, owner));
         }
         self.judged += 1;
+        if self.left_behind.contains(&checkpoint) {
+            // Some of its parts are of attempts whose work was done anew since.
+            let what = (NAME, Class::InconsistentCut, "durable behind the back of a region");
+            report.add(what, now, Subject::checkpoint(checkpoint), || {
+                let chosen = name(self.chosen);
+                format!(
+                    "{checkpoint} became durable after a region, which has a part in it, had gone \
+                     back to {chosen}"
+                )
+            });
+        }
         if execution != self.execution && Some(checkpoint) > self.chosen {
             let what = (NAME, Class::Duplication, "durable behind the back of recovery");
             report.add(what, now, Subject::checkpoint(checkpoint), || {
@@ -198,7 +239,6 @@ impl Restore {
 
     fn on_chosen(&mut self, now: VirtualTime, chosen: Option<CheckpointId>, report: &mut Report) {
         self.judged += 1;
-        self.execution += 1;
         self.chosen = chosen;
         let durable = |id: CheckpointId| self.durable.iter().any(|(durable, _)| *durable == id);
         if let Some(checkpoint) = chosen

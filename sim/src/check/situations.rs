@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
 use cutline::message::{Alignment, FailureReason};
 use cutline::operator::TimeMark;
@@ -158,6 +158,10 @@ situations! {
     UnionStatePartlyEnded = "union list state of a partly finished operator",
     /// An operator asks the outside once more about what waited when a checkpoint was taken.
     CalledAgain = "call made again after a restore",
+    /// A region is restarted while others run.
+    RegionRestarted = "regional restart",
+    /// A region fails while another one is being restarted.
+    RegionsDown = "several regions down at once",
 }
 
 impl fmt::Display for Situation {
@@ -200,6 +204,8 @@ pub(super) struct Situations {
     failed: Vec<CheckpointId>,
     chosen: Option<CheckpointId>,
     executions: u64,
+    /// Regions that have ended and are not restored yet.
+    down: Vec<RegionId>,
     recovering: bool,
     running: Vec<bool>,
     told: Vec<bool>,
@@ -230,6 +236,7 @@ impl Situations {
             failed: Vec::new(),
             chosen: None,
             executions: 0,
+            down: Vec::new(),
             recovering: true,
             running: vec![false; subtasks],
             told: vec![false; subtasks],
@@ -338,6 +345,10 @@ impl Situations {
             }
             Observation::ExecutionEnded => self.on_execution_ended(),
             Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint, setup),
+            Observation::RegionEnded { region } => self.on_region_ended(region),
+            Observation::RegionRestored { region, checkpoint } => {
+                self.on_region_restored(region, checkpoint, setup);
+            }
             Observation::LeaderElected { session } => self.on_elected(session),
             Observation::Committed { transaction, .. } => {
                 let restored = Some(transaction.checkpoint) <= self.chosen;
@@ -499,6 +510,7 @@ impl Situations {
 
     fn on_chosen(&mut self, chosen: Option<CheckpointId>, setup: &Setup) {
         self.executions += 1;
+        self.down.clear();
         let union = |it: OperatorId| setup.has_list_state(it, DistributionMode::Union);
         let restores_union = chosen.is_some() && setup.operators().any(union);
         self.saw_if(restores_union, Situation::UnionStateRestored);
@@ -515,6 +527,37 @@ impl Situations {
         self.running.fill(false);
         self.told.fill(false);
         self.barriers.fill(0);
+    }
+
+    fn on_region_ended(&mut self, region: RegionId) {
+        self.saw_if(!self.down.is_empty(), Situation::RegionsDown);
+        self.down.push(region);
+        self.on_execution_ended();
+    }
+
+    fn on_region_restored(
+        &mut self,
+        region: RegionId,
+        chosen: Option<CheckpointId>,
+        setup: &Setup,
+    ) {
+        self.executions += 1;
+        self.down.retain(|down| *down != region);
+        self.saw(Situation::RegionRestarted);
+        self.saw(match chosen {
+            Some(_) => Situation::RestoredFromCheckpoint,
+            None => Situation::RestoredFromScratch,
+        });
+        self.chosen = chosen;
+        self.untold.clear();
+        self.recovering = true;
+        for &subtask in setup.graph.regions().subtasks(region) {
+            self.running[subtask.index()] = false;
+            self.told[subtask.index()] = false;
+            for input in setup.graph.inputs(subtask) {
+                self.barriers[input.index()] = 0;
+            }
+        }
     }
 
     fn on_elected(&mut self, session: u64) {

@@ -193,7 +193,7 @@ impl Counter {
 
     /// All but barriers and steps, and but emitted, processed and written records, which
     /// [`super::Checks`] counts itself.
-    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation) {
+    pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation, setup: &Setup) {
         let statistics = &mut self.statistics;
         match *observation {
             Observation::Triggered { checkpoint, .. } => {
@@ -228,6 +228,15 @@ impl Counter {
                 statistics.restarts += 1;
                 self.between_executions = true;
                 self.stages.fill(None);
+            }
+            Observation::RegionEnded { region } => {
+                statistics.restarts += 1;
+                for subtask in setup.graph.regions().subtasks(region) {
+                    self.stages[subtask.index()] = None;
+                }
+            }
+            Observation::RegionRestored { checkpoint, .. } => {
+                statistics.restores += u64::from(checkpoint.is_some());
             }
             Observation::JobEnded { end: JobEnd::Canceled } if self.between_executions => {
                 statistics.restarts -= 1;

@@ -12,6 +12,7 @@ mod enumerators;
 mod execution;
 mod leadership;
 mod leap;
+mod regions;
 mod translate;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io::{self, Token};
 use cutline::coordinator::own::Coordinate;
 use cutline::enumerator::{self, Enumerator};
-use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
 use cutline::job::Layout;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::restart::RestartBackoff;
@@ -57,6 +58,8 @@ pub struct JobManager {
     coordinator: Option<Box<dyn Coordinate<SnapshotPayload>>>,
     backoff: RestartBackoff,
     execution: Execution,
+    /// The failover regions that are being restarted while the others run.
+    down: BTreeMap<RegionId, regions::Restart>,
     /// How the job is spread over subtasks.
     layout: LayoutId,
     /// The parallelism, by operator, of checkpoints that this leader has found, not taken.
@@ -191,6 +194,11 @@ enum Waiting {
     RestartDelay {
         execution: u32,
     },
+    /// The same of one region.
+    RegionDelay {
+        region: RegionId,
+        execution: u32,
+    },
     Manual(usize),
     /// The sources have worked off their backlog.
     BacklogOver,
@@ -212,6 +220,7 @@ impl JobManager {
         Self {
             backoff: RestartBackoff::new(plan.scenario.restart.clone()),
             execution: Execution::new(plan.graph.subtasks()),
+            down: BTreeMap::new(),
             layout: LayoutId(0),
             parallelism_found: BTreeMap::new(),
             enumerators: plan.enumerators(),
@@ -307,9 +316,9 @@ impl JobManager {
                     (registered.heard, registered.failures) = (ctx.now(), 0);
                 }
             }
-            Control::Canceled { execution } => {
+            Control::Canceled { execution, region } => {
                 if let Some(worker) = self.worker_in(from) {
-                    self.on_canceled(worker, execution, ctx);
+                    self.on_canceled(worker, (execution, region), ctx);
                 }
             }
             Control::RequestSplit { execution, subtask } => {
@@ -351,6 +360,9 @@ impl JobManager {
             Waiting::CampaignTimer => self.on_campaign_timer(ctx),
             Waiting::RenewDeadline { session } => self.on_renew_deadline(session, ctx),
             Waiting::RestartDelay { execution } => self.on_restart_delay(execution, ctx),
+            Waiting::RegionDelay { region, execution } => {
+                self.on_region_delay(region, execution, ctx);
+            }
             Waiting::RetryRecovery => self.read_pointers(ctx),
             Waiting::Manual(index) => self.on_manual_trigger(index, ctx),
             Waiting::BacklogOver => self.on_backlog(false, ctx),
@@ -451,6 +463,7 @@ impl JobManager {
             | Waiting::CoordinatorTimeout(_)
             | Waiting::CoordinatorPoll
             | Waiting::RestartDelay { .. }
+            | Waiting::RegionDelay { .. }
             | Waiting::Manual(_)
             | Waiting::Discovery(_)
             | Waiting::Captured { .. }
@@ -505,11 +518,11 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let Some(to) = self.task_manager_of(subtask) else { return };
-        let message = Control::Mail { execution: self.execution.number, subtask, mail };
+        let message = Control::Mail { execution: self.execution.attempt(subtask), subtask, mail };
         self.tell(to.process, message, ctx);
     }
 
-    /// Where a subtask of the present execution runs, if that task manager is still known.
+    /// Where the present attempt of a subtask runs, if that task manager is still known.
     fn task_manager_of(&self, subtask: SubtaskId) -> Option<Registered> {
         self.task_managers.get(&self.execution.place(subtask)?).copied()
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use cutline::codec::checksum;
 use cutline::enumerator::EventId;
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
 use cutline::storage::handle::SharedKey;
@@ -25,6 +25,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use self::job_manager::{Idle, JobManager, SnapshotPayload};
 pub use self::mount::{BuiltIn, Mount, Stores};
+pub(crate) use self::plan::job_graph;
 pub use self::plan::{BarrierFactory, CoordinatorFactory, CoordinatorSetup, OperatorFactory, Plan};
 pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;
@@ -116,11 +117,15 @@ pub enum Control {
     Cancel {
         /// The execution.
         execution: u32,
+        /// Only those of this failover region.
+        region: Option<RegionId>,
     },
     /// Task manager → job manager: none of them is left.
     Canceled {
         /// The execution.
         execution: u32,
+        /// The region, if only its tasks were to end.
+        region: Option<RegionId>,
     },
     /// Job manager → task manager: for the mailbox of a subtask.
     Mail {

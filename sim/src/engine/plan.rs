@@ -517,7 +517,7 @@ fn is_timed(scenario: &Scenario, job: &JobGraph) -> bool {
 ///
 /// # Errors
 /// It cannot run.
-pub(super) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
+pub(crate) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
     let operators = scenario
         .job
         .operators

@@ -11,7 +11,7 @@ mod requests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
@@ -49,8 +49,8 @@ pub struct TaskManager {
     waiting: Vec<Option<Waiting>>,
     free_tokens: Vec<u32>,
     outputs: Vec<Output>,
-    /// Until when tasks that were cancelled are busy with what they were doing.
-    leaving_until: VirtualTime,
+    /// Until when tasks that were cancelled are busy with what they were doing, by their region.
+    leaving_until: BTreeMap<RegionId, VirtualTime>,
     /// Copies of the keyed states of subtasks that ran here, for as long as the process lives, and
     /// the execution that made the last.
     copies: BTreeMap<SubtaskId, (u32, LocalCopies)>,
@@ -115,7 +115,7 @@ impl TaskManager {
             waiting: Vec::new(),
             free_tokens: Vec::new(),
             outputs: Vec::new(),
-            leaving_until: VirtualTime::ZERO,
+            leaving_until: BTreeMap::new(),
             copies: BTreeMap::new(),
         }
     }
@@ -181,7 +181,7 @@ impl TaskManager {
     /// `TaskExecutor#disconnectJobManagerConnection`.
     fn lose_job_manager<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         self.registered = false;
-        self.cancel(u32::MAX, ctx);
+        self.cancel(u32::MAX, None, ctx);
     }
 
     /// Waits for another leader than the one that is known. Flink: `JobLeaderService`.
@@ -238,9 +238,9 @@ impl TaskManager {
                 }
             }
             Control::Deploy(deployment) => self.deploy(*deployment, ctx),
-            Control::Cancel { execution } => {
-                self.cancel(execution, ctx);
-                self.say_when_canceled(execution, ctx);
+            Control::Cancel { execution, region } => {
+                self.cancel(execution, region, ctx);
+                self.say_when_canceled(execution, region, ctx);
             }
             Control::Mail { execution, subtask, mail } => {
                 self.on_mail(execution, subtask, mail, ctx);
@@ -278,7 +278,7 @@ impl TaskManager {
                 let checkpoint = barrier.checkpoint;
                 let reason = FailureReason::CheckpointDeclinedTaskNotReady;
                 let declined = Observation::Declined { subtask, checkpoint, reason };
-                ctx.observe_task(execution, declined);
+                ctx.observe_task((subtask, execution), declined);
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
                 self.tell(message, ctx);
             }

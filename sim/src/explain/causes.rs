@@ -122,7 +122,7 @@ impl Seen {
                 asked.or_else(|| step(Step::F2, Some(checkpoint), None))
             }
             O::Completed { checkpoint } => self.durable.get(&checkpoint).copied(),
-            O::RestoreChosen { checkpoint } => {
+            O::RestoreChosen { checkpoint } | O::RegionRestored { checkpoint, .. } => {
                 checkpoint.and_then(|it| self.durable.get(&it).copied())
             }
             O::TaskRestored { checkpoint, .. } => {
@@ -132,7 +132,7 @@ impl Seen {
             O::Task { state: TaskState::Failed, .. } | O::ProcessLost { .. } => {
                 fault_at(trace, n, at).or(self.lost)
             }
-            O::ExecutionEnded | O::Failed { .. } => self.lost,
+            O::ExecutionEnded | O::RegionEnded { .. } | O::Failed { .. } => self.lost,
             O::FileHandedOver { file, .. } | O::FileDeleted { file } => {
                 self.files.get(&file).copied()
             }

@@ -245,7 +245,8 @@ impl Focus {
 /// The checkpoint that the job has started from last.
 fn origin(trace: Trace<'_>) -> Option<CheckpointId> {
     trace.events.iter().rev().find_map(|(_, it)| match *it {
-        Observation::RestoreChosen { checkpoint } => Some(checkpoint),
+        Observation::RestoreChosen { checkpoint }
+        | Observation::RegionRestored { checkpoint, .. } => Some(checkpoint),
         _ => None,
     })?
 }

@@ -62,7 +62,7 @@ fn found(trace: Trace<'_>, focus: &Focus, n: usize) -> Vec<String> {
         }
     }
     let recovering = trace.events[..before].iter().rev().find_map(|(_, it)| match it {
-        Observation::ExecutionEnded => Some(true),
+        Observation::ExecutionEnded | Observation::RegionEnded { .. } => Some(true),
         Observation::TaskRestored { .. } => Some(false),
         _ => None,
     });

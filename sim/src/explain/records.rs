@@ -63,7 +63,9 @@ fn crossing(trace: Trace<'_>, channel: ChannelId, checkpoint: CheckpointId) -> V
     let (mut sending, mut receiving) = (true, true);
     for (_, observation) in trace.events {
         match observation {
-            O::RestoreChosen { .. } if sending => balance = Balance::default(),
+            restart if sending && begins_anew(trace, channel, restart).is_some() => {
+                balance = Balance::default();
+            }
             O::BarrierSent { channel: of, checkpoint: at }
                 if (*of, *at) == (channel, checkpoint) =>
             {
@@ -92,12 +94,29 @@ fn crossing(trace: Trace<'_>, channel: ChannelId, checkpoint: CheckpointId) -> V
     if sending || receiving { Vec::new() } else { balance.suspects(channel) }
 }
 
+/// Whether a channel is new from here on, and the checkpoint that its ends begin with.
+fn begins_anew(
+    trace: Trace<'_>,
+    channel: ChannelId,
+    observation: &Observation,
+) -> Option<Option<CheckpointId>> {
+    let graph = &trace.plan.graph;
+    match *observation {
+        Observation::RestoreChosen { checkpoint } => Some(checkpoint),
+        Observation::RegionRestored { region, checkpoint } => {
+            let of = graph.regions().of(graph.channels()[channel.index()].to);
+            (of == region).then_some(checkpoint)
+        }
+        _ => None,
+    }
+}
+
 /// What the checkpoint restored last has in flight on a channel, and what came of it.
 fn restored(trace: Trace<'_>, channel: ChannelId) -> Vec<Suspect> {
     use Observation as O;
-    let chosen = trace.events.iter().rposition(|(_, it)| matches!(it, O::RestoreChosen { .. }));
-    let Some(chosen) = chosen else { return Vec::new() };
-    let O::RestoreChosen { checkpoint: Some(origin) } = trace.events[chosen].1 else {
+    let restart = |(n, (_, it)): (usize, &(_, O))| Some((n, begins_anew(trace, channel, it)?));
+    let Some((chosen, Some(origin))) = trace.events.iter().enumerate().rev().find_map(restart)
+    else {
         return Vec::new();
     };
     let mut balance = Balance::default();
@@ -123,7 +142,8 @@ fn restored(trace: Trace<'_>, channel: ChannelId) -> Vec<Suspect> {
 /// What was sent and what was processed in the last execution.
 fn drained(trace: Trace<'_>, channel: ChannelId) -> Vec<Suspect> {
     use Observation as O;
-    let began = trace.events.iter().rposition(|(_, it)| matches!(it, O::RestoreChosen { .. }));
+    let anew = |(_, it): &(_, O)| begins_anew(trace, channel, it).is_some();
+    let began = trace.events.iter().rposition(anew);
     let mut balance = Balance::default();
     for (_, observation) in &trace.events[began.unwrap_or(0)..] {
         match observation {

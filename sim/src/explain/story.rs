@@ -87,6 +87,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
     match *observation {
         O::FaultInjected { .. } | O::ProcessLost { .. } | O::ExecutionEnded => essential(true),
         O::RestoreChosen { .. } | O::JobEnded { .. } | O::Adopted { .. } => essential(true),
+        O::RegionEnded { .. } | O::RegionRestored { .. } => essential(true),
         O::FaultHealed { .. } | O::ActionTaken { .. } | O::ActionEnded { .. } => link(true),
         O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
         O::CancellationSlow { .. } => detail(true),

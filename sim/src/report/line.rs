@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, RegionId, SubtaskId};
+use cutline::job::Regions;
 use cutline::message::{Alignment, FailureReason};
 use cutline::operator::{Record, TimeMark};
 use cutline::step::Step;
@@ -57,6 +58,7 @@ pub struct Names {
     /// Sender and receiver of each channel.
     ends: Vec<(SubtaskId, SubtaskId)>,
     operators: Vec<String>,
+    regions: Regions,
     files: Vec<String>,
 }
 
@@ -71,6 +73,7 @@ impl Names {
             channels: names.map(|channel| plan.graph.channel_name(channel)).collect(),
             ends: channels.iter().map(|channel| (channel.from, channel.to)).collect(),
             operators: operators.iter().map(|operator| operator.name.clone()).collect(),
+            regions: plan.graph.regions().clone(),
             files: Vec::new(),
         }
     }
@@ -329,6 +332,11 @@ impl Line {
                 let line = self.event("restore_chosen");
                 Self { checkpoint: checkpoint.map(|id| id.0), ..line }
             }
+            O::RegionEnded { region } => self.event("region_ended").region(region, names),
+            O::RegionRestored { region, checkpoint } => {
+                let line = self.event("region_restored").region(region, names);
+                Self { checkpoint: checkpoint.map(|id| id.0), ..line }
+            }
             O::JobEnded { end } => self.event("job_ended").detail_of("how", job_end(end)),
             O::LeaderElected { session } => {
                 self.event("leader_elected").detail_of("session", session)
@@ -430,6 +438,12 @@ impl Line {
 
     fn at_subtask(self, subtask: SubtaskId, names: &Names) -> Self {
         Self { subtask: Some(names.subtask(subtask)), ..self }
+    }
+
+    /// A region is called by its first subtask.
+    fn region(self, region: RegionId, names: &Names) -> Self {
+        let subtasks = names.regions.subtasks(region);
+        self.at_subtask(subtasks[0], names).detail_of("subtasks", subtasks.len())
     }
 
     fn at_sender(self, channel: ChannelId, names: &Names) -> Self {

@@ -46,6 +46,12 @@ pub fn sentence(line: &Line) -> String {
         "notified_aborted" => format!("{who} hears that checkpoint {of} was aborted"),
         "task" => format!("{who} is {} (attempt {})", detail("state"), detail("attempt")),
         "execution_ended" => "the execution ends; what it has in flight is void".to_owned(),
+        "region_ended" => {
+            format!("the {} tasks connected with {who} end", detail("subtasks"))
+        }
+        "region_restored" => {
+            format!("the job manager starts {} tasks again from {from}", detail("subtasks"))
+        }
         "restore_chosen" => format!("{who} starts the job from {from}"),
         "task_restored" => format!("{who} goes on from {from}"),
         "job_ended" => format!("the job has ended: {}", detail("how")),

@@ -135,7 +135,9 @@ impl SpaceTime {
 
     fn color(&self, event: &Line) -> &'static str {
         match &*event.event {
-            "failed" | "declined" | "execution_ended" | "fault_injected" => self.style.bad,
+            "failed" | "declined" | "execution_ended" | "region_ended" | "fault_injected" => {
+                self.style.bad
+            }
             "task" if symbol(event) == '†' => self.style.bad,
             "durable" | "completed" | "committed" | "job_ended" => self.style.good,
             _ => "",

@@ -186,6 +186,7 @@ fn cluster(
         heartbeat_timeout: config.heartbeat.timeout,
         rpc_failures: config.heartbeat.rpc_failures,
         cancellation_timeout: config.cancellation_timeout,
+        failover: config.failover,
         connection_loss: span(node, "connection_loss"),
         process_restart: span(node, "process_restart"),
         deploy: span(node, "deploy"),

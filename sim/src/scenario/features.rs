@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use cutline::config::{RestartStrategy, Retention, RpcFailures};
-use cutline::job::Partitioner;
+use cutline::config::{FailoverStrategy, RestartStrategy, Retention, RpcFailures};
+use cutline::job::{ExecutionGraph, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
 use cutline::step::Step;
@@ -14,6 +14,7 @@ use super::model::{
     ActionKind, External, FaultKind, ListMode, OperatorKind, Scenario, SnapshotSource, Source,
     StorageOperation, Watermarks, When,
 };
+use crate::engine::job_graph;
 use crate::kernel::distribution::Distribution;
 
 /// Something that a scenario has or has not.
@@ -50,7 +51,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 12] = [
+const SHAPES: [&str; 13] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -63,6 +64,7 @@ const SHAPES: [&str; 12] = [
     "unordered calls",
     "history",
     "latest offset",
+    "several regions",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 17] = [
@@ -86,7 +88,7 @@ const OPTIONS: [&str; 17] = [
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
-const WORLDS: [&str; 18] = [
+const WORLDS: [&str; 19] = [
     "one task manager",
     "spare slots",
     "small buffers",
@@ -105,6 +107,7 @@ const WORLDS: [&str; 18] = [
     "tasks that take long to end",
     "tasks that must end in time",
     "several job managers",
+    "full failover",
 ];
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
@@ -247,6 +250,9 @@ impl Found {
         let sources = count(|kind| matches!(kind, OperatorKind::Source(_)));
         self.add_if(sources > 1, "shape", "several sources");
         self.add_if(count(OperatorKind::is_sink) > 1, "shape", "several sinks");
+        let graph = job_graph(scenario).map(ExecutionGraph::new);
+        let regions = graph.is_ok_and(|graph| graph.regions().count() > 1);
+        self.add_if(regions, "shape", "several regions");
     }
 
     fn event_time(&mut self, source: &Source) {
@@ -359,6 +365,8 @@ impl Found {
         let few = external.commit_retries < External::COMMIT_RETRIES;
         self.add_if(few, "world", "few commit retries");
         self.add_if(cluster.job_managers > 1, "world", "several job managers");
+        let full = cluster.failover == FailoverStrategy::Full;
+        self.add_if(full, "world", "full failover");
         match cluster.rpc_failures {
             Some(RpcFailures::Threshold(_)) => self.add("world", "deaths shown by heartbeats"),
             Some(RpcFailures::Ignored) => self.add("world", "deaths shown by silence alone"),

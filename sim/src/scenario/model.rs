@@ -4,7 +4,8 @@
 //! directly. Everything that can change a run is in here, and nothing that cannot.
 
 use cutline::config::{
-    CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy, RpcFailures,
+    CheckpointingOptions, ElectionOptions, FailoverStrategy, NetworkOptions, RestartStrategy,
+    RpcFailures,
 };
 use cutline::defect::{Defect, Defects};
 use cutline::job::Partitioner;
@@ -363,6 +364,8 @@ pub struct Cluster {
     /// Flink: `task.cancellation.timeout`; zero: never; `None`: tasks end as soon as they are
     /// cancelled.
     pub cancellation_timeout: Option<VirtualDuration>,
+    /// Flink: `jobmanager.execution.failover-strategy`.
+    pub failover: FailoverStrategy,
     /// Time until survivors notice that the connection to a dead process is broken, besides the
     /// latency of a control message.
     pub connection_loss: Distribution,

@@ -1,6 +1,8 @@
 //! Scenarios made in code: the shapes that benchmarks and tests measure themselves by.
 
-use cutline::config::{CheckpointingOptions, ElectionOptions, NetworkOptions, RestartStrategy};
+use cutline::config::{
+    CheckpointingOptions, ElectionOptions, FailoverStrategy, NetworkOptions, RestartStrategy,
+};
 use cutline::job::Partitioner;
 use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -87,6 +89,7 @@ pub fn pipeline(
             heartbeat_timeout: VirtualDuration::from_secs(50),
             rpc_failures: None,
             cancellation_timeout: None,
+            failover: FailoverStrategy::Region,
             connection_loss: constant(0),
             process_restart: uniform(500_000, 1_000_000),
             deploy: uniform(1_000, 5_000),

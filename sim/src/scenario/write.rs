@@ -147,6 +147,7 @@ fn config_of(scenario: &Scenario) -> FlinkConfig {
         },
         election: scenario.ha.election,
         cancellation_timeout: scenario.cluster.cancellation_timeout,
+        failover: scenario.cluster.failover,
         slots: scenario.cluster.slots,
     }
 }

@@ -236,6 +236,11 @@ impl Meter {
                 self.recovery.on_execution_ended(now);
                 self.commits.on_execution_ended();
             }
+            Observation::RegionEnded { region } => {
+                let subtasks = plan.graph.regions().subtasks(region);
+                self.recovery.on_region_ended(now, subtasks);
+                self.commits.on_region_ended(subtasks.iter().map(|it| self.first_of[it.index()]));
+            }
             Observation::Rescaled { layout } => {
                 self.recovery.on_rescaled(plan.graph.layout(layout).subtasks());
             }
@@ -435,6 +440,10 @@ impl Commits {
     /// What was not cut yet is void; what was may still be committed.
     fn on_execution_ended(&mut self) {
         self.open.iter_mut().for_each(Vec::clear);
+    }
+
+    fn on_region_ended(&mut self, subtasks: impl Iterator<Item = SubtaskId>) {
+        subtasks.for_each(|subtask| self.open[subtask.index()].clear());
     }
 }
 

@@ -172,10 +172,23 @@ impl Watch {
 
     /// The execution has failed.
     pub(super) fn on_execution_ended(&mut self, now: VirtualTime) {
-        let began = self.struck.take().filter(|at| now.since(*at) <= self.patience).unwrap_or(now);
-        self.failures += 1;
         self.running.fill(false);
         self.missing = self.present.len();
+        self.fall_behind(now);
+    }
+
+    /// One region has failed. Whose splits it reads is not known: those of others are seen to be where
+    /// they were with their next records.
+    pub(super) fn on_region_ended(&mut self, now: VirtualTime, subtasks: &[SubtaskId]) {
+        for subtask in subtasks {
+            self.missing += usize::from(std::mem::take(&mut self.running[subtask.index()]));
+        }
+        self.fall_behind(now);
+    }
+
+    fn fall_behind(&mut self, now: VirtualTime) {
+        let began = self.struck.take().filter(|at| now.since(*at) <= self.patience).unwrap_or(now);
+        self.failures += 1;
         for split in &mut self.splits {
             split.rewind(began);
             split.fresh = true;

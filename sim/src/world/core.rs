@@ -211,8 +211,10 @@ pub struct Core<P: Process, O> {
     pub ha: HaStore,
     /// The external transaction system.
     pub external: ExternalSystem,
-    /// The execution that makes the job's history.
+    /// The execution that makes the job's history: the last of all subtasks.
     execution: u32,
+    /// By subtask, the number of an execution that has replaced it there alone; as long as needed.
+    executions: Vec<u32>,
     config: WorldConfig,
     streams: Streams,
     hosts: Vec<Host>,
@@ -309,6 +311,7 @@ impl<P: Process, O: Observer> World<P, O> {
             ha: HaStore::default(),
             external: ExternalSystem::new(config.transaction_timeout),
             execution: 0,
+            executions: Vec::new(),
             config,
             streams,
             hosts,
@@ -363,6 +366,12 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// Whether a message, a request or an answer is under way.
     pub fn is_under_way(&self) -> bool {
         self.parcels.len() > self.free_parcels.len()
+    }
+
+    /// The execution of a subtask that makes the job's history.
+    #[inline]
+    fn execution_of(&self, subtask: SubtaskId) -> u32 {
+        self.executions.get(subtask.index()).map_or(self.execution, |it| self.execution.max(*it))
     }
 
     /// The process that people outside talk to: the one that led last.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::time::VirtualTime;
 
 use crate::check::Setup;
@@ -92,6 +92,15 @@ impl Promises {
     /// All that are open: the job is over.
     pub(super) fn take(&mut self) -> VecDeque<Promise> {
         std::mem::take(&mut self.open)
+    }
+
+    /// The attempts of a region are over.
+    pub(super) fn clear_region(&mut self, region: RegionId, setup: &Setup) {
+        let regions = setup.graph.regions();
+        self.open.retain(|promise| regions.of(promise.subtask) != region);
+        for subtask in regions.subtasks(region) {
+            self.heard[subtask.index()] = None;
+        }
     }
 
     /// The execution is over, and who has heard of what with it.

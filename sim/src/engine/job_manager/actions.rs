@@ -226,10 +226,20 @@ impl JobManager {
         self.answer(action, None, false, ctx);
         if self.stop.is_some_and(|stop| stop.action == action) {
             self.stop = None;
-            if self.phase == Phase::Running {
+            if self.phase == Phase::Running && self.down.is_empty() {
                 self.start_checkpoints(ctx);
             }
         }
+    }
+
+    /// Whether a stop is under way whose savepoint is complete, or will be for all that is known.
+    pub(super) fn may_be_stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// Whether a stop is under way whose savepoint is complete.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.savepoint.is_some())
     }
 
     /// The execution has failed, and a stop with it: at once, if its savepoint is complete, or when

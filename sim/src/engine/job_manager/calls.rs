@@ -13,7 +13,7 @@
 
 use cutline::config::RpcFailures;
 use cutline::coordinator::io;
-use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 
 use super::{JobManager, Registered, Waiting};
 use crate::engine::{Control, Engine, Fenced, Report};
@@ -33,6 +33,7 @@ pub(super) enum Call {
     Cancel {
         worker: u32,
         execution: u32,
+        region: Option<RegionId>,
     },
     /// The number of the subtask is the coordinator's.
     Trigger {
@@ -95,13 +96,15 @@ impl JobManager {
         match call {
             Call::Heartbeat { worker } => self.on_heartbeat_failed(worker, ctx),
             Call::Deploy { execution, subtask } => {
-                if execution == self.execution.number {
+                if execution == self.execution.attempt(subtask) {
                     ctx.observe(Observation::DeploymentRefused { subtask });
                 }
                 self.on_report(execution, subtask, Report::Failed, ctx);
             }
             // Flink: `Execution#sendCancelRpcCall`. What cannot be reached runs no more.
-            Call::Cancel { worker, execution } => self.on_canceled(worker, execution, ctx),
+            Call::Cancel { worker, execution, region } => {
+                self.on_canceled(worker, (execution, region), ctx);
+            }
             // Flink: `CheckpointCoordinator#triggerTasks`.
             Call::Trigger { checkpoint, subtask } => {
                 self.coordinate(io::Input::TriggerFailed { checkpoint, subtask }, ctx);

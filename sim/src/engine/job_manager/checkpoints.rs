@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use cutline::coordinator::completed::CompletedCheckpoint;
-use cutline::coordinator::io::{Input, Output, PointerOutcome, Token, WorkError};
+use cutline::coordinator::io::{Input, Output, PointerOutcome, RestoreScope, Token, WorkError};
 use cutline::coordinator::statistics::CheckpointMetrics;
 use cutline::defect::Defect;
 use cutline::enumerator;
@@ -109,7 +109,8 @@ impl JobManager {
                 self.triggered = Some(checkpoint);
                 match self.task_manager_of(subtask) {
                     Some(to) => {
-                        let (execution, mail) = (self.execution.number, Mail::Trigger(barrier));
+                        let execution = self.execution.attempt(subtask);
+                        let mail = Mail::Trigger(barrier);
                         let call = Call::Trigger { checkpoint, subtask: number };
                         self.call(to, Control::Mail { execution, subtask, mail }, call, ctx);
                     }
@@ -169,9 +170,10 @@ impl JobManager {
                 self.on_request_completed(request, checkpoint, ctx);
             }
             Output::FailJob { task: _ } => self.on_failure(ctx),
-            Output::Restored { checkpoint, scope: _ } => {
-                self.on_restore_chosen(checkpoint.as_ref(), ctx);
-            }
+            Output::Restored { checkpoint, scope } => match scope {
+                RestoreScope::Global => self.on_restore_chosen(checkpoint.as_ref(), ctx),
+                RestoreScope::Region => self.on_regions_chosen(checkpoint.as_ref(), ctx),
+            },
             Output::RemovePointer { token, checkpoint } => {
                 // While the job runs only subsumed checkpoints go; a leader may have found more of
                 // them than it retains, and `NotifyComplete` names the newest alone. At the end
@@ -197,7 +199,7 @@ impl JobManager {
                 self.enumerate(coordinator, enumerator::Input::GivenUp, ctx);
             }
             Output::NotifyCoordinatorComplete { checkpoint, coordinator } => {
-                self.enumerate(coordinator, enumerator::Input::Open(checkpoint), ctx);
+                self.enumerate(coordinator, enumerator::Input::Completed(checkpoint), ctx);
             }
             Output::NotifyCoordinatorAborted { checkpoint, coordinator } => {
                 self.enumerate(coordinator, enumerator::Input::Aborted(checkpoint), ctx);

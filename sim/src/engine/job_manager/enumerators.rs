@@ -1,15 +1,17 @@
 //! The split enumerators, which live where the job manager does: their events to the readers and
 //! back, and their part in a checkpoint (T4, T5, R5).
 
+use std::sync::Arc;
+
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io;
 use cutline::enumerator::{EventId, Input, Output};
-use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
+use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::step::Step;
 use cutline::storage::metadata::StateObject;
 use cutline::task::subtask::Mail;
 
-use super::{JobManager, Phase, SnapshotPayload, Waiting, translate};
+use super::{JobManager, SnapshotPayload, Waiting, translate};
 use crate::engine::Engine;
 use crate::observe::Observation;
 use crate::world::{Context, Observer};
@@ -54,7 +56,7 @@ impl JobManager {
         subtask: SubtaskId,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if execution == self.execution.number && self.phase == Phase::Running {
+        if self.is_running(subtask, execution) {
             let graph = &self.plan.graph;
             let (source, reader) = (graph.operator(subtask), graph.index_in_operator(subtask));
             self.enumerate(source, Input::Request { reader }, ctx);
@@ -109,5 +111,21 @@ impl JobManager {
         let state = to.and_then(|retained| retained.checkpoint.coordinator(source));
         let state = state.and_then(|state| translate::bytes_of(state).map(<[u8]>::to_vec));
         self.enumerate(source, Input::Reset(state), ctx);
+    }
+
+    /// A region begins again, and with it some readers; the enumerators go on. Flink:
+    /// `SchedulerBase#notifyCoordinatorsOfSubtaskRestore`.
+    pub(super) fn reset_readers<O: Observer>(
+        &mut self,
+        region: RegionId,
+        restored: Option<CheckpointId>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let plan = Arc::clone(&self.plan);
+        for subtask in plan.graph.regions().subtasks(region) {
+            let (source, reader) =
+                (plan.graph.operator(*subtask), plan.graph.index_in_operator(*subtask));
+            self.enumerate(source, Input::SubtaskReset { reader, restored }, ctx);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cutline::coordinator::completed::{CompletedCheckpoint, JobStatus, Retained};
 use cutline::coordinator::io::{self, RestoreScope};
 use cutline::coordinator::plan::ExecutionState;
-use cutline::ids::{Attempt, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, OperatorId, RegionId, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::job::assignment::{Assignment, Redistribution};
 use cutline::restart::{Decision, RestartBackoff};
@@ -20,16 +20,21 @@ use crate::engine::{Control, Deployment, Engine, Part, Report};
 use crate::observe::{JobEnd, Observation};
 use crate::world::{Answer, Context, Observer, Refusal, Request};
 
-/// One deployment of the whole job.
+/// What runs where.
 #[derive(Debug)]
 pub(super) struct Execution {
-    /// Grows with every deployment, across leaders; the attempt of all its subtasks.
+    /// Grows with every deployment, of the whole job or of some regions, across leaders; the attempt
+    /// of all subtasks deployed then.
     pub(super) number: u32,
     /// The first of the job that is being run, as far as this leader knows.
     pub(super) first: u32,
-    /// The task manager of each subtask that there ever is, in any layout.
-    places: Vec<Option<u32>>,
-    states: Vec<ExecutionState>,
+    /// The task manager of each slot of the job.
+    pub(super) slots: Vec<Option<u32>>,
+    /// The attempt of each subtask that there ever is, in any layout.
+    pub(super) attempts: Vec<u32>,
+    /// The task manager of each of them.
+    pub(super) places: Vec<Option<u32>>,
+    pub(super) states: Vec<ExecutionState>,
 }
 
 impl Execution {
@@ -37,6 +42,8 @@ impl Execution {
         Self {
             number: 0,
             first: 0,
+            slots: Vec::new(),
+            attempts: vec![0; subtasks],
             places: vec![None; subtasks],
             states: vec![ExecutionState::Created; subtasks],
         }
@@ -45,6 +52,10 @@ impl Execution {
     /// Starts the numbers of a leader.
     pub(super) fn lead(&mut self, session: u64) {
         self.number = (session as u32 - 1) * EXECUTIONS_PER_LEADER;
+    }
+
+    pub(super) fn attempt(&self, subtask: SubtaskId) -> u32 {
+        self.attempts[subtask.index()]
     }
 
     pub(super) fn place(&self, subtask: SubtaskId) -> Option<u32> {
@@ -60,8 +71,15 @@ impl Execution {
         states.filter(|(_, state)| *state != ExecutionState::Finished)
     }
 
-    fn uses(&self, present: Range<usize>, number: u32) -> bool {
-        self.unfinished(present).any(|(index, _)| self.places[index] == Some(number))
+    /// Those of the present subtasks that have not finished and are on a task manager.
+    pub(super) fn unfinished_on(
+        &self,
+        present: Range<usize>,
+        number: u32,
+    ) -> impl Iterator<Item = SubtaskId> {
+        let there = self.unfinished(present).map(|(index, _)| index);
+        let there = there.filter(move |index| self.places[*index] == Some(number));
+        there.map(|index| SubtaskId(index as u32))
     }
 }
 
@@ -105,6 +123,7 @@ impl ToRestore<'_> {
 impl JobManager {
     /// Deploys the job if it waits for slots and there are enough.
     pub(super) fn begin_if_ready<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        self.restart_regions_if_ready(ctx);
         if self.phase == Phase::Waiting && self.has_slots() {
             self.phase = Phase::Choosing;
             self.coordinate(io::Input::Restore { scope: RestoreScope::Global }, ctx);
@@ -143,8 +162,22 @@ impl JobManager {
         self.observe(step(Step::R3), ctx);
         self.assign_slots();
         self.phase = Phase::Running;
+        self.deploy(self.layout().subtasks().map(SubtaskId), chosen, ctx);
+        self.start_checkpoints(ctx);
+    }
+
+    /// R4: new attempts of these subtasks, of the newest execution.
+    pub(super) fn deploy<O: Observer>(
+        &mut self,
+        subtasks: impl Iterator<Item = SubtaskId>,
+        chosen: Option<&Retained<SnapshotPayload>>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let checkpoint = chosen.map(|retained| retained.checkpoint.id);
         let restored = chosen.map(|retained| self.to_restore(&retained.checkpoint));
-        for subtask in self.layout().subtasks().map(SubtaskId) {
+        let execution = self.execution.number;
+        for subtask in subtasks {
+            self.execution.attempts[subtask.index()] = execution;
             self.set_state(subtask, ExecutionState::Deploying, ctx);
             let deployment = self.deployment(subtask, restored.as_ref());
             self.observe(
@@ -152,10 +185,9 @@ impl JobManager {
                 ctx,
             );
             let to = self.task_manager_of(subtask).expect("slots are on known processes");
-            let call = Call::Deploy { execution: self.execution.number, subtask };
+            let call = Call::Deploy { execution, subtask };
             self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
         }
-        self.start_checkpoints(ctx);
     }
 
     pub(super) fn start_checkpoints<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
@@ -210,6 +242,7 @@ impl JobManager {
                 self.execution.places[subtask as usize] = *number;
             }
         }
+        self.execution.slots = chosen;
     }
 
     /// For each slot, the task manager that had it, if copies are kept and it is there.
@@ -263,7 +296,7 @@ impl JobManager {
 
     fn deployment(&self, subtask: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
         let mut deployment = Deployment {
-            execution: self.execution.number,
+            execution: self.execution.attempt(subtask),
             first_execution: self.execution.first,
             subtask,
             restored: None,
@@ -299,14 +332,14 @@ impl JobManager {
         deployment
     }
 
-    fn set_state<O: Observer>(
+    pub(super) fn set_state<O: Observer>(
         &mut self,
         subtask: SubtaskId,
         state: ExecutionState,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         self.execution.states[subtask.index()] = state;
-        let attempt = Attempt(self.execution.number);
+        let attempt = Attempt(self.execution.attempt(subtask));
         let subtask = self.number_of(subtask).expect("the present execution is of this job");
         self.coordinate(io::Input::TaskState { subtask, attempt, state }, ctx);
     }
@@ -318,9 +351,10 @@ impl JobManager {
         report: Report,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if execution != self.execution.number || self.phase != Phase::Running {
+        if !self.is_running(subtask, execution) {
             return;
         }
+        let region = self.plan.graph.regions().of(subtask);
         match report {
             Report::Running => self.set_state(subtask, ExecutionState::Running, ctx),
             Report::Failed | Report::FailedForGood => {
@@ -330,7 +364,7 @@ impl JobManager {
                 self.coordinate(io::Input::TaskFailed { subtask, attempt }, ctx);
                 match report == Report::FailedForGood {
                     true => self.fail_job(ctx),
-                    false => self.on_failure(ctx),
+                    false => self.on_region_failure(region, ctx),
                 }
             }
             Report::Finished => {
@@ -354,15 +388,12 @@ impl JobManager {
             ctx.observe(Observation::WorkerLost { process: lost.process.0 });
         }
         match self.phase {
-            Phase::Running if self.execution.uses(self.layout().indices(), number) => {
-                self.on_failure(ctx)
-            }
+            Phase::Running => self.on_slots_lost(number, ctx),
             Phase::Restarting { .. } => self.restart_if_ready(ctx),
             Phase::Canceling { .. } | Phase::Failing => self.end_if_canceled(ctx),
             Phase::Standby
             | Phase::Suspending
             | Phase::Choosing
-            | Phase::Running
             | Phase::Recovering
             | Phase::Waiting
             | Phase::Ending(_)
@@ -370,15 +401,18 @@ impl JobManager {
         }
     }
 
-    /// R1: the execution ends, all of it. Flink: `DefaultScheduler#handleTaskFailure`, with the
-    /// whole job as one region.
+    /// R1: the execution ends, all of it. Flink: `DefaultScheduler#handleGlobalFailure`.
     pub(super) fn on_failure<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.phase != Phase::Running {
-            return;
+        if self.phase == Phase::Running {
+            let decision = self.decide(ctx);
+            self.end_with(decision, ctx);
         }
+    }
+
+    /// What becomes of the job after one more failure. Flink: `ExecutionFailureHandler`.
+    pub(super) fn decide<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) -> Decision {
         let word = self.draws.as_mut().expect("made at the start").word();
-        let decision = self.backoff.on_failure(ctx.now() + self.leapt, word);
-        self.end_with(decision, ctx);
+        self.backoff.on_failure(ctx.now() + self.leapt, word)
     }
 
     /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
@@ -388,7 +422,11 @@ impl JobManager {
         }
     }
 
-    fn end_with<O: Observer>(&mut self, decision: Decision, ctx: &mut Context<'_, Engine, O>) {
+    pub(super) fn end_with<O: Observer>(
+        &mut self,
+        decision: Decision,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         self.observe(Observation::Step { step: Step::R1, checkpoint: None, subtask: None }, ctx);
         self.phase = match decision {
             Decision::Restart { .. } => Phase::Restarting { delay_over: false },
@@ -408,6 +446,7 @@ impl JobManager {
 
     pub(super) fn end_execution<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         self.observe(Observation::ExecutionEnded, ctx);
+        self.down.clear();
         self.fail_stop(ctx);
         self.coordinate(io::Input::Stop, ctx);
     }
@@ -418,17 +457,21 @@ impl JobManager {
             registered.canceling = true;
         }
         for (worker, registered) in self.workers() {
-            let call = Call::Cancel { worker, execution };
-            self.call(registered, Control::Cancel { execution }, call, ctx);
+            let region = None;
+            let call = Call::Cancel { worker, execution, region };
+            self.call(registered, Control::Cancel { execution, region }, call, ctx);
         }
     }
 
     pub(super) fn on_canceled<O: Observer>(
         &mut self,
         number: u32,
-        execution: u32,
+        (execution, region): (u32, Option<RegionId>),
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if let Some(region) = region {
+            return self.on_region_canceled(region, (number, execution), ctx);
+        }
         if execution != self.execution.number {
             return;
         }
@@ -508,6 +551,7 @@ impl JobManager {
             | Waiting::Manual(_)
             | Waiting::CoordinatorTimeout(_)
             | Waiting::RestartDelay { .. }
+            | Waiting::RegionDelay { .. }
             | Waiting::Call(_)
             | Waiting::Campaign { .. }
             | Waiting::CampaignTimer

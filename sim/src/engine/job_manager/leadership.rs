@@ -141,6 +141,7 @@ impl JobManager {
         ctx.observe(Observation::LeadershipLost { session: self.session });
         let phase = std::mem::replace(&mut self.phase, Phase::Suspending);
         self.fail_stop(ctx);
+        self.down.clear();
         match phase {
             Phase::Running | Phase::Restarting { .. } => self.cancel_tasks(ctx),
             Phase::Canceling { action } => self.answer(action, None, false, ctx),

@@ -1,10 +1,11 @@
 //! Deployment of tasks, and their end.
 
 use cutline::defect::Defect;
-use cutline::ids::SubtaskId;
+use cutline::ids::{RegionId, SubtaskId};
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::storage::local::LocalCopy;
 use cutline::task::subtask::Input;
+use cutline::time::VirtualTime;
 
 use super::{Task, TaskManager, Waiting, local};
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
@@ -82,7 +83,7 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let attempt = cutline::ids::Attempt(execution);
-        ctx.observe_task(execution, Observation::Task { subtask, attempt, state });
+        ctx.observe_task((subtask, execution), Observation::Task { subtask, attempt, state });
     }
 
     /// The process is up; the task connects its channels and reads its state (R4).
@@ -170,7 +171,10 @@ impl TaskManager {
                 };
                 if taken.filtered > 0 {
                     let records = taken.filtered;
-                    ctx.observe_task(execution, Observation::Filtered { subtask, records });
+                    ctx.observe_task(
+                        (subtask, execution),
+                        Observation::Filtered { subtask, records },
+                    );
                 }
                 taken.channels
             }
@@ -221,27 +225,49 @@ impl TaskManager {
         Ok(())
     }
 
-    pub(super) fn cancel<O: Observer>(&mut self, execution: u32, ctx: &mut Context<'_, Engine, O>) {
+    /// Ends the tasks of an execution and of older ones; only those of a region, if one is given.
+    pub(super) fn cancel<O: Observer>(
+        &mut self,
+        execution: u32,
+        region: Option<RegionId>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         for place in 0..self.tasks.len() {
             let task = self.tasks[place].as_ref().filter(|task| task.execution <= execution);
-            if let Some(lane) = task.map(|task| task.lane) {
-                self.leaving_until = self.leaving_until.max(ctx.busy_until(lane));
+            let task = task.map(|task| (task.lane, self.plan.graph.regions().of(task.subtask)));
+            if let Some((lane, of)) = task.filter(|(_, of)| region.is_none_or(|it| it == *of)) {
+                let until = self.leaving_until.entry(of).or_default();
+                *until = (*until).max(ctx.busy_until(lane));
                 self.remove(place as u32, TaskState::Canceled, ctx);
             }
         }
-        self.watch_over_leaving(ctx);
+        self.watch_over_leaving(region, ctx);
+    }
+
+    /// Until when cancelled tasks are busy, all or those of one region.
+    fn leaving_until(&self, region: Option<RegionId>) -> VirtualTime {
+        let until = match region {
+            Some(region) => self.leaving_until.get(&region).copied(),
+            None => self.leaving_until.values().max().copied(),
+        };
+        until.unwrap_or(VirtualTime::ZERO)
     }
 
     /// A task that is busy when it is cancelled does nothing more that anybody could see, but it
     /// does not end before it is done. Flink: `Task.TaskCancelerWatchDog` ends the process if that
     /// takes longer than `task.cancellation.timeout`.
-    fn watch_over_leaving<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+    fn watch_over_leaving<O: Observer>(
+        &mut self,
+        region: Option<RegionId>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
         let (now, process) = (ctx.now(), ctx.me().0);
+        let leaving_until = self.leaving_until(region);
         let timeout = self.plan.scenario.cluster.cancellation_timeout;
-        let Some(timeout) = timeout.filter(|_| self.leaving_until > now) else { return };
+        let Some(timeout) = timeout.filter(|_| leaving_until > now) else { return };
         ctx.observe(Observation::CancellationSlow { process });
-        if !timeout.is_zero() && now + timeout < self.leaving_until {
-            self.set_timer(now + timeout, Waiting::CancellationTimeout, ctx);
+        if !timeout.is_zero() && now + timeout < leaving_until {
+            self.set_timer(now + timeout, Waiting::CancellationTimeout { region }, ctx);
         }
     }
 
@@ -249,22 +275,25 @@ impl TaskManager {
     pub(super) fn say_when_canceled<O: Observer>(
         &mut self,
         execution: u32,
+        region: Option<RegionId>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let waits = self.plan.scenario.cluster.cancellation_timeout.is_some();
-        if waits && self.leaving_until > ctx.now() {
-            self.set_timer(self.leaving_until, Waiting::Left { execution }, ctx);
+        let leaving_until = self.leaving_until(region);
+        if waits && leaving_until > ctx.now() {
+            self.set_timer(leaving_until, Waiting::Left { execution, region }, ctx);
         } else {
-            self.tell(Control::Canceled { execution }, ctx);
+            self.tell(Control::Canceled { execution, region }, ctx);
         }
     }
 
     /// A cancelled task has not ended in time.
     pub(super) fn on_cancellation_timeout<O: Observer>(
         &mut self,
+        region: Option<RegionId>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if self.leaving_until > ctx.now() {
+        if self.leaving_until(region) > ctx.now() {
             let process = ctx.me().0;
             ctx.observe(Observation::CancellationTimedOut { process });
             ctx.exit();

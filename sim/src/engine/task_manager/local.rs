@@ -156,7 +156,10 @@ impl TaskManager {
             }
         }
         if files > 0 {
-            ctx.observe_task(execution, Observation::ReadLocally { subtask, checkpoint, files });
+            ctx.observe_task(
+                (subtask, execution),
+                Observation::ReadLocally { subtask, checkpoint, files },
+            );
         }
         Some(remote)
     }

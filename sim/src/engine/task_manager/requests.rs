@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutline::defect::Defect;
-use cutline::ids::{CheckpointId, SubtaskId};
+use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
@@ -64,9 +64,12 @@ pub(super) enum Waiting {
     /// The tasks of a cancelled execution have ended.
     Left {
         execution: u32,
+        region: Option<RegionId>,
     },
     /// Those that have not by now take the process with them.
-    CancellationTimeout,
+    CancellationTimeout {
+        region: Option<RegionId>,
+    },
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
     /// Left-over transactions are being aborted.
@@ -120,8 +123,8 @@ impl TaskManager {
                     ctx.wake_lane(lane, now);
                 }
             }
-            Waiting::Left { execution } => self.say_when_canceled(execution, ctx),
-            Waiting::CancellationTimeout => self.on_cancellation_timeout(ctx),
+            Waiting::Left { execution, region } => self.say_when_canceled(execution, region, ctx),
+            Waiting::CancellationTimeout { region } => self.on_cancellation_timeout(region, ctx),
             Waiting::Leader
             | Waiting::Read { .. }
             | Waiting::Upload { .. }
@@ -143,7 +146,7 @@ impl TaskManager {
             | Waiting::Call { .. }
             | Waiting::Inlined { .. }
             | Waiting::Left { .. }
-            | Waiting::CancellationTimeout => unreachable!("timers, not requests"),
+            | Waiting::CancellationTimeout { .. } => unreachable!("timers, not requests"),
             Waiting::Leader => match answer {
                 Ok(Answer::Leader { process, session }) => self.on_leader((process, session), ctx),
                 Ok(_) | Err(_) => self.watch_leader(ctx),
@@ -450,7 +453,10 @@ impl TaskManager {
             }
             Effect::Close { batch, contents } => {
                 let transaction = Transaction::of(batch);
-                ctx.observe_task(execution, Observation::PreCommitted { transaction, contents });
+                ctx.observe_task(
+                    (subtask, execution),
+                    Observation::PreCommitted { transaction, contents },
+                );
                 return;
             }
             Effect::PreCommit { transaction, checkpoint, contents } => (
@@ -484,7 +490,7 @@ impl TaskManager {
         call: u64,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        ctx.observe_task(execution, Observation::Called { subtask, call });
+        ctx.observe_task((subtask, execution), Observation::Called { subtask, call });
         let Some((place, _)) = self.find(subtask, execution) else { return };
         let task = self.tasks[place as usize].as_mut().expect("just found");
         let latency = task.calls.as_mut().map(|(latency, draws)| latency.draw(draws));

@@ -77,6 +77,7 @@ const KNOBS: &[Knob] = knobs! {
     "cluster.heartbeat_timeout": cluster.heartbeat_timeout,
     "cluster.heartbeat_rpc_failure_threshold": cluster.rpc_failures,
     "cluster.cancellation_timeout": cluster.cancellation_timeout,
+    "cluster.failover_strategy": cluster.failover,
     "cluster.connection_loss": cluster.connection_loss,
     "cluster.process_restart": cluster.process_restart,
     "cluster.deploy": cluster.deploy,

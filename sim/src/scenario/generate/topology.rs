@@ -1,6 +1,7 @@
 //! The job: sources, layers of operators, sinks, and how much flows through them.
 
 mod list_state;
+mod regions;
 
 use cutline::job::Partitioner;
 use cutline::operator::StartupMode;
@@ -105,6 +106,7 @@ pub(super) fn draw(options: &Options, draws: &Draws) -> Drawn {
     builder.add_sources();
     builder.add_layers();
     builder.add_sinks();
+    builder.vary_regions();
     builder.finish()
 }
 
@@ -500,6 +502,9 @@ impl Builder<'_> {
         }
         let mut stream = self.draws.of("backpressure", "who");
         let slow = stream.between(self.sources as u64, self.operators.len() as u64 - 1) as usize;
+        if self.operators[slow].kind.as_source().is_some() {
+            return; // One of a second pipeline: nothing arrives at it.
+        }
         let permille = stream.between(700, 3_000);
         let work = VirtualDuration(span.0 / ONE * permille);
         let each = records[slow].max(1) * u64::from(weight);

@@ -1,6 +1,6 @@
 //! Where the job runs: cluster, network, storage and the services.
 
-use cutline::config::{ElectionOptions, RestartStrategy, RpcFailures, Scheme};
+use cutline::config::{ElectionOptions, FailoverStrategy, RestartStrategy, RpcFailures, Scheme};
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
@@ -56,6 +56,7 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
         heartbeat_timeout: ms(timeout),
         rpc_failures: None,
         cancellation_timeout: None,
+        failover: FailoverStrategy::Region,
         connection_loss: Distribution::Constant(VirtualDuration::ZERO),
         process_restart: distribution(&mut stream, restart),
         deploy: distribution(&mut stream, deploy),
@@ -99,6 +100,9 @@ pub(super) fn failover(cluster: &mut Cluster, restart: &RestartStrategy, draws: 
             0 => RpcFailures::Ignored,
             _ => RpcFailures::Threshold(stream.between(1, 3) as u32),
         });
+    }
+    if draws.is("failover strategy", 200) {
+        cluster.failover = FailoverStrategy::Full;
     }
     let mut stream = draws.of("connection loss", "");
     if permille_chance(&mut stream, 250) {

@@ -44,8 +44,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// what they do is no part of the job's history. (What reaches the outside is, and is reported by
     /// [`observe`](Self::observe).)
     #[inline(always)]
-    pub fn observe_task(&mut self, execution: u32, observation: Observation) {
-        if execution == self.core.execution {
+    pub fn observe_task(
+        &mut self,
+        (subtask, execution): (SubtaskId, u32),
+        observation: Observation,
+    ) {
+        if execution == self.core.execution_of(subtask) {
             self.observe(observation);
         }
     }
@@ -53,6 +57,24 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// From here on only tasks of this execution make the job's history, until the next one begins.
     pub fn begin_execution(&mut self, execution: u32, from: Option<CheckpointId>) {
         self.core.execution = self.core.execution.max(execution);
+        self.core.executions.clear();
+        self.core.outside.go_back(from);
+    }
+
+    /// The same of some subtasks alone; the others' go on.
+    pub fn begin_execution_of(
+        &mut self,
+        subtasks: &[SubtaskId],
+        execution: u32,
+        from: Option<CheckpointId>,
+    ) {
+        let executions = &mut self.core.executions;
+        for subtask in subtasks {
+            if executions.len() <= subtask.index() {
+                executions.resize(subtask.index() + 1, 0);
+            }
+            executions[subtask.index()] = execution;
+        }
         self.core.outside.go_back(from);
     }
 
