@@ -11,7 +11,8 @@ use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use faults::{
-    Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor, StorageOperation, When,
+    Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor,
+    StorageOperation, When,
 };
 
 use crate::kernel::distribution::Distribution;

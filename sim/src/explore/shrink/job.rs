@@ -384,7 +384,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
             | FaultKind::CutExternal(..)
-            | FaultKind::CutHa(..) => true,
+            | FaultKind::CutHa(..)
+            | FaultKind::CutStorage(..) => true,
         }
     });
 }
