@@ -57,6 +57,8 @@ defects! {
     D21 "Operators emit before the restored output buffers have been sent",
     D22 "A checkpoint is taken before the restored channel state has been consumed",
     D24 "A finished job is executed again after a coordinator failover",
+    D25 "A coordinator that loses leadership cleans up as if the job had ended",
+    D26 "Old leader can still complete and publish a checkpoint",
     D29 "Workers restore from a view that is older than the chosen checkpoint",
     D30 "Old checkpoint is deleted before the new one is safely published",
     D31 "Checkpoints of the previous coordinator are not in the new one's list",

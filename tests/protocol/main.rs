@@ -10,6 +10,7 @@ mod local_recovery;
 mod model_tables;
 mod operators;
 mod options;
+mod partitions;
 mod properties;
 mod random_topologies;
 mod regressions;

@@ -51,7 +51,7 @@ const REFUSING: [(&str, &[(&str, &str)], &str); 5] = [
 ];
 
 /// Name and changes.
-const SCENES: [(&str, &[&str]); 19] = [
+const SCENES: &[(&str, &[&str])] = &[
     ("as it is", &[]),
     ("nothing goes wrong", &["faults=[]", "limits.until=60 s"]),
     (
@@ -175,6 +175,7 @@ const SCENES: [(&str, &[&str]); 19] = [
             "job.edges[11].partitioner=hash",
         ],
     ),
+    ("the job manager is cut off for long", &["faults[19].for=12 s"]),
 ];
 
 /// Digest and verdict of the base scenario with these changes, if it can be so.

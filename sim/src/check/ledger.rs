@@ -225,6 +225,8 @@ impl Splits {
 pub(super) struct Ledger {
     /// By channel.
     pub(super) flows: Vec<Flow>,
+    /// How many inputs of each subtask are blocked.
+    blocked: Vec<u32>,
     /// Pending checkpoints, in the order of their triggering; few.
     pub(super) lines: Vec<Line>,
     /// Durable checkpoints that are not subsumed, in the order in which they became durable.
@@ -256,6 +258,7 @@ impl Ledger {
         let splits = Splits::new(config);
         Self {
             flows: vec![Flow::NEW; graph.channels().len()],
+            blocked: vec![0; graph.subtasks()],
             lines: Vec::new(),
             kept: Vec::new(),
             execution: 0,
@@ -295,6 +298,27 @@ impl Ledger {
     /// began with.
     pub(super) fn has_changed(&self, edge: EdgeId) -> bool {
         self.changed[edge.0 as usize]
+    }
+
+    /// Alignment blocks a channel.
+    pub(super) fn block(&mut self, channel: ChannelId, graph: &ExecutionGraph) {
+        let receiver = graph.channels()[channel.index()].to;
+        self.flows[channel.index()].blocked = true;
+        self.blocked[receiver.index()] += 1;
+    }
+
+    /// Alignment lets go of a channel.
+    pub(super) fn resume(&mut self, channel: ChannelId, graph: &ExecutionGraph) {
+        let flow = &mut self.flows[channel.index()];
+        if flow.blocked {
+            self.blocked[graph.channels()[channel.index()].to.index()] -= 1;
+        }
+        (flow.blocked, flow.behind) = (false, false);
+    }
+
+    /// Whether inputs of a subtask are blocked.
+    pub(super) fn aligns(&self, subtask: SubtaskId) -> bool {
+        self.blocked[subtask.index()] > 0
     }
 
     /// A source emitted; answers the offset that was due.
@@ -502,6 +526,7 @@ impl Ledger {
         }
         self.execution += 1;
         self.flows.fill(Flow::NEW);
+        self.blocked.fill(0);
         self.readers.fill(None);
         self.finished.fill(false);
         self.restored.clear();
@@ -556,7 +581,8 @@ impl Ledger {
         for (number, reader) in self.readers.iter_mut().enumerate() {
             if reader.is_some_and(within) {
                 *reader = None;
-                self.positions[number] = kept.map_or(0, |kept| kept.positions[number]);
+                let first = self.splits.first[number];
+                self.positions[number] = kept.map_or(first, |kept| kept.positions[number]);
             }
         }
         // The job has taken this checkpoint as it is spread now: nothing moves any more.
@@ -566,6 +592,7 @@ impl Ledger {
         self.restored.retain(|in_flight| !within(receiver(in_flight.channel)));
         for &subtask in regions.subtasks(region) {
             self.finished[subtask.index()] = false;
+            self.blocked[subtask.index()] = 0;
             for &channel in graph.inputs(subtask) {
                 self.flows[channel.index()] = Flow::NEW;
             }

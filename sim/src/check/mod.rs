@@ -347,14 +347,13 @@ impl Checks {
     #[inline(never)]
     fn on_blocked(&mut self, now: VirtualTime, channel: ChannelId) {
         self.situations.on_blocked(channel, &self.ledger, &self.setup);
-        self.ledger.flows[channel.index()].blocked = true;
+        self.ledger.block(channel, &self.setup.graph);
         self.judge_time(now);
     }
 
     #[inline(never)]
     fn on_resumed(&mut self, now: VirtualTime, channel: ChannelId) {
-        let flow = &mut self.ledger.flows[channel.index()];
-        (flow.blocked, flow.behind) = (false, false);
+        self.ledger.resume(channel, &self.setup.graph);
         self.judge_time(now);
     }
 

@@ -60,7 +60,7 @@ situations! {
     InFlightPersisted = "in-flight data persisted",
     /// An in-flight record is put in front of a channel.
     InFlightRestored = "in-flight data restored",
-    /// A channel is blocked while others of the task have records waiting.
+    /// An alignment begins while other channels of the task have records waiting.
     AlignmentWithBacklog = "alignment with backlog",
     /// A task gives up a checkpoint while it blocks channels for it.
     CancelledWhileAligning = "cancel while aligning",
@@ -319,9 +319,7 @@ impl Situations {
             },
             Observation::Declined { subtask, .. }
             | Observation::NotifiedAborted { subtask, .. } => {
-                let inputs = setup.graph.inputs(subtask);
-                let aligning = inputs.iter().any(|input| ledger.flows[input.index()].blocked);
-                self.saw_if(aligning, Situation::CancelledWhileAligning);
+                self.saw_if(ledger.aligns(subtask), Situation::CancelledWhileAligning);
                 if let Observation::Declined { checkpoint, .. } = *observation
                     && let Some(pending) = self.pending_mut(checkpoint)
                 {
@@ -444,6 +442,9 @@ impl Situations {
 
     pub(super) fn on_blocked(&mut self, channel: ChannelId, ledger: &Ledger, setup: &Setup) {
         let receiver = setup.graph.channels()[channel.index()].to;
+        if ledger.aligns(receiver) {
+            return;
+        }
         let backlog = setup.graph.inputs(receiver).iter().any(|&input| {
             let flow = &ledger.flows[input.index()];
             input != channel && flow.sent.count > flow.processed.count

@@ -11,6 +11,7 @@ mod requests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cutline::defect::Defect;
 use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
@@ -220,7 +221,8 @@ impl TaskManager {
         Fenced { token, message }: Fenced,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if !self.plan.elects() || self.leader == Some((from, token)) {
+        let fences = self.plan.elects() && !self.plan.defects.has(Defect::D26);
+        if !fences || self.leader == Some((from, token)) {
             self.on_message(message, ctx);
         }
     }

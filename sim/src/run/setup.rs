@@ -14,7 +14,8 @@ use crate::scenario::model::{
     Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, When,
 };
 use crate::world::{
-    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, WorldConfig,
+    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, Service,
+    WorldConfig,
 };
 
 pub(super) fn world_config(plan: &Plan) -> WorldConfig {
@@ -217,8 +218,8 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
         FaultKind::SlowLink(a, b, factor, span) => {
             PlannedFaultKind::SlowLink(process(plan, a), process(plan, b), u64::from(factor), span)
         }
-        FaultKind::CutLink(a, b, span) => {
-            PlannedFaultKind::CutLink(process(plan, a), process(plan, b), span)
+        FaultKind::CutLink(a, b, direction, span) => {
+            PlannedFaultKind::CutLink(process(plan, a), process(plan, b), direction, span)
         }
         FaultKind::RepeatMessages(a, b, by, span) => {
             PlannedFaultKind::RepeatMessages(process(plan, a), process(plan, b), by, span)
@@ -243,11 +244,17 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
         FaultKind::AmbiguousExternal(operation, count) => {
             PlannedFaultKind::AmbiguousExternal(operation, count)
         }
-        FaultKind::CutExternal(number, span) => {
-            PlannedFaultKind::CutExternal(Plan::task_manager(number), span)
+        FaultKind::CutExternal(number, direction, span) => {
+            let target = Some(Plan::task_manager(number));
+            PlannedFaultKind::CutService(Service::External, target, direction, span)
         }
-        FaultKind::CutHa(target, span) => {
-            PlannedFaultKind::CutHa(target.map(|end| process(plan, end)), span)
+        FaultKind::CutHa(target, direction, span) => {
+            let target = target.map(|end| process(plan, end));
+            PlannedFaultKind::CutService(Service::HaStore, target, direction, span)
+        }
+        FaultKind::CutStorage(target, direction, span) => {
+            let target = target.map(|end| process(plan, end));
+            PlannedFaultKind::CutService(Service::ObjectStore, target, direction, span)
         }
     };
     PlannedFault { when, kind }

@@ -8,8 +8,9 @@ use super::build_network::{end, ends, task_manager};
 use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Disturbance, Endpoint, ExternalOperation, FailureLaw, FailureTarget,
-    Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation, When,
+    Action, ActionKind, Direction, Disturbance, Endpoint, ExternalOperation, FailureLaw,
+    FailureTarget, Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor,
+    StorageOperation, When,
 };
 use super::read::{Datum, Node};
 
@@ -282,7 +283,7 @@ impl Builder<'_> {
             }
             "cut_link" => {
                 let (from, to) = self.link(node)?;
-                FaultKind::CutLink(from, to, span("for")?)
+                FaultKind::CutLink(from, to, direction(node)?, span("for")?)
             }
             "repeat_messages" => {
                 let (from, to) = self.link(node)?;
@@ -300,13 +301,12 @@ impl Builder<'_> {
             "slow_external" => FaultKind::SlowExternal(external()?, span("by")?, span("for")?),
             "fail_external" => FaultKind::FailExternal(external()?, node.u32("count")?),
             "ambiguous_external" => FaultKind::AmbiguousExternal(external()?, node.u32("count")?),
-            "cut_external" => FaultKind::CutExternal(self.task_manager(node)?, span("for")?),
-            "cut_ha" => {
-                let target = match node.endpoint("target") {
-                    Some(_) => Some(end(node, "target", self.cluster(), self.sink)?),
-                    None => None,
-                };
-                FaultKind::CutHa(target, span("for")?)
+            "cut_external" => {
+                FaultKind::CutExternal(self.task_manager(node)?, direction(node)?, span("for")?)
+            }
+            "cut_ha" => FaultKind::CutHa(self.process(node)?, direction(node)?, span("for")?),
+            "cut_storage" => {
+                FaultKind::CutStorage(self.process(node)?, direction(node)?, span("for")?)
             }
             // A kind that was refused.
             _ => return None,
@@ -370,6 +370,14 @@ impl Builder<'_> {
         task_manager(node, "target", index, self.task_managers(), self.sink).then_some(index)
     }
 
+    /// The process at one end of a partition; `None`: whoever leads then.
+    fn process(&mut self, node: &Node) -> Option<Option<Endpoint>> {
+        match node.endpoint("target") {
+            Some(_) => Some(Some(end(node, "target", self.cluster(), self.sink)?)),
+            None => Some(None),
+        }
+    }
+
     fn link(&mut self, node: &Node) -> Option<(Endpoint, Endpoint)> {
         ends(node, self.cluster(), self.sink)
     }
@@ -388,6 +396,11 @@ impl Builder<'_> {
 
 fn format_time(at: VirtualTime) -> String {
     format_duration(at.since(VirtualTime::ZERO))
+}
+
+fn direction(node: &Node) -> Option<Direction> {
+    let word = node.word("direction")?;
+    Direction::ALL.into_iter().find(|direction| direction.name() == word)
 }
 
 fn operation(word: &'static str) -> StorageOperation {

@@ -112,7 +112,7 @@ const WORLDS: [&str; 19] = [
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 19] = [
+const FAULTS: [&str; 20] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -132,6 +132,7 @@ const FAULTS: [&str; 19] = [
     "repeat messages",
     "reorder",
     "cut HA store",
+    "cut storage",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -486,6 +487,7 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::RepeatMessages(..) => 16,
         FaultKind::Reorder(..) => 17,
         FaultKind::CutHa(..) => 18,
+        FaultKind::CutStorage(..) => 19,
     }]
 }
 

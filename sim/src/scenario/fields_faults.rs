@@ -3,7 +3,7 @@
 use cutline::step::Step;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
-use super::model::{Disturbance, ExternalOperation, StorageOperation};
+use super::model::{Direction, Disturbance, ExternalOperation, StorageOperation};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 pub(super) fn fault() -> Object {
@@ -22,6 +22,18 @@ pub(super) fn fault() -> Object {
     let end = |name, doc| {
         let examples = ["\"task_manager[1]\"", "\"task_manager[2]\""];
         Field::new(name, Kind::Endpoint, doc, examples).required()
+    };
+    let direction = |doc| {
+        let words = Direction::ALL.map(Direction::name).to_vec();
+        Field::new("direction", Kind::Choice(words), doc, ["\"there\"", "\"back\""])
+            .default("\"both\"")
+    };
+    let of_service = "Which way: `there`: requests do not get there; `back`: they are done, but the \
+                      answers do not come back.";
+    let process = || {
+        let doc = "The process; default: the job manager that leads then.";
+        let examples = ["\"task_manager[1]\"", "\"job_manager\""];
+        Field::new("target", Kind::Endpoint, doc, examples)
     };
     let operation = || {
         let words = StorageOperation::ALL.map(StorageOperation::name).to_vec();
@@ -100,7 +112,14 @@ pub(super) fn fault() -> Object {
                 kind(
                     "cut_link",
                     "A link delivers nothing for a while; what is sent meanwhile arrives later.",
-                    vec![end("from", "One end."), end("to", "The other end."), span()],
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        direction(
+                            "Which way: `there`: from `from` to `to`; `back`: from `to` to `from`.",
+                        ),
+                        span(),
+                    ],
                 ),
                 kind(
                     "repeat_messages",
@@ -199,21 +218,19 @@ pub(super) fn fault() -> Object {
                     "cut_external",
                     "A task manager and the external system do not reach each other for a while; \
                      what is sent meanwhile arrives later.",
-                    vec![task_manager(), span()],
+                    vec![task_manager(), direction(of_service), span()],
                 ),
                 kind(
                     "cut_ha",
                     "A process and the high-availability store do not reach each other for a \
                      while; what is sent meanwhile arrives later.",
-                    vec![
-                        Field::new(
-                            "target",
-                            Kind::Endpoint,
-                            "The process; default: the job manager that leads then.",
-                            ["\"task_manager[1]\"", "\"job_manager\""],
-                        ),
-                        span(),
-                    ],
+                    vec![process(), direction(of_service), span()],
+                ),
+                kind(
+                    "cut_storage",
+                    "A process and the checkpoint storage do not reach each other for a while; \
+                     what is sent meanwhile arrives later.",
+                    vec![process(), direction(of_service), span()],
                 ),
             ],
         }),

@@ -14,7 +14,8 @@ use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use faults::{
-    Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor, StorageOperation, When,
+    Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor,
+    StorageOperation, When,
 };
 
 use crate::kernel::distribution::Distribution;

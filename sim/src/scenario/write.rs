@@ -14,9 +14,9 @@ use crate::kernel::distribution::Distribution;
 use super::fields::FORMAT;
 use super::json_text::{Json, text};
 use super::model::{
-    Action, ActionKind, Edge, External, FailureLaw, FailureTarget, Failures, Fault, FaultKind,
-    Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource, Source,
-    StepAnchor, Storage, When,
+    Action, ActionKind, Direction, Edge, External, FailureLaw, FailureTarget, Failures, Fault,
+    FaultKind, Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource,
+    Source, StepAnchor, Storage, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -362,9 +362,12 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
             ("factor", number(factor)),
             ("for", span(length)),
         ],
-        FaultKind::CutLink(from, to, length) => {
-            vec![("from", end(from)), ("to", end(to)), ("for", span(length))]
-        }
+        FaultKind::CutLink(from, to, way, length) => vec![
+            ("from", end(from)),
+            ("to", end(to)),
+            ("direction", direction(way)),
+            ("for", span(length)),
+        ],
         FaultKind::RepeatMessages(from, to, by, length) => {
             vec![("from", end(from)), ("to", end(to)), ("by", span(by)), ("for", span(length))]
         }
@@ -394,17 +397,22 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
         FaultKind::AmbiguousExternal(of, count) => {
             vec![("operation", text(of.word())), ("count", number(count))]
         }
-        FaultKind::CutExternal(index, length) => {
-            vec![("target", number(index)), ("for", span(length))]
+        FaultKind::CutExternal(index, way, length) => {
+            vec![("target", number(index)), ("direction", direction(way)), ("for", span(length))]
         }
-        FaultKind::CutHa(target, length) => {
+        FaultKind::CutHa(target, way, length) | FaultKind::CutStorage(target, way, length) => {
             let target = target.map(|it| ("target", text(&format_endpoint(it))));
-            target.into_iter().chain([("for", span(length))]).collect()
+            let rest = [("direction", direction(way)), ("for", span(length))];
+            target.into_iter().chain(rest).collect()
         }
     };
     let mut parts = vec![("at", at), ("kind", text(of.what.name()))];
     parts.extend(own);
     Json::Object(parts)
+}
+
+fn direction(of: Direction) -> Json {
+    text(of.name())
 }
 
 fn failures(of: &Failures) -> Json {

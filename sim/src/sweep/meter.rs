@@ -147,7 +147,8 @@ impl Meter {
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
             | FaultKind::CutExternal(..)
-            | FaultKind::CutHa(..) => false,
+            | FaultKind::CutHa(..)
+            | FaultKind::CutStorage(..) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;

@@ -29,7 +29,7 @@ use crate::kernel::distribution::Distribution;
 use crate::kernel::queue::Queue;
 use crate::kernel::stream::{Stream, Streams};
 use crate::observe::{JobEnd, Observation};
-use crate::scenario::model::StorageClient;
+use crate::scenario::model::{Direction, StorageClient};
 
 /// What a world is made of, besides its processes.
 #[derive(Clone, Debug)]
@@ -177,10 +177,8 @@ struct Host {
     deferred: Vec<Due>,
     /// The leader session its requests to the HA store carry.
     session: u64,
-    /// Until when the external system is out of reach.
-    external_cut_until: VirtualTime,
-    /// Until when the HA store is.
-    ha_cut_until: VirtualTime,
+    /// Until when each service is out of reach.
+    cuts: [Cut; 3],
     storage: Stream,
     name_node: Stream,
     /// How long its clients wait before they ask again.
@@ -190,12 +188,29 @@ struct Host {
 }
 
 impl Host {
-    /// Until when a service is out of reach: what is sent or answered meanwhile passes afterwards.
-    fn cut_until(&self, service: Service) -> VirtualTime {
-        match service {
-            Service::ObjectStore => VirtualTime::ZERO,
-            Service::HaStore => self.ha_cut_until,
-            Service::External => self.external_cut_until,
+    /// What lies between it and a service.
+    fn cut(&mut self, service: Service) -> &mut Cut {
+        &mut self.cuts[service as usize]
+    }
+}
+
+/// Until when nothing passes: what is sent or answered meanwhile passes afterwards.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cut {
+    /// Requests.
+    there: VirtualTime,
+    /// Answers.
+    back: VirtualTime,
+}
+
+impl Cut {
+    fn cut(&mut self, direction: Direction, until: VirtualTime) {
+        let (there, back) = direction.ways();
+        if there {
+            self.there = self.there.max(until);
+        }
+        if back {
+            self.back = self.back.max(until);
         }
     }
 }
@@ -272,8 +287,7 @@ impl<P: Process, O: Observer> World<P, O> {
             paused_until: VirtualTime::ZERO,
             deferred: Vec::new(),
             session: 0,
-            external_cut_until: VirtualTime::ZERO,
-            ha_cut_until: VirtualTime::ZERO,
+            cuts: [Cut::default(); 3],
             storage: streams.stream("requests", name),
             name_node: streams.stream("name-node", name),
             retries: streams.stream("retries", name),

@@ -4,8 +4,8 @@ use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::ProcessId;
-use crate::scenario::model::{Disturbance, ExternalOperation, StorageOperation};
+use super::{ProcessId, Service};
+use crate::scenario::model::{Direction, Disturbance, ExternalOperation, StorageOperation};
 
 /// A fault inside a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub enum PlannedFaultKind {
     PauseLeader(VirtualDuration),
     /// Latencies between two hosts, both ways, are multiplied for a while.
     SlowLink(ProcessId, ProcessId, u64, VirtualDuration),
-    /// Nothing arrives between two hosts, either way, for a while.
-    CutLink(ProcessId, ProcessId, VirtualDuration),
+    /// Nothing arrives between two hosts for a while.
+    CutLink(ProcessId, ProcessId, Direction, VirtualDuration),
     /// Messages that may be repeated arrive a second time, so much later, for a while.
     RepeatMessages(ProcessId, ProcessId, VirtualDuration, VirtualDuration),
     /// What comes within one window goes on in a drawn order, with so many changes of it, for a while.
@@ -73,11 +73,8 @@ pub enum PlannedFaultKind {
     FailExternal(ExternalOperation, u32),
     /// The next requests to the external system are done and reported as failed.
     AmbiguousExternal(ExternalOperation, u32),
-    /// Nothing passes between a process and the external system, either way, for a while.
-    CutExternal(ProcessId, VirtualDuration),
-    /// Nothing passes between a process, or the one that leads, and the HA store, either way, for a
-    /// while.
-    CutHa(Option<ProcessId>, VirtualDuration),
+    /// Nothing passes between a process, or the one that leads, and a service for a while.
+    CutService(Service, Option<ProcessId>, Direction, VirtualDuration),
 }
 
 impl PlannedFaultKind {
@@ -86,14 +83,13 @@ impl PlannedFaultKind {
         match self {
             Self::Pause(_, span)
             | Self::PauseLeader(span)
-            | Self::CutHa(_, span)
             | Self::SlowLink(_, _, _, span)
-            | Self::CutLink(_, _, span)
+            | Self::CutLink(_, _, _, span)
+            | Self::CutService(_, _, _, span)
             | Self::RepeatMessages(_, _, _, span)
             | Self::Reorder(_, _, span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
-            | Self::CutExternal(_, span)
             | Self::Command(Command::Pause(_, span)) => span,
             Self::Command(Command::Throw(_))
             | Self::Crash(_)

@@ -32,7 +32,7 @@ pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};
 pub use self::network::LinkConfig;
 pub use self::outside::KnownSnapshot;
 pub use self::services::{
-    Adoption, Answer, HaStore, Ownership, Pointer, Purpose, Refusal, Request,
+    Adoption, Answer, HaStore, Ownership, Pointer, Purpose, Refusal, Request, Service,
 };
 pub use self::store::{ObjectStore, StoredObject};
 

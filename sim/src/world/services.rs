@@ -115,9 +115,12 @@ pub enum Request {
 
 /// Who answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
+pub enum Service {
+    /// The checkpoint storage.
     ObjectStore,
+    /// The high-availability store.
     HaStore,
+    /// The external transaction system.
     External,
 }
 

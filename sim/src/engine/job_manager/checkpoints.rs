@@ -178,7 +178,9 @@ impl JobManager {
                 // While the job runs only subsumed checkpoints go; a leader may have found more of
                 // them than it retains, and `NotifyComplete` names the newest alone. At the end
                 // others go, too.
-                if !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
+                let ends = matches!(self.phase, Phase::Ending(_) | Phase::Ended)
+                    || self.plan.defects.has(Defect::D25) && self.phase == Phase::Suspending;
+                if !ends {
                     self.observe(Observation::Subsumed { checkpoint }, ctx);
                     ctx.tell_of_subsumed(checkpoint);
                 }

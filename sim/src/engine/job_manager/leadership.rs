@@ -40,6 +40,7 @@
 
 use cutline::coordinator::completed::JobStatus;
 use cutline::coordinator::io::{self, PointerOutcome, Token};
+use cutline::defect::Defect;
 use cutline::ids::CheckpointId;
 use cutline::time::VirtualTime;
 
@@ -158,7 +159,10 @@ impl JobManager {
         // One that was shut down goes on with what it has begun. The end of the job is no end yet
         // while its result is not stored: then this shuts it down.
         if self.coordinator.as_ref().is_some_and(|coordinator| !coordinator.is_shut_down()) {
-            let status = Some(JobStatus::Suspended);
+            let status = match self.plan.defects.has(Defect::D25) {
+                true => Some(JobStatus::Finished),
+                false => Some(JobStatus::Suspended),
+            };
             self.coordinate(io::Input::Shutdown { status }, ctx);
         }
         self.end_if_done(ctx);
@@ -185,7 +189,8 @@ impl JobManager {
         Fenced { token, message }: Fenced,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let refused = token != self.session || !self.believes_to_lead();
+        let former = token != self.session && !self.plan.defects.has(Defect::D26);
+        let refused = former || !self.believes_to_lead();
         if !self.plan.elects() || !refused {
             return self.on_message(from, message, ctx);
         }

@@ -1,7 +1,8 @@
 //! Fewer and simpler faults, and fewer things that users do.
 
 use super::edit::Edit;
-use crate::scenario::model::{ActionKind, Scenario, StepAnchor, When};
+use super::visit::direction;
+use crate::scenario::model::{ActionKind, Direction, Scenario, StepAnchor, When};
 
 /// Scenarios with fewer faults: none, halves, each one less.
 pub(super) fn fewer(scenario: &Scenario) -> Vec<Edit> {
@@ -64,11 +65,17 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
     edits
 }
 
-/// Scenarios in which a fault asks for less: no particular subtask, checkpoint or occurrence; a
-/// pause or a slow link in the place of a crash is not less.
+/// Scenarios in which a fault asks for less: no particular direction, subtask, checkpoint or
+/// occurrence; a pause or a slow link in the place of a crash is not less.
 pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
+        if direction(&mut fault.what.clone()).is_some_and(|it| *it != Direction::Both) {
+            let mut edited = scenario.clone();
+            let way = direction(&mut edited.faults[index].what).expect("it has one");
+            *way = Direction::Both;
+            edits.push(Edit::new(format!("with faults[{index}] in both directions"), edited));
+        }
         let mut with = |what: &str, at: StepAnchor| {
             let mut edited = scenario.clone();
             edited.faults[index].at = When::Step(at);

@@ -392,7 +392,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::FailExternal(..)
             | FaultKind::AmbiguousExternal(..)
             | FaultKind::CutExternal(..)
-            | FaultKind::CutHa(..) => true,
+            | FaultKind::CutHa(..)
+            | FaultKind::CutStorage(..) => true,
         }
     });
 }

@@ -4,7 +4,7 @@
 use cutline::config::RestartStrategy;
 
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Endpoint, FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{Direction, Endpoint, FaultKind, OperatorKind, Scenario, When};
 
 /// Every distribution.
 pub(super) fn distributions(scenario: &mut Scenario) -> Vec<&mut Distribution> {
@@ -127,9 +127,10 @@ fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
         | FaultKind::PauseTaskManager(_, span)
         | FaultKind::PauseJobManager(span)
         | FaultKind::SlowLink(_, _, _, span)
-        | FaultKind::CutLink(_, _, span)
-        | FaultKind::CutExternal(_, span)
-        | FaultKind::CutHa(_, span) => vec![&mut span.0],
+        | FaultKind::CutLink(_, _, _, span)
+        | FaultKind::CutExternal(_, _, span)
+        | FaultKind::CutHa(_, _, span)
+        | FaultKind::CutStorage(_, _, span) => vec![&mut span.0],
         FaultKind::SlowStorage(_, by, span)
         | FaultKind::SlowExternal(_, by, span)
         | FaultKind::RepeatMessages(_, _, by, span)
@@ -203,7 +204,8 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             | FaultKind::DamageObject(_)
             | FaultKind::SlowExternal(..)
             | FaultKind::CutExternal(..)
-            | FaultKind::CutHa(..) => {}
+            | FaultKind::CutHa(..)
+            | FaultKind::CutStorage(..) => {}
         }
     }
     found
@@ -256,7 +258,8 @@ pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..)
         | FaultKind::CutExternal(..)
-        | FaultKind::CutHa(..) => None,
+        | FaultKind::CutHa(..)
+        | FaultKind::CutStorage(..) => None,
     }
 }
 
@@ -265,13 +268,15 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
     match kind {
         FaultKind::CrashTaskManager(number)
         | FaultKind::PauseTaskManager(number, _)
-        | FaultKind::CutExternal(number, _) => vec![number],
+        | FaultKind::CutExternal(number, _, _) => vec![number],
         FaultKind::SlowLink(from, to, _, _)
-        | FaultKind::CutLink(from, to, _)
+        | FaultKind::CutLink(from, to, ..)
         | FaultKind::RepeatMessages(from, to, _, _) => {
             [from, to].into_iter().filter_map(task_manager).collect()
         }
-        FaultKind::CutHa(target, _) => target.iter_mut().filter_map(task_manager).collect(),
+        FaultKind::CutHa(target, ..) | FaultKind::CutStorage(target, ..) => {
+            target.iter_mut().filter_map(task_manager).collect()
+        }
         FaultKind::CrashTask(..)
         | FaultKind::CrashJobManager
         | FaultKind::PauseTask(..)
@@ -284,6 +289,32 @@ pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
         | FaultKind::SlowExternal(..)
         | FaultKind::FailExternal(..)
         | FaultKind::AmbiguousExternal(..) => Vec::new(),
+    }
+}
+
+/// Which way a fault cuts, if it does.
+pub(super) fn direction(kind: &mut FaultKind) -> Option<&mut Direction> {
+    match kind {
+        FaultKind::CutLink(_, _, way, _)
+        | FaultKind::CutExternal(_, way, _)
+        | FaultKind::CutHa(_, way, _)
+        | FaultKind::CutStorage(_, way, _) => Some(way),
+        FaultKind::CrashTask(..)
+        | FaultKind::CrashTaskManager(_)
+        | FaultKind::CrashJobManager
+        | FaultKind::PauseTask(..)
+        | FaultKind::PauseTaskManager(..)
+        | FaultKind::PauseJobManager(_)
+        | FaultKind::SlowLink(..)
+        | FaultKind::RepeatMessages(..)
+        | FaultKind::Reorder(..)
+        | FaultKind::SlowStorage(..)
+        | FaultKind::FailStorage(..)
+        | FaultKind::DisturbStorage(..)
+        | FaultKind::DamageObject(_)
+        | FaultKind::SlowExternal(..)
+        | FaultKind::FailExternal(..)
+        | FaultKind::AmbiguousExternal(..) => None,
     }
 }
 

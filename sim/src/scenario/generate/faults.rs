@@ -7,7 +7,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor,
+    Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor,
     StorageOperation, When,
 };
 
@@ -71,6 +71,8 @@ pub(super) fn draw(
             };
             let what = of_leadership(scenario, &mut draws.of("fault of leadership", &name))
                 .unwrap_or(what);
+            let what =
+                of_partition(scenario, commits, &mut draws.of("partition", &name)).unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -96,7 +98,7 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
         }
         Kind::CutLink => {
             let (a, b) = link(task_managers, stream);
-            FaultKind::CutLink(a, b, span)
+            FaultKind::CutLink(a, b, Direction::Both, span)
         }
         Kind::SlowStorage => {
             FaultKind::SlowStorage(operation, ms(log_between(stream, 5, 3_000)), span)
@@ -146,12 +148,41 @@ fn of_leadership(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> 
     };
     let task_manager = stream.below(u64::from(cluster.task_managers)) as u32;
     Some(match stream.below(8) {
-        0..=2 => FaultKind::CutHa(None, span),
-        3 => FaultKind::CutHa(Some(candidate), span),
-        4 => FaultKind::CutHa(Some(Endpoint::TaskManager(task_manager)), span),
-        5 => FaultKind::CutLink(candidate, Endpoint::TaskManager(task_manager), span),
+        0..=2 => FaultKind::CutHa(None, Direction::Both, span),
+        3 => FaultKind::CutHa(Some(candidate), Direction::Both, span),
+        4 => FaultKind::CutHa(Some(Endpoint::TaskManager(task_manager)), Direction::Both, span),
+        5 => {
+            let task_manager = Endpoint::TaskManager(task_manager);
+            FaultKind::CutLink(candidate, task_manager, Direction::Both, span)
+        }
         6 => FaultKind::CrashJobManager,
         _ => FaultKind::PauseJobManager(span),
+    })
+}
+
+/// In one case of twelve, a partition between one process and one service, or another process, in
+/// one direction or both.
+fn of_partition(scenario: &Scenario, commits: bool, stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 80) {
+        return None;
+    }
+    let cluster = &scenario.cluster;
+    let direction = *stream.choice(&Direction::ALL).expect("there are three");
+    let span = VirtualDuration::from_millis(log_between(stream, 5, 5_000));
+    let number = stream.below(u64::from(cluster.task_managers)) as u32;
+    let task_manager = Endpoint::TaskManager(number);
+    let process = match stream.below(3) {
+        0 => Some(task_manager),
+        1 if cluster.job_managers > 1 => {
+            Some(Endpoint::Candidate(stream.between(1, u64::from(cluster.job_managers) - 1) as u32))
+        }
+        _ => None,
+    };
+    Some(match stream.below(8) {
+        0..=3 => FaultKind::CutStorage(process, direction, span),
+        4 | 5 => FaultKind::CutHa(process, direction, span),
+        6 if commits => FaultKind::CutExternal(number, direction, span),
+        _ => FaultKind::CutLink(Endpoint::JobManager, task_manager, direction, span),
     })
 }
 
@@ -180,7 +211,7 @@ fn external_what(scenario: &Scenario, stream: &mut Stream) -> FaultKind {
         2 => FaultKind::AmbiguousExternal(operation, stream.between(1, 3) as u32),
         _ => {
             let task_managers = u64::from(scenario.cluster.task_managers);
-            FaultKind::CutExternal(stream.below(task_managers) as u32, span)
+            FaultKind::CutExternal(stream.below(task_managers) as u32, Direction::Both, span)
         }
     }
 }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    ActionKind, Endpoint, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor, StorageOperation,
-    When,
+    ActionKind, Direction, Endpoint, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor,
+    StorageOperation, When,
 };
 
 /// Where a crash is placed.
@@ -253,7 +253,8 @@ fn held(
     match hold {
         Hold::Storage(operation) => FaultKind::SlowStorage(operation, length, length),
         Hold::Link => {
-            FaultKind::CutLink(Endpoint::JobManager, Endpoint::TaskManager(task_manager), length)
+            let task_manager = Endpoint::TaskManager(task_manager);
+            FaultKind::CutLink(Endpoint::JobManager, task_manager, Direction::Both, length)
         }
         Hold::Task => {
             let (operator, index) = subtask(scenario, stream);

@@ -55,7 +55,7 @@ pub enum FaultKind {
     /// A link's latency (data and control) is multiplied for a while.
     SlowLink(Endpoint, Endpoint, u32, VirtualDuration),
     /// A link delivers nothing for a while; what is sent meanwhile arrives afterwards.
-    CutLink(Endpoint, Endpoint, VirtualDuration),
+    CutLink(Endpoint, Endpoint, Direction, VirtualDuration),
     /// Acknowledgements and declines between two processes arrive a second time, so much later, for a
     /// while.
     RepeatMessages(Endpoint, Endpoint, VirtualDuration, VirtualDuration),
@@ -78,10 +78,13 @@ pub enum FaultKind {
     AmbiguousExternal(ExternalOperation, u32),
     /// A task manager and the external system do not reach each other for a while; what is sent
     /// meanwhile arrives afterwards.
-    CutExternal(u32, VirtualDuration),
+    CutExternal(u32, Direction, VirtualDuration),
     /// A process and the high-availability store do not reach each other for a while; what is sent
     /// meanwhile arrives afterwards. `None`: whoever leads then.
-    CutHa(Option<Endpoint>, VirtualDuration),
+    CutHa(Option<Endpoint>, Direction, VirtualDuration),
+    /// A process and the checkpoint storage do not reach each other for a while; what is sent
+    /// meanwhile arrives afterwards. `None`: the job manager that leads then.
+    CutStorage(Option<Endpoint>, Direction, VirtualDuration),
 }
 
 impl FaultKind {
@@ -107,6 +110,7 @@ impl FaultKind {
             Self::AmbiguousExternal(..) => "ambiguous_external",
             Self::CutExternal(..) => "cut_external",
             Self::CutHa(..) => "cut_ha",
+            Self::CutStorage(..) => "cut_storage",
         }
     }
 }
@@ -165,6 +169,41 @@ impl Disturbance {
             Self::Ambiguous => operation != Read,
             Self::Torn => matches!(operation, Any | WriteState | WriteMetadata),
             Self::ShortRead | Self::Stale => matches!(operation, Any | Read),
+        }
+    }
+}
+
+/// Which way a partition cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Nothing passes.
+    Both,
+    /// What the first sends does not arrive at the second; requests do not reach a service.
+    There,
+    /// What the second sends does not arrive at the first; answers do not reach a process, which has
+    /// done something without knowing.
+    Back,
+}
+
+impl Direction {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Both, Self::There, Self::Back];
+
+    /// The word for it in scenario files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::There => "there",
+            Self::Back => "back",
+        }
+    }
+
+    /// Whether the way there is cut, and whether the way back is.
+    pub fn ways(self) -> (bool, bool) {
+        match self {
+            Self::Both => (true, true),
+            Self::There => (true, false),
+            Self::Back => (false, true),
         }
     }
 }

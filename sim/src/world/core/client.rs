@@ -99,8 +99,9 @@ impl<P: Process, O: Observer> Core<P, O> {
         let backoff = self.config.storage_client.backoff * (1 << (attempt - 1).min(DOUBLINGS_MAX));
         let host = &mut self.hosts[from.index()];
         let wait = VirtualDuration(backoff.0 / 2 + host.retries.below(backoff.0 / 2 + 1));
+        let passes = host.cut(request.service()).there;
         // The client's threads stand still with their process.
-        Disturbed::AskedAgain((now + wait).max(host.paused_until), request)
+        Disturbed::AskedAgain((now + wait).max(host.paused_until).max(passes), request)
     }
 
     /// The first half of an object arrives, and is left behind where the store cannot help it.

@@ -17,9 +17,23 @@ use crate::world::services::{
 };
 use crate::world::{Note, Observer, Process, ProcessId};
 
+/// The session of a request that names none: later than all.
+const UNFENCED: u64 = u64::MAX;
+
 impl<P: Process, O: Observer> Context<'_, P, O> {
     /// Sends a request to a store or service; the answer comes back with the token.
     pub fn request(&mut self, token: u64, request: Request) {
+        let session = self.core.hosts[self.me.index()].session;
+        self.request_in(session, token, request);
+    }
+
+    /// Sends a request that carries no fencing token: the HA store cannot tell that it comes from a
+    /// former leader.
+    pub fn request_unfenced(&mut self, token: u64, request: Request) {
+        self.request_in(UNFENCED, token, request);
+    }
+
+    fn request_in(&mut self, session: u64, token: u64, request: Request) {
         let config = &self.core.config;
         let host = &mut self.core.hosts[self.me.index()];
         let service = request.service();
@@ -50,11 +64,10 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         if let Some(operation) = external_operation_of(&request) {
             span += self.core.faults.external.delay(operation, self.now);
         }
-        let held = self.core.hosts[self.me.index()].cut_until(service).since(self.now);
+        let held = self.core.hosts[self.me.index()].cut(service).there.since(self.now);
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
-        let host = &self.core.hosts[self.me.index()];
-        let (life, session) = (host.life, host.session);
+        let life = self.core.hosts[self.me.index()].life;
         let attempt = 1;
         let parcel =
             Parcel::Request { from: self.me, life, session, token, back, attempt, request };
@@ -67,7 +80,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// The first write of a transaction, which nobody waits for: what is wrong with it is learnt at
     /// the flush. (Kafka: `Producer#send`.)
     pub fn begin_transaction(&mut self, transaction: TransactionId) {
-        let cut = self.core.hosts[self.me.index()].cut_until(Service::External);
+        let cut = self.core.hosts[self.me.index()].cut(Service::External).there;
         // It arrives with the flush, or not at all.
         if cut <= self.now
             && let Some((due, place)) = self.core.external.begin(transaction, self.now)
@@ -130,7 +143,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         } else {
             self.apply_request(request, asker, now, queue)
         };
-        let held = self.hosts[from.index()].cut_until(service).since(now);
+        let held = self.hosts[from.index()].cut(service).back.since(now);
         self.answer((from, life, token), answer, now + back + held, queue);
     }
 
@@ -146,7 +159,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         self.observer.observe(now, &Observation::LeaderElected { session });
         for watcher in std::mem::take(&mut self.watchers) {
             let Watcher { process: to, life, token, back } = watcher;
-            let held = self.hosts[to.index()].cut_until(Service::HaStore).since(now);
+            let held = self.hosts[to.index()].cut(Service::HaStore).back.since(now);
             let answer = Ok(Answer::Leader { process, session });
             self.answer((to, life, token), answer, now + back + held, queue);
         }
@@ -181,7 +194,8 @@ impl<P: Process, O: Observer> Core<P, O> {
     ) -> Result<Answer, Refusal> {
         let fenced = session < self.ha.session;
         let process = from.0;
-        if !fenced && self.is_led_by_lease() && is_leaders_write(&request) {
+        let told = session != UNFENCED;
+        if told && !fenced && self.is_led_by_lease() && is_leaders_write(&request) {
             self.observer.observe(now, &Observation::LeaderWrote { process, session });
         }
         match request {

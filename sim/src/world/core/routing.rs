@@ -219,10 +219,9 @@ impl<P: Process, O: Observer> World<P, O> {
             PlannedFaultKind::Pause(process, span) => self.pause(process, span, now, queue),
             PlannedFaultKind::CrashLeader => self.core.crash(self.core.leader(), now, queue),
             PlannedFaultKind::PauseLeader(span) => self.pause(self.core.leader(), span, now, queue),
-            PlannedFaultKind::CutHa(process, span) => {
+            PlannedFaultKind::CutService(service, process, direction, span) => {
                 let process = process.unwrap_or(self.core.leader());
-                let host = &mut self.core.hosts[process.index()];
-                host.ha_cut_until = host.ha_cut_until.max(now + span);
+                self.core.hosts[process.index()].cut(service).cut(direction, now + span);
                 true
             }
             PlannedFaultKind::SlowLink(a, b, factor, span) => {
@@ -233,9 +232,10 @@ impl<P: Process, O: Observer> World<P, O> {
                 }
                 true
             }
-            PlannedFaultKind::CutLink(a, b, span) => {
-                for (from, to) in [(a, b), (b, a)] {
-                    let link = self.core.link(from, to);
+            PlannedFaultKind::CutLink(a, b, direction, span) => {
+                let (there, back) = direction.ways();
+                for (from, to, _) in [(a, b, there), (b, a, back)].iter().filter(|it| it.2) {
+                    let link = self.core.link(*from, *to);
                     link.cut_until = link.cut_until.max(now + span);
                 }
                 true
@@ -279,11 +279,6 @@ impl<P: Process, O: Observer> World<P, O> {
             }
             PlannedFaultKind::AmbiguousExternal(operation, count) => {
                 self.core.faults.external.fail.push((operation, Applied::Yes, count));
-                true
-            }
-            PlannedFaultKind::CutExternal(process, span) => {
-                let host = &mut self.core.hosts[process.index()];
-                host.external_cut_until = host.external_cut_until.max(now + span);
                 true
             }
         }
