@@ -154,7 +154,7 @@ const SCENES: &[(&str, &[&str])] = &[
         &[
             r#"job={
                 "operators": [
-                    {"name": "source", "kind": "source", "parallelism": 2, "records": 200},
+                    {"name": "source", "kind": "source", "parallelism": 2, "records": 2000},
                     {"name": "loose", "kind": "at_least_once_sink", "parallelism": 2}],
                 "edges": [{"from": "source", "to": "loose", "partitioner": "forward"}]}"#,
             r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "loose[0]"}]"#,
