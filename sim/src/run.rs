@@ -222,7 +222,7 @@ impl Simulation {
     /// Runs the protocol with a bug planted in it: part of the identity of a run, like the seed.
     #[must_use]
     pub fn defects(mut self, defects: Defects) -> Self {
-        self.plan.defects = defects;
+        self.plan.plant(defects);
         self
     }
 

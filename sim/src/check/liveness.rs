@@ -1,7 +1,7 @@
 //! Check *liveness*: while nothing disturbs, things end.
 //!
-//! - A started or ended execution, of the job or of a region, is followed by all tasks running, or by the end of the job,
-//!   within the time the restart strategy may take.
+//! - A started or ended execution, of the job or of a region, is followed by all tasks running, or
+//!   by the end of the job, within the time the restart strategy may take.
 //! - A bounded job finishes within `settle` after its last record is due and the last fault.
 //! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
 //!

@@ -286,7 +286,8 @@ impl Checks {
     }
 
     /// What comes with every barrier of every channel, every step of every snapshot, and records by
-    /// the thousand, goes to those alone who do something about it, in the order of [`Checks::observe_protocol`].
+    /// the thousand, goes to those alone who do something about it, in the order of
+    /// [`Checks::observe_protocol`].
     #[inline(never)]
     fn on_barrier_sent(&mut self, now: VirtualTime, channel: ChannelId, checkpoint: CheckpointId) {
         self.situations.on_barrier_sent(channel);

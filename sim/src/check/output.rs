@@ -40,8 +40,7 @@ pub(super) struct Output {
     triggered: Option<CheckpointId>,
     /// Savepoints of a job that goes on: being durable, they decide nothing.
     plain_savepoints: Vec<CheckpointId>,
-    /// Checkpoints up to this one, and behind the restore point, are of an abandoned history; by
-    /// region.
+    /// By region, which checkpoints are of a history that it has abandoned.
     abandoned: Vec<Abandoned>,
     promises: Promises,
     history: History,
@@ -541,7 +540,7 @@ impl Output {
             None => false,
             // A job that fails or is cancelled leaves its last transactions to the timeout, and so
             // does one that ends without a final checkpoint.
-            Some(_) => return,
+            Some(JobEnd::Finished | JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) => return,
         };
         for operator in setup.sinks() {
             if !setup.is_transactional(operator) {

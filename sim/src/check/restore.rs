@@ -29,7 +29,7 @@ pub(super) struct Restore {
     triggered: Vec<(CheckpointId, u32, Owner)>,
     /// Durable and not subsumed.
     durable: Vec<(CheckpointId, Owner)>,
-    /// Of those, which some region has gone back behind while they were pending.
+    /// Those that some region has gone back behind while they were pending.
     left_behind: Vec<CheckpointId>,
     /// What the present execution started from, or a region of it since.
     chosen: Option<CheckpointId>,

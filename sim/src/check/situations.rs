@@ -545,6 +545,12 @@ impl Situations {
         self.executions += 1;
         self.down.retain(|down| *down != region);
         self.saw(Situation::RegionRestarted);
+        let subtasks = setup.graph.regions().subtasks(region);
+        let union = |subtask: &SubtaskId| {
+            setup.has_list_state(setup.graph.operator(*subtask), DistributionMode::Union)
+        };
+        let restores_union = chosen.is_some() && subtasks.iter().any(union);
+        self.saw_if(restores_union, Situation::UnionStateRestored);
         self.saw(match chosen {
             Some(_) => Situation::RestoredFromCheckpoint,
             None => Situation::RestoredFromScratch,
@@ -552,7 +558,7 @@ impl Situations {
         self.chosen = chosen;
         self.untold.clear();
         self.recovering = true;
-        for &subtask in setup.graph.regions().subtasks(region) {
+        for &subtask in subtasks {
             self.running[subtask.index()] = false;
             self.told[subtask.index()] = false;
             for input in setup.graph.inputs(subtask) {

@@ -165,6 +165,8 @@ pub(super) struct Counter {
     pending: Vec<(CheckpointId, VirtualTime)>,
     /// An execution has ended, and no other has begun: one that is cancelled does not.
     between_executions: bool,
+    /// Regions that have ended and have not begun again.
+    regions_down: u64,
     /// By subtask: the checkpoint it takes, and when it passed the last stage.
     stages: Vec<Option<(CheckpointId, VirtualTime)>>,
 }
@@ -173,7 +175,7 @@ impl Counter {
     pub(super) fn new(setup: &Setup) -> Self {
         let stages = vec![None; setup.graph.subtasks()];
         let statistics = Statistics::default();
-        Self { statistics, pending: Vec::new(), between_executions: false, stages }
+        Self { statistics, pending: Vec::new(), between_executions: false, regions_down: 0, stages }
     }
 
     pub(super) fn on_step(
@@ -225,24 +227,30 @@ impl Counter {
                 *statistics.requests_failed.entry(reason).or_default() += 1;
             }
             Observation::ExecutionEnded => {
+                // What was to begin again alone begins again with all.
                 statistics.restarts += 1;
+                statistics.restarts -= std::mem::take(&mut self.regions_down);
                 self.between_executions = true;
                 self.stages.fill(None);
             }
             Observation::RegionEnded { region } => {
                 statistics.restarts += 1;
+                self.regions_down += 1;
                 for subtask in setup.graph.regions().subtasks(region) {
                     self.stages[subtask.index()] = None;
                 }
             }
             Observation::RegionRestored { checkpoint, .. } => {
                 statistics.restores += u64::from(checkpoint.is_some());
+                self.regions_down = self.regions_down.saturating_sub(1);
             }
-            Observation::JobEnded { end: JobEnd::Canceled } if self.between_executions => {
-                statistics.restarts -= 1;
+            // What had ended does not begin again.
+            Observation::JobEnded { end: JobEnd::Canceled } => {
+                statistics.restarts -= u64::from(self.between_executions) + self.regions_down;
             }
             Observation::RestoreChosen { checkpoint } => {
                 self.between_executions = false;
+                self.regions_down = 0;
                 statistics.restores += u64::from(checkpoint.is_some());
             }
             Observation::LeaderElected { .. } => self.pending.clear(),

@@ -71,7 +71,7 @@ pub struct Plan {
     pub graph: ExecutionGraph,
     /// `name[index]` of each subtask.
     pub subtask_names: Vec<String>,
-    /// What is planted in the protocol.
+    /// What is planted in the protocol, by [`Plan::plant`].
     pub defects: Defects,
     /// The layout that each action resumes the job with; of other actions the first.
     layouts: Vec<LayoutId>,
@@ -83,6 +83,8 @@ pub struct Plan {
     /// before their time because the job is drained, or the event time of a joined record depends on
     /// which of several partners it has met.
     pub is_timed: bool,
+    /// Whether barriers stay aligned at the input of each operator whatever the mode.
+    aligned: Vec<bool>,
     custom: BTreeMap<OperatorId, OperatorFactory>,
     /// A coordinator in the place of the built-in one.
     pub coordinator: Option<CoordinatorFactory>,
@@ -132,6 +134,7 @@ impl Plan {
             .collect();
         let (event_time, is_timed) = (scenario.has_event_time(), is_timed(&scenario, &job));
         let (defects, custom) = (Defects::none(), BTreeMap::new());
+        let aligned = scenario.aligned_operators(defects);
         let (coordinator, barriers) = (None, None);
         Ok(Self {
             scenario,
@@ -142,10 +145,17 @@ impl Plan {
             ordered,
             event_time,
             is_timed,
+            aligned,
             custom,
             coordinator,
             barriers,
         })
+    }
+
+    /// Plants bugs in the protocol.
+    pub fn plant(&mut self, defects: Defects) {
+        self.defects = defects;
+        self.aligned = self.scenario.aligned_operators(defects);
     }
 
     /// Has the operator of this name made by a factory; without such an operator nothing changes.
@@ -363,7 +373,6 @@ impl Plan {
         } else {
             BarrierMode::AtLeastOnce
         };
-        let aligned = self.scenario.aligned_operators(self.defects);
         let config = SubtaskConfig {
             input: InputConfig {
                 mode,
@@ -382,7 +391,7 @@ impl Plan {
             aligned_edges: graph
                 .output_edges(subtask)
                 .iter()
-                .map(|edge| aligned[graph.job().edges()[edge.edge.0 as usize].to.index()])
+                .map(|edge| self.aligned[graph.job().edges()[edge.edge.0 as usize].to.index()])
                 .collect(),
             buffers_per_subpartition: buffers.max_per_subpartition,
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish

@@ -32,7 +32,7 @@ impl JobManager {
             match output {
                 Output::Send { reader, id, event } => {
                     let first = self.layout().subtasks_of(source).start;
-                    // A task manager that is gone fails the job, and the reset takes it back.
+                    // A task manager that is gone fails the reader, and the reset takes it back.
                     self.send_mail(SubtaskId(first + reader), Mail::Split { id, event }, ctx);
                 }
                 Output::Captured { checkpoint, state } => {
