@@ -3,12 +3,12 @@
 //! `docs/calibration.md` is what the command prints; `CUTLINE_BLESS=1` writes it anew.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::support::document::is_document;
+use crate::support::{root, run};
 
 /// Runs of a real cluster, without the columns that nobody reads.
 const RUNS: &str = "sim/tests/data/flink-2.3/runs.jsonl";
@@ -16,22 +16,10 @@ const RUNS: &str = "sim/tests/data/flink-2.3/runs.jsonl";
 /// Answers of its REST interface.
 const DUMP: &str = "sim/tests/data/flink-2.3/rest-dumps/aligned";
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// Standard output and standard error of a calibration that ends with `code`.
 fn calibrate(arguments: &[&str], code: i32) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-        .arg("calibrate")
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .expect("the binary is built");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
-    (out, err)
+    let said = run(&root(), &[&["calibrate"], arguments].concat()).expect(code);
+    (said.out, said.err)
 }
 
 /// A file of runs that the measured ones are filtered into.

@@ -134,8 +134,8 @@ fn what_is_finished_is_not_lost() {
 #[test]
 fn an_interrupted_campaign_saves_what_it_has() {
     let here = directory("interrupted");
-    let line = "campaign --seeds 0..1000000 --out out --threads 1";
-    let campaign = command(&here, line).stdout(std::process::Stdio::piped()).spawn();
+    let line = ["campaign", "--seeds", "0..1000000", "--out", "out", "--threads", "1"];
+    let campaign = command(&here, &line).stdout(std::process::Stdio::piped()).spawn();
     let campaign = campaign.expect("the binary is built");
     let started = Instant::now();
     let results = here.join("out/results.jsonl");

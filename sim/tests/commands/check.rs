@@ -1,15 +1,10 @@
 //! `cutline check --flink-conf`: what is said of a cluster's configuration.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use crate::support::{Said, cutline, directory, read};
+use crate::support::{Said, cutline, directory, read, root};
 use cutline_sim::scenario::check_flink_conf;
 use proptest::prelude::*;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 fn check(file: &str, more: &str) -> Said {
     cutline(&root(), &format!("check --flink-conf sim/tests/data/flink-conf/{file} {more}"))

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
+
+use crate::support::{self, command, root, run as cutline};
 
 const SMALL: &str = r#"{
   "format": "cutline-scenario/1",
@@ -32,51 +33,11 @@ const SMALL: &str = r#"{
 const IMPATIENT: [&str; 4] =
     ["--set", "checkpointing.initial_delay=40 s", "--set", "limits.settle=5 s"];
 
-/// What a command has said.
-#[derive(Debug, PartialEq, Eq)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
-    }
-
-    fn last_line(&self) -> &str {
-        self.out.lines().last().unwrap_or("")
-    }
-}
-
 /// A fresh directory with `small.json` in it.
 fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(name);
-    if path.exists() {
-        fs::remove_dir_all(&path).expect("it is ours");
-    }
-    fs::create_dir_all(&path).expect("the target directory can be written to");
+    let path = support::directory(&format!("cli/{name}"));
     fs::write(path.join("small.json"), SMALL).expect("the directory is there");
     path
-}
-
-fn cutline(directory: &Path, arguments: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-        .args(arguments)
-        .current_dir(directory)
-        .env_remove("COLUMNS")
-        .env_remove("RUST_BACKTRACE")
-        .output()
-        .expect("the binary is built");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
-    let code = output.status.code().expect("it was not killed");
-    Said { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// A failing run's case file.
@@ -302,8 +263,7 @@ fn show_draws_a_trace_from_wherever_it_comes() {
 #[test]
 fn a_wide_terminal_gets_words_in_columns() {
     let directory = directory("width");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cutline"));
-    command.args(["show", "small.json", "--checkpoint", "1"]).current_dir(&directory);
+    let mut command = command(&directory, &["show", "small.json", "--checkpoint", "1"]);
     let wide = command.env("COLUMNS", "200").output().expect("the binary is built");
     let text = String::from_utf8(wide.stdout).expect("texts are UTF-8");
     let head = text.lines().next().expect("there is a head");
@@ -413,7 +373,7 @@ fn check_names_good_files() {
 #[test]
 fn conform_sums_files_up() {
     let directory = directory("conform");
-    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
+    let vectors = root().join("tests/vectors");
     let barrier = fs::read_to_string(vectors.join("barrier/flink.jsonl")).expect("committed");
     let failures = vectors.join("coordinator/failure_manager.flink.jsonl");
     let failures = fs::read_to_string(failures).expect("committed");

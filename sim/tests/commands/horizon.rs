@@ -4,7 +4,6 @@
 //! jobs; here are a few of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cutline_sim::horizon::{LeapError, Leaping};
@@ -15,14 +14,10 @@ use cutline_sim::validate::Horizons;
 use cutline_sim::validate::horizon::{Comparison, Verdict, own_jobs};
 
 use crate::support::document::is_document;
-use crate::support::{cutline, directory};
+use crate::support::{cutline, directory, root};
 
 /// What sampling may add to the error of a mean.
 const TOLERANCE: f64 = 0.03;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// Light and aligned with failures, at least once and calm, backpressured and unaligned: those that
 /// have the fewest events.
@@ -54,7 +49,7 @@ fn a_long_run_measures_what_the_record_level_run_does() {
 
 /// Takes minutes.
 #[test]
-#[ignore = "takes minutes; `cutline model validate --coarsen 3% --format markdown` is the same"]
+#[ignore = "takes minutes: `cargo test --test commands horizon -- --ignored`"]
 fn the_documented_table_is_what_is_printed() {
     let said = cutline(&root(), "model validate --coarsen 3% --format markdown").expect(0);
     is_document(&root().join("docs/long-horizon-validation.md"), &said.out);

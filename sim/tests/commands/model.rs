@@ -1,26 +1,13 @@
 //! `cutline model`, end to end: answers, exit codes, bad arguments; and `conform` on tables.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-struct Said {
-    out: String,
-    err: String,
-}
+use crate::support::{Said, directory, root, run};
 
 fn cutline(arguments: &[&str], code: i32) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-        .args(arguments)
-        .output()
-        .expect("the binary is built");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
-    let said = Said { out: text(output.stdout), err: text(output.stderr) };
-    let found = output.status.code();
-    assert_eq!(found, Some(code), "{arguments:?}\n{}\n{}", said.out, said.err);
-    said
+    run(&root(), arguments).expect(code)
 }
 
 /// A stream at half load, checkpoints of 5 s that cost 200 ms, one failure a day.
@@ -33,8 +20,7 @@ fn model(line: &str, code: i32) -> Said {
 }
 
 fn answer(line: &str, code: i32) -> Value {
-    let said = model(&format!("{line} --format json"), code);
-    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.out))
+    model(&format!("{line} --format json"), code).json()
 }
 
 #[track_caller]
@@ -187,15 +173,13 @@ fn bad_arguments_get_a_sentence() {
 
 #[test]
 fn conform_takes_tables() {
-    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/models");
+    let tables = root().join("tests/data/models");
     let lag = tables.join("lag.json");
     let path = lag.to_str().expect("it is ours");
     let said = cutline(&["conform", path], 0).out;
     assert!(said.starts_with("      8 cases       8 passed       0 failed  "), "{said}");
 
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tables");
-    fs::create_dir_all(&directory).expect("the target directory can be written to");
-    let other = directory.join("other.json");
+    let other = directory("tables").join("other.json");
     let path = other.to_str().expect("it is ours");
     let whole = fs::read_to_string(&lag).expect("committed");
     fs::write(&other, whole.replacen("\"T_young\": 40.0", "\"T_young\": 41", 1))
@@ -211,7 +195,7 @@ fn conform_takes_tables() {
     assert!(said.contains("unknown table `leg`; did you mean `lag`?"), "{said}");
     let measured = tables.join("khaos_recovery.json");
     let words = ["conform", measured.to_str().expect("it is ours"), "--format", "json"];
-    let said: Value = serde_json::from_str(&cutline(&words, 0).out).expect("it is JSON");
+    let said = cutline(&words, 0).json();
     let notes = said["files"][0]["notes"].as_array().expect("notes");
     assert!(notes.iter().any(|note| note.as_str().is_some_and(|note| note.contains("12.6 %"))));
 }

@@ -9,20 +9,14 @@ use std::process::Command;
 
 use cutline_sim::scenario::load;
 
+use crate::support::{directory, root};
+
 const FENCE: &str = "```";
 const CONSOLE: &str = "```console";
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// A directory that looks like the repository, into which commands may write.
 fn workshop() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
-    if path.exists() {
-        fs::remove_dir_all(&path).expect("it is ours");
-    }
-    fs::create_dir_all(&path).expect("the target directory can be written to");
+    let path = directory("readme");
     for name in ["scenarios", "sim", "tests"] {
         let target = root().join(name).canonicalize().expect("part of the repository");
         symlink(target, path.join(name)).expect("the directory is there");

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
+
+use crate::support::{self, Said, read, run};
 
 /// Fails every 20 s on average; a run takes milliseconds.
 const SMALL: &str = r#"{
@@ -31,39 +32,15 @@ const SMALL: &str = r#"{
 
 const VARY: [&str; 4] = ["--vary", "interval=500ms..4s:log:4", "--repeat", "6"];
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 /// A fresh directory with `small.json` in it.
 fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sweep").join(name);
-    if path.exists() {
-        fs::remove_dir_all(&path).expect("it is ours");
-    }
-    fs::create_dir_all(&path).expect("the target directory can be written to");
+    let path = support::directory(&format!("sweep/{name}"));
     fs::write(path.join("small.json"), SMALL).expect("the directory is there");
     path
 }
 
 fn sweep(directory: &Path, arguments: &[&str], code: i32) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-        .args(["sweep", "small.json"])
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("the binary is built");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    let found = output.status.code().expect("it was not killed");
-    assert_eq!(found, code, "{arguments:?}\n{out}\n{err}");
-    Said { code: found, out, err }
-}
-
-fn read(directory: &Path, name: &str) -> String {
-    fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    run(directory, &[&["sweep", "small.json"], arguments].concat()).expect(code)
 }
 
 /// Names of all files of a directory.
@@ -368,24 +345,15 @@ fn a_run_that_breaks_a_promise_is_no_result() {
 #[test]
 fn the_failures_of_a_run_are_in_its_case() {
     let directory = directory("case");
-    let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-            .args(arguments)
-            .current_dir(&directory)
-            .output()
-            .expect("the binary is built");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("texts are UTF-8")
-    };
-    let said = run(&["run", "small.json", "--seed", "3", "--out", "run"]);
+    let said = run(&directory, &["run", "small.json", "--seed", "3", "--out", "run"]).expect(0);
     let case: Value = serde_json::from_str(&read(&directory, "run/case.json")).expect("JSON");
     let faults = case["scenario"]["faults"].as_array().expect("faults");
     assert!(faults.len() > 2 && faults.iter().all(|it| it["kind"] == "crash_task"), "{faults:?}");
     assert!(case["scenario"].get("failures").is_none(), "they are drawn already");
-    let again = run(&["replay", "run/case.json"]);
-    assert!(again.contains("the same run, to the byte"), "{again}");
-    let digest = |said: &str| {
-        let line = said.lines().find(|line| line.starts_with("digest")).expect("a digest");
+    let again = run(&directory, &["replay", "run/case.json"]).expect(0);
+    again.has("the same run, to the byte");
+    let digest = |said: &Said| {
+        let line = said.out.lines().find(|line| line.starts_with("digest")).expect("a digest");
         line.to_owned()
     };
     assert_eq!(digest(&said), digest(&again));

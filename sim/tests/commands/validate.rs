@@ -1,28 +1,14 @@
 //! `cutline model validate`, end to end: the document is what the command prints.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::support::document::is_document;
+use crate::support::{root, run};
 
 /// Recoveries that others measured on a cluster.
 const RECOVERIES: &str = "tests/data/models/khaos_recovery.json";
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn validate(arguments: &[&str], code: i32) -> (String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_cutline"))
-        .args(["model", "validate"])
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .expect("the binary is built");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
-    (out, err)
+    let said = run(&root(), &[&["model", "validate"], arguments].concat()).expect(code);
+    (said.out, said.err)
 }
 
 /// Every form is within what it allows, and `docs/validation.md` says so. `CUTLINE_BLESS=1` writes

@@ -17,6 +17,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         self
@@ -24,6 +25,10 @@ impl Said {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
+    pub(crate) fn last_line(&self) -> &str {
+        self.out.lines().last().unwrap_or("")
     }
 
     pub(crate) fn has(&self, part: &str) -> &Self {
@@ -37,9 +42,14 @@ impl Said {
     }
 }
 
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// An empty directory.
 pub(crate) fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explore").join(name);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("commands").join(name);
     if path.exists() {
         fs::remove_dir_all(&path).expect("it is ours");
     }
@@ -47,20 +57,25 @@ pub(crate) fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// The binary, with these words, to be run there.
-pub(crate) fn command(directory: &Path, line: &str) -> Command {
+/// The binary, with these arguments, to be run there.
+pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cutline"));
-    command.args(line.split_whitespace()).current_dir(directory);
+    command.args(arguments).current_dir(directory);
     command.env_remove("COLUMNS").env_remove("RUST_BACKTRACE");
     command
 }
 
-/// Runs it; words are set apart by spaces.
-pub(crate) fn cutline(directory: &Path, line: &str) -> Said {
-    let output = command(directory, line).output().expect("the binary is built");
+/// Runs it.
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Said {
+    let output = command(directory, arguments).output().expect("the binary is built");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
     let code = output.status.code().expect("it was not killed");
     Said { code, out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Runs it with words that are set apart by spaces.
+pub(crate) fn cutline(directory: &Path, line: &str) -> Said {
+    run(directory, &line.split_whitespace().collect::<Vec<_>>())
 }
 
 pub(crate) fn read(directory: &Path, name: &str) -> String {
