@@ -1,7 +1,7 @@
 //! Fewer and simpler faults, and fewer things that users do.
 
 use super::edit::Edit;
-use super::visit::direction;
+use super::visit;
 use crate::scenario::model::{ActionKind, Direction, Scenario, StepAnchor, When};
 
 /// Scenarios with fewer faults: none, halves, each one less.
@@ -70,9 +70,10 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
 pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
-        if direction(&mut fault.what.clone()).is_some_and(|it| *it != Direction::Both) {
-            let mut edited = scenario.clone();
-            let way = direction(&mut edited.faults[index].what).expect("it has one");
+        let mut edited = scenario.clone();
+        if let Some(way) = visit::parts(&mut edited.faults[index].what).direction
+            && *way != Direction::Both
+        {
             *way = Direction::Both;
             edits.push(Edit::new(format!("with faults[{index}] in both directions"), edited));
         }

@@ -344,7 +344,7 @@ fn aim_anew(scenario: &mut Scenario, heir: impl Fn(usize) -> Option<usize>) {
         renumber(visit::anchored(&mut action.at))
     });
     scenario.faults.retain_mut(|fault| {
-        renumber(visit::anchored(&mut fault.at)) && renumber(visit::victim(&mut fault.what))
+        renumber(visit::anchored(&mut fault.at)) && renumber(visit::parts(&mut fault.what).victim)
     });
 }
 
@@ -369,8 +369,9 @@ fn aim_within(scenario: &mut Scenario) {
     let task_managers = scenario.cluster.task_managers;
     scenario.faults.retain_mut(|fault| {
         within(visit::anchored(&mut fault.at));
-        within(visit::victim(&mut fault.what));
-        for number in visit::task_managers(&mut fault.what) {
+        let parts = visit::parts(&mut fault.what);
+        within(parts.victim);
+        for number in parts.task_managers {
             *number %= task_managers;
         }
         match fault.what {

@@ -83,7 +83,7 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
     found.extend([&mut scenario.storage.client.backoff.0, &mut scenario.storage.client.timeout.0]);
     for fault in &mut scenario.faults {
         found.push(start(&mut fault.at));
-        found.extend(fault_spans(&mut fault.what));
+        found.extend(parts(&mut fault.what).spans);
     }
     found
 }
@@ -110,33 +110,6 @@ fn constant(distribution: &mut Distribution) -> Option<&mut u64> {
         Distribution::Uniform { .. }
         | Distribution::Exponential { .. }
         | Distribution::LogNormal { .. } => None,
-    }
-}
-
-fn fault_spans(kind: &mut FaultKind) -> Vec<&mut u64> {
-    match kind {
-        FaultKind::CrashTask(..)
-        | FaultKind::CrashTaskManager(_)
-        | FaultKind::CrashJobManager
-        | FaultKind::FailStorage(..)
-        | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_)
-        | FaultKind::FailExternal(..)
-        | FaultKind::AmbiguousExternal(..) => Vec::new(),
-        FaultKind::PauseTask(_, _, span)
-        | FaultKind::PauseTaskManager(_, span)
-        | FaultKind::PauseJobManager(span)
-        | FaultKind::SlowLink(_, _, _, span)
-        | FaultKind::CutLink(_, _, _, span)
-        | FaultKind::CutExternal(_, _, span)
-        | FaultKind::CutHa(_, _, span)
-        | FaultKind::CutStorage(_, _, span) => vec![&mut span.0],
-        FaultKind::SlowStorage(_, by, span)
-        | FaultKind::SlowExternal(_, by, span)
-        | FaultKind::RepeatMessages(_, _, by, span)
-        | FaultKind::Reorder(by, _, span) => {
-            vec![&mut by.0, &mut span.0]
-        }
     }
 }
 
@@ -185,28 +158,7 @@ pub(super) fn counts(scenario: &mut Scenario) -> Vec<Count<'_>> {
             found.extend(anchor.checkpoint.as_mut().map(Count::Large));
             found.push(Count::Small(&mut anchor.occurrence));
         }
-        match &mut fault.what {
-            FaultKind::SlowLink(_, _, factor, _) => found.push(Count::Small(factor)),
-            FaultKind::Reorder(_, changes, _) => found.push(Count::Small(changes)),
-            FaultKind::FailStorage(_, count)
-            | FaultKind::DisturbStorage(_, _, count)
-            | FaultKind::FailExternal(_, count)
-            | FaultKind::AmbiguousExternal(_, count) => found.push(Count::Small(count)),
-            FaultKind::CrashTask(..)
-            | FaultKind::CrashTaskManager(_)
-            | FaultKind::CrashJobManager
-            | FaultKind::PauseTask(..)
-            | FaultKind::PauseTaskManager(..)
-            | FaultKind::PauseJobManager(_)
-            | FaultKind::CutLink(..)
-            | FaultKind::RepeatMessages(..)
-            | FaultKind::SlowStorage(..)
-            | FaultKind::DamageObject(_)
-            | FaultKind::SlowExternal(..)
-            | FaultKind::CutExternal(..)
-            | FaultKind::CutHa(..)
-            | FaultKind::CutStorage(..) => {}
-        }
+        found.extend(parts(&mut fault.what).count.map(Count::Small));
     }
     found
 }
@@ -236,86 +188,79 @@ impl Count<'_> {
     }
 }
 
-/// The subtask that a fault strikes.
-pub(super) fn victim(kind: &mut FaultKind) -> Option<(&mut usize, &mut u32)> {
+/// What a fault is made of, as far as it has it.
+#[derive(Default)]
+pub(super) struct Parts<'k> {
+    /// The subtask that it strikes: operator and index.
+    pub(super) victim: Option<(&'k mut usize, &'k mut u32)>,
+    /// The task managers that it is about.
+    pub(super) task_managers: Vec<&'k mut u32>,
+    /// Which way it cuts.
+    pub(super) direction: Option<&'k mut Direction>,
+    /// How often or how much.
+    count: Option<&'k mut u32>,
+    /// How long, and by how much.
+    spans: Vec<&'k mut u64>,
+}
+
+/// Takes a fault apart.
+pub(super) fn parts(kind: &mut FaultKind) -> Parts<'_> {
+    let none = Parts::default();
     match kind {
-        FaultKind::CrashTask(operator, index) | FaultKind::PauseTask(operator, index, _) => {
-            Some((operator, index))
+        FaultKind::CrashTask(operator, index) => Parts { victim: Some((operator, index)), ..none },
+        FaultKind::PauseTask(operator, index, span) => {
+            Parts { victim: Some((operator, index)), spans: vec![&mut span.0], ..none }
         }
-        FaultKind::CrashTaskManager(_)
-        | FaultKind::CrashJobManager
-        | FaultKind::PauseTaskManager(..)
-        | FaultKind::PauseJobManager(_)
-        | FaultKind::SlowLink(..)
-        | FaultKind::CutLink(..)
-        | FaultKind::RepeatMessages(..)
-        | FaultKind::Reorder(..)
-        | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..)
-        | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_)
-        | FaultKind::SlowExternal(..)
-        | FaultKind::FailExternal(..)
-        | FaultKind::AmbiguousExternal(..)
-        | FaultKind::CutExternal(..)
-        | FaultKind::CutHa(..)
-        | FaultKind::CutStorage(..) => None,
+        FaultKind::CrashTaskManager(number) => Parts { task_managers: vec![number], ..none },
+        FaultKind::PauseTaskManager(number, span) => {
+            Parts { task_managers: vec![number], spans: vec![&mut span.0], ..none }
+        }
+        FaultKind::CrashJobManager | FaultKind::DamageObject(_) => none,
+        FaultKind::PauseJobManager(span) => Parts { spans: vec![&mut span.0], ..none },
+        FaultKind::SlowLink(from, to, factor, span) => Parts {
+            task_managers: task_managers([from, to]),
+            count: Some(factor),
+            spans: vec![&mut span.0],
+            ..none
+        },
+        FaultKind::CutLink(from, to, way, span) => Parts {
+            task_managers: task_managers([from, to]),
+            direction: Some(way),
+            spans: vec![&mut span.0],
+            ..none
+        },
+        FaultKind::RepeatMessages(from, to, by, span) => Parts {
+            task_managers: task_managers([from, to]),
+            spans: vec![&mut by.0, &mut span.0],
+            ..none
+        },
+        FaultKind::Reorder(window, changes, span) => {
+            Parts { count: Some(changes), spans: vec![&mut window.0, &mut span.0], ..none }
+        }
+        FaultKind::SlowStorage(_, by, span) | FaultKind::SlowExternal(_, by, span) => {
+            Parts { spans: vec![&mut by.0, &mut span.0], ..none }
+        }
+        FaultKind::FailStorage(_, count)
+        | FaultKind::DisturbStorage(_, _, count)
+        | FaultKind::FailExternal(_, count)
+        | FaultKind::AmbiguousExternal(_, count) => Parts { count: Some(count), ..none },
+        FaultKind::CutExternal(number, way, span) => Parts {
+            task_managers: vec![number],
+            direction: Some(way),
+            spans: vec![&mut span.0],
+            ..none
+        },
+        FaultKind::CutHa(target, way, span) | FaultKind::CutStorage(target, way, span) => Parts {
+            task_managers: task_managers(target),
+            direction: Some(way),
+            spans: vec![&mut span.0],
+            ..none
+        },
     }
 }
 
-/// The task managers that a fault is about.
-pub(super) fn task_managers(kind: &mut FaultKind) -> Vec<&mut u32> {
-    match kind {
-        FaultKind::CrashTaskManager(number)
-        | FaultKind::PauseTaskManager(number, _)
-        | FaultKind::CutExternal(number, _, _) => vec![number],
-        FaultKind::SlowLink(from, to, _, _)
-        | FaultKind::CutLink(from, to, ..)
-        | FaultKind::RepeatMessages(from, to, _, _) => {
-            [from, to].into_iter().filter_map(task_manager).collect()
-        }
-        FaultKind::CutHa(target, ..) | FaultKind::CutStorage(target, ..) => {
-            target.iter_mut().filter_map(task_manager).collect()
-        }
-        FaultKind::CrashTask(..)
-        | FaultKind::CrashJobManager
-        | FaultKind::PauseTask(..)
-        | FaultKind::PauseJobManager(_)
-        | FaultKind::Reorder(..)
-        | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..)
-        | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_)
-        | FaultKind::SlowExternal(..)
-        | FaultKind::FailExternal(..)
-        | FaultKind::AmbiguousExternal(..) => Vec::new(),
-    }
-}
-
-/// Which way a fault cuts, if it does.
-pub(super) fn direction(kind: &mut FaultKind) -> Option<&mut Direction> {
-    match kind {
-        FaultKind::CutLink(_, _, way, _)
-        | FaultKind::CutExternal(_, way, _)
-        | FaultKind::CutHa(_, way, _)
-        | FaultKind::CutStorage(_, way, _) => Some(way),
-        FaultKind::CrashTask(..)
-        | FaultKind::CrashTaskManager(_)
-        | FaultKind::CrashJobManager
-        | FaultKind::PauseTask(..)
-        | FaultKind::PauseTaskManager(..)
-        | FaultKind::PauseJobManager(_)
-        | FaultKind::SlowLink(..)
-        | FaultKind::RepeatMessages(..)
-        | FaultKind::Reorder(..)
-        | FaultKind::SlowStorage(..)
-        | FaultKind::FailStorage(..)
-        | FaultKind::DisturbStorage(..)
-        | FaultKind::DamageObject(_)
-        | FaultKind::SlowExternal(..)
-        | FaultKind::FailExternal(..)
-        | FaultKind::AmbiguousExternal(..) => None,
-    }
+fn task_managers<'k>(ends: impl IntoIterator<Item = &'k mut Endpoint>) -> Vec<&'k mut u32> {
+    ends.into_iter().filter_map(task_manager).collect()
 }
 
 fn task_manager(endpoint: &mut Endpoint) -> Option<&mut u32> {
