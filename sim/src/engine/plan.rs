@@ -287,32 +287,9 @@ impl Plan {
         let operator = &self.scenario.job.operators[instance.operator.index()];
         let state_per_key = operator.state_per_key;
         match &operator.kind {
-            OperatorKind::Source(source) => Box::new(Reader::new(
-                instance,
-                SourceOptions {
-                    splits: source.splits,
-                    records: source.records,
-                    history: source.history,
-                    startup_mode: source.startup_mode,
-                    start: VirtualTime::ZERO,
-                    every: source.every,
-                    keys: source.keys,
-                    weight: source.weight,
-                    record_bytes: source.record_bytes,
-                    disorder: source.disorder,
-                    stagger: source.stagger(),
-                    enumerated: source.discovery.is_some() && !is_reference,
-                    list_mode: match source.list_mode {
-                        ListMode::Split => DistributionMode::SplitDistribute,
-                        ListMode::Union => DistributionMode::Union,
-                    },
-                    watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
-                        bound: it.out_of_orderness,
-                        interval: it.interval,
-                        idle_timeout: it.idle_timeout,
-                    }),
-                },
-            )),
+            OperatorKind::Source(source) => {
+                Box::new(Reader::new(instance, source_options(source, is_reference)))
+            }
             OperatorKind::Map { rekey } => Box::new(Map::new(instance, *rekey)),
             OperatorKind::Filter { keep_permille } => {
                 Box::new(Filter::new(instance, *keep_permille))
@@ -505,6 +482,33 @@ impl Plan {
             defects: self.defects,
         };
         (self.scenario.checkpointing.incremental && self.is_keyed(subtask)).then_some(writer)
+    }
+}
+
+/// What the readers of a source are told; the reference has no enumerator.
+pub(crate) fn source_options(source: &Source, is_reference: bool) -> SourceOptions {
+    SourceOptions {
+        splits: source.splits,
+        records: source.records,
+        history: source.history,
+        startup_mode: source.startup_mode,
+        start: VirtualTime::ZERO,
+        every: source.every,
+        keys: source.keys,
+        weight: source.weight,
+        record_bytes: source.record_bytes,
+        disorder: source.disorder,
+        stagger: source.stagger(),
+        enumerated: source.discovery.is_some() && !is_reference,
+        list_mode: match source.list_mode {
+            ListMode::Split => DistributionMode::SplitDistribute,
+            ListMode::Union => DistributionMode::Union,
+        },
+        watermarks: source.watermarks.as_ref().map(|it| WatermarkOptions {
+            bound: it.out_of_orderness,
+            interval: it.interval,
+            idle_timeout: it.idle_timeout,
+        }),
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use cutline::defect::Defects;
 use cutline::ids::{CheckpointId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
+use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::check::{CheckConfig, Checks, Role, Windows};
-use crate::engine::Plan;
+use crate::engine::{Plan, source_options};
 use crate::kernel::distribution::Distribution;
 use crate::scenario::model::{
-    Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, When,
+    Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, Source, When,
 };
 use crate::world::{
     Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, Service,
@@ -114,10 +115,12 @@ fn aligned(scenario: &Scenario) -> Vec<bool> {
     operators.map(|(it, aligned)| aligned && it.kind != OperatorKind::Committer).collect()
 }
 
-/// Where the splits of an operator are begun, if it has any.
+/// Where the splits of an operator are begun, if it is not at 0.
 fn first_offsets(kind: &OperatorKind) -> Vec<u64> {
-    let Some(source) = kind.as_source() else { return Vec::new() };
-    (0..source.splits).map(|split| source.first_offset(split)).collect()
+    let latest = |it: &&Source| it.startup_mode == StartupMode::LatestOffset;
+    let Some(source) = kind.as_source().filter(latest) else { return Vec::new() };
+    let options = source_options(source, true);
+    (0..source.splits).map(|split| options.first_offset(split)).collect()
 }
 
 /// How the list states of an operator are dealt out.

@@ -290,17 +290,6 @@ impl Source {
         self.start(self.splits - 1) + self.every * records * in_turn
     }
 
-    /// The offset at which a split is begun: see [`cutline::operator::SourceOptions::first_offset`].
-    pub fn first_offset(&self, split: u32) -> u64 {
-        let is_there = split == 0 || self.stagger().is_zero();
-        match self.startup_mode {
-            StartupMode::LatestOffset if is_there => {
-                self.records.map_or(self.history, |records| records.min(self.history))
-            }
-            StartupMode::LatestOffset | StartupMode::EarliestOffset => 0,
-        }
-    }
-
     /// When the first record of a split is due.
     pub fn start(&self, split: u32) -> VirtualTime {
         VirtualTime::ZERO + self.stagger() * u64::from(split)
