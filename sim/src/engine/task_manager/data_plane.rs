@@ -123,6 +123,7 @@ impl TaskManager {
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
+        let attempt = (subtask, execution);
         let graph = &self.plan.graph;
         let input_id = |channel: InputChannel| graph.inputs(subtask)[channel.index()];
         let output_id = |channel: OutputChannel| graph.outputs(subtask)[channel.index()];
@@ -134,29 +135,20 @@ impl TaskManager {
         match output {
             Output::BarrierReceived { channel, barrier } => {
                 let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::BarrierReceived { channel, checkpoint },
-                );
-                ctx.observe_task((subtask, execution), step(Step::B1, checkpoint));
+                ctx.observe_task(attempt, Observation::BarrierReceived { channel, checkpoint });
+                ctx.observe_task(attempt, step(Step::B1, checkpoint));
             }
             Output::Blocked(channel) => {
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::Blocked { channel: input_id(channel) },
-                );
+                ctx.observe_task(attempt, Observation::Blocked { channel: input_id(channel) });
             }
             Output::Resumed(channel) => {
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::Resumed { channel: input_id(channel) },
-                );
+                ctx.observe_task(attempt, Observation::Resumed { channel: input_id(channel) });
             }
             Output::Cut { barrier, cut, nominal: _, start_delay } => {
                 let checkpoint = barrier.checkpoint;
                 let how = match cut {
                     None => {
-                        ctx.observe_task((subtask, execution), step(Step::B1, checkpoint));
+                        ctx.observe_task(attempt, step(Step::B1, checkpoint));
                         CutKind::Source
                     }
                     Some(Cut::Aligned) => CutKind::Aligned,
@@ -179,20 +171,14 @@ impl TaskManager {
                 });
                 ctx.charge(lane, sync);
                 ctx.note(Note::Sync { subtask, span: sync });
-                ctx.observe_task((subtask, execution), step(Step::B2, checkpoint));
-                ctx.observe_task((subtask, execution), step(Step::B3, checkpoint));
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::Cut { subtask, checkpoint, how },
-                );
-                ctx.observe_task((subtask, execution), step(Step::B4, checkpoint));
+                ctx.observe_task(attempt, step(Step::B2, checkpoint));
+                ctx.observe_task(attempt, step(Step::B3, checkpoint));
+                ctx.observe_task(attempt, Observation::Cut { subtask, checkpoint, how });
+                ctx.observe_task(attempt, step(Step::B4, checkpoint));
             }
             Output::BarrierSent { channel, checkpoint } => {
                 let channel = output_id(channel);
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::BarrierSent { channel, checkpoint },
-                );
+                ctx.observe_task(attempt, Observation::BarrierSent { channel, checkpoint });
             }
             Output::Aligned { checkpoint, metrics } => {
                 if let Some(snapshot) =
@@ -205,7 +191,7 @@ impl TaskManager {
                 let channel = input_id(channel);
                 let at_sender = false;
                 ctx.observe_task(
-                    (subtask, execution),
+                    attempt,
                     Observation::Persisted { channel, checkpoint, record, at_sender },
                 );
             }
@@ -213,26 +199,23 @@ impl TaskManager {
                 let channel = output_id(channel);
                 let at_sender = true;
                 ctx.observe_task(
-                    (subtask, execution),
+                    attempt,
                     Observation::Persisted { channel, checkpoint, record, at_sender },
                 );
             }
             Output::Recovered { channel, record } => {
                 ctx.observe_task(
-                    (subtask, execution),
+                    attempt,
                     Observation::Recovered { channel: input_id(channel), record },
                 );
             }
             Output::Upload { checkpoint, part, bytes, nominal } => {
-                ctx.observe_task((subtask, execution), step(Step::B5, checkpoint));
+                ctx.observe_task(attempt, step(Step::B5, checkpoint));
                 self.upload(place, checkpoint, part, bytes, nominal, ctx);
             }
             Output::Acknowledge(checkpoint) => {
-                ctx.observe_task((subtask, execution), step(Step::B6, checkpoint));
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::Acknowledged { subtask, checkpoint },
-                );
+                ctx.observe_task(attempt, step(Step::B6, checkpoint));
+                ctx.observe_task(attempt, Observation::Acknowledged { subtask, checkpoint });
                 let (snapshot, copy) = task.take_snapshot(checkpoint, ctx.now());
                 if let Some(copy) = copy {
                     let (made_by, copies) = self.copies.entry(subtask).or_default();
@@ -257,11 +240,8 @@ impl TaskManager {
             }
             Output::Decline { checkpoint, reason } => {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
-                ctx.observe_task((subtask, execution), step(Step::B6, checkpoint));
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::Declined { subtask, checkpoint, reason },
-                );
+                ctx.observe_task(attempt, step(Step::B6, checkpoint));
+                ctx.observe_task(attempt, Observation::Declined { subtask, checkpoint, reason });
                 let message = Control::Decline { execution, subtask, checkpoint, reason };
                 self.tell(message, ctx);
             }
@@ -271,43 +251,31 @@ impl TaskManager {
                     increments.on_complete(checkpoint);
                 }
                 self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
-                ctx.observe_task((subtask, execution), step(Step::N1, checkpoint));
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::NotifiedComplete { subtask, checkpoint },
-                );
+                ctx.observe_task(attempt, step(Step::N1, checkpoint));
+                ctx.observe_task(attempt, Observation::NotifiedComplete { subtask, checkpoint });
             }
             Output::NotifiedAborted(checkpoint) => {
                 if let Some(increments) = &mut task.increments {
                     increments.on_aborted(checkpoint);
                 }
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::NotifiedAborted { subtask, checkpoint },
-                );
+                ctx.observe_task(attempt, Observation::NotifiedAborted { subtask, checkpoint });
             }
             Output::RequestSplit => {
                 self.tell(Control::RequestSplit { execution, subtask }, ctx);
             }
             Output::Time(TimeEvent::Fired { key, end, records }) => {
                 let fired = Observation::WindowFired { subtask, key, end, records };
-                ctx.observe_task((subtask, execution), fired);
+                ctx.observe_task(attempt, fired);
             }
             Output::Time(TimeEvent::Late(record)) => {
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::DroppedLate { subtask, record },
-                );
+                ctx.observe_task(attempt, Observation::DroppedLate { subtask, record });
             }
             Output::Running => {
                 let checkpoint = task.deployment.restored;
                 let step = Observation::Step { step: Step::R6, checkpoint, subtask: Some(subtask) };
-                ctx.observe_task((subtask, execution), step);
-                ctx.observe_task(
-                    (subtask, execution),
-                    Observation::TaskRestored { subtask, checkpoint },
-                );
+                ctx.observe_task(attempt, step);
+                ctx.observe_task(attempt, Observation::TaskRestored { subtask, checkpoint });
                 self.observe_state(subtask, execution, TaskState::Running, ctx);
                 self.report(execution, subtask, Report::Running, ctx);
             }
