@@ -353,12 +353,20 @@ impl Sweep {
         })
     }
 
-    /// The command that shows a run again.
+    /// The command that shows a run again. One that leaps is no run of its scenario alone.
     fn replay(&self, grid: &Grid, point: usize, seed: u64) -> String {
         let bytes = files::read(&self.scenario).unwrap_or_default();
         let mut changes = self.changes(&bytes).unwrap_or_default();
-        changes.extend(grid.overrides(point));
-        format!("{} --seed {seed}", command_line("run", &self.scenario, &changes))
+        let Some(coarsen) = self.coarsen else {
+            changes.extend(grid.overrides(point));
+            return format!("{} --seed {seed}", command_line("run", &self.scenario, &changes));
+        };
+        let mut line = command_line("sweep", &self.scenario, &changes);
+        for value in grid.overrides(point) {
+            line.push_str(&format!(" --vary {}", quoted(value.text())));
+        }
+        let out = quoted(&format!("{}-again", self.out.trim_end_matches('/')));
+        format!("{line} --repeat 1 --seed {seed} --coarsen {coarsen} --out {out}")
     }
 
     fn report(

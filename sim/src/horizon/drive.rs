@@ -62,6 +62,8 @@ pub(crate) trait Subject {
 /// were looked at, which were chosen by how they were.
 #[derive(Debug)]
 struct Quiet {
+    /// The checkpoint that it comes after completed then.
+    since: VirtualTime,
     /// The accounts after the last half blocks.
     marks: Vec<Figures>,
     next: VirtualTime,
@@ -212,7 +214,9 @@ impl Driver {
             let due = self.in_world(due);
             next = if due > self.now { next.min(due) } else { next };
         }
-        next.min(self.limit())
+        let next = next.min(self.limit());
+        assert!(next >= self.now, "a fault, or the end, was leapt over");
+        next
     }
 
     fn on_strike(&mut self, strike: Strike, subject: &mut impl Subject) {
@@ -401,7 +405,7 @@ impl Driver {
         if far && room > self.block() * 3 + GUARD {
             let marks = vec![self.account(subject)];
             let next = self.now + self.half_block();
-            self.quiet = Some(Quiet { marks, next, is_drained: false });
+            self.quiet = Some(Quiet { since: idle.since, marks, next, is_drained: false });
         }
     }
 
@@ -429,7 +433,10 @@ impl Driver {
             quiet.is_drained = keeps_up;
             quiet.marks.drain(..quiet.marks.len() - 1);
         }
-        let Some(idle) = subject.no_checkpoint() else {
+        // A whole checkpoint may have come and gone between two looks: this would be another time, of
+        // which nobody has seen whether a fault falls into it.
+        let since = quiet.since;
+        let Some(idle) = subject.no_checkpoint().filter(|idle| idle.since == since) else {
             self.quiet = None;
             return;
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sweep::histogram::Histogram;
 
 const fn secs(s: u64) -> VirtualDuration {
     VirtualDuration::from_secs(s)
@@ -13,14 +14,38 @@ fn at(s: u64) -> VirtualTime {
 struct Job {
     now: VirtualTime,
     struck: Vec<VirtualTime>,
+    /// The same in scenario time.
+    met: Vec<VirtualTime>,
     leapt: VirtualDuration,
     /// Of each second it does the work of nine tenths.
     overloaded: bool,
+    /// A checkpoint a minute, that takes as long,
+    checkpoint: Option<VirtualDuration>,
+    /// and dams up records for this time from its trigger on.
+    dammed: VirtualDuration,
+    /// How long records have waited.
+    lag: Histogram,
 }
+
+impl Job {
+    /// Scenario time.
+    fn clock(&self) -> VirtualTime {
+        self.now + self.leapt
+    }
+
+    fn since_trigger(&self) -> VirtualDuration {
+        VirtualDuration(self.clock().0 % MINUTE.0)
+    }
+}
+
+const MINUTE: VirtualDuration = secs(60);
 
 impl Subject for Job {
     fn run(&mut self, until: VirtualTime, _events: u64) -> Ran {
         self.now = until;
+        // It halves every two seconds.
+        let dammed = self.dammed.saturating_sub(self.since_trigger()).0 / secs(2).0;
+        self.lag.add(VirtualDuration(secs(1).0 << dammed), 1);
         Ran { end: End::Until, events: 1, now: until }
     }
 
@@ -28,6 +53,9 @@ impl Subject for Job {
         let mut figures = Figures::default();
         figures.measures.span = now.since(VirtualTime::ZERO);
         figures.measures.messages = now.as_millis();
+        if self.checkpoint.is_some() {
+            figures.measures.lag = self.lag.clone();
+        }
         figures
     }
 
@@ -48,7 +76,9 @@ impl Subject for Job {
     }
 
     fn no_checkpoint(&self) -> Option<Idle> {
-        None
+        let over = self.since_trigger().0.checked_sub(self.checkpoint?.0)?;
+        let since = VirtualTime(self.now.0.checked_sub(over)?);
+        Some(Idle { since, until: self.now + MINUTE.saturating_sub(self.since_trigger()) })
     }
 
     fn is_under_way(&self) -> bool {
@@ -60,15 +90,17 @@ impl Subject for Job {
     }
 
     fn strike(&mut self, now: VirtualTime, _fault: u32) {
+        assert_eq!(now, self.now, "a fault strikes when it is due");
         self.struck.push(now);
+        self.met.push(self.clock());
     }
 
     fn leap(&mut self, by: VirtualDuration) {
         self.leapt += by;
     }
 
-    fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, _by: VirtualDuration) {
-        unreachable!("there is no quiet time");
+    fn skip(&mut self, _from: VirtualTime, _now: VirtualTime, by: VirtualDuration) {
+        self.leapt += by;
     }
 }
 
@@ -113,4 +145,28 @@ fn what_falls_behind_is_simulated_in_full() {
     let mut job = Job { overloaded: true, ..Job::default() };
     let ran = Driver::new(outline(at(0), at(2_000), Vec::new())).drive(&mut job);
     assert_eq!((ran.now, job.leapt), (at(2_000), VirtualDuration::ZERO));
+}
+
+#[test]
+fn a_checkpoint_between_two_looks_begins_another_quiet_time() {
+    // If the first minute turns quiet just before the second checkpoint, nobody sees that one: what
+    // is left of the second minute would be leapt over, with a fault in it.
+    let strike = Strike { at: at(100), fault: 0, span: VirtualDuration::ZERO };
+    let outline = Outline {
+        interval: MINUTE,
+        every: VirtualDuration::from_millis(250),
+        heartbeat: secs(4),
+        period: VirtualDuration::from_millis(250),
+        ..outline(at(0), at(2_000), vec![strike])
+    };
+    for tenths in 500..600_u64 {
+        let checkpoint = Some(VirtualDuration::from_millis(300));
+        let dammed = VirtualDuration::from_millis(tenths * 100);
+        let mut job = Job { checkpoint, dammed, ..Job::default() };
+        let mut driver = Driver::new(outline.clone());
+        let ran = driver.drive(&mut job);
+        assert_eq!(job.met, [at(100)], "{dammed}");
+        assert!(!job.leapt.is_zero(), "whole intervals, at least: {dammed}");
+        assert_eq!(driver.finish(job.figures(ran.now)).1.time, job.leapt);
+    }
 }
