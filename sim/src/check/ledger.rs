@@ -93,6 +93,11 @@ impl Flow {
         behind: false,
     };
 
+    /// Whether a record was sent that the receiver's operator has not got.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.sent.count > self.processed.count
+    }
+
     /// What the sender sent in this execution.
     pub(super) fn output(&self) -> Sequence {
         self.recovered.rest_of(self.sent)

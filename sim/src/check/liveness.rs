@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use cutline::ids::{ChannelId, CheckpointId, RegionId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::ledger::Ledger;
+use super::ledger::{Flow, Ledger};
 use super::violation::{Class, Report, Subject};
 use super::{Ending, Setup};
 use crate::observe::{FileId, JobEnd, Observation, TaskState};
@@ -199,8 +199,12 @@ impl Liveness {
         if let Some(due) = setup.config.due
             && weather.is_overdue(due, setup.config.settle, now)
         {
-            let what = (NAME, Class::Stuck, "the job does not finish");
-            report.add(what, now, Subject::default(), || {
+            // A wait among channels, or one for the last checkpoint: they have little in common.
+            let rule = match ledger.flows.iter().any(Flow::is_loaded) {
+                true => "the job does not finish",
+                false => "the job does not end after its last record",
+            };
+            report.add((NAME, Class::Stuck, rule), now, Subject::default(), || {
                 let why = self.who_waits(ledger, setup);
                 format!("the last record was due at {due}, and the job has not finished{why}")
             });
@@ -254,12 +258,12 @@ impl Liveness {
             let missing = missing.map(|subtask| setup.graph.subtask_name(subtask));
             say(&mut text, &format!("{checkpoint}, pending since {since}, waits for"), missing);
         }
-        let channels = |test: fn(&super::ledger::Flow) -> bool| {
+        let channels = |test: fn(&Flow) -> bool| {
             let flows = ledger.flows.iter().enumerate().filter(move |(_, flow)| test(flow));
             flows.map(|(index, _)| setup.graph.channel_name(ChannelId(index as u32)))
         };
         say(&mut text, "blocked", channels(|flow| flow.blocked));
-        let loaded = channels(|flow| !flow.blocked && flow.sent.count > flow.processed.count);
+        let loaded = channels(|flow| !flow.blocked && flow.is_loaded());
         say(&mut text, "with records that nobody takes", loaded);
         text
     }

@@ -159,7 +159,7 @@ fn liveness(rule: &str) -> &'static str {
         "recovery does not end" => {
             "While nothing disturbs, all tasks run again within the bound after a failure."
         }
-        "the job does not finish" => {
+        "the job does not finish" | "the job does not end after its last record" => {
             "While nothing disturbs, a bounded job finishes within the bound after its last record."
         }
         "nothing moves" => {
