@@ -60,6 +60,15 @@ impl Partitioner {
             Self::Forward | Self::Rescale | Self::Broadcast => SubtaskMapper::Unsupported,
         }
     }
+
+    /// Whether a receiver of such an edge has several senders, and with them barriers to wait for.
+    pub fn merges(self, senders: u32, receivers: u32) -> bool {
+        match self {
+            Self::Forward => false,
+            Self::Rescale => senders > receivers,
+            Self::Hash | Self::Rebalance | Self::Broadcast => senders > 1,
+        }
+    }
 }
 
 /// A vertex of the job graph.
@@ -665,8 +674,11 @@ mod tests {
                     let gate = &graph.gates(channel.to)[channel.gate.index()];
                     assert!(gate.channels.contains(&channel.input.0));
                 }
-                let receivers = graph.subtasks_of(OperatorId(1));
-                assert!(receivers.into_iter().all(|to| !graph.inputs(SubtaskId(to)).is_empty()));
+                let to = graph.subtasks_of(OperatorId(1));
+                assert!(to.clone().all(|to| !graph.inputs(SubtaskId(to)).is_empty()));
+                let merges = |gate: &Gate| gate.channels.len() > 1;
+                let mut gates = to.map(|to| &graph.gates(SubtaskId(to))[0]);
+                assert_eq!(gates.any(merges), partitioner.merges(senders, receivers));
             }
         }
     }

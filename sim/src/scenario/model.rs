@@ -543,10 +543,11 @@ impl Scenario {
     /// one. Flink: `StreamGraphGenerator#generate`, `StreamEdge#supportsUnalignedCheckpoints`. Commit
     /// handles must not be overtaken: `SinkTransformationTranslator`.
     ///
-    /// Deviation: where such an operator has several input edges, so do all barriers upstream of it. A
-    /// task that was overtaken has sent its barrier early, and is blocked behind it until the others
-    /// have come; if it holds up, by backpressure, an aligned task whose barrier is one of them, the
-    /// job stands still for good. Flink looks at each operator alone.
+    /// Deviation: where a subtask of such an operator has several input channels, all barriers upstream
+    /// of it stay aligned too. A task that was overtaken has sent its barrier early, and is blocked
+    /// behind it until the others have come; if it holds up, by backpressure, a task that waits for an
+    /// aligned barrier (of the same checkpoint, or of a savepoint that has expired), and whose barrier
+    /// is one of the others, the job stands still for good. Flink looks at each operator alone.
     pub fn aligned_operators(&self, defects: Defects) -> Vec<bool> {
         let forced = self.checkpointing.unaligned_forced;
         let inputs = |to: usize| self.job.edges.iter().filter(move |edge| edge.to == to);
@@ -557,8 +558,16 @@ impl Scenario {
         };
         let operators = 0..self.job.operators.len();
         let mut aligned: Vec<bool> = operators.clone().map(|to| inputs(to).any(must)).collect();
-        let mut upstream: Vec<usize> =
-            operators.filter(|to| aligned[*to] && inputs(*to).count() > 1).collect();
+        let layouts = self.layouts();
+        let waits = |to: usize| {
+            let merges = |edge: &Edge| {
+                let numbers = |layout: &Vec<u32>| (layout[edge.from], layout[edge.to]);
+                let mut layouts = layouts.iter().map(numbers);
+                layouts.any(|(senders, receivers)| edge.partitioner.merges(senders, receivers))
+            };
+            inputs(to).count() > 1 || inputs(to).any(merges)
+        };
+        let mut upstream: Vec<usize> = operators.filter(|to| aligned[*to] && waits(*to)).collect();
         let mut seen = vec![false; aligned.len()];
         while let Some(to) = upstream.pop() {
             if !std::mem::replace(&mut seen[to], true) {
