@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod distribution;
+pub(crate) mod fifo;
 pub mod queue;
 pub mod ratio;
 pub mod run;

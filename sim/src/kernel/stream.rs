@@ -45,10 +45,11 @@ impl Streams {
     /// allocates nothing: the generator is made when first drawn from.
     pub fn stream(&self, concern: &str, entity: &str) -> Stream {
         Stream {
-            seed: self.seed,
-            concern: xxh3_64(concern.as_bytes()),
-            entity: xxh3_128(entity.as_bytes()),
-            generator: None,
+            state: State::Named {
+                seed: self.seed,
+                concern: xxh3_64(concern.as_bytes()),
+                entity: xxh3_128(entity.as_bytes()).to_le_bytes(),
+            },
         }
     }
 }
@@ -58,33 +59,52 @@ impl Streams {
 /// A clone continues from the same place and yields the same numbers.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    seed: u64,
-    concern: u64,
-    entity: u128,
-    /// Made at the first draw, for most streams of a world are never drawn from. Boxed, since a
-    /// generator with its block takes ten times the memory of the names.
-    generator: Option<Box<ChaCha8Rng>>,
+    state: State,
 }
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Not drawn from yet, as most streams of a world never are.
+    Named { seed: u64, concern: u64, entity: [u8; 16] },
+    /// A generator with its block takes several times the memory of the names, so it is boxed; and
+    /// some of its words lie here, so that most draws don't look for it.
+    Drawn { generator: Box<ChaCha8Rng>, ahead: [u64; AHEAD], left: u32 },
+}
+
+/// With so many words in place, a stream is no larger than with its names.
+const AHEAD: usize = 3;
 
 impl Stream {
     /// The next 64 random bits.
     #[inline]
     pub fn word(&mut self) -> u64 {
-        match &mut self.generator {
-            Some(generator) => generator.next_u64(),
-            None => self.first_word(),
+        match &mut self.state {
+            State::Drawn { ahead, left, .. } if *left > 0 => {
+                *left -= 1;
+                ahead[*left as usize]
+            }
+            State::Drawn { .. } | State::Named { .. } => self.refill(),
         }
     }
 
-    #[cold]
+    /// The next word, and those behind it, to be taken from the last one on.
     #[inline(never)]
-    fn first_word(&mut self) -> u64 {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&self.concern.to_le_bytes());
-        key[16..].copy_from_slice(&self.entity.to_le_bytes());
-        let generator = self.generator.insert(Box::new(ChaCha8Rng::from_seed(key)));
-        generator.next_u64()
+    fn refill(&mut self) -> u64 {
+        if let State::Named { seed, concern, entity } = self.state {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&seed.to_le_bytes());
+            key[8..16].copy_from_slice(&concern.to_le_bytes());
+            key[16..].copy_from_slice(&entity);
+            let generator = Box::new(ChaCha8Rng::from_seed(key));
+            self.state = State::Drawn { generator, ahead: [0; AHEAD], left: 0 };
+        }
+        let State::Drawn { generator, ahead, left } = &mut self.state else {
+            unreachable!("it has just been made");
+        };
+        let word = generator.next_u64();
+        ahead.iter_mut().rev().for_each(|ahead| *ahead = generator.next_u64());
+        *left = AHEAD as u32;
+        word
     }
 
     /// A number below `n`, each equally likely.
@@ -362,7 +382,7 @@ mod tests {
         assert_eq!(stream.normal(span, zero), span);
         assert_eq!(stream.lognormal(span, 0.0), span);
         assert_eq!(stream.lognormal(zero, 1.0), zero);
-        assert!(stream.generator.is_none());
+        assert!(matches!(stream.state, State::Named { .. }));
         assert_eq!(stream.word(), sample().word());
     }
 

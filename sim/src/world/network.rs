@@ -1,7 +1,7 @@
 //! Links, data channels and lanes.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::fmt;
 
 use cutline::ids::ChannelId;
@@ -9,6 +9,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::{LaneId, ProcessId};
 use crate::kernel::distribution::Distribution;
+use crate::kernel::fifo::Fifo;
 use crate::kernel::stream::{Stream, Streams};
 
 /// What one link is like.
@@ -124,9 +125,9 @@ pub(super) struct DataChannel<D, B> {
     pub(super) epoch: u32,
     pub(super) from: Option<End>,
     pub(super) to: Option<End>,
-    pub(super) flight: VecDeque<(VirtualTime, D)>,
+    pub(super) flight: Fifo<(VirtualTime, D)>,
     pub(super) last_arrival: VirtualTime,
-    pub(super) back: VecDeque<(VirtualTime, B)>,
+    pub(super) back: Fifo<(VirtualTime, B)>,
     pub(super) last_back: VirtualTime,
     /// The sender waits for something to come back.
     pub(super) back_wanted: bool,
@@ -146,9 +147,9 @@ impl<D, B> DataChannel<D, B> {
             epoch: 0,
             from: None,
             to: None,
-            flight: VecDeque::new(),
+            flight: Fifo::new(),
             last_arrival: VirtualTime::ZERO,
-            back: VecDeque::new(),
+            back: Fifo::new(),
             last_back: VirtualTime::ZERO,
             back_wanted: false,
             back_scheduled: false,

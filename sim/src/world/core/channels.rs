@@ -61,7 +61,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         at = at.max(state.last_arrival);
         state.last_arrival = at;
         let first = state.flight.is_empty();
-        state.flight.push_back((at, data));
+        state.flight.push((at, data));
         if first {
             core.lanes[to.lane.index()].arrivals.push(Reverse((at, channel)));
             core.wake(to.lane, at, self.queue);
@@ -108,7 +108,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             }
             let state = &mut core.channels[channel.index()];
             let mine = state.to.is_some_and(|end| end.lane == lane);
-            let Some((_, data)) = (if mine { state.flight.pop_front() } else { None }) else {
+            let Some((_, data)) = (if mine { state.flight.pop() } else { None }) else {
                 // The channel was renewed for a newer execution since.
                 PeekMut::pop(head);
                 continue;
@@ -144,7 +144,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         }
         at = at.max(state.last_back);
         state.last_back = at;
-        state.back.push_back((at, back));
+        state.back.push((at, back));
         if state.back_wanted {
             core.schedule_back(channel, self.queue);
         }
@@ -157,7 +157,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         if state.epoch != epoch || state.back.front().is_none_or(|(at, _)| *at > self.now) {
             return None;
         }
-        state.back.pop_front().map(|(_, back)| back)
+        state.back.pop().map(|(_, back)| back)
     }
 
     /// Says whether the sender waits for something to come back: only then is there an event.
