@@ -7,8 +7,9 @@
 //! are known to have arrived; they are opened again behind the trigger (T5), or when the checkpoint
 //! is aborted. When readers are restarted and the others run on (a failover region), the enumerator is
 //! not set back: it takes back what it has assigned to those readers since the checkpoint that they
-//! are restored from. In Flink: `SourceCoordinator`, `SplitEnumerator`, `SplitAssignmentTracker`,
-//! `OperatorCoordinatorHolder`, `SubtaskGatewayImpl`.
+//! are restored from. An event that may be lost fails its reader, for the same reason. In Flink:
+//! `SourceCoordinator`, `SplitEnumerator`, `SplitAssignmentTracker`, `OperatorCoordinatorHolder`,
+//! `SubtaskGatewayImpl`.
 //!
 //! Invariants, asserted by `check` after every input:
 //! - nothing is sent while the channels are closed;
@@ -66,6 +67,9 @@ pub enum Input {
     },
     /// An event has arrived.
     Arrived(EventId),
+    /// Nobody has said in time that an event has arrived at its reader, which still runs: it may be
+    /// lost.
+    Unanswered(EventId),
     /// T4: capture the state, and let no event pass from here on.
     Snapshot(CheckpointId),
     /// T5 is done for all readers: events may pass again.
@@ -93,7 +97,7 @@ pub enum Input {
 /// What an enumerator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send an event to a reader, and answer with [`Input::Arrived`].
+    /// Send an event to a reader, and answer with [`Input::Arrived`] or [`Input::Unanswered`].
     Send {
         /// The reader.
         reader: u32,
@@ -101,6 +105,11 @@ pub enum Output {
         id: EventId,
         /// The event.
         event: SplitEvent,
+    },
+    /// An event to a reader may be lost: it must fail, so that what it was given is taken back.
+    FailReader {
+        /// The reader.
+        reader: u32,
     },
     /// T4 is done: no event is under way.
     Captured {
@@ -202,6 +211,7 @@ impl Enumerator {
         match input {
             Input::Request { reader } => self.asking.push_back(reader),
             Input::Arrived(id) => self.on_arrived(id, out),
+            Input::Unanswered(id) => self.on_unanswered(id, out),
             Input::Snapshot(checkpoint) => self.on_snapshot(checkpoint, out),
             Input::Open(checkpoint) => self.open(checkpoint),
             Input::Completed(checkpoint) => self.on_completed(checkpoint),
@@ -225,6 +235,16 @@ impl Enumerator {
     fn on_arrived(&mut self, id: EventId, out: &mut Vec<Output>) {
         self.outstanding.remove(&id);
         self.hand_over(out);
+    }
+
+    /// The event is under way until the failure of its reader has set back one or the other: no
+    /// checkpoint may take it for delivered. Flink: `SubtaskGatewayImpl#sendEvent`, which fails the
+    /// subtask ahead of whatever waits for its events.
+    fn on_unanswered(&mut self, id: EventId, out: &mut Vec<Output>) {
+        // Else it has arrived, or was taken back.
+        if let Some(reader) = self.outstanding.get(&id).copied() {
+            out.push(Output::FailReader { reader });
+        }
     }
 
     fn on_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
@@ -384,6 +404,27 @@ mod tests {
         assert_eq!(handle(&mut it, 5, Input::Request { reader: 2 }), []);
         let expected = [sent(1, 1, SplitEvent::Add(1)), sent(2, 2, SplitEvent::Add(2))];
         assert_eq!(handle(&mut it, 6, Input::Open(checkpoint)), expected);
+    }
+
+    #[test]
+    fn an_event_that_may_be_lost_fails_its_reader_and_no_checkpoint_passes_it() {
+        let mut it = enumerator(2, 0);
+        handle(&mut it, 1, Input::Request { reader: 3 });
+        assert_eq!(handle(&mut it, 2, Input::Snapshot(CheckpointId(7))), []);
+        let lost = Input::Unanswered(EventId(0));
+        assert_eq!(handle(&mut it, 3, lost.clone()), [Output::FailReader { reader: 3 }]);
+        let restored = None;
+        assert_eq!(handle(&mut it, 4, Input::SubtaskReset { reader: 3, restored }), []);
+        assert_eq!(it.unassigned.splits, BTreeSet::from([0, 1]));
+        assert_eq!(handle(&mut it, 5, lost), [], "it was taken back");
+    }
+
+    #[test]
+    fn an_event_that_has_arrived_is_not_lost() {
+        let mut it = enumerator(2, 0);
+        handle(&mut it, 1, Input::Request { reader: 3 });
+        handle(&mut it, 2, Input::Arrived(EventId(0)));
+        assert_eq!(handle(&mut it, 3, Input::Unanswered(EventId(0))), []);
     }
 
     #[test]
