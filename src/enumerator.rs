@@ -18,12 +18,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::defect::{Defect, Defects};
+use crate::defect::{Defect, Defects, PutOff};
 use crate::ids::CheckpointId;
 use crate::time::{VirtualDuration, VirtualTime};
 
 const MAGIC: [u8; 4] = *b"CLen";
 const VERSION: u8 = 1;
+
+/// [`Defect::D67`]: so much later the failure comes.
+const PUT_OFF: VirtualDuration = VirtualDuration::from_millis(500);
 
 /// What an enumerator must know from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +183,8 @@ pub struct Enumerator {
     closed_for: Option<CheckpointId>,
     /// The state at T4, until the events ahead of it have arrived.
     captured: Option<(CheckpointId, Vec<u8>)>,
+    /// [`Defect::D67`]: a reader that fails in a later step.
+    failing: PutOff<(VirtualTime, u32)>,
 }
 
 /// A split that a reader has, as far as no completed checkpoint has it.
@@ -203,6 +208,7 @@ impl Enumerator {
             events: 0,
             closed_for: None,
             captured: None,
+            failing: PutOff::default(),
         }
     }
 
@@ -211,7 +217,7 @@ impl Enumerator {
         match input {
             Input::Request { reader } => self.asking.push_back(reader),
             Input::Arrived(id) => self.on_arrived(id, out),
-            Input::Unanswered(id) => self.on_unanswered(id, out),
+            Input::Unanswered(id) => self.on_unanswered(now, id, out),
             Input::Snapshot(checkpoint) => self.on_snapshot(checkpoint, out),
             Input::Open(checkpoint) => self.open(checkpoint),
             Input::Completed(checkpoint) => self.on_completed(checkpoint),
@@ -219,7 +225,7 @@ impl Enumerator {
             Input::GivenUp => self.on_aborted(self.closed_for),
             Input::Reset(state) => self.on_reset(state.as_deref()),
             Input::SubtaskReset { reader, restored } => self.on_subtask_reset(reader, restored),
-            Input::Timeout => {}
+            Input::Timeout => self.fail_late(now, out),
         }
         self.discover(now);
         self.answer(out);
@@ -228,6 +234,11 @@ impl Enumerator {
 
     /// When [`Input::Timeout`] is due: a split will be discovered.
     pub fn next_timeout(&self) -> Option<VirtualTime> {
+        let late = self.failing.get().map(|(due, _)| *due);
+        self.next_discovery().into_iter().chain(late).min()
+    }
+
+    fn next_discovery(&self) -> Option<VirtualTime> {
         let next = self.unassigned.discovered;
         (next < self.config.splits).then(|| self.config.discovered_at(next))
     }
@@ -240,9 +251,22 @@ impl Enumerator {
     /// The event is under way until the failure of its reader has set back one or the other: no
     /// checkpoint may take it for delivered. Flink: `SubtaskGatewayImpl#sendEvent`, which fails the
     /// subtask ahead of whatever waits for its events.
-    fn on_unanswered(&mut self, id: EventId, out: &mut Vec<Output>) {
-        // Else it has arrived, or was taken back.
-        if let Some(reader) = self.outstanding.get(&id).copied() {
+    fn on_unanswered(&mut self, now: VirtualTime, id: EventId, out: &mut Vec<Output>) {
+        let Some(reader) = self.outstanding.get(&id).copied() else {
+            return; // It has arrived, or was taken back.
+        };
+        if self.config.defects.has(Defect::D67) {
+            self.failing.put((now + PUT_OFF, reader));
+            return self.on_arrived(id, out);
+        }
+        out.push(Output::FailReader { reader });
+    }
+
+    /// [`Defect::D67`]: the failure comes in a step of its own.
+    fn fail_late(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+        if self.failing.get().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, reader)) = self.failing.take()
+        {
             out.push(Output::FailReader { reader });
         }
     }
@@ -307,7 +331,7 @@ impl Enumerator {
     }
 
     fn discover(&mut self, now: VirtualTime) {
-        while self.next_timeout().is_some_and(|due| due <= now) {
+        while self.next_discovery().is_some_and(|due| due <= now) {
             self.unassigned.splits.insert(self.unassigned.discovered);
             self.unassigned.discovered += 1;
         }
@@ -325,7 +349,9 @@ impl Enumerator {
             }
             let id = EventId(self.events);
             self.events += 1;
-            self.outstanding.insert(id, reader);
+            if !self.config.defects.has(Defect::D66) {
+                self.outstanding.insert(id, reader);
+            }
             out.push(Output::Send { reader, id, event });
         }
     }
