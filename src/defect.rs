@@ -88,6 +88,8 @@ defects! {
     D61 "Source emits between capturing its position and emitting the barrier",
     D62 "\"Start at the latest position\" is evaluated again after a restore",
     D64 "Event channel closed for a checkpoint is not opened again after its abort",
+    D66 "A lost assignment event does not stop the checkpoint",
+    D67 "Checkpoint completes before the coordinator has handled a subtask failure",
     D68 "Events of the split coordinator cross the checkpoint",
     D69 "Transaction is committed at the barrier",
     D70 "Transaction of an aborted checkpoint is rolled back while the job goes on",
@@ -222,6 +224,11 @@ impl<T> PutOff<T> {
     pub(crate) fn take(&mut self) -> Option<T> {
         self.0.take()
     }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
 }
 
 /// Something that a defect puts off to a later step; no size without the feature.
@@ -237,6 +244,11 @@ impl<T> PutOff<T> {
 
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Option<T> {
+        None
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&T> {
         None
     }
 }

@@ -7,8 +7,9 @@
 //! are known to have arrived; they are opened again behind the trigger (T5), or when the checkpoint
 //! is aborted. When readers are restarted and the others run on (a failover region), the enumerator is
 //! not set back: it takes back what it has assigned to those readers since the checkpoint that they
-//! are restored from. In Flink: `SourceCoordinator`, `SplitEnumerator`, `SplitAssignmentTracker`,
-//! `OperatorCoordinatorHolder`, `SubtaskGatewayImpl`.
+//! are restored from. An event that may be lost fails its reader, for the same reason. In Flink:
+//! `SourceCoordinator`, `SplitEnumerator`, `SplitAssignmentTracker`, `OperatorCoordinatorHolder`,
+//! `SubtaskGatewayImpl`.
 //!
 //! Invariants, asserted by `check` after every input:
 //! - nothing is sent while the channels are closed;
@@ -17,12 +18,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::defect::{Defect, Defects};
+use crate::defect::{Defect, Defects, PutOff};
 use crate::ids::CheckpointId;
 use crate::time::{VirtualDuration, VirtualTime};
 
 const MAGIC: [u8; 4] = *b"CLen";
 const VERSION: u8 = 1;
+
+/// [`Defect::D67`]: so much later the failure comes.
+const PUT_OFF: VirtualDuration = VirtualDuration::from_millis(500);
 
 /// What an enumerator must know from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,9 @@ pub enum Input {
     },
     /// An event has arrived.
     Arrived(EventId),
+    /// Nobody has said in time that an event has arrived at its reader, which still runs: it may be
+    /// lost.
+    Unanswered(EventId),
     /// T4: capture the state, and let no event pass from here on.
     Snapshot(CheckpointId),
     /// T5 is done for all readers: events may pass again.
@@ -93,7 +100,7 @@ pub enum Input {
 /// What an enumerator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send an event to a reader, and answer with [`Input::Arrived`].
+    /// Send an event to a reader, and answer with [`Input::Arrived`] or [`Input::Unanswered`].
     Send {
         /// The reader.
         reader: u32,
@@ -101,6 +108,11 @@ pub enum Output {
         id: EventId,
         /// The event.
         event: SplitEvent,
+    },
+    /// An event to a reader may be lost: it must fail, so that what it was given is taken back.
+    FailReader {
+        /// The reader.
+        reader: u32,
     },
     /// T4 is done: no event is under way.
     Captured {
@@ -171,6 +183,8 @@ pub struct Enumerator {
     closed_for: Option<CheckpointId>,
     /// The state at T4, until the events ahead of it have arrived.
     captured: Option<(CheckpointId, Vec<u8>)>,
+    /// [`Defect::D67`]: a reader that fails in a later step.
+    failing: PutOff<(VirtualTime, u32)>,
 }
 
 /// A split that a reader has, as far as no completed checkpoint has it.
@@ -194,6 +208,7 @@ impl Enumerator {
             events: 0,
             closed_for: None,
             captured: None,
+            failing: PutOff::default(),
         }
     }
 
@@ -202,6 +217,7 @@ impl Enumerator {
         match input {
             Input::Request { reader } => self.asking.push_back(reader),
             Input::Arrived(id) => self.on_arrived(id, out),
+            Input::Unanswered(id) => self.on_unanswered(now, id, out),
             Input::Snapshot(checkpoint) => self.on_snapshot(checkpoint, out),
             Input::Open(checkpoint) => self.open(checkpoint),
             Input::Completed(checkpoint) => self.on_completed(checkpoint),
@@ -209,7 +225,7 @@ impl Enumerator {
             Input::GivenUp => self.on_aborted(self.closed_for),
             Input::Reset(state) => self.on_reset(state.as_deref()),
             Input::SubtaskReset { reader, restored } => self.on_subtask_reset(reader, restored),
-            Input::Timeout => {}
+            Input::Timeout => self.fail_late(now, out),
         }
         self.discover(now);
         self.answer(out);
@@ -218,6 +234,11 @@ impl Enumerator {
 
     /// When [`Input::Timeout`] is due: a split will be discovered.
     pub fn next_timeout(&self) -> Option<VirtualTime> {
+        let late = self.failing.get().map(|(due, _)| *due);
+        self.next_discovery().into_iter().chain(late).min()
+    }
+
+    fn next_discovery(&self) -> Option<VirtualTime> {
         let next = self.unassigned.discovered;
         (next < self.config.splits).then(|| self.config.discovered_at(next))
     }
@@ -225,6 +246,29 @@ impl Enumerator {
     fn on_arrived(&mut self, id: EventId, out: &mut Vec<Output>) {
         self.outstanding.remove(&id);
         self.hand_over(out);
+    }
+
+    /// The event is under way until the failure of its reader has set back one or the other: no
+    /// checkpoint may take it for delivered. Flink: `SubtaskGatewayImpl#sendEvent`, which fails the
+    /// subtask ahead of whatever waits for its events.
+    fn on_unanswered(&mut self, now: VirtualTime, id: EventId, out: &mut Vec<Output>) {
+        let Some(reader) = self.outstanding.get(&id).copied() else {
+            return; // It has arrived, or was taken back.
+        };
+        if self.config.defects.has(Defect::D67) {
+            self.failing.put((now + PUT_OFF, reader));
+            return self.on_arrived(id, out);
+        }
+        out.push(Output::FailReader { reader });
+    }
+
+    /// [`Defect::D67`]: the failure comes in a step of its own.
+    fn fail_late(&mut self, now: VirtualTime, out: &mut Vec<Output>) {
+        if self.failing.get().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, reader)) = self.failing.take()
+        {
+            out.push(Output::FailReader { reader });
+        }
     }
 
     fn on_snapshot(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
@@ -287,7 +331,7 @@ impl Enumerator {
     }
 
     fn discover(&mut self, now: VirtualTime) {
-        while self.next_timeout().is_some_and(|due| due <= now) {
+        while self.next_discovery().is_some_and(|due| due <= now) {
             self.unassigned.splits.insert(self.unassigned.discovered);
             self.unassigned.discovered += 1;
         }
@@ -305,7 +349,9 @@ impl Enumerator {
             }
             let id = EventId(self.events);
             self.events += 1;
-            self.outstanding.insert(id, reader);
+            if !self.config.defects.has(Defect::D66) {
+                self.outstanding.insert(id, reader);
+            }
             out.push(Output::Send { reader, id, event });
         }
     }
@@ -384,6 +430,27 @@ mod tests {
         assert_eq!(handle(&mut it, 5, Input::Request { reader: 2 }), []);
         let expected = [sent(1, 1, SplitEvent::Add(1)), sent(2, 2, SplitEvent::Add(2))];
         assert_eq!(handle(&mut it, 6, Input::Open(checkpoint)), expected);
+    }
+
+    #[test]
+    fn an_event_that_may_be_lost_fails_its_reader_and_no_checkpoint_passes_it() {
+        let mut it = enumerator(2, 0);
+        handle(&mut it, 1, Input::Request { reader: 3 });
+        assert_eq!(handle(&mut it, 2, Input::Snapshot(CheckpointId(7))), []);
+        let lost = Input::Unanswered(EventId(0));
+        assert_eq!(handle(&mut it, 3, lost.clone()), [Output::FailReader { reader: 3 }]);
+        let restored = None;
+        assert_eq!(handle(&mut it, 4, Input::SubtaskReset { reader: 3, restored }), []);
+        assert_eq!(it.unassigned.splits, BTreeSet::from([0, 1]));
+        assert_eq!(handle(&mut it, 5, lost), [], "it was taken back");
+    }
+
+    #[test]
+    fn an_event_that_has_arrived_is_not_lost() {
+        let mut it = enumerator(2, 0);
+        handle(&mut it, 1, Input::Request { reader: 3 });
+        handle(&mut it, 2, Input::Arrived(EventId(0)));
+        assert_eq!(handle(&mut it, 3, Input::Unanswered(EventId(0))), []);
     }
 
     #[test]

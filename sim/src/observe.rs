@@ -334,7 +334,7 @@ pub enum Observation {
         file: FileId,
         /// The number of the other process.
         process: u32,
-        /// That process is dead: the message is lost, and with it all knowledge of the file.
+        /// That process is dead, or the network loses the message, and with it all knowledge of the file.
         orphaned: bool,
     },
     /// A file of the object store was deleted.
@@ -506,5 +506,20 @@ pub enum Observation {
         region: RegionId,
         /// The checkpoint.
         checkpoint: Option<CheckpointId>,
+    },
+    /// The network has lost a control message. Nobody waits for it, or for an answer to it, any longer
+    /// than until then.
+    MessageLost {
+        /// The process that has sent it.
+        from: u32,
+        /// The process that will not get it.
+        to: u32,
+        /// When whoever waits comes to know.
+        until: VirtualTime,
+    },
+    /// A process has waited long enough for an answer of another one.
+    AskTimedOut {
+        /// Which waits.
+        process: u32,
     },
 }

@@ -467,6 +467,7 @@ mod tests {
                 heartbeat_interval: ms(500),
                 heartbeat_timeout: ms(2_000),
                 rpc_failures: None,
+                ask_timeout: VirtualDuration::from_secs(10),
                 cancellation_timeout: None,
                 failover: FailoverStrategy::Region,
                 connection_loss: constant(0),

@@ -264,6 +264,10 @@ options! {
         "cluster"."heartbeat_rpc_failure_threshold"; Integer;
         "Heartbeat requests in a row that cannot be delivered before a task manager counts as dead; -1: any number; absent: the job manager notices by itself when a connection breaks.";
         ["2", "-1"] }
+    AskTimeout { "pekko.ask.timeout", was ["akka.ask.timeout"]; "cluster"."ask_timeout";
+        Duration, default "10 s";
+        "How long one process waits for another's answer, which matters where control messages are lost.";
+        ["300 ms", "2 s"] }
     CancellationTimeout { "task.cancellation.timeout"; "cluster"."cancellation_timeout"; Duration;
         "A task that is busy for so long after it was cancelled takes its task manager with it; 0: never; absent: tasks end at once, busy or not.";
         ["200 ms", "0 ms"] }

@@ -31,6 +31,8 @@ pub struct FlinkConfig {
     pub heartbeat: HeartbeatOptions,
     /// `high-availability.kubernetes.leader-election.*`.
     pub election: ElectionOptions,
+    /// `pekko.ask.timeout`: how long whoever calls another process waits for its answer.
+    pub ask_timeout: VirtualDuration,
     /// `task.cancellation.timeout`; zero: a task is waited for however long it takes. `None`: tasks
     /// end as soon as they are cancelled.
     pub cancellation_timeout: Option<VirtualDuration>,
@@ -72,6 +74,7 @@ impl Default for FlinkConfig {
             network: NetworkOptions::default(),
             heartbeat: HeartbeatOptions::default(),
             election: ElectionOptions::default(),
+            ask_timeout: VirtualDuration::from_secs(10),
             cancellation_timeout: None,
             failover: FailoverStrategy::Region,
             slots: 1,
@@ -92,6 +95,8 @@ impl FlinkConfig {
         let network = reader.network();
         let heartbeat = reader.heartbeat();
         let election = reader.election();
+        let ms = VirtualDuration::from_millis(1);
+        let ask_timeout = reader.duration(Key::AskTimeout, ms, "Pekko: no call is ever answered");
         let cancellation_timeout = reader.cancellation_timeout();
         let failover = match reader.word(Key::FailoverStrategy) {
             "full" => FailoverStrategy::Full,
@@ -104,6 +109,7 @@ impl FlinkConfig {
             network,
             heartbeat,
             election,
+            ask_timeout,
             cancellation_timeout,
             failover,
             slots,
@@ -161,6 +167,7 @@ impl FlinkConfig {
         set(Key::LeaseDuration, OptionValue::Duration(lease_duration));
         set(Key::RenewDeadline, OptionValue::Duration(renew_deadline));
         set(Key::RetryPeriod, OptionValue::Duration(retry_period));
+        set(Key::AskTimeout, OptionValue::Duration(self.ask_timeout));
         if let Some(timeout) = self.cancellation_timeout {
             set(Key::CancellationTimeout, OptionValue::Duration(timeout));
         }

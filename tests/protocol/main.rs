@@ -7,6 +7,7 @@ mod forced_aligned;
 mod leadership;
 mod list_state;
 mod local_recovery;
+mod lost_messages;
 mod model_tables;
 mod operators;
 mod options;

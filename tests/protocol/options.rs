@@ -176,6 +176,18 @@ const SCENES: &[(&str, &[&str])] = &[
         ],
     ),
     ("the job manager is cut off for long", &["faults[19].for=12 s"]),
+    (
+        "half of what a task manager says is lost",
+        &[
+            "faults[0].at.occurrence=100",
+            "faults[1].at=3200 ms",
+            "faults[2].at=3400 ms",
+            "faults[20].from=task_manager[0]",
+            "faults[20].to=job_manager",
+            "faults[20].for=5 s",
+            "checkpointing.interval=50 ms",
+        ],
+    ),
 ];
 
 /// Digest and verdict of the base scenario with these changes, if it can be so.

@@ -25,6 +25,7 @@ pub(super) const NAME: &str = "liveness";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weather {
     active: BTreeSet<u32>,
+    /// When something disturbed last; in the future, if somebody waits for what will not come.
     changed: VirtualTime,
     /// When a user last did something: bounds begin anew, but nothing is disturbed.
     acted: VirtualTime,
@@ -37,13 +38,14 @@ impl Weather {
         match *observation {
             Observation::FaultInjected { fault } => {
                 self.active.insert(fault);
-                self.changed = now;
+                self.disturb(now);
             }
             Observation::FaultHealed { fault } => {
                 self.active.remove(&fault);
-                self.changed = now;
+                self.disturb(now);
             }
-            Observation::StorageDisturbed { .. } => self.changed = now,
+            Observation::StorageDisturbed { .. } => self.disturb(now),
+            Observation::MessageLost { until, .. } => self.disturb(until),
             Observation::FileDamaged { file } => {
                 self.damaged.insert(file);
             }
@@ -52,13 +54,17 @@ impl Weather {
             | Observation::FileWritten { file, .. }
                 if self.damaged.remove(&file) =>
             {
-                self.changed = now;
+                self.disturb(now);
             }
             Observation::ActionTaken { .. }
             | Observation::ActionEnded { .. }
             | Observation::Adopted { .. } => self.acted = now,
             _ => {}
         }
+    }
+
+    fn disturb(&mut self, until: VirtualTime) {
+        self.changed = self.changed.max(until);
     }
 
     /// Whether what began at `since` has had more than `bound` of calm time.

@@ -403,6 +403,9 @@ impl Output {
             return;
         }
         // Nobody commits any more what is on another branch.
+        if !self.history.passes(checkpoint) {
+            return;
+        }
         if self.decided.is_some_and(|to| checkpoint <= to && !self.history.leads(checkpoint, to)) {
             return;
         }

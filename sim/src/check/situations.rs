@@ -162,6 +162,10 @@ situations! {
     RegionRestarted = "regional restart",
     /// A region fails while another one is being restarted.
     RegionsDown = "several regions down at once",
+    /// The network loses a control message.
+    MessageLost = "control message lost",
+    /// A process has waited for an answer for as long as it does.
+    AskTimedOut = "call without an answer",
 }
 
 impl fmt::Display for Situation {
@@ -369,6 +373,8 @@ impl Situations {
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
             Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
+            Observation::MessageLost { .. } => self.saw(Situation::MessageLost),
+            Observation::AskTimedOut { .. } => self.saw(Situation::AskTimedOut),
             Observation::ProcessLost { .. } => self.lost = true,
             Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
             Observation::CancellationTimedOut { .. } => {

@@ -14,6 +14,7 @@ mod leadership;
 mod leap;
 mod regions;
 mod translate;
+mod unanswered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -278,6 +279,7 @@ impl JobManager {
         match event {
             Event::Started => self.on_started(ctx),
             Event::Message { from, message } => self.on_fenced(from, message, ctx),
+            Event::Unanswered { peer, message } => self.on_unanswered(peer, message, ctx),
             Event::PeerLost { peer } => self.on_connection_lost(peer, ctx),
             Event::Timer(token) => self.on_timer(token, ctx),
             Event::Answered { token, answer } => self.on_answer(token, answer, ctx),
@@ -453,8 +455,8 @@ impl JobManager {
             Waiting::Adopted if answer == Err(Refusal::Fenced) => {}
             Waiting::Adopted => self.on_adopted(&answer, ctx),
             Waiting::Call(call) => {
-                if answer.is_err() {
-                    self.on_unreachable(call, ctx);
+                if let Err(refusal) = answer {
+                    self.on_call_failed(call, refusal, ctx);
                 }
             }
             Waiting::RetryRecovery

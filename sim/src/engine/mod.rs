@@ -31,7 +31,7 @@ pub use self::plan::{BarrierFactory, CoordinatorFactory, CoordinatorSetup, Opera
 pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;
 
-use crate::world::{Context, Event, Observer, Process};
+use crate::world::{Context, Event, Observer, Process, Waits};
 
 /// A process of the engine.
 #[derive(Debug)]
@@ -77,6 +77,58 @@ impl Process for Engine {
             | Control::EventArrived { .. }
             | Control::Task { .. } => None,
         }
+    }
+
+    /// By the signatures of Flink's gateways (`TaskExecutorGateway`, `JobMasterGateway`,
+    /// `CheckpointCoordinatorGateway`), and by who looks at the futures that they return.
+    fn waits(message: &Fenced) -> Waits {
+        match &message.message {
+            // `submitTask`, `cancelTask`, `updateTaskExecutionState`, `sendOperatorEventToCoordinator`.
+            Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Canceled { .. }
+            | Control::RequestSplit { .. }
+            | Control::Task { .. } => Waits::ForReceipt,
+            Control::Mail { mail, .. } => match mail {
+                // `triggerCheckpoint`.
+                Mail::Trigger(_) => Waits::ForReceipt,
+                // `sendOperatorEventToTask`, which `EventArrived` is the answer to.
+                Mail::Split { .. } => Waits::ForMessage,
+                // `confirmCheckpoint`: nobody looks at the future, but see `notify_again`.
+                Mail::NotifyComplete(_) => Waits::ForMessage,
+                // `abortCheckpoint`: nobody looks at the future.
+                Mail::NotifyAborted(_) => Waits::Nobody,
+            },
+            Control::EventArrived { .. } => Waits::Receiver,
+            // Said again with the next heartbeat (`RetryingRegistration`), like heartbeats themselves.
+            Control::Register { .. }
+            | Control::Registered
+            | Control::Heartbeat
+            | Control::Alive
+            // `acknowledgeCheckpoint` and `declineCheckpoint` return nothing: the checkpoint expires.
+            | Control::Acknowledge { .. }
+            | Control::Decline { .. } => Waits::Nobody,
+        }
+    }
+
+    fn files(message: &Fenced) -> impl Iterator<Item = &str> {
+        let snapshot = match &message.message {
+            Control::Acknowledge { snapshot, .. } => Some(snapshot),
+            Control::Register { .. }
+            | Control::Registered
+            | Control::Heartbeat
+            | Control::Alive
+            | Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Canceled { .. }
+            | Control::Mail { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
+            | Control::Task { .. }
+            | Control::Decline { .. } => None,
+        };
+        let parts = snapshot.into_iter().flat_map(|snapshot| &snapshot.parts);
+        parts.filter(|part| part.is_new_file()).map(|part| part.path.as_str())
     }
 
     fn is_settled(&self) -> bool {
@@ -196,6 +248,9 @@ pub enum Report {
     /// It has failed, and no further attempt can do better. Flink: `ThrowableType#
     /// NonRecoverableError`.
     FailedForGood,
+    /// It runs no more, or must not: if the job manager has not heard that it has finished, it has
+    /// failed. Flink: `ExecutionDeploymentReport`, `DefaultExecutionDeploymentReconciler`.
+    Gone,
 }
 
 /// What a task manager needs to run a subtask.

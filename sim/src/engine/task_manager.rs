@@ -7,6 +7,7 @@ mod data_plane;
 mod deployment;
 mod local;
 mod requests;
+mod unanswered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,6 +146,7 @@ impl TaskManager {
                 self.watch_leader(ctx);
                 self.on_heartbeat_timer(ctx);
             }
+            Event::Unanswered { peer, message } => self.on_unanswered(peer, message, ctx),
             Event::PeerLost { peer } => self.on_peer_lost(peer, ctx),
             Event::Command(command) => self.on_command(command, ctx),
             Event::Asked => unreachable!("people outside talk to the job manager"),
@@ -161,6 +163,7 @@ impl TaskManager {
             self.lose_job_manager(ctx);
         }
         if !self.registered {
+            self.end_what_runs(ctx);
             self.tell(Control::Register { life: ctx.life() }, ctx);
         }
         ctx.timer(now + interval, HEARTBEAT as u32);
@@ -270,10 +273,7 @@ impl TaskManager {
             Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
             Mail::Trigger(_) | Mail::Split { .. } => {}
         }
-        let running = self.find(subtask, execution).filter(|(place, _)| {
-            self.tasks[*place as usize].as_ref().is_some_and(|task| !task.machine.is_finished())
-        });
-        let Some((place, lane)) = running else {
+        let Some((place, lane)) = self.find_running(subtask, execution) else {
             // It has finished, or failed, while the trigger was under way: nobody must wait for
             // it. Flink: `Task#triggerCheckpointBarrier`.
             if let Mail::Trigger(barrier) = mail {

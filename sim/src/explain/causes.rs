@@ -241,6 +241,8 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::FaultInjected { .. }
         | O::FaultHealed { .. }
         | O::StorageDisturbed { .. }
+        | O::MessageLost { .. }
+        | O::AskTimedOut { .. }
         | O::FileDamaged { .. }
         | O::FileLost { .. }
         | O::TransactionExpired { .. } => Place::World,

@@ -62,6 +62,8 @@ fn disturbs(observation: &Observation) -> bool {
             | O::FaultHealed { .. }
             | O::ProcessLost { .. }
             | O::StorageDisturbed { .. }
+            | O::MessageLost { .. }
+            | O::AskTimedOut { .. }
             | O::FileDamaged { .. }
             | O::FileLost { .. }
             | O::TransactionExpired { .. }
@@ -93,6 +95,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::CancellationSlow { .. } => detail(true),
         O::LeadershipLost { .. } => essential(true),
         O::FencedOff { .. } => link(true),
+        O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),

@@ -387,6 +387,10 @@ impl Line {
                 .event("leader_wrote")
                 .detail_of("process", process)
                 .detail_of("session", session),
+            O::MessageLost { from, to, until: _ } => {
+                self.event("message_lost").detail_of("from", from).detail_of("to", to)
+            }
+            O::AskTimedOut { process } => self.event("ask_timed_out").detail_of("process", process),
             O::LeadershipLost { session } => {
                 self.event("leadership_lost").detail_of("session", session)
             }

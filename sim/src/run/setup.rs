@@ -46,6 +46,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
         transaction_timeout: scenario.external.transaction_timeout,
         process_restart: scenario.cluster.process_restart,
         connection_loss: scenario.cluster.connection_loss,
+        ask_timeout: scenario.cluster.ask_timeout,
     }
 }
 
@@ -226,6 +227,10 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
         }
         FaultKind::RepeatMessages(a, b, by, span) => {
             PlannedFaultKind::RepeatMessages(process(plan, a), process(plan, b), by, span)
+        }
+        FaultKind::LoseMessages(a, b, direction, chance, span) => {
+            let (a, b) = (process(plan, a), process(plan, b));
+            PlannedFaultKind::LoseMessages(a, b, direction, chance, span)
         }
         FaultKind::Reorder(window, changes, span) => {
             PlannedFaultKind::Reorder(window, changes, span)

@@ -185,6 +185,7 @@ fn cluster(
         heartbeat_interval: config.heartbeat.interval,
         heartbeat_timeout: config.heartbeat.timeout,
         rpc_failures: config.heartbeat.rpc_failures,
+        ask_timeout: config.ask_timeout,
         cancellation_timeout: config.cancellation_timeout,
         failover: config.failover,
         connection_loss: span(node, "connection_loss"),

@@ -289,6 +289,11 @@ impl Builder<'_> {
                 let (from, to) = self.link(node)?;
                 FaultKind::RepeatMessages(from, to, span("by")?, span("for")?)
             }
+            "lose_messages" => {
+                let (from, to) = self.link(node)?;
+                let chance = node.permille("chance")?;
+                FaultKind::LoseMessages(from, to, direction(node)?, chance, span("for")?)
+            }
             "reorder" => FaultKind::Reorder(span("window")?, node.u32("changes")?, span("for")?),
             "slow_storage" => FaultKind::SlowStorage(operation()?, span("by")?, span("for")?),
             "fail_storage" => FaultKind::FailStorage(operation()?, node.u32("count")?),

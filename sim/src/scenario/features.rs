@@ -112,7 +112,7 @@ const WORLDS: [&str; 19] = [
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 20] = [
+const FAULTS: [&str; 21] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -133,6 +133,7 @@ const FAULTS: [&str; 20] = [
     "reorder",
     "cut HA store",
     "cut storage",
+    "lose messages",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -488,6 +489,7 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::Reorder(..) => 17,
         FaultKind::CutHa(..) => 18,
         FaultKind::CutStorage(..) => 19,
+        FaultKind::LoseMessages(..) => 20,
     }]
 }
 

@@ -133,6 +133,26 @@ pub(super) fn fault() -> Object {
                     ],
                 ),
                 kind(
+                    "lose_messages",
+                    "Each control message between two processes is lost with a chance, for a while; \
+                     whoever waits for it, or for its answer, waits for `cluster.ask_timeout`.",
+                    vec![
+                        end("from", "One end."),
+                        end("to", "The other end."),
+                        direction(
+                            "Which way: `there`: from `from` to `to`; `back`: from `to` to `from`.",
+                        ),
+                        Field::new(
+                            "chance",
+                            Kind::Decimal { min: 1, max: 1_000 },
+                            "The chance of each message to be lost.",
+                            ["\"0.3\"", "\"0.9\""],
+                        )
+                        .default("\"1\""),
+                        span(),
+                    ],
+                ),
+                kind(
                     "reorder",
                     "What comes within one window (messages, requests, answers) goes on at its end, \
                      in the order of random priorities (PCT).",

@@ -351,6 +351,8 @@ pub struct Cluster {
     /// Flink: `heartbeat.rpc-failure-threshold`; `None`: the job manager notices by itself when the
     /// connection to a task manager breaks.
     pub rpc_failures: Option<RpcFailures>,
+    /// Flink: `pekko.ask.timeout`.
+    pub ask_timeout: VirtualDuration,
     /// Flink: `task.cancellation.timeout`; zero: never; `None`: tasks end as soon as they are
     /// cancelled.
     pub cancellation_timeout: Option<VirtualDuration>,

@@ -88,6 +88,7 @@ pub fn pipeline(
             heartbeat_interval: VirtualDuration::from_secs(10),
             heartbeat_timeout: VirtualDuration::from_secs(50),
             rpc_failures: None,
+            ask_timeout: VirtualDuration::from_secs(10),
             cancellation_timeout: None,
             failover: FailoverStrategy::Region,
             connection_loss: constant(0),

@@ -146,6 +146,7 @@ fn config_of(scenario: &Scenario) -> FlinkConfig {
             rpc_failures: scenario.cluster.rpc_failures,
         },
         election: scenario.ha.election,
+        ask_timeout: scenario.cluster.ask_timeout,
         cancellation_timeout: scenario.cluster.cancellation_timeout,
         failover: scenario.cluster.failover,
         slots: scenario.cluster.slots,
@@ -366,6 +367,13 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
             ("from", end(from)),
             ("to", end(to)),
             ("direction", direction(way)),
+            ("for", span(length)),
+        ],
+        FaultKind::LoseMessages(from, to, way, chance, length) => vec![
+            ("from", end(from)),
+            ("to", end(to)),
+            ("direction", direction(way)),
+            ("chance", text(&format_permille(chance))),
             ("for", span(length)),
         ],
         FaultKind::RepeatMessages(from, to, by, length) => {

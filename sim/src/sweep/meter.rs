@@ -138,6 +138,7 @@ impl Meter {
             | FaultKind::SlowLink(..)
             | FaultKind::CutLink(..)
             | FaultKind::RepeatMessages(..)
+            | FaultKind::LoseMessages(..)
             | FaultKind::Reorder(..)
             | FaultKind::SlowStorage(..)
             | FaultKind::FailStorage(..)

@@ -1,11 +1,13 @@
 //! The world's state.
 //!
 //! [`routing`] brings events to processes; [`context`] is what a process can do about them, with
-//! [`channels`] for data and [`requests`] for what leaves its host otherwise.
+//! [`channels`] for data and [`requests`] for what leaves its host otherwise; [`losses`] is what
+//! becomes of control messages that do not arrive.
 
 mod channels;
 mod client;
 mod context;
+mod losses;
 mod requests;
 mod routing;
 mod scheme;
@@ -69,6 +71,8 @@ pub struct WorldConfig {
     pub process_restart: Distribution,
     /// Time until survivors notice that a process has died, besides the latency of a message.
     pub connection_loss: Distribution,
+    /// How long a process waits for an answer that does not come.
+    pub ask_timeout: VirtualDuration,
 }
 
 /// A pending event of the kernel.
@@ -126,6 +130,7 @@ enum Parcel<C> {
     Empty,
     Mail {
         from: ProcessId,
+        from_life: u32,
         to: ProcessId,
         life: u32,
         message: C,
@@ -141,6 +146,13 @@ enum Parcel<C> {
         /// How often it has been made, from 1.
         attempt: u32,
         request: Request,
+    },
+    /// Somebody has waited for an answer long enough.
+    Unanswered {
+        to: ProcessId,
+        life: u32,
+        peer: ProcessId,
+        message: C,
     },
     Answer {
         to: ProcessId,
@@ -246,6 +258,8 @@ pub struct Core<P: Process, O> {
     outside: Outside,
     /// Who waits for another leader.
     watchers: Vec<Watcher>,
+    /// Some link loses control messages, or has done so.
+    lossy: bool,
     ended: Option<JobEnd>,
 }
 
@@ -341,6 +355,7 @@ impl<P: Process, O: Observer> World<P, O> {
             limits: PrefixLimits::default(),
             outside,
             watchers: Vec::new(),
+            lossy: false,
             ended: None,
         };
         Self { processes, core }
@@ -467,7 +482,8 @@ impl<P: Process, O: Observer> Core<P, O> {
                     Parcel::Mail { from, to, .. } => Some(Flow::Link(from, to)),
                     Parcel::Request { from, .. } => Some(Flow::Requests(from)),
                     Parcel::Answer { to, .. } => Some(Flow::Answers(to)),
-                    Parcel::Empty => None,
+                    // Nothing comes: that is no earlier or later than anything else.
+                    Parcel::Unanswered { .. } | Parcel::Empty => None,
                 }
             }
             Due::Lost { process, peer } => Some(Flow::Link(peer, process)),

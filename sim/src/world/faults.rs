@@ -57,6 +57,8 @@ pub enum PlannedFaultKind {
     CutLink(ProcessId, ProcessId, Direction, VirtualDuration),
     /// Messages that may be repeated arrive a second time, so much later, for a while.
     RepeatMessages(ProcessId, ProcessId, VirtualDuration, VirtualDuration),
+    /// Each control message between two hosts is lost with a chance, in thousandths, for a while.
+    LoseMessages(ProcessId, ProcessId, Direction, u32, VirtualDuration),
     /// What comes within one window goes on in a drawn order, with so many changes of it, for a while.
     Reorder(VirtualDuration, u32, VirtualDuration),
     /// Requests take so much longer, for a while.
@@ -87,6 +89,7 @@ impl PlannedFaultKind {
             | Self::CutLink(_, _, _, span)
             | Self::CutService(_, _, _, span)
             | Self::RepeatMessages(_, _, _, span)
+            | Self::LoseMessages(_, _, _, _, span)
             | Self::Reorder(_, _, span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
@@ -121,6 +124,8 @@ pub(super) struct Faults {
     pub(super) fail: Vec<(StorageOperation, (), u32)>,
     pub(super) disturb: Vec<(StorageOperation, Disturbance, u32)>,
     pub(super) external: ExternalTroubles,
+    /// Those by which a control message was lost.
+    pub(super) have_lost: Vec<u32>,
 }
 
 /// What faults do to the external system now.

@@ -85,11 +85,39 @@ pub trait Process: Sized {
         None
     }
 
+    /// Who waits for an answer to a message, and is told if none comes. It says nothing of one that is
+    /// sent by [`Context::call`].
+    fn waits(message: &Self::Control) -> Waits {
+        let _ = message;
+        Waits::Nobody
+    }
+
+    /// The paths of files that a message tells its receiver of, and of which its sender forgets. Who
+    /// knows of a file must delete it when it is of no use.
+    fn files(message: &Self::Control) -> impl Iterator<Item = &str> {
+        let _ = message;
+        std::iter::empty()
+    }
+
     /// Whether the process has nothing left to do once the job has ended. One that has not heard
     /// of the end yet may have: the run goes on until it has.
     fn is_settled(&self) -> bool {
         true
     }
+}
+
+/// Who waits for an answer to a control message, if it, or the answer, can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Nobody: a message that is lost is lost. Flink: methods of a gateway that return nothing.
+    Nobody,
+    /// Its sender, to hear that it has arrived; the world answers. Flink: methods that return an
+    /// `Acknowledge`.
+    ForReceipt,
+    /// Its sender, for another message or for what comes of it.
+    ForMessage,
+    /// Its receiver: it is the answer to what that has sent.
+    Receiver,
 }
 
 /// What happens to a process.
@@ -102,6 +130,13 @@ pub enum Event<P: Process> {
         /// Who sent it.
         from: ProcessId,
         /// What it says.
+        message: P::Control,
+    },
+    /// Nobody has answered in time: a message is lost, or the answer to it. See [`Process::waits`].
+    Unanswered {
+        /// The process at the other end.
+        peer: ProcessId,
+        /// What the process had sent; the answer, if that was to be a message and is lost.
         message: P::Control,
     },
     /// The connection to another process broke: that process died, or it gave up a channel.

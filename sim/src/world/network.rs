@@ -38,6 +38,11 @@ pub(super) struct Link {
     /// What may be repeated arrives a second time, so much later, until `repeat_until`.
     pub(super) repeat_by: VirtualDuration,
     pub(super) repeat_until: VirtualTime,
+    /// A fault, by index in the plan: control messages are lost with a chance, in thousandths, until
+    /// a time.
+    pub(super) losing: Option<(u32, u32, VirtualTime)>,
+    /// Made when it is first drawn from.
+    pub(super) losses: Option<Box<Stream>>,
     pub(super) control: Stream,
     pub(super) config: LinkConfig,
 }
@@ -53,6 +58,8 @@ impl Link {
             slow_until: VirtualTime::ZERO,
             repeat_by: VirtualDuration::ZERO,
             repeat_until: VirtualTime::ZERO,
+            losing: None,
+            losses: None,
             control,
         }
     }

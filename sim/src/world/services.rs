@@ -197,6 +197,9 @@ pub enum Refusal {
     /// The process that was called is dead, or another one lives in its place.
     #[error("nobody is there")]
     Unreachable,
+    /// The call is lost, or its answer: nobody knows. Flink: the `TimeoutException` of an ask.
+    #[error("no answer has come in time")]
+    TimedOut,
     /// Somebody else leads by now.
     #[error("fenced off by a newer leader")]
     Fenced,

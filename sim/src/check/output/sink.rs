@@ -29,6 +29,11 @@ impl History {
         }
         checkpoint <= to
     }
+
+    /// Whether the present job has come by a checkpoint, or may: it is on no branch that was left.
+    pub(super) fn passes(&self, checkpoint: CheckpointId) -> bool {
+        self.leads(checkpoint, CheckpointId(u64::MAX))
+    }
 }
 
 /// What one sink operator has shown.

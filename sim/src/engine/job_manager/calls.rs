@@ -18,7 +18,7 @@ use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 use super::{JobManager, Registered, Waiting};
 use crate::engine::{Control, Engine, Fenced, Report};
 use crate::observe::Observation;
-use crate::world::{Context, Observer, ProcessId};
+use crate::world::{Context, Observer, ProcessId, Refusal};
 
 /// What a task manager was called for.
 #[derive(Clone, Copy, Debug)]
@@ -87,19 +87,28 @@ impl JobManager {
         }
     }
 
-    /// Nobody was there.
-    pub(super) fn on_unreachable<O: Observer>(
+    /// Nobody was there, or nobody has answered in time.
+    pub(super) fn on_call_failed<O: Observer>(
         &mut self,
         call: Call,
+        refusal: Refusal,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        let timed_out = refusal == Refusal::TimedOut;
         match call {
+            // Flink: `HeartbeatMonitorImpl` counts those that found nobody.
+            Call::Heartbeat { .. } if timed_out => {}
             Call::Heartbeat { worker } => self.on_heartbeat_failed(worker, ctx),
+            // Flink: `Execution#deploy`. Whether it runs or not, it is cancelled, unless it has finished.
             Call::Deploy { execution, subtask } => {
-                if execution == self.execution.attempt(subtask) {
+                if execution == self.execution.attempt(subtask) && !timed_out {
                     ctx.observe(Observation::DeploymentRefused { subtask });
                 }
-                self.on_report(execution, subtask, Report::Failed, ctx);
+                let report = if timed_out { Report::Gone } else { Report::Failed };
+                self.on_report(execution, subtask, report, ctx);
+            }
+            Call::Cancel { worker, execution, region } if timed_out => {
+                self.cancel_again(worker, (execution, region), ctx);
             }
             // Flink: `Execution#sendCancelRpcCall`. What cannot be reached runs no more.
             Call::Cancel { worker, execution, region } => {

@@ -12,7 +12,7 @@ use cutline::storage::metadata::StateObject;
 use cutline::task::subtask::Mail;
 
 use super::{JobManager, SnapshotPayload, Waiting, translate};
-use crate::engine::Engine;
+use crate::engine::{Engine, Report};
 use crate::observe::Observation;
 use crate::world::{Context, Observer};
 
@@ -25,7 +25,7 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let Some(enumerator) = self.enumerators.get_mut(&source) else { return };
-        let mut outputs = Vec::new();
+        let (mut outputs, mut failing) = (Vec::new(), Vec::new());
         enumerator.handle(ctx.now(), input, &mut outputs);
         let due = enumerator.next_timeout();
         for output in outputs {
@@ -34,6 +34,9 @@ impl JobManager {
                     let first = self.layout().subtasks_of(source).start;
                     // A task manager that is gone fails the reader, and the reset takes it back.
                     self.send_mail(SubtaskId(first + reader), Mail::Split { id, event }, ctx);
+                }
+                Output::FailReader { reader } => {
+                    failing.push(SubtaskId(self.layout().subtasks_of(source).start + reader));
                 }
                 Output::Captured { checkpoint, state } => {
                     let discovery = self.plan.discovery(source);
@@ -46,6 +49,9 @@ impl JobManager {
             && self.discovering.insert(source, due) != Some(due)
         {
             self.set_timer(due, Waiting::Discovery(source), ctx);
+        }
+        for subtask in failing {
+            self.on_report(self.execution.attempt(subtask), subtask, Report::Failed, ctx);
         }
     }
 

@@ -351,13 +351,14 @@ impl JobManager {
         report: Report,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if !self.is_running(subtask, execution) {
+        let finished = self.execution.states[subtask.index()] == ExecutionState::Finished;
+        if !self.is_running(subtask, execution) || finished && report == Report::Gone {
             return;
         }
         let region = self.plan.graph.regions().of(subtask);
         match report {
             Report::Running => self.set_state(subtask, ExecutionState::Running, ctx),
-            Report::Failed | Report::FailedForGood => {
+            Report::Failed | Report::FailedForGood | Report::Gone => {
                 self.set_state(subtask, ExecutionState::Failed, ctx);
                 let attempt = Attempt(execution);
                 let subtask = self.number_of(subtask).expect("as it is this execution's");

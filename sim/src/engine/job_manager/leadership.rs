@@ -69,7 +69,7 @@ impl JobManager {
         !self.plan.elects() || ctx.is_in_force(self.session)
     }
 
-    fn believes_to_lead(&self) -> bool {
+    pub(super) fn believes_to_lead(&self) -> bool {
         !matches!(self.phase, Phase::Standby | Phase::Suspending)
     }
 

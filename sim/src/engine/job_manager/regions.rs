@@ -185,6 +185,17 @@ impl JobManager {
         }
     }
 
+    /// Whether tasks of a region that has failed may still run on a task manager.
+    pub(super) fn waits_for_region(
+        &self,
+        region: RegionId,
+        (worker, execution): (u32, u32),
+    ) -> bool {
+        self.down.get(&region).is_some_and(|restart| {
+            restart.execution == execution && restart.canceling.contains(&worker)
+        })
+    }
+
     pub(super) fn on_region_delay<O: Observer>(
         &mut self,
         region: RegionId,

@@ -225,11 +225,6 @@ impl TaskManager {
                         self.empty_directory(subtask, checkpoint);
                     }
                 }
-                let new = snapshot.parts.iter().filter(|part| part.is_new_file());
-                let paths = new.map(|part| part.path.as_str());
-                if let Some((leader, _)) = self.leader {
-                    ctx.hand_over(leader, paths);
-                }
                 let message = Control::Acknowledge {
                     execution,
                     subtask,

@@ -514,7 +514,7 @@ fn commit_error(refusal: Refusal) -> CommitError {
         Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
             CommitError::Gone
         }
-        Refusal::NotFound | Refusal::Fenced | Refusal::Unreachable => {
+        Refusal::NotFound | Refusal::Fenced | Refusal::Unreachable | Refusal::TimedOut => {
             unreachable!("these are said by others")
         }
     }

@@ -4,6 +4,9 @@ use super::edit::Edit;
 use super::visit;
 use crate::scenario::model::{ActionKind, Direction, Scenario, StepAnchor, When};
 
+/// A chance, in thousandths.
+const CERTAIN: u32 = 1_000;
+
 /// Scenarios with fewer faults: none, halves, each one less.
 pub(super) fn fewer(scenario: &Scenario) -> Vec<Edit> {
     let count = scenario.faults.len();
@@ -65,8 +68,8 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
     edits
 }
 
-/// Scenarios in which a fault asks for less: no particular direction, subtask, checkpoint or
-/// occurrence; a pause or a slow link in the place of a crash is not less.
+/// Scenarios in which a fault asks for less: no particular direction, chance, subtask, checkpoint
+/// or occurrence; a pause or a slow link in the place of a crash is not less.
 pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
@@ -76,6 +79,13 @@ pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
         {
             *way = Direction::Both;
             edits.push(Edit::new(format!("with faults[{index}] in both directions"), edited));
+        }
+        let mut edited = scenario.clone();
+        if let Some(chance) = visit::parts(&mut edited.faults[index].what).chance
+            && *chance < CERTAIN
+        {
+            *chance = CERTAIN;
+            edits.push(Edit::new(format!("with faults[{index}] befalling all"), edited));
         }
         let mut with = |what: &str, at: StepAnchor| {
             let mut edited = scenario.clone();

@@ -377,6 +377,7 @@ fn aim_within(scenario: &mut Scenario) {
         match fault.what {
             FaultKind::SlowLink(from, to, ..)
             | FaultKind::CutLink(from, to, ..)
+            | FaultKind::LoseMessages(from, to, ..)
             | FaultKind::RepeatMessages(from, to, ..) => from != to,
             FaultKind::CrashTask(..)
             | FaultKind::CrashTaskManager(_)

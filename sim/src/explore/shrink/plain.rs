@@ -76,6 +76,7 @@ const KNOBS: &[Knob] = knobs! {
     "cluster.heartbeat_interval": cluster.heartbeat_interval,
     "cluster.heartbeat_timeout": cluster.heartbeat_timeout,
     "cluster.heartbeat_rpc_failure_threshold": cluster.rpc_failures,
+    "cluster.ask_timeout": cluster.ask_timeout,
     "cluster.cancellation_timeout": cluster.cancellation_timeout,
     "cluster.failover_strategy": cluster.failover,
     "cluster.connection_loss": cluster.connection_loss,

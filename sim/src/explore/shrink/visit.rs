@@ -65,6 +65,7 @@ pub(super) fn spans(scenario: &mut Scenario) -> Vec<&mut u64> {
         &mut election.renew_deadline.0,
         &mut election.retry_period.0,
     ]);
+    found.push(&mut cluster.ask_timeout.0);
     found.extend(cluster.cancellation_timeout.as_mut().map(|span| &mut span.0));
     for distribution in [
         &mut cluster.connection_loss,
@@ -197,6 +198,8 @@ pub(super) struct Parts<'k> {
     pub(super) task_managers: Vec<&'k mut u32>,
     /// Which way it cuts.
     pub(super) direction: Option<&'k mut Direction>,
+    /// How likely it befalls something, in thousandths.
+    pub(super) chance: Option<&'k mut u32>,
     /// How often or how much.
     count: Option<&'k mut u32>,
     /// How long, and by how much.
@@ -232,6 +235,13 @@ pub(super) fn parts(kind: &mut FaultKind) -> Parts<'_> {
         FaultKind::RepeatMessages(from, to, by, span) => Parts {
             task_managers: task_managers([from, to]),
             spans: vec![&mut by.0, &mut span.0],
+            ..none
+        },
+        FaultKind::LoseMessages(from, to, way, chance, span) => Parts {
+            task_managers: task_managers([from, to]),
+            direction: Some(way),
+            chance: Some(chance),
+            spans: vec![&mut span.0],
             ..none
         },
         FaultKind::Reorder(window, changes, span) => {

@@ -73,6 +73,7 @@ pub(super) fn draw(
                 .unwrap_or(what);
             let what =
                 of_partition(scenario, commits, &mut draws.of("partition", &name)).unwrap_or(what);
+            let what = of_loss(scenario, &mut draws.of("lost messages", &name)).unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -184,6 +185,29 @@ fn of_partition(scenario: &Scenario, commits: bool, stream: &mut Stream) -> Opti
         6 if commits => FaultKind::CutExternal(number, direction, span),
         _ => FaultKind::CutLink(Endpoint::JobManager, task_manager, direction, span),
     })
+}
+
+/// In one case of sixteen, control messages between a job manager and a task manager are lost.
+fn of_loss(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 60) {
+        return None;
+    }
+    let cluster = &scenario.cluster;
+    let direction = *stream.choice(&Direction::ALL).expect("there are three");
+    let span = VirtualDuration::from_millis(log_between(stream, 1, 3_000));
+    let number = stream.below(u64::from(cluster.task_managers)) as u32;
+    let job_manager = match stream.below(u64::from(cluster.job_managers)) {
+        0 => Endpoint::JobManager,
+        number => Endpoint::Candidate(number as u32),
+    };
+    let chance = *stream.choice(&[50, 200, 500, 1_000]).expect("there are four");
+    Some(FaultKind::LoseMessages(
+        job_manager,
+        Endpoint::TaskManager(number),
+        direction,
+        chance,
+        span,
+    ))
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

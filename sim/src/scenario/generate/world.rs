@@ -55,6 +55,7 @@ fn cluster(drawn: &Drawn, draws: &Draws) -> Cluster {
         heartbeat_interval: ms(interval),
         heartbeat_timeout: ms(timeout),
         rpc_failures: None,
+        ask_timeout: ms(log_between(&mut draws.of("ask timeout", ""), 50, 3_000)),
         cancellation_timeout: None,
         failover: FailoverStrategy::Region,
         connection_loss: Distribution::Constant(VirtualDuration::ZERO),

@@ -59,6 +59,8 @@ pub enum FaultKind {
     /// Acknowledgements and declines between two processes arrive a second time, so much later, for a
     /// while.
     RepeatMessages(Endpoint, Endpoint, VirtualDuration, VirtualDuration),
+    /// Each control message between two processes is lost with a chance, in thousandths, for a while.
+    LoseMessages(Endpoint, Endpoint, Direction, u32, VirtualDuration),
     /// For a while what comes within one window (messages, requests, answers) goes on at its end, in
     /// the order of random priorities that change so many times.
     Reorder(VirtualDuration, u32, VirtualDuration),
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::SlowLink(..) => "slow_link",
             Self::CutLink(..) => "cut_link",
             Self::RepeatMessages(..) => "repeat_messages",
+            Self::LoseMessages(..) => "lose_messages",
             Self::Reorder(..) => "reorder",
             Self::SlowStorage(..) => "slow_storage",
             Self::FailStorage(..) => "fail_storage",

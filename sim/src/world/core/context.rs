@@ -142,7 +142,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.core.hosts[self.me.index()].life
     }
 
-    /// Sends a control message. It is lost if the receiver dies before it arrives.
+    /// Sends a control message. It is lost if the receiver dies before it arrives, or if the network
+    /// loses it: see [`Process::waits`].
     pub fn send(&mut self, to: ProcessId, message: P::Control) {
         let life = self.core.hosts[to.index()].life;
         self.post((to, life), message, None);
@@ -150,10 +151,11 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
 
     /// Sends a control message to a process in one of its [lives](Self::life). Whether it was
     /// delivered comes back as the answer to a request: [`Refusal::Unreachable`] from a process
-    /// that has died, also where another one has taken its place. (Flink: the future that an RPC
-    /// returns.)
+    /// that has died, also where another one has taken its place, and [`Refusal::TimedOut`] where
+    /// nobody knows. (Flink: the future that an RPC returns.)
     ///
     /// [`Refusal::Unreachable`]: crate::world::Refusal::Unreachable
+    /// [`Refusal::TimedOut`]: crate::world::Refusal::TimedOut
     pub fn call(&mut self, token: u64, (to, life): (ProcessId, u32), message: P::Control) {
         let receipt = Receipt { life: self.life(), token };
         self.post((to, life), message, Some(receipt));
@@ -167,22 +169,30 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     ) {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
+        let ends = (self.me, to);
+        let lost = self.core.lossy && self.core.loses(ends, self.now, self.queue);
+        self.hand_over(to, &message, lost);
+        let from_life = self.life();
+        if lost {
+            let (from, what) = ((self.me, from_life), (message, receipt));
+            return self.core.lose(from, (to, life), what, self.now, self.queue);
+        }
         let (from, link) = (self.me, self.core.link(self.me, to));
         let again = (self.now < link.repeat_until).then_some(link.repeat_by);
         if let Some((by, message)) = again.zip(P::repeated(&message)) {
-            let again = Parcel::Mail { from, to, life, message, receipt: None };
+            let again = Parcel::Mail { from, from_life, to, life, message, receipt: None };
             let slot = self.core.put_parcel(again);
             self.queue.push(at + by, Due::Mail(slot));
         }
-        let slot = self.core.put_parcel(Parcel::Mail { from, to, life, message, receipt });
+        let mail = Parcel::Mail { from, from_life, to, life, message, receipt };
+        let slot = self.core.put_parcel(mail);
         self.queue.push(at, Due::Mail(slot));
     }
 
-    /// Reports that a message just sent tells its receiver of files that this process forgets
-    /// about. Who knows of a file must delete it when it is of no use.
-    pub fn hand_over<'f>(&mut self, to: ProcessId, paths: impl Iterator<Item = &'f str>) {
-        let (process, orphaned) = (to.0, !self.core.hosts[to.index()].alive);
-        for file in paths.filter_map(|path| self.core.store.file(path)) {
+    /// Reports that a message tells its receiver of files, if it gets it.
+    fn hand_over(&mut self, to: ProcessId, message: &P::Control, lost: bool) {
+        let (process, orphaned) = (to.0, lost || !self.core.hosts[to.index()].alive);
+        for file in P::files(message).filter_map(|path| self.core.store.file(path)) {
             let handed_over = Observation::FileHandedOver { file, process, orphaned };
             self.core.observer.observe(self.now, &handed_over);
         }

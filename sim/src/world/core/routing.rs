@@ -11,7 +11,7 @@ use crate::kernel::run::Dispatch;
 use crate::observe::Observation;
 use crate::world::faults::{Applied, PlannedFaultKind};
 use crate::world::reorder::Reorder;
-use crate::world::{Answer, Event, LaneId, Observer, Process, ProcessId};
+use crate::world::{Answer, Event, LaneId, Observer, Process, ProcessId, Refusal};
 
 impl<P: Process, O: Observer> Dispatch for World<P, O> {
     type Event = Due;
@@ -134,19 +134,44 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_mail(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
         match self.core.take_parcel(slot) {
-            Parcel::Mail { from, to, life, message, receipt } => {
+            Parcel::Mail { from, from_life, to, life, message, receipt } => {
                 let delivered = self.core.lives(to, life);
+                let lost = delivered
+                    && self.core.lossy
+                    && self.core.loses_answer((from, to), (&message, receipt), now, queue);
+                let unanswered = (lost && receipt.is_none()).then(|| message.clone());
                 if delivered {
                     self.deliver(to, Event::Message { from, message }, now, queue);
                 }
-                if let Some(receipt) = receipt {
-                    self.core.answer_call((from, to), receipt, delivered, now, queue);
+                match receipt {
+                    Some(receipt) if lost => {
+                        self.core.lose_answer_to((from, receipt), now, queue);
+                    }
+                    Some(receipt) => {
+                        self.core.answer_call((from, to), receipt, delivered, now, queue);
+                    }
+                    None => {}
+                }
+                if let Some(message) = unanswered {
+                    let parcel =
+                        Parcel::Unanswered { to: from, life: from_life, peer: to, message };
+                    self.core.wait_for_nothing(parcel, now, queue);
+                }
+            }
+            Parcel::Unanswered { to, life, peer, message } => {
+                if self.core.lives(to, life) {
+                    self.core.observer.observe(now, &Observation::AskTimedOut { process: to.0 });
+                    self.deliver(to, Event::Unanswered { peer, message }, now, queue);
                 }
             }
             Parcel::Answer { to, life, token, answer } => {
                 if self.core.lives(to, life) {
                     if let Ok(Answer::Session(session)) = answer {
                         self.core.hosts[to.index()].session = session;
+                    }
+                    if answer == Err(Refusal::TimedOut) {
+                        let timed_out = Observation::AskTimedOut { process: to.0 };
+                        self.core.observer.observe(now, &timed_out);
                     }
                     self.deliver(to, Event::Answered { token, answer }, now, queue);
                 }
@@ -184,7 +209,7 @@ impl<P: Process, O: Observer> World<P, O> {
 
     fn on_fault(&mut self, index: u32, now: VirtualTime, queue: &mut Queue<Due>) {
         let kind = self.core.faults.plan[index as usize].kind;
-        if self.strike(kind, now, queue) {
+        if self.strike((index, kind), now, queue) {
             self.core.observer.observe(now, &Observation::FaultInjected { fault: index });
             queue.push(now + kind.span(), Due::Healed(index));
         }
@@ -203,8 +228,13 @@ impl<P: Process, O: Observer> World<P, O> {
         host.alive
     }
 
-    /// Lets a fault act; false if there was nothing to act on.
-    fn strike(&mut self, kind: PlannedFaultKind, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
+    /// Lets a fault act; false if there was nothing to act on, or there is not yet.
+    fn strike(
+        &mut self,
+        (index, kind): (u32, PlannedFaultKind),
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) -> bool {
         match kind {
             PlannedFaultKind::Command(command) => {
                 for index in 0..self.processes.len() {
@@ -246,6 +276,14 @@ impl<P: Process, O: Observer> World<P, O> {
                     (link.repeat_by, link.repeat_until) = (by, now + span);
                 }
                 true
+            }
+            PlannedFaultKind::LoseMessages(a, b, direction, chance, span) => {
+                let (there, back) = direction.ways();
+                for (from, to, _) in [(a, b, there), (b, a, back)].iter().filter(|it| it.2) {
+                    self.core.link(*from, *to).losing = Some((index, chance, now + span));
+                }
+                self.core.lossy = true;
+                false // It strikes when it loses something.
             }
             PlannedFaultKind::Reorder(window, changes, span) => {
                 if self.core.reorder.as_ref().is_some_and(|it| it.is_active(now)) {
@@ -293,7 +331,9 @@ impl<P: Process, O: Observer> Core<P, O> {
             Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
             Due::Ask(_) => Some(self.leader()),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
-                Parcel::Mail { to, .. } | Parcel::Answer { to, .. } => Some(*to),
+                Parcel::Mail { to, .. }
+                | Parcel::Answer { to, .. }
+                | Parcel::Unanswered { to, .. } => Some(*to),
                 Parcel::Request { .. } | Parcel::Empty => None,
             },
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
