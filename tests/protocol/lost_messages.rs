@@ -72,11 +72,11 @@ fn a_trigger_that_is_lost_aborts_its_checkpoint_when_the_call_times_out() {
 #[test]
 fn a_deployment_that_is_lost_or_not_answered_fails_when_the_call_times_out() {
     let crash = r#"{"at": "1900 ms", "kind": "crash_task", "target": "count[1]"}"#;
-    for rpc in ["cluster.slots=1", "cluster.heartbeat_rpc_failure_threshold=2"] {
+    for rpc in ["-1", "2"].map(|of| format!("cluster.heartbeat_rpc_failure_threshold={of}")) {
         for direction in ["there", "back"] {
             let lose = fault(r#"{"step": "R1", "delay": "95 ms"}"#, direction, "20 ms");
             let faults = lose.replace("faults=[", &format!("faults=[{crash},"));
-            for outcome in finished(SCENARIO, &[&faults, rpc], 0..3) {
+            for outcome in finished(SCENARIO, &[&faults, &rpc], 0..3) {
                 let what = format!("{direction}, {rpc}, seed {}", outcome.seed);
                 assert_eq!(failovers(&outcome), 2, "{what}");
                 assert_eq!(visible(&outcome), RECORDS, "{what}");
@@ -106,17 +106,16 @@ fn a_split_that_may_be_lost_fails_its_reader() {
 #[test]
 fn a_stop_whose_news_is_lost_ends_all_the_same() {
     let stop = r#"actions=[{"at": "2 s", "kind": "stop_with_savepoint"}]"#;
-    let at = r#"{"step": "F5", "occurrence": 9}"#;
     for direction in ["there", "back", "both"] {
-        let mut stopped = 0;
+        let (mut stopped, mut lost) = (0, 0);
         for occurrence in 6..11 {
-            let at = at.replace('9', &occurrence.to_string());
-            let at = at.replace("F5", "F4");
+            let at = format!(r#"{{"step": "F4", "occurrence": {occurrence}}}"#);
             for outcome in runs(SCENARIO, &[&fault(&at, direction, "150 ms"), stop], 0..2) {
                 stopped += u32::from(outcome.job_end == Some(JobEnd::StoppedWithSavepoint));
+                lost += situation(&outcome, "control message lost");
             }
         }
-        assert!(stopped > 5, "{direction}: {stopped}");
+        assert!(stopped > 5 && lost > 10, "{direction}: {stopped} stopped, {lost} lost");
     }
 }
 

@@ -22,8 +22,10 @@ use crate::observe::{FileId, JobEnd, Observation, TaskState};
 pub(super) const NAME: &str = "liveness";
 
 /// What disturbs: bounds run only in calm weather.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Weather {
+    /// How long a checkpoint waits for acknowledgements: one may be lost.
+    checkpoint_timeout: VirtualDuration,
     active: BTreeSet<u32>,
     /// When something disturbed last; in the future, if somebody waits for what will not come.
     changed: VirtualTime,
@@ -34,6 +36,16 @@ pub(super) struct Weather {
 }
 
 impl Weather {
+    pub(super) fn new(checkpoint_timeout: VirtualDuration) -> Self {
+        Self {
+            checkpoint_timeout,
+            active: BTreeSet::new(),
+            changed: VirtualTime::ZERO,
+            acted: VirtualTime::ZERO,
+            damaged: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn observe(&mut self, now: VirtualTime, observation: &Observation) {
         match *observation {
             Observation::FaultInjected { fault } => {
@@ -45,7 +57,9 @@ impl Weather {
                 self.disturb(now);
             }
             Observation::StorageDisturbed { .. } => self.disturb(now),
-            Observation::MessageLost { until, .. } => self.disturb(until),
+            Observation::MessageLost { until, .. } => {
+                self.disturb(until.max(now + self.checkpoint_timeout));
+            }
             Observation::FileDamaged { file } => {
                 self.damaged.insert(file);
             }

@@ -187,10 +187,11 @@ impl Checks {
     pub fn new(graph: &ExecutionGraph, config: CheckConfig, factory: OperatorFactory) -> Self {
         assert_eq!(config.roles.len(), graph.job().operators().len(), "one role an operator");
         let ledger = ledger::Ledger::new(graph, &config);
+        let weather = liveness::Weather::new(config.checkpointing.timeout);
         let setup = Setup { graph: graph.clone(), config, layout: LayoutId(0) };
         Self {
             ledger,
-            weather: liveness::Weather::default(),
+            weather,
             cut: cut::Cut::default(),
             order: order::Order::new(&setup),
             moved: moved::Moved::default(),

@@ -94,10 +94,9 @@ impl Process for Engine {
                 Mail::Trigger(_) => Waits::ForReceipt,
                 // `sendOperatorEventToTask`, which `EventArrived` is the answer to.
                 Mail::Split { .. } => Waits::ForMessage,
-                // `confirmCheckpoint`: nobody looks at the future, but see `notify_again`.
-                Mail::NotifyComplete(_) => Waits::ForMessage,
-                // `abortCheckpoint`: nobody looks at the future.
-                Mail::NotifyAborted(_) => Waits::Nobody,
+                // `confirmCheckpoint`, `abortCheckpoint`: nobody looks at the future, but see
+                // `notify_again`.
+                Mail::NotifyComplete(_) | Mail::NotifyAborted(_) => Waits::ForMessage,
             },
             Control::EventArrived { .. } => Waits::Receiver,
             // Said again with the next heartbeat (`RetryingRegistration`), like heartbeats themselves.

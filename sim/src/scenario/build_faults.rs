@@ -291,6 +291,7 @@ impl Builder<'_> {
             }
             "lose_messages" => {
                 let (from, to) = self.link(node)?;
+                self.check_talk(node, (from, to));
                 let chance = node.permille("chance")?;
                 FaultKind::LoseMessages(from, to, direction(node)?, chance, span("for")?)
             }
@@ -319,6 +320,18 @@ impl Builder<'_> {
     }
 
     /// Refuses what cannot befall such requests: it would never strike.
+    /// Control messages go between job managers and task managers.
+    fn check_talk(&mut self, node: &Node, ends: (Endpoint, Endpoint)) {
+        let workers = [ends.0, ends.1].map(|end| matches!(end, Endpoint::TaskManager(_)));
+        if workers[0] == workers[1] {
+            let message = "these two never send each other a control message";
+            self.sink.push(
+                Diagnostic::error("impossible-fault", node.place("to"), message.to_owned())
+                    .expected("a job manager and a task manager"),
+            );
+        }
+    }
+
     fn disturbance(&mut self, node: &Node, operation: StorageOperation) -> Option<Disturbance> {
         let word = node.word("how")?;
         let how = Disturbance::ALL.into_iter().find(|how| how.name() == word);

@@ -52,6 +52,8 @@ impl JobManager {
     pub(super) fn is_running(&self, subtask: SubtaskId, execution: u32) -> bool {
         self.phase == Phase::Running
             && execution == self.execution.attempt(subtask)
+            // News of a job that was spread otherwise may still be under way.
+            && self.number_of(subtask).is_some()
             && !self.down.contains_key(&self.plan.graph.regions().of(subtask))
     }
 

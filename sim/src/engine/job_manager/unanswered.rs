@@ -3,11 +3,10 @@
 //! | lost | what follows | Flink |
 //! | --- | --- | --- |
 //! | a deployment | the task has failed, whether it runs or not | `Execution#deploy` |
-//! | a cancellation | it is repeated until it is answered | `Execution#sendCancelRpcCall`: three times in all |
+//! | a cancellation | it is repeated until it is answered | `Execution#sendCancelRpcCall`: three times more |
 //! | a trigger | the checkpoint is aborted | `CheckpointCoordinator#triggerCheckpointRequest` |
 //! | an event of an enumerator | its reader fails | `SubtaskGatewayImpl#sendEvent` |
-//! | the news that a checkpoint is complete | nothing, unless a task cannot end without it: the next one's says more | `RpcTaskManagerGateway` |
-//! | the news that a checkpoint was aborted | nothing | the same |
+//! | the news that a checkpoint is complete, or was aborted | it is told again | `RpcTaskManagerGateway`: nothing |
 //! | a heartbeat, a registration | the next one comes | `HeartbeatMonitorImpl`, `RetryingRegistration` |
 //! | an acknowledgement, a decline | the checkpoint expires | `RpcCheckpointResponder` |
 //!
@@ -18,7 +17,7 @@
 
 use cutline::coordinator::plan::ExecutionState;
 use cutline::enumerator::Input;
-use cutline::ids::{CheckpointId, RegionId, SubtaskId};
+use cutline::ids::{RegionId, SubtaskId};
 use cutline::task::subtask::Mail;
 
 use super::JobManager;
@@ -56,9 +55,12 @@ impl JobManager {
                 }
                 Mail::Split { id, .. } => self.on_event_unanswered(subtask, id, ctx),
                 Mail::NotifyComplete(checkpoint) => {
-                    self.notify_again(subtask, execution, checkpoint, ctx);
+                    // The next one's news say more.
+                    if self.retained().all(|it| it.checkpoint.id <= checkpoint) {
+                        self.notify_again((subtask, execution), mail, ctx);
+                    }
                 }
-                Mail::NotifyAborted(_) => unreachable!("nobody waits for an answer to it"),
+                Mail::NotifyAborted(_) => self.notify_again((subtask, execution), mail, ctx),
             },
             Control::EventArrived { subtask, id } => self.on_event_unanswered(subtask, id, ctx),
             Control::Register { .. }
@@ -73,7 +75,7 @@ impl JobManager {
         }
     }
 
-    /// Tasks may still run there. Deviation: Flink takes them for cancelled after three calls, and
+    /// Tasks may still run there. Deviation: Flink takes them for cancelled after four calls, and
     /// cancels what runs all the same when the next heartbeat tells of it
     /// (`DefaultExecutionDeploymentReconciler`).
     pub(super) fn cancel_again<O: Observer>(
@@ -93,23 +95,18 @@ impl JobManager {
         }
     }
 
-    /// A task that ends waits to hear that its last checkpoint is complete. Deviation: Flink tells it
-    /// once, and where no other checkpoint follows (behind the savepoint of a stop, without an interval, or
-    /// when readers of union list state have finished in part) it does not end.
+    /// A task that ends waits to hear that its last checkpoint is complete; one that has stopped for a
+    /// savepoint, that it was aborted. Deviation: Flink tells it once, and where no other checkpoint
+    /// follows (behind the savepoint of a stop, without an interval, or when readers of union list state
+    /// have finished in part) it does not end.
     fn notify_again<O: Observer>(
         &mut self,
-        subtask: SubtaskId,
-        execution: u32,
-        checkpoint: CheckpointId,
+        (subtask, execution): (SubtaskId, u32),
+        mail: Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let mut states = self.layout().indices().map(|index| self.execution.states[index]);
-        let ends = self.may_be_stopping()
-            || self.plan.scenario.checkpointing.interval.is_none()
-            || states.any(|state| state == ExecutionState::Finished);
-        let newest = self.retained().all(|it| it.checkpoint.id <= checkpoint);
-        if ends && newest && self.is_running(subtask, execution) {
-            self.send_mail(subtask, Mail::NotifyComplete(checkpoint), ctx);
+        if self.is_running(subtask, execution) {
+            self.send_mail(subtask, mail, ctx);
         }
     }
 

@@ -170,7 +170,10 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         self.note(Note::Message { from: self.me, to });
         let at = self.core.control_arrival(self.me, to, self.now);
         let ends = (self.me, to);
-        let lost = self.core.lossy && self.core.loses(ends, self.now, self.queue);
+        // What nobody is there to get is not lost on the way.
+        let lost = self.core.lossy
+            && self.core.lives(to, life)
+            && self.core.loses(ends, self.now, self.queue);
         self.hand_over(to, &message, lost);
         let from_life = self.life();
         if lost {

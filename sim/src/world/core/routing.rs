@@ -280,7 +280,11 @@ impl<P: Process, O: Observer> World<P, O> {
             PlannedFaultKind::LoseMessages(a, b, direction, chance, span) => {
                 let (there, back) = direction.ways();
                 for (from, to, _) in [(a, b, there), (b, a, back)].iter().filter(|it| it.2) {
-                    self.core.link(*from, *to).losing = Some((index, chance, now + span));
+                    let losing = &mut self.core.link(*from, *to).losing;
+                    // One at a time on a link.
+                    if losing.is_none_or(|(_, _, until)| until <= now) {
+                        *losing = Some((index, chance, now + span));
+                    }
                 }
                 self.core.lossy = true;
                 false // It strikes when it loses something.
