@@ -278,7 +278,7 @@ impl Found {
                     self.add("action", "stop with savepoint");
                 }
                 ActionKind::Cancel => self.add("action", "cancel"),
-                ActionKind::Resume { from, claims, parallelism } => {
+                ActionKind::Resume { from, claims, parallelism, .. } => {
                     resumes += 1;
                     self.add_if(resumes > 1, "action", "resume twice");
                     self.add_if(*claims, "action", "resume and claim");

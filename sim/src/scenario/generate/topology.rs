@@ -286,7 +286,7 @@ impl Builder<'_> {
             Partitioner::Broadcast => u64::from(receiver.parallelism),
             _ => 1,
         };
-        self.edges.push(Edge { from, to, input, partitioner });
+        self.edges.push(Edge { from, to, input, partitioner, chained: false });
         self.flow[from].leaving * copies
     }
 
@@ -366,7 +366,7 @@ impl Builder<'_> {
         Drawn {
             bytes: records.iter().sum::<u64>() * bytes_max.unwrap_or(0) * u64::from(weight),
             state: self.operators.iter().zip(&records).map(state).sum(),
-            job: Job { operators: self.operators, edges: self.edges },
+            job: Job { operators: self.operators, edges: self.edges, operator_chaining: true },
             records,
             weight,
             span,
@@ -399,7 +399,8 @@ impl Builder<'_> {
                     let committer = &mut self.operators[to];
                     committer.parallelism = parallelism;
                     committer.max_parallelism = committer.max_parallelism.max(parallelism);
-                    self.edges.push(Edge { from: sink, to, input: 0, partitioner });
+                    let edge = Edge { from: sink, to, input: 0, partitioner, chained: false };
+                    self.edges.push(edge);
                 }
             }
         }
