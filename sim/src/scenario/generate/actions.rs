@@ -30,7 +30,22 @@ pub(super) fn draw(
     writer.last(&mut draws.of("last action", ""));
     let mut actions = writer.actions;
     spread(scenario, &mut actions, options, draws);
+    chain_anew(scenario, &mut actions, draws);
     actions
+}
+
+/// Some new jobs have other chains than the one before, or none.
+fn chain_anew(scenario: &Scenario, actions: &mut [Action], draws: &Draws) {
+    if !scenario.job.edges.iter().any(|edge| edge.chained) {
+        return;
+    }
+    for (number, action) in (0_u32..).zip(actions) {
+        let ActionKind::Resume { operator_chaining, .. } = &mut action.what else { continue };
+        let mut stream = draws.of("chains anew", &number.to_string());
+        if permille_chance(&mut stream, 500) {
+            *operator_chaining = Some(permille_chance(&mut stream, 300));
+        }
+    }
 }
 
 struct Writer<'a> {

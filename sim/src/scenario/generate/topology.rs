@@ -1,5 +1,6 @@
 //! The job: sources, layers of operators, sinks, and how much flows through them.
 
+mod chains;
 mod list_state;
 mod regions;
 
@@ -352,6 +353,7 @@ impl Builder<'_> {
         self.vary_discovery(span);
         self.vary_list_state(&mut records);
         self.vary_history();
+        self.vary_chains(&mut records);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
