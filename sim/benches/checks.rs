@@ -31,6 +31,7 @@ fn graph() -> ExecutionGraph {
         to: OperatorId(to),
         input: 0,
         partitioner: Partitioner::Rebalance,
+        chained: false,
     };
     let vertices = [("source", SOURCES), ("count", INNER), ("sink", SINKS)].map(vertex);
     let job = JobGraph::new(vertices.to_vec(), vec![edge(0, 1), edge(1, 2)]);

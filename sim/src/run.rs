@@ -448,9 +448,22 @@ mod tests {
                     operator("sink", OperatorKind::TwoPhaseCommitSink, 1),
                 ],
                 edges: vec![
-                    Edge { from: 0, to: 1, input: 0, partitioner: Partitioner::Hash },
-                    Edge { from: 1, to: 2, input: 0, partitioner: Partitioner::Rebalance },
+                    Edge {
+                        from: 0,
+                        to: 1,
+                        input: 0,
+                        partitioner: Partitioner::Hash,
+                        chained: false,
+                    },
+                    Edge {
+                        from: 1,
+                        to: 2,
+                        input: 0,
+                        partitioner: Partitioner::Rebalance,
+                        chained: false,
+                    },
                 ],
+                operator_chaining: true,
             },
             checkpointing: CheckpointingOptions {
                 interval: Some(ms(300)),

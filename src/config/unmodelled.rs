@@ -60,6 +60,10 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("state.backend", STATE),
     unmodelled("state.latency-track.", STATE),
     unmodelled("parallelism.default", "give each operator its `parallelism`"),
+    unmodelled(
+        "pipeline.operator-chaining*",
+        "give `job` its `operator_chaining`, and edges that are chained say so",
+    ),
     unmodelled("pipeline.auto-watermark-interval", "give each source its `watermark_interval`"),
     unmodelled("pipeline.max-parallelism", "give each operator its `max_parallelism`"),
     unmodelled("pipeline.", "no part of the simulated job"),

@@ -93,6 +93,9 @@ pub struct Edge {
     pub input: u32,
     /// How records find their subtask.
     pub partitioner: Partitioner,
+    /// Both ends run in one task, and records pass by call. Flink:
+    /// `StreamingJobGraphGenerator#isChainable`.
+    pub chained: bool,
 }
 
 /// An edge, numbered in the order of the job graph.
@@ -157,9 +160,43 @@ pub enum JobGraphError {
         /// Its parallelism.
         to_parallelism: u32,
     },
+    /// A chained edge whose ends cannot run in one task.
+    #[error("edges[{edge}]: {from} and {to} cannot be chained: {why}")]
+    Unchainable {
+        /// Index of the edge.
+        edge: usize,
+        /// Sender.
+        from: String,
+        /// Receiver.
+        to: String,
+        /// What keeps them apart.
+        why: Unchainable,
+    },
     /// A cycle; feedback edges are not part of this version.
     #[error("the edges form a cycle through {}; a cycle needs a feedback edge, which this version does not have", .0.join(" -> "))]
     Cycle(Vec<String>),
+}
+
+/// What keeps two operators from running in one task. Flink:
+/// `StreamingJobGraphGenerator#isChainable`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unchainable {
+    /// Records are dealt out anew between them.
+    #[error("the edge between them is not forward")]
+    NotForward,
+    /// Another operator sends to the receiver.
+    #[error("the receiver has another input")]
+    SeveralInputs,
+    /// The sender sends to another operator.
+    ///
+    /// Deviation: Flink chains the receivers of all forward edges of an operator; a chain is a line
+    /// here.
+    #[error("the sender has another output")]
+    SeveralOutputs,
+    /// Deviation: Flink lets them differ, unless `pipeline.operator-chaining.
+    /// chain-operators-with-different-max-parallelism` is off, and gives all the key groups of one.
+    #[error("their max parallelism differs")]
+    OtherMaxParallelism,
 }
 
 impl JobGraph {
@@ -202,6 +239,13 @@ impl JobGraph {
                 });
             }
         }
+        for (index, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.chained) {
+            if let Some(why) = unchainable(&operators, &edges, index) {
+                let name = |operator: OperatorId| operators[operator.index()].name.clone();
+                let (from, to) = (name(edge.from), name(edge.to));
+                return Err(JobGraphError::Unchainable { edge: index, from, to, why });
+            }
+        }
         let order = topological_order(&operators, &edges)?;
         Ok(Self { operators, edges, order })
     }
@@ -220,6 +264,37 @@ impl JobGraph {
             .map(|(operator, &parallelism)| JobOperator { parallelism, ..operator.clone() })
             .collect();
         Self::new(operators, self.edges.clone())
+    }
+
+    /// The same job with each operator in a task of its own. Flink: `pipeline.operator-chaining.enabled`
+    /// off.
+    #[must_use]
+    pub fn unchained(mut self) -> Self {
+        self.edges.iter_mut().for_each(|edge| edge.chained = false);
+        self
+    }
+
+    /// Whether it is the same job, spread or chained differently at most.
+    pub(super) fn has_edges_of(&self, other: &Self) -> bool {
+        let loose = |job: &Self| -> Vec<Edge> {
+            job.edges.iter().map(|edge| Edge { chained: false, ..*edge }).collect()
+        };
+        loose(self) == loose(other)
+    }
+
+    /// Whether an operator gets its records by call, from another one in its task.
+    pub fn is_chained(&self, operator: OperatorId) -> bool {
+        self.edges.iter().any(|edge| edge.chained && edge.to == operator)
+    }
+
+    /// The operators that run in the task of this one, which is the head of a chain, from head to tail.
+    pub fn chain(&self, head: OperatorId) -> Vec<OperatorId> {
+        let mut chain = vec![head];
+        let next = |at: OperatorId| self.edges.iter().find(|edge| edge.chained && edge.from == at);
+        while let Some(edge) = next(chain[chain.len() - 1]) {
+            chain.push(edge.to);
+        }
+        chain
     }
 
     /// The number of subtasks of each operator.
@@ -251,6 +326,22 @@ impl JobGraph {
     /// The operators, every sender before its receivers; ties in the order of the job graph.
     pub fn topological_order(&self) -> &[OperatorId] {
         &self.order
+    }
+}
+
+fn unchainable(operators: &[JobOperator], edges: &[Edge], index: usize) -> Option<Unchainable> {
+    let edge = &edges[index];
+    let keys = |operator: OperatorId| operators[operator.index()].max_parallelism;
+    if edge.partitioner != Partitioner::Forward {
+        Some(Unchainable::NotForward)
+    } else if edges.iter().filter(|other| other.to == edge.to).count() > 1 {
+        Some(Unchainable::SeveralInputs)
+    } else if edges.iter().filter(|other| other.from == edge.from).count() > 1 {
+        Some(Unchainable::SeveralOutputs)
+    } else if keys(edge.from) != keys(edge.to) {
+        Some(Unchainable::OtherMaxParallelism)
+    } else {
+        None
     }
 }
 
@@ -350,6 +441,12 @@ pub struct ExecutionGraph {
     layouts: Vec<Layout>,
     operator_of: Vec<OperatorId>,
     index_of: Vec<u32>,
+    /// By subtask, the head of the chain that it is part of.
+    heads: Vec<SubtaskId>,
+    /// All chains one after the other, each from head to tail.
+    chained: Vec<SubtaskId>,
+    /// By subtask, the place of its chain in `chained`, if it is a head.
+    chains: Vec<Range<u32>>,
     channels: Vec<Channel>,
     input_start: Vec<u32>,
     inputs: Vec<ChannelId>,
@@ -370,14 +467,17 @@ impl ExecutionGraph {
     /// they would be without the others.
     ///
     /// # Panics
-    /// If there is no job, or the jobs differ in more than their parallelism.
+    /// If there is no job, or the jobs differ in more than their parallelism and chaining.
     pub fn with_layouts(jobs: Vec<JobGraph>) -> Self {
         let first = jobs.first().expect("a job has a parallelism");
-        assert!(jobs.iter().all(|job| job.edges == first.edges), "one job, spread differently");
+        assert!(jobs.iter().all(|job| job.has_edges_of(first)), "one job, spread differently");
         let mut graph = Self {
             layouts: Vec::with_capacity(jobs.len()),
             operator_of: Vec::new(),
             index_of: Vec::new(),
+            heads: Vec::new(),
+            chained: Vec::new(),
+            chains: Vec::new(),
             channels: Vec::new(),
             input_start: Vec::new(),
             inputs: Vec::new(),
@@ -407,9 +507,30 @@ impl ExecutionGraph {
         self.output_edges.resize(self.operator_of.len(), Vec::new());
         let first = self.channels.len() as u32;
         let mut layout = Layout::new(job, operator_start);
+        self.chain(&layout);
         self.connect(&layout);
         layout.set_channels(first..self.channels.len() as u32);
         self.layouts.push(layout);
+    }
+
+    fn chain(&mut self, layout: &Layout) {
+        let job = layout.job();
+        self.heads.resize(self.operator_of.len(), SubtaskId(0));
+        self.chains.resize(self.operator_of.len(), 0..0);
+        let operators = (0..job.operators.len() as u32).map(OperatorId);
+        for head in operators.filter(|operator| !job.is_chained(*operator)) {
+            let chain = job.chain(head);
+            for index in 0..layout.parallelism(head) {
+                let first = self.chained.len() as u32;
+                let head = layout.subtask(head, index);
+                for operator in &chain {
+                    let subtask = layout.subtask(*operator, index);
+                    self.heads[subtask.index()] = head;
+                    self.chained.push(subtask);
+                }
+                self.chains[head.index()] = first..self.chained.len() as u32;
+            }
+        }
     }
 
     fn connect(&mut self, layout: &Layout) {
@@ -600,6 +721,33 @@ impl ExecutionGraph {
         &self.output_edges[subtask.index()]
     }
 
+    /// The head of the chain that a subtask is part of, by whose number the task is called that runs
+    /// all of it; of a subtask that is not chained, itself.
+    #[inline]
+    pub fn head(&self, subtask: SubtaskId) -> SubtaskId {
+        self.heads[subtask.index()]
+    }
+
+    /// Whether a subtask is the head of its task.
+    #[inline]
+    pub fn is_head(&self, subtask: SubtaskId) -> bool {
+        self.heads[subtask.index()] == subtask
+    }
+
+    /// All that run in one task, from head to tail: most often the head alone. Of the others nothing.
+    /// Flink: `OperatorChain`.
+    #[inline]
+    pub fn chain_of(&self, head: SubtaskId) -> &[SubtaskId] {
+        let range = &self.chains[head.index()];
+        &self.chained[range.start as usize..range.end as usize]
+    }
+
+    /// Whose output channels are those of a task.
+    #[inline]
+    pub fn tail(&self, head: SubtaskId) -> SubtaskId {
+        self.chain_of(head).last().copied().unwrap_or(head)
+    }
+
     /// Whether a subtask has no input.
     pub fn is_source(&self, subtask: SubtaskId) -> bool {
         self.gates[subtask.index()].is_empty()
@@ -652,6 +800,7 @@ mod tests {
                 to: OperatorId(to),
                 input: 0,
                 partitioner,
+                chained: false,
             })
             .collect();
         JobGraph::new(operators, edges)

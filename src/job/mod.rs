@@ -9,7 +9,7 @@ pub mod rescale;
 
 pub use graph::{
     Channel, Edge, EdgeId, ExecutionGraph, Gate, JobGraph, JobGraphError, JobOperator, OutputEdge,
-    Partitioner,
+    Partitioner, Unchainable,
 };
 pub use layout::Layout;
 pub use regions::Regions;

@@ -16,7 +16,7 @@ const FORMAT: Format = Format { operator: "a keyed aggregate", magic: *b"CLag", 
 const ENTRY_BYTES_MIN: usize = 1 + 1 + 8 + 1 + 8;
 
 /// Counts and digests the records of each key, split and path, and passes them on as they are.
-/// All its input edges must be hash edges, or its parallelism 1.
+/// All its input edges must be hash edges, or chained ones that keep to the keys, or its parallelism 1.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     instance: Instance,

@@ -12,6 +12,7 @@ mod aggregate;
 mod async_wait;
 mod broadcast_join;
 mod buffer;
+mod chain;
 mod committer;
 mod effect;
 mod filter;
@@ -50,6 +51,7 @@ pub use aggregate::Aggregate;
 pub use async_wait::{AsyncWait, CallOptions, Caller};
 pub use broadcast_join::{BroadcastJoin, RULES};
 pub use buffer::Buffer;
+pub use chain::Chain;
 pub use committer::Committer;
 pub use effect::{Effect, LeftOvers, TransactionId, Update};
 pub use filter::Filter;
@@ -176,6 +178,11 @@ pub trait Operator: fmt::Debug + Send {
     fn as_caller(&mut self) -> Option<&mut dyn Caller> {
         None
     }
+
+    /// The operators that it is made of, if it is a chain of them.
+    fn as_chain(&mut self) -> Option<&mut Chain> {
+        None
+    }
 }
 
 /// What an operator emits: a flat buffer that its caller reuses.
@@ -183,7 +190,17 @@ pub trait Operator: fmt::Debug + Send {
 pub struct Emitter {
     records: Vec<Record>,
     effects: Vec<Effect>,
-    time_events: Vec<TimeEvent>,
+    /// What else has happened, and in the how-many-th operator of a chain.
+    notes: Vec<(u32, Note)>,
+}
+
+/// What happens while an operator is at work and is neither a record nor an effect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Note {
+    /// Event time has done something.
+    Time(TimeEvent),
+    /// A record, or a mark of event time, was handed to an operator by the one before it in its chain.
+    Passed(Record),
 }
 
 /// What event time has done to a record or a window.
@@ -218,7 +235,7 @@ impl Emitter {
     /// Says what event time has done.
     #[inline]
     pub fn time_event(&mut self, event: TimeEvent) {
-        self.time_events.push(event);
+        self.notes.push((0, Note::Time(event)));
     }
 
     /// What was emitted since the last `clear`, in order.
@@ -237,10 +254,10 @@ impl Emitter {
         self.effects.drain(..)
     }
 
-    /// Takes out what event time has done, in order.
+    /// Takes out what else has happened, in order.
     #[inline]
-    pub(crate) fn drain_time_events(&mut self) -> impl Iterator<Item = TimeEvent> {
-        self.time_events.drain(..)
+    pub(crate) fn drain_notes(&mut self) -> impl Iterator<Item = (u32, Note)> {
+        self.notes.drain(..)
     }
 
     /// Forgets everything and keeps the memory.
@@ -248,7 +265,7 @@ impl Emitter {
     pub fn clear(&mut self) {
         self.records.clear();
         self.effects.clear();
-        self.time_events.clear();
+        self.notes.clear();
     }
 }
 

@@ -111,6 +111,7 @@ mod tests {
             to: OperatorId(i as u32 + 1),
             input: 0,
             partitioner: it.0,
+            chained: false,
         };
         let job = JobGraph::new(operators, rest.iter().enumerate().map(edge).collect());
         let mut behaviours = vec![Behaviour::Source];

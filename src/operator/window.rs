@@ -277,7 +277,7 @@ mod tests {
         let mut out = Emitter::default();
         window.process(0, &record(0, at, key), &mut out);
         assert!(out.records().is_empty());
-        out.drain_time_events().next().is_none()
+        out.drain_notes().next().is_none()
     }
 
     #[test]

@@ -45,13 +45,15 @@ pub struct Snapshots {
     flushing: Vec<CheckpointId>,
     /// The newest checkpoint that was cut here, or was restored.
     last: Option<CheckpointId>,
+    /// The place of the last operator in the chain, whose outputs are those of the subtask.
+    tail: u32,
     defects: Defects,
 }
 
 impl Snapshots {
     /// Nothing is under way.
-    pub(crate) fn new(defects: Defects) -> Self {
-        Self { defects, ..Self::default() }
+    pub(crate) fn new(tail: u32, defects: Defects) -> Self {
+        Self { tail, defects, ..Self::default() }
     }
 
     /// The attempt starts from this checkpoint.
@@ -134,14 +136,14 @@ impl Snapshots {
     pub(crate) fn upload(
         &mut self,
         checkpoint: CheckpointId,
-        part: PartKind,
+        (link, part): (u32, PartKind),
         bytes: Vec<u8>,
         nominal: u64,
         out: &mut impl Outputs,
     ) {
         if let Some(pending) = self.find(checkpoint).filter(|_| !bytes.is_empty()) {
             pending.waits_for_writes += 1;
-            out.push(Output::Upload { checkpoint, part, bytes, nominal });
+            out.push(Output::Upload { checkpoint, link, part, bytes, nominal });
         }
     }
 
@@ -204,12 +206,29 @@ impl Snapshots {
             pending.is_cut && !pending.waits_for_inputs && pending.waits_for_outputs == 0;
         if captured && !pending.channels_uploaded {
             pending.channels_uploaded = true;
-            let channels = std::mem::take(&mut pending.channels);
-            if !channels.is_empty() {
-                let nominal = channels.nominal_bytes();
-                self.upload(checkpoint, PartKind::Channels, channels.encode(), nominal, out);
+            let mut channels = std::mem::take(&mut pending.channels);
+            if self.tail > 0 {
+                // Flink: `OperatorChain#snapshotChannelStates`. What is at the outputs is the tail's.
+                let outputs = std::mem::take(&mut channels.outputs);
+                let outputs = ChannelState { outputs, ..ChannelState::default() };
+                self.upload_channels(checkpoint, self.tail, &outputs, out);
             }
+            self.upload_channels(checkpoint, 0, &channels, out);
             self.acknowledge_if_done(checkpoint, out);
+        }
+    }
+
+    fn upload_channels(
+        &mut self,
+        checkpoint: CheckpointId,
+        link: u32,
+        channels: &ChannelState,
+        out: &mut impl Outputs,
+    ) {
+        if !channels.is_empty() {
+            let nominal = channels.nominal_bytes();
+            let part = (link, PartKind::Channels);
+            self.upload(checkpoint, part, channels.encode(), nominal, out);
         }
     }
 

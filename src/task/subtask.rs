@@ -20,6 +20,8 @@ mod input;
 mod life;
 mod output;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -79,8 +81,8 @@ pub enum Input {
     Start {
         /// The restored checkpoint, `None` at a first start.
         restored: Option<CheckpointId>,
-        /// State parts for the operator.
-        state: Vec<Vec<u8>>,
+        /// State parts, each with the place of its operator in the chain: 0 where nothing is chained.
+        state: Vec<(u32, Vec<u8>)>,
         /// Channel state for the channels of this subtask.
         channels: Box<ChannelState>,
     },
@@ -176,6 +178,13 @@ pub enum Output {
         /// The channel.
         channel: InputChannel,
         /// The record.
+        record: Record,
+    },
+    /// A record was handed by call to an operator of the chain. Charge its cost.
+    Chained {
+        /// The place of that operator, at least 1.
+        link: u32,
+        /// The record, or mark of event time.
         record: Record,
     },
     /// A source has read a record. Charge its cost.
@@ -276,6 +285,8 @@ pub enum Output {
     Upload {
         /// The checkpoint.
         checkpoint: CheckpointId,
+        /// The place in the chain of the operator that it belongs to.
+        link: u32,
         /// Which part.
         part: PartKind,
         /// Its bytes.
@@ -298,7 +309,12 @@ pub enum Output {
     /// A reader has no split left: ask its enumerator for one. Flink: `RequestSplitEvent`.
     RequestSplit,
     /// What event time has done to a record or a window.
-    Time(TimeEvent),
+    Time {
+        /// The place of the operator in the chain.
+        link: u32,
+        /// What.
+        event: TimeEvent,
+    },
     /// A commit was tried often enough: the attempt fails, and the next one tries again.
     CommitGivenUp(TransactionId),
     /// What was decided can never be committed: the job fails for good. Deviation: Flink restarts
@@ -354,7 +370,10 @@ enum Phase {
 #[derive(Debug)]
 pub struct Subtask {
     phase: Phase,
+    /// Or a chain of operators.
     operator: Box<dyn Operator>,
+    /// How many operators there are.
+    chained: u32,
     is_source: bool,
     is_caller: bool,
     /// All inputs have ended, but not all calls have been answered.
@@ -402,7 +421,8 @@ pub struct Subtask {
 }
 
 impl Subtask {
-    /// A subtask that waits for [`Input::Start`].
+    /// A subtask that waits for [`Input::Start`]. The operator may be a
+    /// [`Chain`](crate::operator::Chain).
     pub fn new(config: SubtaskConfig, operator: Box<dyn Operator>, router: Router) -> Self {
         let mut operator = operator;
         let mut gate_of = Vec::new();
@@ -425,8 +445,10 @@ impl Subtask {
         assert_eq!(aligned_outputs.len(), outputs, "each output edge is one or the other");
         let subpartition =
             SubpartitionConfig { credit: Some(0), buffers_max: config.buffers_per_subpartition };
+        let chained = operator.as_chain().map_or(1, |chain| chain.len() as u32);
         Self {
             phase: Phase::Initializing,
+            chained,
             is_source: operator.as_source().is_some(),
             is_caller: operator.as_caller().is_some(),
             ending: false,
@@ -446,7 +468,7 @@ impl Subtask {
             full_outputs: 0,
             router,
             mailbox: VecDeque::new(),
-            snapshots: Snapshots::new(config.defects),
+            snapshots: Snapshots::new(chained - 1, config.defects),
             output_timeouts: Vec::new(),
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,

@@ -286,7 +286,8 @@ fn plan() -> impl Strategy<Value = Plan> {
                         }
                         _ => partitioner,
                     };
-                    edges.push(Edge { from, to, input: if join { input } else { 0 }, partitioner });
+                    let input = if join { input } else { 0 };
+                    edges.push(Edge { from, to, input, partitioner, chained: false });
                 }
                 kinds.push(kind);
                 parallelisms.push(parallelism);

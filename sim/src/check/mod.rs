@@ -307,7 +307,8 @@ impl Checks {
         let (setup, report, ledger) = (&self.setup, &mut self.report, &mut self.ledger);
         self.situations.on_barrier_received(channel, checkpoint);
         self.order.on_barrier_received(now, channel, checkpoint, ledger, setup, report);
-        self.counter.on_barrier(now, setup.graph.channels()[channel.index()].to, checkpoint);
+        let to = setup.graph.channels()[channel.index()].to;
+        self.counter.on_barrier(now, to, checkpoint, setup);
         self.judge_time(now);
     }
 

@@ -166,6 +166,10 @@ situations! {
     MessageLost = "control message lost",
     /// A process has waited for an answer for as long as it does.
     AskTimedOut = "call without an answer",
+    /// An execution begins from a checkpoint, and some of its tasks are chains of operators.
+    ChainRestored = "chain of operators restored",
+    /// A new job begins in which other operators share a task than in the one before.
+    ChainsChanged = "resumed with other chains",
 }
 
 impl fmt::Display for Situation {
@@ -394,6 +398,8 @@ impl Situations {
     }
 
     pub(super) fn on_rescaled(&mut self, before: LayoutId, now: LayoutId, setup: &Setup) {
+        let edges = |layout| setup.graph.layout(layout).job().edges();
+        self.saw_if(edges(before) != edges(now), Situation::ChainsChanged);
         let numbers = |layout| setup.graph.layout(layout).job().parallelism();
         let (before, now) = (numbers(before), numbers(now));
         let some = |test: fn(&u32, &u32) -> bool| before.iter().zip(&now).any(|(a, b)| test(a, b));
@@ -521,6 +527,9 @@ impl Situations {
         let union = |it: OperatorId| setup.has_list_state(it, DistributionMode::Union);
         let restores_union = chosen.is_some() && setup.operators().any(union);
         self.saw_if(restores_union, Situation::UnionStateRestored);
+        let mut edges = setup.layout().job().edges().iter();
+        let restores_chain = chosen.is_some() && edges.any(|edge| edge.chained);
+        self.saw_if(restores_chain, Situation::ChainRestored);
         if self.executions > 1 || chosen.is_some() {
             let situation = match chosen {
                 Some(_) => Situation::RestoredFromCheckpoint,
@@ -557,6 +566,8 @@ impl Situations {
         };
         let restores_union = chosen.is_some() && subtasks.iter().any(union);
         self.saw_if(restores_union, Situation::UnionStateRestored);
+        let chained = subtasks.iter().any(|subtask| !setup.graph.is_head(*subtask));
+        self.saw_if(chosen.is_some() && chained, Situation::ChainRestored);
         self.saw(match chosen {
             Some(_) => Situation::RestoredFromCheckpoint,
             None => Situation::RestoredFromScratch,

@@ -202,6 +202,8 @@ impl Counter {
                 statistics.checkpoints.triggered += 1;
                 self.pending.push((checkpoint, now));
             }
+            // Durations are those of tasks: a chain takes one snapshot, however many have a part in it.
+            Observation::Cut { subtask, .. } if !setup.graph.is_head(subtask) => {}
             Observation::Cut { subtask, checkpoint, .. } => {
                 if let Some(began) = self.next_stage(now, subtask, checkpoint) {
                     self.statistics.alignment.add(now.since(began));
@@ -273,7 +275,11 @@ impl Counter {
         now: VirtualTime,
         subtask: SubtaskId,
         checkpoint: CheckpointId,
+        setup: &Setup,
     ) {
+        if !setup.graph.is_head(subtask) {
+            return;
+        }
         let triggered = self.pending.iter().find(|pending| pending.0 == checkpoint);
         let stage = &mut self.stages[subtask.index()];
         if let Some(&(_, triggered)) = triggered

@@ -146,6 +146,7 @@ pub(super) fn graph() -> ExecutionGraph {
         to: OperatorId(to),
         input: 0,
         partitioner: Partitioner::Hash,
+        chained: false,
     };
     let operators = vec![vertex("source", 2), vertex("count", 1), vertex("sink", 1)];
     let job = JobGraph::new(operators, vec![edge(0, 1), edge(1, 2)]);

@@ -259,14 +259,18 @@ pub struct Deployment {
     pub execution: u32,
     /// The job's first: what earlier ones have left on a machine was another job's.
     pub first_execution: u32,
-    /// Which subtask.
+    /// Which subtask; of a chain, the head, by whose number the task goes.
     pub subtask: SubtaskId,
     /// The checkpoint its state comes from; `None`: a first start.
     pub restored: Option<CheckpointId>,
-    /// The parts of its state.
+    /// The parts of its state, and of those of the others in its chain.
     pub parts: Vec<Part>,
-    /// It had finished in the restored checkpoint.
+    /// It had finished in the restored checkpoint, and so had all of its chain.
     pub finished: bool,
+    /// Some of its chain had finished, and some not: it cannot be run. Flink:
+    /// `VertexFinishedStateChecker`, "Can not restore vertex … which contain mixed operator finished
+    /// state".
+    pub finished_in_part: bool,
     /// What is its share in them, if the checkpoint was taken with another parallelism.
     pub rescaling: Option<Arc<Assignment>>,
 }
@@ -326,6 +330,13 @@ impl Part {
     /// Whether these are the bytes that were written.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         bytes.len() as u64 == self.bytes && checksum(bytes) == self.checksum
+    }
+}
+
+impl SubtaskSnapshot {
+    /// How it went, of another subtask in the same task.
+    fn clone_without_parts(&self) -> Self {
+        Self { parts: Vec::new(), alignment: None, ..*self }
     }
 }
 

@@ -16,10 +16,10 @@ use cutline::job::rescale::DistributionMode;
 use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
-    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Committer,
-    Filter, FlatMap, IdempotentSink, Instance, Join, Map, Operator, SinkWriter, Source as Reader,
-    SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window, WindowOptions, WriteAheadSink,
-    promises_order,
+    Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Chain,
+    Committer, Filter, FlatMap, IdempotentSink, Instance, Join, Map, Operator, SinkWriter,
+    Source as Reader, SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window, WindowOptions,
+    WriteAheadSink, promises_order,
 };
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
@@ -32,7 +32,7 @@ use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
 use crate::scenario::model::{
-    self, Action, ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source,
+    self, Action, ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source, Spread,
 };
 use crate::world::ProcessId;
 
@@ -108,20 +108,25 @@ impl Plan {
     /// The job graph cannot run.
     pub fn new(scenario: Arc<Scenario>) -> Result<Self, JobGraphError> {
         let job = job_graph(&scenario)?;
-        let numbers = scenario.layouts();
-        let moves = |at: usize| numbers.iter().any(|layout| layout[at] != numbers[0][at]);
+        let spreads = scenario.layouts();
+        let number = |layout: &Spread, at: usize| layout.parallelism[at];
+        let moves =
+            |at: usize| spreads.iter().any(|layout| number(layout, at) != number(&spreads[0], at));
         let operators = scenario.job.operators.iter().enumerate();
         let behaviours: Vec<Behaviour> =
             operators.map(|(at, operator)| behaviour(&operator.kind, moves(at))).collect();
-        let jobs = numbers.iter().map(|numbers| job.with_parallelism(numbers));
+        let jobs = spreads.iter().map(|spread| {
+            let job = job.with_parallelism(&spread.parallelism)?;
+            Ok(if spread.chained { job } else { job.unchained() })
+        });
         let jobs: Vec<JobGraph> = jobs.collect::<Result<_, _>>()?;
         let promises: Vec<_> = jobs.iter().map(|job| promises_order(job, &behaviours)).collect();
         let ordered = (0..behaviours.len()).map(|at| promises.iter().all(|it| it[at])).collect();
         let graph = ExecutionGraph::with_layouts(jobs);
         let layouts = scenario.actions.iter().map(|action| match &action.what {
-            ActionKind::Resume { parallelism, .. } => {
-                let wanted = scenario.parallelism(parallelism);
-                let at = numbers.iter().position(|numbers| *numbers == wanted);
+            ActionKind::Resume { parallelism, operator_chaining, .. } => {
+                let wanted = scenario.spread(parallelism, *operator_chaining);
+                let at = spreads.iter().position(|spread| *spread == wanted);
                 LayoutId(at.expect("each resume has its layout") as u32)
             }
             ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => {
@@ -325,22 +330,48 @@ impl Plan {
         }
     }
 
-    /// One attempt of a subtask, waiting for its state.
-    pub fn subtask_machine(&self, deployment: &Deployment) -> Subtask {
-        let (graph, subtask) = (&self.graph, deployment.subtask);
+    /// Who a subtask is in one attempt.
+    fn instance(&self, subtask: SubtaskId, execution: u32) -> Instance {
+        let graph = &self.graph;
         let operator = graph.operator(subtask);
         let layout = graph.layout(graph.layout_of(subtask));
         let vertex = &layout.job().operators()[operator.index()];
-        let options = &self.scenario.checkpointing;
-        let buffers = &self.scenario.buffers;
-        let instance = Instance {
+        Instance {
             operator,
             subtask: graph.index_in_operator(subtask),
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
-            attempt: Attempt(deployment.execution),
+            attempt: Attempt(execution),
             defects: self.defects,
-        };
+        }
+    }
+
+    /// What runs in a task: an operator, or a chain of them.
+    fn operator_of_task(&self, deployment: &Deployment) -> Box<dyn Operator> {
+        let chain = self.graph.chain_of(deployment.subtask).iter();
+        let mut operators: Vec<Box<dyn Operator>> = chain
+            .map(|subtask| {
+                let instance = self.instance(*subtask, deployment.execution);
+                let mut operator = self.operator(instance);
+                let rescaling = deployment.rescaling.as_ref();
+                if let Some(rescaling) = rescaling.filter(|it| it.changes(instance.operator)) {
+                    operator.rescale(rescaling.parallelism_before(instance.operator));
+                }
+                operator
+            })
+            .collect();
+        match operators.len() {
+            1 => operators.pop().expect("there is one"),
+            _ => Box::new(Chain::new(operators)),
+        }
+    }
+
+    /// One attempt of a task, waiting for its state. It goes by the number of its head.
+    pub fn subtask_machine(&self, deployment: &Deployment) -> Subtask {
+        let (graph, subtask) = (&self.graph, deployment.subtask);
+        let tail = graph.tail(subtask);
+        let options = &self.scenario.checkpointing;
+        let buffers = &self.scenario.buffers;
         // Deviation: channels within a process are treated as remote ones with no latency. Flink
         // lets a local receiver read the sender's queue; the buffers in between are the same.
         let gates = graph.gates(subtask);
@@ -361,12 +392,12 @@ impl Plan {
             exclusive_buffers: buffers.buffers_per_channel,
             floating_buffers: buffers.floating_per_gate,
             output_edges: graph
-                .output_edges(subtask)
+                .output_edges(tail)
                 .iter()
                 .map(|edge| edge.channels.len() as u32)
                 .collect(),
             aligned_edges: graph
-                .output_edges(subtask)
+                .output_edges(tail)
                 .iter()
                 .map(|edge| self.aligned[graph.job().edges()[edge.edge.0 as usize].to.index()])
                 .collect(),
@@ -378,14 +409,9 @@ impl Plan {
             event_time: self.event_time,
             defects: self.defects,
         };
-        let router = Router::new(graph.output_edges(subtask), instance.subtask);
+        let router = Router::new(graph.output_edges(tail), graph.index_in_operator(subtask));
         let inputs = graph.inputs(subtask).len() as u32;
-        let mut operator = self.operator(instance);
-        let rescaling = deployment.rescaling.as_ref();
-        if let Some(rescaling) = rescaling.filter(|it| it.changes(instance.operator)) {
-            operator.rescale(rescaling.parallelism_before(instance.operator));
-        }
-        let mut machine = Subtask::new(config, operator, router);
+        let mut machine = Subtask::new(config, self.operator_of_task(deployment), router);
         if let Some(factory) = &self.barriers {
             machine.use_barrier_handler(factory(subtask, inputs));
         }
@@ -550,6 +576,7 @@ pub(crate) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> 
             to: OperatorId(edge.to as u32),
             input: edge.input,
             partitioner: edge.partitioner,
+            chained: edge.chained,
         })
         .collect();
     JobGraph::new(operators, edges)

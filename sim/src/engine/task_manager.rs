@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cutline::defect::Defect;
-use cutline::ids::{CheckpointId, RegionId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
 use cutline::storage::increment::Increments;
@@ -58,21 +58,21 @@ pub struct TaskManager {
     copies: BTreeMap<SubtaskId, (u32, LocalCopies)>,
 }
 
+/// One subtask, or a chain of them, by the number of whose head it goes.
 #[derive(Debug)]
 struct Task {
     subtask: SubtaskId,
+    /// The last of the chain: the output channels are its.
+    tail: SubtaskId,
     execution: u32,
     lane: LaneId,
     machine: Subtask,
     deployment: Deployment,
     reads_left: usize,
-    state: Vec<(u32, Vec<u8>)>,
-    /// Files of incremental snapshots, as they are read.
-    shared: Vec<(Part, Vec<u8>)>,
-    /// What of its state is stored already, if only what has changed is uploaded.
-    increments: Option<Increments>,
-    /// The files that snapshots of its state may be made of, if copies are kept and files are shared.
-    at_hand: LocalCopy,
+    /// What there is of the state of each subtask of the chain, the head first.
+    members: Vec<Member>,
+    /// How records come to those behind the head.
+    links: Vec<Link>,
     /// Captured in-flight data, as it is read.
     captured: Vec<Captured>,
     snapshots: Vec<SnapshotUnderWay>,
@@ -83,16 +83,40 @@ struct Task {
     calls: Option<(Distribution, Stream)>,
 }
 
+/// A subtask of a task, and its state.
+#[derive(Debug)]
+struct Member {
+    subtask: SubtaskId,
+    operator: OperatorId,
+    state: Vec<(u32, Vec<u8>)>,
+    /// Files of incremental snapshots, as they are read.
+    shared: Vec<(Part, Vec<u8>)>,
+    /// What of its state is stored already, if only what has changed is uploaded.
+    increments: Option<Increments>,
+    /// The files that snapshots of its state may be made of, if copies are kept and files are shared.
+    at_hand: LocalCopy,
+}
+
+/// What a subtask costs that gets its records by call. Nothing travels on the channel: it is how those
+/// who watch call that way.
+#[derive(Debug)]
+struct Link {
+    channel: ChannelId,
+    cost: Distribution,
+    sync_cost: Distribution,
+    draws: Stream,
+}
+
 /// What is known of a snapshot before it is acknowledged.
 #[derive(Debug)]
 struct SnapshotUnderWay {
     checkpoint: CheckpointId,
     kind: SnapshotKind,
     parts: Vec<Part>,
-    /// What is kept of it here.
-    copy: Option<LocalCopy>,
-    /// Files of the operator's state that are being uploaded.
-    uploads: usize,
+    /// What is kept of it here, by subtask.
+    copies: Vec<(SubtaskId, LocalCopy)>,
+    /// By subtask of the task: files of its state that are being uploaded.
+    uploads: Vec<usize>,
     cut_at: VirtualTime,
     sync: VirtualDuration,
     start_delay: VirtualDuration,
@@ -268,10 +292,13 @@ impl TaskManager {
         mail: Mail,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        match mail {
-            Mail::NotifyComplete(checkpoint) => self.keep_copies_from(subtask, checkpoint),
-            Mail::NotifyAborted(checkpoint) => self.drop_copy(subtask, checkpoint),
-            Mail::Trigger(_) | Mail::Split { .. } => {}
+        let plan = Arc::clone(&self.plan);
+        for member in plan.graph.chain_of(subtask) {
+            match mail {
+                Mail::NotifyComplete(checkpoint) => self.keep_copies_from(*member, checkpoint),
+                Mail::NotifyAborted(checkpoint) => self.drop_copy(*member, checkpoint),
+                Mail::Trigger(_) | Mail::Split { .. } => {}
+            }
         }
         let Some((place, lane)) = self.find_running(subtask, execution) else {
             // It has finished, or failed, while the trigger was under way: nobody must wait for
@@ -306,12 +333,22 @@ impl TaskManager {
 }
 
 impl Task {
-    /// What is acknowledged, and the copy of it that stays here.
+    /// The subtask of the task that runs an operator.
+    fn member(&mut self, operator: OperatorId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.operator == operator)
+    }
+
+    /// What is stored already of the states of which only what has changed is uploaded.
+    fn increments(&mut self) -> impl Iterator<Item = &mut Increments> {
+        self.members.iter_mut().filter_map(|member| member.increments.as_mut())
+    }
+
+    /// What is acknowledged, and the copies of it that stay here.
     fn take_snapshot(
         &mut self,
         checkpoint: CheckpointId,
         now: VirtualTime,
-    ) -> (SubtaskSnapshot, Option<LocalCopy>) {
+    ) -> (SubtaskSnapshot, Vec<(SubtaskId, LocalCopy)>) {
         let index = self.snapshots.iter().position(|one| one.checkpoint == checkpoint);
         let index = index.expect("what is acknowledged was cut");
         let snapshot = self.snapshots.remove(index);
@@ -324,6 +361,6 @@ impl Task {
             async_part: now.since(snapshot.cut_at),
             acknowledged_at: now,
         };
-        (acknowledged, snapshot.copy)
+        (acknowledged, snapshot.copies)
     }
 }

@@ -8,6 +8,7 @@ use cutline::time::VirtualDuration;
 
 use crate::kernel::distribution::Distribution;
 
+use super::chains::apart;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{Discovery, Edge, Job, ListMode, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
@@ -35,7 +36,8 @@ pub(super) fn job(node: &Node, sink: &mut Sink) -> (Job, bool) {
         builder.check_shape(node, &edges, node.list("edges"));
     }
     let known = shape_is_known && !builder.refused;
-    (Job { operators, edges }, known)
+    let operator_chaining = node.boolean("operator_chaining").unwrap_or(true);
+    (Job { operators, edges, operator_chaining }, known)
 }
 
 /// How many channels a job has with these numbers of subtasks.
@@ -263,7 +265,8 @@ impl Builder<'_> {
             };
             let input = self.input(node, to, &edges);
             let partitioner = self.partitioner(node, (from, to), input);
-            edges.push(Edge { from, to, input, partitioner });
+            let chained = node.boolean("chained") == Some(true);
+            edges.push(Edge { from, to, input, partitioner, chained });
         }
         edges
     }
@@ -305,19 +308,23 @@ impl Builder<'_> {
         let keyed = receiver.kind.is_keyed();
         let rules = (receiver.kind == OperatorKind::BroadcastJoin).then_some(input == RULES);
         let even = sender.parallelism == receiver.parallelism;
+        let chained = node.boolean("chained") == Some(true);
         let partitioner = match node.word("partitioner") {
             Some("forward") => Partitioner::Forward,
             Some("hash") => Partitioner::Hash,
             Some("rebalance") => Partitioner::Rebalance,
             Some("rescale") => Partitioner::Rescale,
             Some("broadcast") => Partitioner::Broadcast,
+            _ if chained && even => Partitioner::Forward,
             _ if keyed => Partitioner::Hash,
             _ if rules == Some(true) => Partitioner::Broadcast,
             _ if even => Partitioner::Forward,
             _ => Partitioner::Rebalance,
         };
         let span = node.place("partitioner");
-        if keyed && partitioner != Partitioner::Hash {
+        // Whether it comes by key over a chained edge is looked at when all edges are known.
+        let may_be_keyed = chained && partitioner == Partitioner::Forward;
+        if keyed && partitioner != Partitioner::Hash && !may_be_keyed {
             let message = format!("`{}` keeps state by key and needs a hash edge", receiver.name);
             let error = Diagnostic::error("not-keyed", span, message).expected("hash").flink(
                 "KeyedStream: cannot be written otherwise; a key would meet another subtask's state",
@@ -356,6 +363,9 @@ impl Builder<'_> {
             self.check_operator(index, edges, edge_nodes);
         }
         self.check_cycles(edges, edge_nodes);
+        if !self.refused {
+            self.check_chains(edges, edge_nodes);
+        }
         let parallelism: Vec<u32> = self.operators.iter().map(|it| it.parallelism).collect();
         let channels = channels(edges, &parallelism);
         if channels > CHANNELS_MAX {
@@ -472,6 +482,18 @@ impl Builder<'_> {
         errors.into_iter().for_each(|error| self.refuse(error));
     }
 
+    fn check_chains(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
+        for (index, node) in edge_nodes.iter().enumerate().filter(|(at, _)| edges[*at].chained) {
+            if let Some(why) = apart(self.operators, edges, index) {
+                let (from, to) = (edges[index].from, edges[index].to);
+                let (message, expected, flink) =
+                    why.in_words(&self.operators[from], &self.operators[to]);
+                let error = Diagnostic::error("unchainable", node.place("chained"), message);
+                self.refuse(error.expected(expected).flink(flink));
+            }
+        }
+    }
+
     /// Follows the edges from every operator; an edge back to where one came from closes a cycle.
     fn check_cycles(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
         let Some(cycle) = find_cycle(self.operators.len(), edges) else { return };
@@ -535,7 +557,13 @@ mod tests {
 
     #[test]
     fn cycles_are_found() {
-        let edge = |&(from, to)| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
+        let edge = |&(from, to)| Edge {
+            from,
+            to,
+            input: 0,
+            partitioner: Partitioner::Hash,
+            chained: false,
+        };
         type Row = (&'static str, &'static [(usize, usize)], Option<Vec<usize>>);
         let cases: [Row; 4] = [
             ("line", &[(0, 1), (1, 2)], None),

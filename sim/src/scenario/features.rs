@@ -51,7 +51,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 13] = [
+const SHAPES: [&str; 15] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -65,6 +65,8 @@ const SHAPES: [&str; 13] = [
     "history",
     "latest offset",
     "several regions",
+    "operator chain",
+    "chain of keyed operators",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 17] = [
@@ -138,7 +140,7 @@ const FAULTS: [&str; 21] = [
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 13] = [
     "savepoint",
     "stop with savepoint",
     "stop and drain",
@@ -151,6 +153,7 @@ const ACTIONS: [&str; 12] = [
     "rescale down",
     "rescale with data in flight",
     "at a step",
+    "other chains",
 ];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
@@ -238,6 +241,9 @@ impl Found {
         }
         for edge in &job.edges {
             self.add("edge", partitioner(edge.partitioner));
+            self.add_if(edge.chained, "shape", "operator chain");
+            let keyed = edge.chained && job.operators[edge.to].kind.is_keyed();
+            self.add_if(keyed, "shape", "chain of keyed operators");
         }
         let operators = 0..job.operators.len();
         let outputs = |of: usize| job.edges.iter().filter(move |edge| edge.from == of);
@@ -279,7 +285,7 @@ impl Found {
                     self.add("action", "stop with savepoint");
                 }
                 ActionKind::Cancel => self.add("action", "cancel"),
-                ActionKind::Resume { from, claims, parallelism } => {
+                ActionKind::Resume { from, claims, parallelism, operator_chaining } => {
                     resumes += 1;
                     self.add_if(resumes > 1, "action", "resume twice");
                     self.add_if(*claims, "action", "resume and claim");
@@ -296,6 +302,9 @@ impl Found {
                     let down = parallelism.iter().any(|(at, number)| *number < is(at));
                     self.add_if(up, "action", "rescale up");
                     self.add_if(down, "action", "rescale down");
+                    let other =
+                        operator_chaining.is_some_and(|it| it != scenario.job.operator_chaining);
+                    self.add_if(other, "action", "other chains");
                     let in_flight = checkpoint && scenario.checkpointing.unaligned;
                     let with = in_flight && (up || down);
                     self.add_if(with, "action", "rescale with data in flight");

@@ -323,6 +323,14 @@ pub(super) fn action() -> Object {
                              two submissions). Max parallelism is that of the snapshot.",
                             [r#"{"count": 1}"#, r#"{"count": 3}"#],
                         ),
+                        Field::new(
+                            "operator_chaining",
+                            Kind::Boolean,
+                            "Whether operators are chained (Flink: \
+                             `pipeline.operator-chaining.enabled`); default: as `job` says. States \
+                             are found by operator.",
+                            ["true", "false"],
+                        ),
                     ],
                 ),
             ],

@@ -16,6 +16,14 @@ pub(super) fn job() -> Object {
                 .required(),
             Field::part("edges", Kind::List(edge(), EDGES_MAX), "The edges between them.")
                 .required(),
+            Field::new(
+                "operator_chaining",
+                Kind::Boolean,
+                "Whether operators that chained edges join run in one task (Flink: \
+                 `pipeline.operator-chaining.enabled`).",
+                ["true", "false"],
+            )
+            .default("true"),
         ],
     }
 }
@@ -363,6 +371,17 @@ fn edge() -> Object {
                 "Which input of a join, of either kind, it feeds; default: in the order of the edges.",
                 ["0", "1"],
             ),
+            Field::new(
+                "chained",
+                Kind::Boolean,
+                "Whether both ends run in one task, and records pass by call: only over a forward edge, \
+                 the default then, that is the only output of the one and the only input of the \
+                 other, with equal max parallelism. Into a keyed operator it may lead from one that \
+                 keeps to the keys. Flink chains whatever it can.",
+                ["true", "false"],
+            )
+            .default("false")
+            .flink("StreamingJobGraphGenerator#isChainable"),
         ],
     }
 }

@@ -12,6 +12,7 @@ mod build_network;
 mod build_options;
 mod build_rescaling;
 mod case;
+pub(crate) mod chains;
 mod diagnostic;
 mod failures;
 pub mod features;

@@ -67,6 +67,18 @@ pub struct Job {
     /// Edges; the inputs of joins are numbered in the order of their edges unless `input` is given,
     /// all inputs of other operators are input 0.
     pub edges: Vec<Edge>,
+    /// Whether operators that chained edges join run in one task. Flink:
+    /// `pipeline.operator-chaining.enabled`.
+    pub operator_chaining: bool,
+}
+
+/// How a job is spread over tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// The number of subtasks of each operator.
+    pub parallelism: Vec<u32>,
+    /// Whether some operators are chained.
+    pub chained: bool,
 }
 
 impl Job {
@@ -333,6 +345,8 @@ pub struct Edge {
     pub input: u32,
     /// Which subtasks are connected and which one gets a record.
     pub partitioner: Partitioner,
+    /// Its ends run in one task, if the job chains operators.
+    pub chained: bool,
 }
 
 /// Task managers, slots, failure detection.
@@ -529,6 +543,8 @@ pub enum ActionKind {
         /// Operators (by index, ascending) that get another number of subtasks than the job
         /// says.
         parallelism: Vec<(usize, u32)>,
+        /// Whether operators are chained; `None`: as the job says.
+        operator_chaining: Option<bool>,
     },
 }
 
@@ -549,23 +565,27 @@ impl Scenario {
     /// of it stay aligned too. A task that was overtaken has sent its barrier early, and is blocked
     /// behind it until the others have come; if it holds up, by backpressure, a task that waits for an
     /// aligned barrier (of the same checkpoint, or of a savepoint that has expired), and whose barrier
-    /// is one of the others, the job stands still for good. Flink looks at each operator alone.
+    /// is one of the others, the job stands still for good. Flink looks at each operator alone. So they
+    /// do on an edge that is chained in one of several jobs that follow each other.
     pub fn aligned_operators(&self, defects: Defects) -> Vec<bool> {
         let forced = self.checkpointing.unaligned_forced;
         let inputs = |to: usize| self.job.edges.iter().filter(move |edge| edge.to == to);
+        let layouts = self.layouts();
+        let chains = layouts.iter().any(|layout| layout.chained);
         let must = |edge: &Edge| {
             let commits = self.job.operators[edge.from].kind == OperatorKind::SinkWriter;
+            // Of records that wait between two operators there are none where they are chained, and
+            // the job may be resumed so.
             !edge.partitioner.supports_unaligned(forced, defects)
+                || edge.chained && chains
                 || commits && !defects.has(Defect::D51)
         };
         let operators = 0..self.job.operators.len();
         let mut aligned: Vec<bool> = operators.clone().map(|to| inputs(to).any(must)).collect();
-        let layouts = self.layouts();
         let waits = |to: usize| {
             let merges = |edge: &Edge| {
-                let numbers = |layout: &Vec<u32>| (layout[edge.from], layout[edge.to]);
-                let mut layouts = layouts.iter().map(numbers);
-                layouts.any(|(senders, receivers)| edge.partitioner.merges(senders, receivers))
+                let mut numbers = layouts.iter().map(|layout| &layout.parallelism);
+                numbers.any(|it| edge.partitioner.merges(it[edge.from], it[edge.to]))
             };
             inputs(to).count() > 1 || inputs(to).any(merges)
         };
@@ -580,19 +600,25 @@ impl Scenario {
         aligned
     }
 
-    /// The numbers of subtasks, by operator, with which the job runs sooner or later: first those that
-    /// it says, then those that it is resumed with; each once.
-    pub fn layouts(&self) -> Vec<Vec<u32>> {
-        let mut layouts = vec![self.parallelism(&[])];
+    /// How the job is spread sooner or later: first as it says, then as it is resumed; each once.
+    pub fn layouts(&self) -> Vec<Spread> {
+        let mut layouts = vec![self.spread(&[], None)];
         for action in &self.actions {
-            if let ActionKind::Resume { parallelism, .. } = &action.what {
-                let layout = self.parallelism(parallelism);
+            if let ActionKind::Resume { parallelism, operator_chaining, .. } = &action.what {
+                let layout = self.spread(parallelism, *operator_chaining);
                 if !layouts.contains(&layout) {
                     layouts.push(layout);
                 }
             }
         }
         layouts
+    }
+
+    /// How a job is spread that is resumed with these.
+    pub fn spread(&self, parallelism: &[(usize, u32)], operator_chaining: Option<bool>) -> Spread {
+        let chains = operator_chaining.unwrap_or(self.job.operator_chaining);
+        let chained = chains && self.job.edges.iter().any(|edge| edge.chained);
+        Spread { parallelism: self.parallelism(parallelism), chained }
     }
 
     /// The numbers of subtasks of a job that is resumed with these.

@@ -42,6 +42,9 @@ const POLICIES: [(&str, &str); 3] = [
     ),
 ];
 
+/// Two operators run in one task.
+const CHAINED: &str = "job.edges[1].chained=true";
+
 /// The leader cannot renew its lease.
 const LEADER_CUT_OFF: &str = r#"faults=[{"at": "1 s", "kind": "cut_ha", "for": "1 min"}]"#;
 
@@ -141,7 +144,9 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
                     let [a, b] = field.examples[..] else { return None };
                     let path = format!("{path}[{index}].{}", field.name);
                     let values = [a, b].map(str::to_owned);
-                    Some(FieldProbe { path, with: vec![with.to_owned()], values })
+                    let chained = (field.name == "operator_chaining").then_some(CHAINED);
+                    let with = [with].into_iter().chain(chained).map(str::to_owned).collect();
+                    Some(FieldProbe { path, with, values })
                 }));
             }
         }
@@ -156,6 +161,8 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
         let values = [a, b].map(str::to_owned);
         let with = match path {
             "storage.name_node" => vec!["checkpointing.dir=hdfs://namenode".to_owned()],
+            // Whether chains are made matters where something is chained.
+            "job.operator_chaining" => vec![CHAINED.to_owned()],
             "storage.requests_per_prefix" => vec!["checkpointing.dir=s3://bucket".to_owned()],
             _ => Vec::new(),
         };

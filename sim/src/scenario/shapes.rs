@@ -59,7 +59,8 @@ pub fn pipeline(
         discovery: None,
         list_mode: ListMode::Split,
     };
-    let edge = |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash };
+    let edge =
+        |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash, chained: false };
     Scenario {
         title: "pipeline".to_owned(),
         why: "What one event costs.".to_owned(),
@@ -70,6 +71,7 @@ pub fn pipeline(
                 operator("sink", OperatorKind::TwoPhaseCommitSink, sinks),
             ],
             edges: vec![edge(0, 1), edge(1, 2)],
+            operator_chaining: true,
         },
         checkpointing: CheckpointingOptions {
             interval: Some(interval),

@@ -56,20 +56,19 @@ pub fn to_json(scenario: &Scenario) -> String {
     let actions = scenario.actions.iter().map(|of| action(of, scenario)).collect();
     let faults = scenario.faults.iter().map(|of| fault(of, scenario)).collect();
     let limits = &scenario.limits;
+    let edges = job.edges.iter().map(|of| edge(of, &job.operators));
+    let mut graph = vec![
+        ("operators", Json::List(job.operators.iter().map(operator).collect())),
+        ("edges", Json::List(edges.collect())),
+    ];
+    if !job.operator_chaining {
+        graph.push(("operator_chaining", Json::Plain("false".to_owned())));
+    }
     let mut root = vec![
         ("format", text(FORMAT)),
         ("title", text(&scenario.title)),
         ("why", text(&scenario.why)),
-        (
-            "job",
-            Json::Object(vec![
-                ("operators", Json::List(job.operators.iter().map(operator).collect())),
-                (
-                    "edges",
-                    Json::List(job.edges.iter().map(|of| edge(of, &job.operators)).collect()),
-                ),
-            ]),
-        ),
+        ("job", Json::Object(graph)),
         ("checkpointing", Json::Object(checkpointing)),
         ("restart", Json::Object(options(&config, "restart"))),
         ("buffers", Json::Object(options(&config, "buffers"))),
@@ -281,6 +280,9 @@ fn edge(of: &Edge, operators: &[Operator]) -> Json {
     if operators[of.to].kind.has_sides() {
         parts.push(("input", number(of.input)));
     }
+    if of.chained {
+        parts.push(("chained", Json::Plain("true".to_owned())));
+    }
     Json::Object(parts)
 }
 
@@ -291,7 +293,7 @@ fn action(of: &Action, scenario: &Scenario) -> Json {
             ("stop_with_savepoint", vec![("drain", Json::Plain(drain.to_string()))])
         }
         ActionKind::Cancel => ("cancel", vec![]),
-        ActionKind::Resume { from, claims, parallelism } => {
+        ActionKind::Resume { from, claims, parallelism, operator_chaining } => {
             let from = match from {
                 SnapshotSource::Savepoint => "savepoint",
                 SnapshotSource::Checkpoint => "checkpoint",
@@ -303,6 +305,9 @@ fn action(of: &Action, scenario: &Scenario) -> Json {
                 let counts = parallelism.iter().map(|(at, of)| format!("\"{}\": {of}", name(*at)));
                 let counts = counts.collect::<Vec<_>>().join(", ");
                 parts.push(("parallelism", Json::Plain(format!("{{ {counts} }}"))));
+            }
+            if let Some(chained) = operator_chaining {
+                parts.push(("operator_chaining", Json::Plain(chained.to_string())));
             }
             ("resume", parts)
         }

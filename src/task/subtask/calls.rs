@@ -67,6 +67,9 @@ impl Subtask {
         if let Some(caller) = self.operator.as_caller() {
             caller.emit(&mut self.emitter);
         }
+        if self.chained > 1 {
+            self.pass_on(out);
+        }
         self.flush_emitter(out);
         if self.is_calling() {
             return;

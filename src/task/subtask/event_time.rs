@@ -2,7 +2,7 @@
 
 use super::{Output, Outputs, Subtask};
 use crate::ids::{InputChannel, OutputChannel};
-use crate::operator::{Record, TimeMark};
+use crate::operator::{Note, Record, TimeMark};
 use crate::time::VirtualTime;
 
 impl Subtask {
@@ -56,7 +56,14 @@ impl Subtask {
         }
     }
 
-    pub(super) fn report_time_events(&mut self, out: &mut impl Outputs) {
-        self.emitter.drain_time_events().for_each(|event| out.push(Output::Time(event)));
+    /// Says what has happened in the operators.
+    #[inline]
+    pub(super) fn report_notes(&mut self, out: &mut impl Outputs) {
+        for (link, note) in self.emitter.drain_notes() {
+            out.push(match note {
+                Note::Passed(record) => Output::Chained { link, record },
+                Note::Time(event) => Output::Time { link, event },
+            });
+        }
     }
 }

@@ -60,9 +60,12 @@ impl Subtask {
         source.emit_due(now, &mut self.emitter);
         let finished = source.is_finished();
         let asks = source.take_request();
+        if self.chained > 1 {
+            self.pass_on_read(out);
+        }
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];
-            if record.is_data() {
+            if self.chained == 1 && record.is_data() {
                 out.push(Output::Read(record));
             }
             self.emit(record, out);
@@ -72,6 +75,22 @@ impl Subtask {
         }
         if finished {
             self.end_of_input(out);
+        }
+    }
+
+    /// What was read goes through the operators behind the source; what comes of it is left to be
+    /// emitted.
+    fn pass_on_read(&mut self, out: &mut impl Outputs) {
+        let read = self.emitter.records().iter().filter(|record| record.is_data());
+        read.for_each(|record| out.push(Output::Read(*record)));
+        self.pass_on(out);
+    }
+
+    /// What the head of a chain has emitted unasked goes through the others.
+    pub(super) fn pass_on(&mut self, out: &mut impl Outputs) {
+        if let Some(chain) = self.operator.as_chain() {
+            chain.take_up(&mut self.emitter);
+            self.flush_notes(out);
         }
     }
 
@@ -105,13 +124,19 @@ impl Subtask {
 
     #[inline]
     pub(super) fn flush_emitter(&mut self, out: &mut impl Outputs) {
-        for effect in self.emitter.drain_effects() {
-            hand_out(effect, &mut self.snapshots, &mut self.commits, out);
-        }
-        self.report_time_events(out);
+        self.flush_notes(out);
         for index in 0..self.emitter.records().len() {
             let record = self.emitter.records()[index];
             self.emit(record, out);
+        }
+    }
+
+    /// Hands out all that the operators have to say but what they have emitted.
+    #[inline]
+    fn flush_notes(&mut self, out: &mut impl Outputs) {
+        self.report_notes(out);
+        for effect in self.emitter.drain_effects() {
+            hand_out(effect, &mut self.snapshots, &mut self.commits, out);
         }
     }
 

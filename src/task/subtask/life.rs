@@ -11,13 +11,17 @@ impl Subtask {
     pub(super) fn on_start(
         &mut self,
         restored: Option<CheckpointId>,
-        state: &[Vec<u8>],
+        state: &[(u32, Vec<u8>)],
         channels: &ChannelState,
         out: &mut impl Outputs,
     ) {
         assert_eq!(self.phase, Phase::Initializing);
-        for part in state {
-            if let Err(error) = self.operator.restore(part) {
+        for (link, part) in state {
+            let restored = match self.operator.as_chain() {
+                None => self.operator.restore(part),
+                Some(chain) => chain.operator(*link).restore(part),
+            };
+            if let Err(error) = restored {
                 out.push(Output::RestoreFailed(error.to_string()));
                 return;
             }

@@ -104,9 +104,8 @@ impl Subtask {
         self.operator.prepare_snapshot(checkpoint, &mut self.emitter);
         self.flush_emitter(out);
         // B3 before B4 here, in one mail as in Flink: nothing can come between them.
-        let mut snapshot = Snapshot::default();
-        self.operator.snapshot(checkpoint, &mut snapshot);
-        let Snapshot { state, nominal, effects } = snapshot;
+        let (mut behind, mut head) = self.capture(checkpoint);
+        let nominal = behind.iter().map(|snapshot| snapshot.nominal).sum::<u64>() + head.nominal;
         out.push(Output::Cut { barrier, cut, nominal, start_delay });
         if self.defects.has(Defect::D61) && self.is_source {
             self.read(now, out);
@@ -120,17 +119,53 @@ impl Subtask {
         if let Some(timeout) = timeout {
             self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
         }
-        self.effects.extend(effects);
+        for snapshot in behind.iter_mut().chain([&mut head]) {
+            self.effects.append(&mut snapshot.effects);
+        }
         self.flush_effects(out);
         if self.defects.has(Defect::D57) && self.has_live_state() {
             self.snapshots.await_flush(checkpoint);
             self.late_upload.put(checkpoint);
         } else {
-            self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+            self.upload(checkpoint, behind, head, out);
         }
         self.snapshots.on_cut(checkpoint, out);
         if barrier.options.kind.is_synchronous() {
             self.stop_with(checkpoint);
+        }
+    }
+
+    /// What the operators hand out: those behind the head of a chain, the tail first, then the head.
+    /// Flink: `RegularOperatorChain#snapshotState`.
+    fn capture(&mut self, checkpoint: CheckpointId) -> (Vec<Snapshot>, Snapshot) {
+        let mut behind = Vec::new();
+        let mut head = Snapshot::default();
+        match self.operator.as_chain() {
+            None => self.operator.snapshot(checkpoint, &mut head),
+            Some(chain) => {
+                for link in (1..self.chained).rev() {
+                    let mut snapshot = Snapshot::default();
+                    chain.operator(link).snapshot(checkpoint, &mut snapshot);
+                    behind.push(snapshot);
+                }
+                chain.operator(0).snapshot(checkpoint, &mut head);
+            }
+        }
+        (behind, head)
+    }
+
+    /// B5: a part for each operator that has a state.
+    fn upload(
+        &mut self,
+        checkpoint: CheckpointId,
+        behind: Vec<Snapshot>,
+        head: Snapshot,
+        out: &mut impl Outputs,
+    ) {
+        let links = (0..self.chained).rev();
+        for (link, Snapshot { state, nominal, .. }) in links.zip(behind.into_iter().chain([head])) {
+            let part = (link, PartKind::Operator);
+            self.snapshots.upload(checkpoint, part, state, nominal, out);
         }
     }
 
@@ -148,10 +183,8 @@ impl Subtask {
 
     /// [`Defect::D57`]: what is uploaded is the state of now.
     pub(super) fn upload_live(&mut self, checkpoint: CheckpointId, out: &mut impl Outputs) {
-        let mut snapshot = Snapshot::default();
-        self.operator.snapshot(checkpoint, &mut snapshot);
-        let Snapshot { state, nominal, .. } = snapshot;
-        self.snapshots.upload(checkpoint, PartKind::Operator, state, nominal, out);
+        let (behind, head) = self.capture(checkpoint);
+        self.upload(checkpoint, behind, head, out);
         self.snapshots.on_flushed(checkpoint, out);
     }
 

@@ -1,6 +1,7 @@
 //! The coordinator's work, carried to the stores and the tasks and back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use cutline::coordinator::completed::CompletedCheckpoint;
 use cutline::coordinator::io::{Input, Output, PointerOutcome, RestoreScope, Token, WorkError};
@@ -139,10 +140,7 @@ impl JobManager {
                     ctx.tell_of_subsumed(checkpoint);
                 }
                 self.observe(step(Step::F5, checkpoint), ctx);
-                for number in subtasks {
-                    let mail = Mail::NotifyComplete(checkpoint);
-                    self.send_mail(self.numbered(number), mail, ctx);
-                }
+                self.tell_tasks(&subtasks, Mail::NotifyComplete(checkpoint), ctx);
                 self.stop_behind(checkpoint, true, ctx);
             }
             Output::Failed { checkpoint, reason } => {
@@ -153,10 +151,7 @@ impl JobManager {
             }
             Output::NotifyAborted { checkpoint, subtasks, latest_completed: _ } => {
                 self.observe(step(Step::X3, checkpoint), ctx);
-                for number in subtasks {
-                    let mail = Mail::NotifyAborted(checkpoint);
-                    self.send_mail(self.numbered(number), mail, ctx);
-                }
+                self.tell_tasks(&subtasks, Mail::NotifyAborted(checkpoint), ctx);
                 self.observe(step(Step::X4, checkpoint), ctx);
             }
             Output::FailedBeforeStart { reason } => {
@@ -215,6 +210,19 @@ impl JobManager {
         }
     }
 
+    /// Tells the tasks that these subtasks run in, each once.
+    fn tell_tasks<O: Observer>(
+        &self,
+        subtasks: &[SubtaskId],
+        mail: Mail,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let subtasks = subtasks.iter().map(|number| self.numbered(*number));
+        for head in subtasks.filter(|subtask| self.plan.graph.is_head(*subtask)) {
+            self.send_mail(head, mail, ctx);
+        }
+    }
+
     pub(super) fn on_manual_trigger<O: Observer>(
         &mut self,
         index: usize,
@@ -254,22 +262,20 @@ impl JobManager {
         self.coordinate(Input::IdDrawn { token, result }, ctx);
     }
 
+    /// One acknowledgement of a task. Flink: `TaskStateSnapshot`, the states by operator.
     pub(super) fn on_acknowledge<O: Observer>(
         &mut self,
         execution: u32,
-        subtask: SubtaskId,
+        head: SubtaskId,
         checkpoint: CheckpointId,
-        snapshot: SubtaskSnapshot,
+        mut snapshot: SubtaskSnapshot,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        self.observe(
-            Observation::Step {
-                step: Step::A1,
-                checkpoint: Some(checkpoint),
-                subtask: Some(subtask),
-            },
-            ctx,
-        );
+        let plan = Arc::clone(&self.plan);
+        for subtask in plan.graph.chain_of(head) {
+            let (step, subtask) = (Step::A1, Some(*subtask));
+            self.observe(Observation::Step { step, checkpoint: Some(checkpoint), subtask }, ctx);
+        }
         // It comes a second time: a checkpoint is complete when all have acknowledged it. What it names
         // may be the user's by now, or in use by later ones.
         if !self.plan.defects.has(Defect::D03) && ctx.was_told_of(checkpoint) {
@@ -278,9 +284,32 @@ impl JobManager {
         if self.coordinator.as_ref().is_some_and(|coordinator| coordinator.is_shut_down()) {
             return self.on_late(snapshot.parts, ctx);
         }
-        let Some(number) = self.number_of(subtask) else {
+        if self.number_of(head).is_none() {
             return self.on_late(snapshot.parts, ctx);
-        };
+        }
+        // The head last: only then is the task's part of the checkpoint complete.
+        let (_, behind) = plan.graph.chain_of(head).split_first().expect("a task has a head");
+        for subtask in behind {
+            let operator = plan.graph.operator(*subtask);
+            let (parts, others) =
+                snapshot.parts.into_iter().partition(|part| part.operator == operator);
+            snapshot.parts = others;
+            let of_one = SubtaskSnapshot { parts, ..snapshot.clone_without_parts() };
+            self.take_acknowledgement(execution, *subtask, checkpoint, of_one, ctx);
+        }
+        self.take_acknowledgement(execution, head, checkpoint, snapshot, ctx);
+    }
+
+    /// What one subtask has written for a checkpoint.
+    fn take_acknowledgement<O: Observer>(
+        &mut self,
+        execution: u32,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        snapshot: SubtaskSnapshot,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let number = self.number_of(subtask).expect("as that of the head is this job's");
         let metrics = CheckpointMetrics {
             sync: snapshot.sync,
             asynchronous: snapshot.async_part,

@@ -179,11 +179,14 @@ impl JobManager {
         for subtask in subtasks {
             self.execution.attempts[subtask.index()] = execution;
             self.set_state(subtask, ExecutionState::Deploying, ctx);
-            let deployment = self.deployment(subtask, restored.as_ref());
             self.observe(
                 Observation::Step { step: Step::R4, checkpoint, subtask: Some(subtask) },
                 ctx,
             );
+            if !self.plan.graph.is_head(subtask) {
+                continue; // It runs in the task of its head, and is deployed with it.
+            }
+            let deployment = self.deployment(subtask, restored.as_ref());
             let to = self.task_manager_of(subtask).expect("slots are on known processes");
             let call = Call::Deploy { execution, subtask };
             self.call(to, Control::Deploy(Box::new(deployment)), call, ctx);
@@ -280,7 +283,7 @@ impl JobManager {
         let before = self.parallelism_found.get(&checkpoint.id).unwrap_or(&now);
         let rescaling = (*before != now).then(|| {
             let spread = |numbers: &[u32]| {
-                let job = self.plan.graph.job().with_parallelism(numbers);
+                let job = self.layout().job().with_parallelism(numbers);
                 ExecutionGraph::new(job.expect("the job has run with this parallelism"))
             };
             Arc::new(Assignment::new(spread(before), spread(&now), self.plan.defects))
@@ -294,23 +297,44 @@ impl JobManager {
         ToRestore { checkpoint, rescaling, first, states }
     }
 
-    fn deployment(&self, subtask: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
+    /// What a task is to begin with; of a chain, all of it.
+    fn deployment(&self, head: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
         let mut deployment = Deployment {
-            execution: self.execution.attempt(subtask),
+            execution: self.execution.attempt(head),
             first_execution: self.execution.first,
-            subtask,
+            subtask: head,
             restored: None,
             parts: Vec::new(),
             finished: false,
+            finished_in_part: false,
             rescaling: None,
         };
         let Some(restored) = restored else { return deployment };
         deployment.restored = Some(restored.checkpoint.id);
         deployment.rescaling = restored.rescaling.clone();
         let graph = &self.plan.graph;
+        let chain = graph.chain_of(head);
+        let finished = |subtask: &&SubtaskId| {
+            restored.finished(graph.operator(**subtask), graph.index_in_operator(**subtask))
+        };
+        let finished = chain.iter().filter(finished).count();
+        deployment.finished = finished == chain.len();
+        deployment.finished_in_part = finished > 0 && !deployment.finished;
+        for subtask in chain {
+            self.add_parts(*subtask, *subtask == head, restored, &mut deployment.parts);
+        }
+        deployment
+    }
+
+    fn add_parts(
+        &self,
+        subtask: SubtaskId,
+        is_head: bool,
+        restored: &ToRestore<'_>,
+        parts: &mut Vec<Part>,
+    ) {
+        let graph = &self.plan.graph;
         let (operator, index) = (graph.operator(subtask), graph.index_in_operator(subtask));
-        deployment.finished = restored.finished(operator, index);
-        let parts = &mut deployment.parts;
         let how = self.plan.redistribution(operator);
         match &restored.rescaling {
             None if how == Redistribution::Union => {
@@ -324,12 +348,27 @@ impl JobManager {
                 for old in rescaling.state_of(operator, index, how) {
                     parts.extend(restored.parts_of((operator, old), PartKind::Operator));
                 }
-                for old in rescaling.in_flight_of(operator, index) {
+                // Nothing was in flight between operators that are chained.
+                let in_flight = rescaling.in_flight_of(operator, index).into_iter();
+                for old in in_flight.filter(|(of, _)| is_head || *of == operator) {
                     parts.extend(restored.parts_of(old, PartKind::Channels));
                 }
             }
         }
-        deployment
+    }
+
+    /// A task has come to another state, and with it all of its chain: the tail first, so that the head
+    /// is the last to be missed.
+    fn set_state_of_task<O: Observer>(
+        &mut self,
+        head: SubtaskId,
+        state: ExecutionState,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let plan = Arc::clone(&self.plan);
+        for subtask in plan.graph.chain_of(head).iter().rev() {
+            self.set_state(*subtask, state, ctx);
+        }
     }
 
     pub(super) fn set_state<O: Observer>(
@@ -357,9 +396,9 @@ impl JobManager {
         }
         let region = self.plan.graph.regions().of(subtask);
         match report {
-            Report::Running => self.set_state(subtask, ExecutionState::Running, ctx),
+            Report::Running => self.set_state_of_task(subtask, ExecutionState::Running, ctx),
             Report::Failed | Report::FailedForGood | Report::Gone => {
-                self.set_state(subtask, ExecutionState::Failed, ctx);
+                self.set_state_of_task(subtask, ExecutionState::Failed, ctx);
                 let attempt = Attempt(execution);
                 let subtask = self.number_of(subtask).expect("as it is this execution's");
                 self.coordinate(io::Input::TaskFailed { subtask, attempt }, ctx);
@@ -369,7 +408,7 @@ impl JobManager {
                 }
             }
             Report::Finished => {
-                self.set_state(subtask, ExecutionState::Finished, ctx);
+                self.set_state_of_task(subtask, ExecutionState::Finished, ctx);
                 if self.execution.unfinished(self.layout().indices()).next().is_none() {
                     let end = self.finished_how(ctx);
                     self.end(end, ctx);

@@ -1,7 +1,7 @@
 //! The data plane: what arrives is handed to the subtask, and what it asks for is done.
 
 use cutline::defect::Defect;
-use cutline::ids::{ChannelId, InputChannel, OutputChannel, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, InputChannel, OutputChannel, SubtaskId};
 use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
 use cutline::operator::{Record, TimeEvent};
@@ -9,7 +9,7 @@ use cutline::step::Step;
 use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
 
-use super::{SnapshotUnderWay, Task, TaskManager};
+use super::{Link, SnapshotUnderWay, Task, TaskManager};
 use crate::engine::{Control, Engine, Report};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
@@ -88,7 +88,7 @@ impl TaskManager {
             match output {
                 Output::AwaitBack(output) => {
                     let execution = task.execution;
-                    let channel = self.plan.graph.outputs(task.subtask)[output.index()];
+                    let channel = self.plan.graph.outputs(task.tail)[output.index()];
                     while let Some(back) = ctx.take_back(channel, execution) {
                         let input = Input::Back { channel: output, back };
                         task.machine.handle(ctx.now(), input, &mut outputs);
@@ -96,6 +96,7 @@ impl TaskManager {
                     ctx.want_back(channel, execution, task.machine.awaits_back(output));
                 }
                 Output::Processed { .. }
+                | Output::Chained { .. }
                 | Output::Read(_)
                 | Output::Passed { .. }
                 | Output::Sent { .. }
@@ -123,15 +124,18 @@ impl TaskManager {
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
+        let tail = task.tail;
         let attempt = (subtask, execution);
         let graph = &self.plan.graph;
+        let chain = graph.chain_of(subtask);
         let input_id = |channel: InputChannel| graph.inputs(subtask)[channel.index()];
-        let output_id = |channel: OutputChannel| graph.outputs(subtask)[channel.index()];
-        let step = |step, checkpoint| Observation::Step {
+        let output_id = |channel: OutputChannel| graph.outputs(tail)[channel.index()];
+        let step_of = |subtask, step, checkpoint| Observation::Step {
             step,
             checkpoint: Some(checkpoint),
             subtask: Some(subtask),
         };
+        let step = |step, checkpoint| step_of(subtask, step, checkpoint);
         match output {
             Output::BarrierReceived { channel, barrier } => {
                 let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
@@ -155,14 +159,17 @@ impl TaskManager {
                     Some(Cut::Unaligned) => CutKind::Unaligned,
                     Some(Cut::AtLeastOnce) => CutKind::AtLeastOnce,
                 };
-                let sync = task.sync_cost.draw(&mut task.draws);
+                let mut sync = task.sync_cost.draw(&mut task.draws);
+                for link in &mut task.links {
+                    sync += link.sync_cost.draw(&mut link.draws);
+                }
                 let ready_at = ctx.busy_until(lane).max(ctx.now());
                 task.snapshots.push(SnapshotUnderWay {
                     checkpoint,
                     kind: barrier.options.kind,
                     parts: Vec::new(),
-                    copy: None,
-                    uploads: 0,
+                    copies: Vec::new(),
+                    uploads: vec![0; task.members.len()],
                     cut_at: ready_at + sync,
                     sync,
                     start_delay,
@@ -175,6 +182,9 @@ impl TaskManager {
                 ctx.observe_task(attempt, step(Step::B3, checkpoint));
                 ctx.observe_task(attempt, Observation::Cut { subtask, checkpoint, how });
                 ctx.observe_task(attempt, step(Step::B4, checkpoint));
+                for (link, &subtask) in task.links.iter().zip(&chain[1..]) {
+                    observe_link_cut(link.channel, (subtask, execution), checkpoint, how, ctx);
+                }
             }
             Output::BarrierSent { channel, checkpoint } => {
                 let channel = output_id(channel);
@@ -209,15 +219,18 @@ impl TaskManager {
                     Observation::Recovered { channel: input_id(channel), record },
                 );
             }
-            Output::Upload { checkpoint, part, bytes, nominal } => {
-                ctx.observe_task(attempt, step(Step::B5, checkpoint));
-                self.upload(place, checkpoint, part, bytes, nominal, ctx);
+            Output::Upload { checkpoint, link, part, bytes, nominal } => {
+                let subtask = chain[link as usize];
+                ctx.observe_task(attempt, step_of(subtask, Step::B5, checkpoint));
+                self.upload(place, checkpoint, (link, part), bytes, nominal, ctx);
             }
             Output::Acknowledge(checkpoint) => {
-                ctx.observe_task(attempt, step(Step::B6, checkpoint));
-                ctx.observe_task(attempt, Observation::Acknowledged { subtask, checkpoint });
-                let (snapshot, copy) = task.take_snapshot(checkpoint, ctx.now());
-                if let Some(copy) = copy {
+                for &subtask in chain {
+                    ctx.observe_task(attempt, step_of(subtask, Step::B6, checkpoint));
+                    ctx.observe_task(attempt, Observation::Acknowledged { subtask, checkpoint });
+                }
+                let (snapshot, copies) = task.take_snapshot(checkpoint, ctx.now());
+                for (subtask, copy) in copies {
                     let (made_by, copies) = self.copies.entry(subtask).or_default();
                     *made_by = execution;
                     copies.store(checkpoint, copy);
@@ -242,35 +255,45 @@ impl TaskManager {
             }
             Output::Effect(effect) => self.on_effect(subtask, execution, effect, ctx),
             Output::NotifiedComplete(checkpoint) => {
-                if let Some(increments) = &mut task.increments {
+                for increments in task.increments() {
                     increments.on_complete(checkpoint);
                 }
                 self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
-                ctx.observe_task(attempt, step(Step::N1, checkpoint));
-                ctx.observe_task(attempt, Observation::NotifiedComplete { subtask, checkpoint });
+                for &subtask in self.plan.graph.chain_of(subtask) {
+                    ctx.observe_task(attempt, step_of(subtask, Step::N1, checkpoint));
+                    let notified = Observation::NotifiedComplete { subtask, checkpoint };
+                    ctx.observe_task(attempt, notified);
+                }
             }
             Output::NotifiedAborted(checkpoint) => {
-                if let Some(increments) = &mut task.increments {
+                for increments in task.increments() {
                     increments.on_aborted(checkpoint);
                 }
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
-                ctx.observe_task(attempt, Observation::NotifiedAborted { subtask, checkpoint });
+                for &subtask in self.plan.graph.chain_of(subtask) {
+                    ctx.observe_task(attempt, Observation::NotifiedAborted { subtask, checkpoint });
+                }
             }
             Output::RequestSplit => {
                 self.tell(Control::RequestSplit { execution, subtask }, ctx);
             }
-            Output::Time(TimeEvent::Fired { key, end, records }) => {
+            Output::Time { link, event: TimeEvent::Fired { key, end, records } } => {
+                let subtask = chain[link as usize];
                 let fired = Observation::WindowFired { subtask, key, end, records };
                 ctx.observe_task(attempt, fired);
             }
-            Output::Time(TimeEvent::Late(record)) => {
+            Output::Time { link, event: TimeEvent::Late(record) } => {
+                let subtask = chain[link as usize];
                 ctx.observe_task(attempt, Observation::DroppedLate { subtask, record });
             }
             Output::Running => {
                 let checkpoint = task.deployment.restored;
-                let step = Observation::Step { step: Step::R6, checkpoint, subtask: Some(subtask) };
-                ctx.observe_task(attempt, step);
-                ctx.observe_task(attempt, Observation::TaskRestored { subtask, checkpoint });
+                for &subtask in chain {
+                    let (step, of) = (Step::R6, Some(subtask));
+                    let step = Observation::Step { step, checkpoint, subtask: of };
+                    ctx.observe_task(attempt, step);
+                    ctx.observe_task(attempt, Observation::TaskRestored { subtask, checkpoint });
+                }
                 self.observe_state(subtask, execution, TaskState::Running, ctx);
                 self.report(execution, subtask, Report::Running, ctx);
             }
@@ -283,6 +306,7 @@ impl TaskManager {
             }
             Output::CommitLost(_) => self.fail_with(Report::FailedForGood, place, ctx),
             Output::Processed { .. }
+            | Output::Chained { .. }
             | Output::Read(_)
             | Output::Passed { .. }
             | Output::Sent { .. }
@@ -306,6 +330,7 @@ pub(super) struct Hands<'a, 'c, O> {
     outputs: &'a [ChannelId],
     cost: Distribution,
     draws: &'a mut Stream,
+    links: &'a mut [Link],
     ctx: &'a mut Context<'c, Engine, O>,
     put_off: &'a mut Vec<Output>,
 }
@@ -324,9 +349,10 @@ impl Task {
             execution: self.execution,
             lane: self.lane,
             inputs: graph.inputs(self.subtask),
-            outputs: graph.outputs(self.subtask),
+            outputs: graph.outputs(self.tail),
             cost: self.cost,
             draws: &mut self.draws,
+            links: &mut self.links,
             ctx,
             put_off,
         };
@@ -354,6 +380,7 @@ impl<O: Observer> Hands<'_, '_, O> {
                 self.observe(Observation::Processed { channel, record });
                 self.charge(&record);
             }
+            Output::Chained { link, record } => self.hand_on(link, record),
             Output::Read(record) => {
                 let (subtask, Record { split, offset, .. }) = (self.subtask, record);
                 self.observe(Observation::SourceEmitted { subtask, split, offset });
@@ -396,11 +423,46 @@ impl<O: Observer> Hands<'_, '_, O> {
         self.ctx.charge(self.lane, span);
     }
 
+    /// A record was sent and processed in one, by call; it costs what it costs its receiver.
+    fn hand_on(&mut self, link: u32, record: Record) {
+        let Link { channel, cost, draws, .. } = &mut self.links[link as usize - 1];
+        let channel = *channel;
+        let span = cost.draw(draws) * u64::from(record.weight);
+        self.observe(Observation::Sent { channel, record });
+        self.observe(Observation::Processed { channel, record });
+        self.ctx.charge(self.lane, span);
+    }
+
     #[cold]
     #[inline(never)]
     fn put_off(&mut self, output: Output) {
         self.put_off.push(output);
     }
+}
+
+/// The barrier has gone through a chain: it comes to each operator by call, and is behind all that the
+/// one before has emitted.
+fn observe_link_cut<O: Observer>(
+    channel: ChannelId,
+    (subtask, execution): (SubtaskId, u32),
+    checkpoint: CheckpointId,
+    head: CutKind,
+    ctx: &mut Context<'_, Engine, O>,
+) {
+    let attempt = (subtask, execution);
+    let how = match head {
+        CutKind::Source | CutKind::Aligned | CutKind::Unaligned => CutKind::Aligned,
+        CutKind::AtLeastOnce => CutKind::AtLeastOnce,
+    };
+    let step =
+        |step| Observation::Step { step, checkpoint: Some(checkpoint), subtask: Some(subtask) };
+    ctx.observe_task(attempt, Observation::BarrierSent { channel, checkpoint });
+    ctx.observe_task(attempt, Observation::BarrierReceived { channel, checkpoint });
+    for taken in [Step::B1, Step::B2, Step::B3] {
+        ctx.observe_task(attempt, step(taken));
+    }
+    ctx.observe_task(attempt, Observation::Cut { subtask, checkpoint, how });
+    ctx.observe_task(attempt, step(Step::B4));
 }
 
 /// Bytes of an element on the wire; events are small.

@@ -1,13 +1,18 @@
 //! Deployment of tasks, and their end.
 
+use std::sync::Arc;
+
 use cutline::defect::Defect;
 use cutline::ids::{RegionId, SubtaskId};
+use cutline::job::assignment::Assignment;
+use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::storage::local::LocalCopy;
 use cutline::task::subtask::Input;
 use cutline::time::VirtualTime;
 
-use super::{Task, TaskManager, Waiting, local};
+use super::{Link, Member, Task, TaskManager, Waiting, local};
+use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
 use crate::scenario::model::OperatorKind;
@@ -24,19 +29,35 @@ impl TaskManager {
             self.remove(place, TaskState::Canceled, ctx);
         }
         let lane = ctx.open_lane();
-        let name = &self.plan.subtask_names[subtask.index()];
-        let operator = &self.plan.scenario.job.operators[self.plan.graph.operator(subtask).index()];
-        let task = Task {
-            subtask,
-            execution,
-            lane,
-            machine: self.plan.subtask_machine(&deployment),
-            reads_left: deployment.parts.len(),
-            deployment,
+        let (plan, graph) = (&self.plan, &self.plan.graph);
+        let name = &plan.subtask_names[subtask.index()];
+        let operator_of = |subtask| &plan.scenario.job.operators[graph.operator(subtask).index()];
+        let operator = operator_of(subtask);
+        let chain = graph.chain_of(subtask);
+        let member = |subtask: &SubtaskId| Member {
+            subtask: *subtask,
+            operator: graph.operator(*subtask),
             state: Vec::new(),
             shared: Vec::new(),
-            increments: self.plan.increments(subtask, execution).map(Increments::new),
+            increments: plan.increments(*subtask, execution).map(Increments::new),
             at_hand: LocalCopy::new(),
+        };
+        let link = |subtask: &SubtaskId| Link {
+            channel: graph.inputs(*subtask)[0],
+            cost: operator_of(*subtask).cost,
+            sync_cost: operator_of(*subtask).sync_cost,
+            draws: ctx.streams().stream("cost", &plan.subtask_names[subtask.index()]),
+        };
+        let task = Task {
+            subtask,
+            tail: graph.tail(subtask),
+            execution,
+            lane,
+            machine: plan.subtask_machine(&deployment),
+            reads_left: deployment.parts.len(),
+            deployment,
+            members: chain.iter().map(member).collect(),
+            links: chain[1..].iter().map(link).collect(),
             captured: Vec::new(),
             snapshots: Vec::new(),
             cost: operator.cost,
@@ -50,7 +71,10 @@ impl TaskManager {
             },
         };
         let place = self.place(task);
-        self.place_of[subtask.index()] = Some(place);
+        let plan = Arc::clone(&self.plan);
+        for member in plan.graph.chain_of(subtask) {
+            self.place_of[member.index()] = Some(place);
+        }
         if self.place_of_lane.len() <= lane.index() {
             self.place_of_lane.resize(lane.index() + 1, u32::MAX);
         }
@@ -83,7 +107,9 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let attempt = cutline::ids::Attempt(execution);
-        ctx.observe_task((subtask, execution), Observation::Task { subtask, attempt, state });
+        for &subtask in self.plan.graph.chain_of(subtask) {
+            ctx.observe_task((subtask, execution), Observation::Task { subtask, attempt, state });
+        }
     }
 
     /// The process is up; the task connects its channels and reads its state (R4).
@@ -95,15 +121,19 @@ impl TaskManager {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
         let (subtask, execution, lane) = (task.subtask, task.execution, task.lane);
         let graph = &self.plan.graph;
+        let tail = task.tail;
         let current =
             graph.inputs(subtask).iter().all(|c| ctx.attach_receiver(*c, execution, lane))
-                && graph.outputs(subtask).iter().all(|c| ctx.attach_sender(*c, execution, lane));
+                && graph.outputs(tail).iter().all(|c| ctx.attach_sender(*c, execution, lane));
         // Else a newer execution owns the channels: this deployment comes too late.
         if !current || self.is_cut_off(place, ctx) {
             self.fail(place, ctx);
             return;
         }
         self.observe_state(subtask, execution, TaskState::Initializing, ctx);
+        if task.deployment.finished_in_part {
+            return self.fail_with(Report::FailedForGood, place, ctx);
+        }
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let (inlined, parts): (Vec<Part>, Vec<Part>) = std::mem::take(&mut task.deployment.parts)
             .into_iter()
@@ -142,33 +172,46 @@ impl TaskManager {
         if assembled.is_err() {
             return self.fail(place, ctx);
         }
-        // Reads come back in any order; the parts are taken over in the order of the metadata.
-        task.state.sort_by_key(|(index, _)| *index);
-        let state = std::mem::take(&mut task.state).into_iter().map(|(_, bytes)| bytes).collect();
+        let mut state = Vec::new();
+        for (link, member) in (0..).zip(&mut task.members) {
+            // Reads come back in any order; the parts are taken over in the order of the metadata.
+            member.state.sort_by_key(|(index, _)| *index);
+            let parts = std::mem::take(&mut member.state).into_iter();
+            state.extend(parts.map(|(_, bytes)| (link, bytes)));
+        }
         let mut captured = std::mem::take(&mut task.captured);
         let (restored, lane) = (task.deployment.restored, task.lane);
-        let (subtask, execution) = (task.subtask, task.execution);
+        let (subtask, tail, execution) = (task.subtask, task.tail, task.execution);
         let channels = match &task.deployment.rescaling {
             None => {
-                let mut channels = captured.pop().map(|own| own.channels).unwrap_or_default();
+                // Of a chain the head had what was in flight to it, the tail what was in flight from it.
+                let mut channels = ChannelState::default();
+                for own in captured {
+                    channels.inputs.extend(own.channels.inputs);
+                    channels.outputs.extend(own.channels.outputs);
+                }
                 if self.plan.defects.has(Defect::D97) {
                     // Taken for channels of the job as it is now, of which there may be fewer.
                     let graph = &self.plan.graph;
-                    let (inputs, outputs) = (graph.inputs(subtask), graph.outputs(subtask));
+                    let (inputs, outputs) = (graph.inputs(subtask), graph.outputs(tail));
                     channels.inputs.retain(|(channel, _)| channel.index() < inputs.len());
                     channels.outputs.retain(|(channel, _)| channel.index() < outputs.len());
                 }
                 channels
             }
             Some(rescaling) => {
-                let operator = self.plan.graph.operator(subtask);
                 let index = self.plan.graph.index_in_operator(subtask);
-                // Its own operator's come first, as they are assigned.
-                captured.sort_by_key(|it| (it.operator != operator, it.operator, it.subtask));
-                let Ok(taken) = rescaling.take(operator, index, &captured) else {
-                    self.fail(place, ctx);
-                    return;
+                let mut take = |of: SubtaskId| {
+                    let operator = self.plan.graph.operator(of);
+                    // Its own operator's come first, as they are assigned.
+                    captured.sort_by_key(|it| (it.operator != operator, it.operator, it.subtask));
+                    rescaling.take(operator, index, &captured)
                 };
+                let Ok(mut taken) = take(subtask) else { return self.fail(place, ctx) };
+                if tail != subtask {
+                    let Ok(of_tail) = take(tail) else { return self.fail(place, ctx) };
+                    taken.channels.outputs = of_tail.channels.outputs;
+                }
                 if taken.filtered > 0 {
                     let records = taken.filtered;
                     ctx.observe_task(
@@ -185,42 +228,12 @@ impl TaskManager {
         ctx.wake_lane(lane, now);
     }
 
-    /// Puts the state of incremental snapshots together. If it is all of this subtask, it is the base
-    /// of the next one.
+    /// Puts the state of incremental snapshots together.
     fn assemble(&mut self, place: u32) -> Result<(), AssembleError> {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let shared = std::mem::take(&mut task.shared);
-        if shared.is_empty() {
-            return Ok(());
-        }
-        if self.plan.recovers_locally(task.subtask) {
-            task.at_hand = local::at_hand(&shared);
-        }
-        let graph = &self.plan.graph;
-        let (operator, own) = (graph.operator(task.subtask), graph.index_in_operator(task.subtask));
-        let whole = !task.deployment.rescaling.as_ref().is_some_and(|it| it.changes(operator));
-        let base = self.plan.increments(task.subtask, task.execution);
-        let base = base.filter(|_| whole).zip(task.deployment.restored);
-        for (subtask, state) in &mut task.state {
-            let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
-            let files: Vec<ReadFile<'_>> = files
-                .map(|(part, bytes)| ReadFile {
-                    key: part.key().expect("it is shared"),
-                    nominal: part.nominal,
-                    bytes,
-                })
-                .collect();
-            if files.is_empty() {
-                continue;
-            }
-            *state = match base.filter(|_| *subtask == own) {
-                Some((writer, restored)) => {
-                    let (base, whole) = Increments::restored(writer, restored, state, &files)?;
-                    task.increments = Some(base);
-                    whole
-                }
-                None => increment::assemble(state, &files)?,
-            };
+        let Task { members, deployment, execution, .. } = task;
+        for member in members {
+            assemble(&self.plan, member, deployment, *execution)?;
         }
         Ok(())
     }
@@ -330,16 +343,18 @@ impl TaskManager {
         if self.plan.defects.has(Defect::D42) {
             self.keep_what_was_read(&task);
         }
-        self.place_of[task.subtask.index()] = None;
+        for member in &task.members {
+            self.place_of[member.subtask.index()] = None;
+        }
         let graph = &self.plan.graph;
         if task.machine.is_finished() {
             // Nobody misses a finished task but those who wait for what it still had for them.
             // Flink: `ResultPartition#release`; the consumers' requests are answered by an error.
-            for output in graph.outputs(task.subtask) {
+            for output in graph.outputs(task.tail) {
                 ctx.break_channel(*output, task.execution);
             }
         }
-        let channels = graph.inputs(task.subtask).iter().chain(graph.outputs(task.subtask));
+        let channels = graph.inputs(task.subtask).iter().chain(graph.outputs(task.tail));
         ctx.close_lane(task.lane, channels.copied());
         if !task.machine.is_finished() {
             self.observe_state(task.subtask, task.execution, state, ctx);
@@ -377,4 +392,48 @@ impl TaskManager {
             }
         }
     }
+}
+
+/// Puts the state of a subtask's incremental snapshots together. If it is all of this subtask, it is
+/// the base of the next one.
+fn assemble(
+    plan: &Plan,
+    member: &mut Member,
+    deployment: &Deployment,
+    execution: u32,
+) -> Result<(), AssembleError> {
+    let shared = std::mem::take(&mut member.shared);
+    if shared.is_empty() {
+        return Ok(());
+    }
+    if plan.recovers_locally(member.subtask) {
+        member.at_hand = local::at_hand(&shared);
+    }
+    let own = plan.graph.index_in_operator(member.subtask);
+    let changes = |rescaling: &Assignment| rescaling.changes(member.operator);
+    let whole = !deployment.rescaling.as_ref().is_some_and(|it| changes(it));
+    let base = plan.increments(member.subtask, execution);
+    let base = base.filter(|_| whole).zip(deployment.restored);
+    for (subtask, state) in &mut member.state {
+        let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
+        let files: Vec<ReadFile<'_>> = files
+            .map(|(part, bytes)| ReadFile {
+                key: part.key().expect("it is shared"),
+                nominal: part.nominal,
+                bytes,
+            })
+            .collect();
+        if files.is_empty() {
+            continue;
+        }
+        *state = match base.filter(|_| *subtask == own) {
+            Some((writer, restored)) => {
+                let (base, whole) = Increments::restored(writer, restored, state, &files)?;
+                member.increments = Some(base);
+                whole
+            }
+            None => increment::assemble(state, &files)?,
+        };
+    }
+    Ok(())
 }

@@ -75,8 +75,10 @@ impl TaskManager {
         let Some((_, copies)) = self.copies.get_mut(&subtask) else { return };
         copies.confirm(checkpoint);
         let place = self.place_of[subtask.index()];
-        if let Some(task) = place.and_then(|place| self.tasks[place as usize].as_mut()) {
-            task.at_hand.retain(|file, _| copies.holds(file));
+        if let Some(task) = place.and_then(|place| self.tasks[place as usize].as_mut())
+            && let Some(member) = task.members.iter_mut().find(|it| it.subtask == subtask)
+        {
+            member.at_hand.retain(|file, _| copies.holds(file));
         }
     }
 
@@ -86,13 +88,12 @@ impl TaskManager {
         }
     }
 
-    /// [`Defect::D41`]: the directory of a copy is named by the slot, the number of the subtask and the
+    /// [`Defect::D41`]: the directory of a copy is named by the task, the number of the subtask and the
     /// checkpoint, not by the operator; whoever prepares it deletes what the others had there.
     pub(super) fn empty_directory(&mut self, subtask: SubtaskId, checkpoint: CheckpointId) {
         let graph = &self.plan.graph;
-        let number = graph.index_in_operator(subtask);
         for (other, (_, copies)) in &mut self.copies {
-            if *other != subtask && graph.index_in_operator(*other) == number {
+            if *other != subtask && graph.head(*other) == graph.head(subtask) {
                 copies.empty(checkpoint);
             }
         }
@@ -102,11 +103,13 @@ impl TaskManager {
     /// copy of what it was to read.
     pub(super) fn keep_what_was_read(&mut self, task: &Task) {
         let reads = task.deployment.parts.is_empty() && task.reads_left > 0;
-        let nothing_whole = task.state.is_empty() && self.plan.recovers_locally(task.subtask);
-        if let Some(checkpoint) = task.deployment.restored.filter(|_| reads && nothing_whole) {
-            let (made_by, copies) = self.copies.entry(task.subtask).or_default();
-            *made_by = task.execution;
-            copies.store(checkpoint, at_hand(&task.shared));
+        let Some(checkpoint) = task.deployment.restored.filter(|_| reads) else { return };
+        for member in &task.members {
+            if member.state.is_empty() && self.plan.recovers_locally(member.subtask) {
+                let (made_by, copies) = self.copies.entry(member.subtask).or_default();
+                *made_by = task.execution;
+                copies.store(checkpoint, at_hand(&member.shared));
+            }
         }
     }
 
@@ -119,11 +122,32 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) -> Option<Vec<Part>> {
         let task = self.tasks[place as usize].as_ref().expect("found by the caller");
-        let (subtask, execution, restored) =
-            (task.subtask, task.execution, task.deployment.restored);
         let first = task.deployment.first_execution;
         // Flink: `TaskExecutorLocalStateStoresManager#releaseLocalStateForAllocationId`.
         self.copies.retain(|_, (made_by, _)| *made_by >= first);
+        let members = task.members.iter().map(|member| (member.subtask, member.operator));
+        let mut parts = parts;
+        let mut remote = Vec::new();
+        for (subtask, operator) in members.collect::<Vec<_>>() {
+            let (own, others): (Vec<_>, _) =
+                parts.into_iter().partition(|part| part.operator == operator);
+            parts = others;
+            remote.extend(self.read_copy(place, subtask, own, ctx)?);
+        }
+        // What was in flight to others before the job was rescaled.
+        remote.extend(parts);
+        Some(remote)
+    }
+
+    fn read_copy<O: Observer>(
+        &mut self,
+        place: u32,
+        subtask: SubtaskId,
+        parts: Vec<Part>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) -> Option<Vec<Part>> {
+        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
+        let (execution, restored) = (task.execution, task.deployment.restored);
         if restored.is_none() {
             self.copies.remove(&subtask);
         }

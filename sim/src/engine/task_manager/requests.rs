@@ -213,17 +213,18 @@ impl TaskManager {
         }
         let snapshot = self.find(subtask, execution).and_then(|(place, _)| {
             let task = self.tasks[place as usize].as_mut()?;
+            let member = task.members.iter().position(|it| it.operator == part.operator)?;
             let mut snapshots = task.snapshots.iter_mut();
             let snapshot = snapshots.find(|snapshot| snapshot.checkpoint == checkpoint)?;
-            Some((place, snapshot))
+            Some((place, member, snapshot))
         });
         match snapshot {
-            Some((place, snapshot)) => {
+            Some((place, member, snapshot)) => {
                 let whole = match part.kind {
                     PartKind::Channels => true,
                     PartKind::Operator => {
-                        snapshot.uploads -= 1;
-                        snapshot.uploads == 0
+                        snapshot.uploads[member] -= 1;
+                        snapshot.uploads[member] == 0
                     }
                 };
                 if written {
@@ -338,13 +339,14 @@ impl TaskManager {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         task.reads_left -= 1;
         match (part.kind, &part.place) {
-            (PartKind::Operator, Place::Shared(_) | Place::Known(_)) => {
-                task.shared.push((part, bytes));
-            }
             // An operator that has stored nothing is given nothing.
             (PartKind::Operator, Place::File) if bytes.is_empty() => {}
-            (PartKind::Operator, Place::File | Place::Inline(_)) => {
-                task.state.push((part.subtask, bytes));
+            (PartKind::Operator, _) => {
+                let member = task.member(part.operator).expect("it was deployed with its parts");
+                match part.place {
+                    Place::Shared(_) | Place::Known(_) => member.shared.push((part, bytes)),
+                    Place::File | Place::Inline(_) => member.state.push((part.subtask, bytes)),
+                }
             }
             (PartKind::Channels, _) => match ChannelState::decode(&bytes) {
                 Ok(channels) => {
@@ -361,19 +363,21 @@ impl TaskManager {
         &mut self,
         place: u32,
         checkpoint: CheckpointId,
-        kind: PartKind,
+        (link, kind): (u32, PartKind),
         bytes: Vec<u8>,
         nominal: u64,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let plan = Arc::clone(&self.plan);
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let (subtask, execution) = (task.subtask, task.execution);
+        let (head, execution) = (task.subtask, task.execution);
         let mut snapshots = task.snapshots.iter_mut();
         let snapshot = snapshots.find(|snapshot| snapshot.checkpoint == checkpoint);
         let snapshot = snapshot.expect("what is uploaded was cut");
         let of = (checkpoint, snapshot.kind);
-        let increments = task.increments.as_mut();
+        let member = &mut task.members[link as usize];
+        let subtask = member.subtask;
+        let increments = member.increments.as_mut();
         let mut uploads = Vec::new();
         let mut copy = local::Copying::new(plan.recovers_locally(subtask), kind, of.1);
         match increments.filter(|_| kind == PartKind::Operator && !of.1.is_savepoint()) {
@@ -382,7 +386,7 @@ impl TaskManager {
                 let manifest = increment.manifest;
                 let nominal = manifest.len() as u64;
                 let part = plan.part(of, subtask, execution, kind, &manifest, nominal);
-                copy.add_files(&increment.files, &mut task.at_hand);
+                copy.add_files(&increment.files, &mut member.at_hand);
                 copy.add_part(&part, &manifest);
                 let writer = (part.operator, part.subtask);
                 uploads.push((part, manifest));
@@ -401,11 +405,11 @@ impl TaskManager {
             }
         }
         if kind == PartKind::Operator {
-            snapshot.uploads = uploads.len();
-            snapshot.copy = copy.finish();
+            snapshot.uploads[link as usize] = uploads.len();
+            snapshot.copies.extend(copy.finish().map(|copy| (subtask, copy)));
         }
         for (part, bytes) in uploads {
-            self.write((subtask, execution), checkpoint, part, bytes, ctx);
+            self.write((head, execution), checkpoint, part, bytes, ctx);
         }
     }
 
@@ -434,16 +438,18 @@ impl TaskManager {
         effect: Effect,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let step = |step, checkpoint, ctx: &mut Context<'_, Engine, O>| {
+        // Of a chain only the tail writes, or commits.
+        let tail = self.plan.graph.tail(subtask);
+        let step = |step, checkpoint, subtask, ctx: &mut Context<'_, Engine, O>| {
             ctx.observe(Observation::Step { step, checkpoint, subtask: Some(subtask) });
         };
         let (waiting, request) = match effect {
             Effect::Upsert(record) => {
-                ctx.observe(Observation::Upserted { subtask, record });
+                ctx.observe(Observation::Upserted { subtask: tail, record });
                 return;
             }
             Effect::Append(record) => {
-                ctx.observe(Observation::Appended { subtask, record });
+                ctx.observe(Observation::Appended { subtask: tail, record });
                 return;
             }
             Effect::Call { call } => return self.call_outside((subtask, execution), call, ctx),
@@ -464,17 +470,20 @@ impl TaskManager {
                 Request::PreCommit { transaction, checkpoint, contents },
             ),
             Effect::Commit { transaction, contents } => {
-                step(Step::S5, None, ctx);
+                step(Step::S5, None, tail, ctx);
                 let waiting = Waiting::Commit { subtask, execution, transaction };
                 (waiting, Request::Commit { transaction, contents })
             }
             Effect::Apply { batch, updates } => {
-                step(Step::S5, None, ctx);
+                step(Step::S5, None, tail, ctx);
                 let waiting = Waiting::Commit { subtask, execution, transaction: batch };
                 (waiting, Request::Apply { batch, updates })
             }
             Effect::AbortLeftOvers(left_overs) => {
-                step(Step::S6, left_overs.restored, ctx);
+                let graph = &self.plan.graph;
+                let is_it = |member: &&SubtaskId| graph.operator(**member) == left_overs.operator;
+                let sink = graph.chain_of(subtask).iter().find(is_it).copied();
+                step(Step::S6, left_overs.restored, sink.unwrap_or(subtask), ctx);
                 return self.abort_left_overs(left_overs, ctx);
             }
         };

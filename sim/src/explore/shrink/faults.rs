@@ -55,7 +55,16 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
         let mut without = scenario.clone();
         let action = without.actions.remove(index);
         edits.push(Edit::new(format!("without actions[{index}]"), without));
-        let ActionKind::Resume { parallelism, .. } = &action.what else { continue };
+        let ActionKind::Resume { parallelism, operator_chaining, .. } = &action.what else {
+            continue;
+        };
+        if operator_chaining.is_some() {
+            let mut edited = scenario.clone();
+            if let ActionKind::Resume { operator_chaining, .. } = &mut edited.actions[index].what {
+                *operator_chaining = None;
+                edits.push(Edit::new("with chains as they were".to_owned(), edited));
+            }
+        }
         for at in (0..parallelism.len()).rev() {
             let mut edited = scenario.clone();
             if let ActionKind::Resume { parallelism, .. } = &mut edited.actions[index].what {

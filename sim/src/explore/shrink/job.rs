@@ -9,8 +9,9 @@ use cutline::time::VirtualDuration;
 
 use super::edit::Edit;
 use super::visit;
+use crate::scenario::chains::apart;
 use crate::scenario::model::{
-    ActionKind, Edge, FaultKind, ListMode, OperatorKind, Scenario, Source,
+    ActionKind, Edge, FaultKind, Job, ListMode, OperatorKind, Scenario, Source,
 };
 
 /// Jobs with an operator less.
@@ -43,10 +44,16 @@ pub(super) fn edges(scenario: &Scenario) -> Vec<Edit> {
         if let Some(edited) = pruned(scenario, keep, edges) {
             edits.push(Edit::new(format!("without the edge {}", name(edge)), edited));
         }
+        if edge.chained {
+            let mut edited = scenario.clone();
+            edited.job.edges[index].chained = false;
+            edits.push(Edit::new(format!("with {} unchained", name(edge)), edited));
+        }
         for partitioner in [Partitioner::Forward, Partitioner::Hash] {
             if edge.partitioner != partitioner {
                 let mut edited = scenario.clone();
                 edited.job.edges[index].partitioner = partitioner;
+                edited.job.edges[index].chained &= partitioner == Partitioner::Forward;
                 let word = format!("{partitioner:?}").to_lowercase();
                 edits.push(Edit::new(format!("with {} as a {word} edge", name(edge)), edited));
             }
@@ -264,6 +271,7 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
     mend_joins(&mut edited);
     mend_committers(&mut edited);
     mend_forwards(&mut edited);
+    mend_chains(&mut edited);
     aim_anew(&mut edited, |operator| heir(scenario, &number, operator));
     aim_within(&mut edited);
     Some(edited)
@@ -319,6 +327,16 @@ fn mend_forwards(scenario: &mut Scenario) {
         if edge.partitioner == Partitioner::Forward && !even {
             edge.partitioner = Partitioner::Rebalance;
         }
+    }
+}
+
+/// What cannot be chained any more is not.
+fn mend_chains(scenario: &mut Scenario) {
+    let Job { operators, edges, .. } = &mut scenario.job;
+    while let Some(at) =
+        (0..edges.len()).find(|at| edges[*at].chained && apart(operators, edges, *at).is_some())
+    {
+        edges[at].chained = false;
     }
 }
 

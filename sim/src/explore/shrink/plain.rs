@@ -124,7 +124,8 @@ pub(super) fn unusual(scenario: &Scenario) -> u64 {
         .filter(|it| !matches!(it, Distribution::Constant(_)))
         .count() as u64;
     let manual = scenario.manual.len() as u64;
-    differ + own + costs + random + manual
+    let chained = scenario.job.edges.iter().filter(|edge| edge.chained).count() as u64;
+    differ + own + costs + random + manual + chained
 }
 
 /// How much there is to say about what an operator does.

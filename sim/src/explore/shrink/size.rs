@@ -104,7 +104,9 @@ impl Size {
 
 fn actions(action: &Action) -> u64 {
     match &action.what {
-        ActionKind::Resume { parallelism, .. } => 1 + parallelism.len() as u64,
+        ActionKind::Resume { parallelism, operator_chaining, .. } => {
+            1 + parallelism.len() as u64 + u64::from(operator_chaining.is_some())
+        }
         ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => 1,
     }
 }

@@ -30,7 +30,22 @@ pub(super) fn draw(
     writer.last(&mut draws.of("last action", ""));
     let mut actions = writer.actions;
     spread(scenario, &mut actions, options, draws);
+    chain_anew(scenario, &mut actions, draws);
     actions
+}
+
+/// Some new jobs have other chains than the one before, or none.
+fn chain_anew(scenario: &Scenario, actions: &mut [Action], draws: &Draws) {
+    if !scenario.job.edges.iter().any(|edge| edge.chained) {
+        return;
+    }
+    for (number, action) in (0_u32..).zip(actions) {
+        let ActionKind::Resume { operator_chaining, .. } = &mut action.what else { continue };
+        let mut stream = draws.of("chains anew", &number.to_string());
+        if permille_chance(&mut stream, 500) {
+            *operator_chaining = Some(permille_chance(&mut stream, 300));
+        }
+    }
 }
 
 struct Writer<'a> {
@@ -60,7 +75,8 @@ impl Writer<'_> {
             false => SnapshotSource::Savepoint,
         };
         let claims = permille_chance(stream, 500);
-        let what = ActionKind::Resume { from, claims, parallelism: Vec::new() };
+        let what =
+            ActionKind::Resume { from, claims, parallelism: Vec::new(), operator_chaining: None };
         // It waits for the end of the last one.
         let at = When::Time(self.time(number, stream));
         self.actions.push(Action { at, what });

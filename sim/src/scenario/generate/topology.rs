@@ -1,5 +1,6 @@
 //! The job: sources, layers of operators, sinks, and how much flows through them.
 
+mod chains;
 mod list_state;
 mod regions;
 
@@ -286,7 +287,7 @@ impl Builder<'_> {
             Partitioner::Broadcast => u64::from(receiver.parallelism),
             _ => 1,
         };
-        self.edges.push(Edge { from, to, input, partitioner });
+        self.edges.push(Edge { from, to, input, partitioner, chained: false });
         self.flow[from].leaving * copies
     }
 
@@ -352,6 +353,7 @@ impl Builder<'_> {
         self.vary_discovery(span);
         self.vary_list_state(&mut records);
         self.vary_history();
+        self.vary_chains(&mut records);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
         let splits: u64 = self.sources().map(|source| u64::from(source.splits)).sum();
@@ -366,7 +368,7 @@ impl Builder<'_> {
         Drawn {
             bytes: records.iter().sum::<u64>() * bytes_max.unwrap_or(0) * u64::from(weight),
             state: self.operators.iter().zip(&records).map(state).sum(),
-            job: Job { operators: self.operators, edges: self.edges },
+            job: Job { operators: self.operators, edges: self.edges, operator_chaining: true },
             records,
             weight,
             span,
@@ -399,7 +401,8 @@ impl Builder<'_> {
                     let committer = &mut self.operators[to];
                     committer.parallelism = parallelism;
                     committer.max_parallelism = committer.max_parallelism.max(parallelism);
-                    self.edges.push(Edge { from: sink, to, input: 0, partitioner });
+                    let edge = Edge { from: sink, to, input: 0, partitioner, chained: false };
+                    self.edges.push(edge);
                 }
             }
         }
