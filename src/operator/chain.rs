@@ -31,12 +31,21 @@ struct Link {
 }
 
 impl Chain {
-    /// These operators, from head to tail. Only the head may be a source, or make calls.
+    /// These operators, from head to tail.
     ///
     /// # Panics
-    /// If there are fewer than two.
-    pub fn new(operators: Vec<Box<dyn Operator>>) -> Self {
+    /// If there are fewer than two, or another than the head is a source or makes calls, or one is a
+    /// chain itself.
+    pub fn new(mut operators: Vec<Box<dyn Operator>>) -> Self {
         assert!(operators.len() > 1, "a chain has two ends");
+        for operator in &mut operators[1..] {
+            // A task asks its head alone whether there is something to read, or an answer to wait for.
+            assert!(operator.as_source().is_none(), "only the head of a chain may be a source");
+            assert!(operator.as_caller().is_none(), "only the head of a chain may make calls");
+        }
+        for operator in &mut operators {
+            assert!(operator.as_chain().is_none(), "an operator of a chain is no chain itself");
+        }
         let link = |operator| Link { operator, emitter: Emitter::default() };
         Self { links: operators.into_iter().map(link).collect() }
     }

@@ -2,12 +2,12 @@
 //! task of its own; here it is asserted that a job shows the same chained or not, that its snapshots can
 //! be taken over either way, and what cannot be chained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cutline::operator::Fingerprint;
 use cutline_sim::check::Verdict;
-use cutline_sim::observe::{JobEnd, Observation};
+use cutline_sim::observe::{JobEnd, Observation, TaskState};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::generate::{Options, Seeds, generate_with};
 use cutline_sim::scenario::{Override, Scenario, load, read_file};
@@ -125,11 +125,31 @@ fn random_jobs_show_the_same_chained_or_not() {
 #[test]
 fn the_operators_of_a_chain_fail_together() {
     let fault = r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "total[0]"}]"#;
-    for outcome in support::finished(NAME, &[fault, "actions=[]"], 0..4) {
-        assert_eq!(outcome.statistics.restarts, 1);
-        assert!(situation(&outcome, "chain of operators restored") == 1);
-        let restored = count(&outcome, |it| matches!(it, Observation::TaskRestored { .. }));
-        assert_eq!(restored, 20, "ten subtasks, twice");
+    for (changes, together, chains) in [(&[][..], 3, 1), (&[UNCHAINED], 1, 0)] {
+        let changes = [&[fault, "actions=[]"], changes].concat();
+        for outcome in support::finished(NAME, &changes, 0..4) {
+            assert_eq!(outcome.statistics.restarts, 1);
+            assert_eq!(situation(&outcome, "chain of operators restored"), chains);
+            let failed =
+                |it: &Observation| matches!(it, Observation::Task { state: TaskState::Failed, .. });
+            assert_eq!(count(&outcome, failed), together, "count, total and sink");
+        }
+    }
+}
+
+#[test]
+fn each_operator_of_a_chain_reads_its_own_local_copy() {
+    let fault = r#"faults=[{"at": "1 s", "kind": "crash_task", "target": "total[0]"}]"#;
+    let changes = [fault, "actions=[]", "checkpointing.local_recovery=true"];
+    for outcome in support::finished(NAME, &changes, 0..4) {
+        let read: BTreeSet<u32> = observations(&outcome)
+            .filter_map(|it| match it {
+                Observation::ReadLocally { subtask, .. } => Some(subtask.0),
+                _ => None,
+            })
+            .collect();
+        // The subtasks of `count` and `total`, behind two operators with two subtasks each.
+        assert_eq!(read.into_iter().filter(|it| (4..8).contains(it)).count(), 4);
     }
 }
 
@@ -152,7 +172,7 @@ fn what_cannot_be_chained_is_refused_with_the_reason() {
         ),
         (
             &["job.operators[parse].parallelism=3"],
-            &["`clicks` and `parse` cannot be chained", "no forward edge"],
+            &["`clicks` and `parse` cannot be chained", "`clicks` has 2 subtasks, `parse` has 3"],
         ),
         (
             &["job.operators[parse].max_parallelism=64"],

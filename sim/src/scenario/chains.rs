@@ -10,6 +10,8 @@ use super::model::{Edge, Operator, OperatorKind};
 /// What keeps the two ends of an edge from running in one task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Apart {
+    /// They have different numbers of subtasks.
+    Parallelism,
     /// Records are dealt out anew.
     NotForward,
     /// The receiver has another input.
@@ -34,9 +36,17 @@ impl Apart {
         to: &Operator,
     ) -> (String, &'static str, &'static str) {
         let (why, expected, flink) = match self {
+            Self::Parallelism => (
+                format!(
+                    "`{}` has {} subtasks, `{}` has {}",
+                    from.name, from.parallelism, to.name, to.parallelism
+                ),
+                "equal parallelism",
+                "StreamingJobGraphGenerator#isChainable: only with equal parallelism",
+            ),
             Self::NotForward => (
                 "the edge between them is no forward edge".to_owned(),
-                "forward, and equal parallelism",
+                "a forward edge",
                 "StreamingJobGraphGenerator#isChainable: only with a ForwardPartitioner",
             ),
             Self::SeveralInputs => (
@@ -78,8 +88,9 @@ impl Apart {
 pub(crate) fn apart(operators: &[Operator], edges: &[Edge], edge: usize) -> Option<Apart> {
     let Edge { from, to, partitioner, .. } = edges[edge];
     let (sender, receiver) = (&operators[from], &operators[to]);
-    let even = sender.parallelism == receiver.parallelism;
-    if partitioner != Partitioner::Forward || !even {
+    if sender.parallelism != receiver.parallelism {
+        Some(Apart::Parallelism)
+    } else if partitioner != Partitioner::Forward {
         Some(Apart::NotForward)
     } else if edges.iter().filter(|other| other.to == to).count() > 1 {
         Some(Apart::SeveralInputs)
