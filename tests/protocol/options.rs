@@ -72,11 +72,6 @@ const SCENES: &[(&str, &[&str])] = &[
         &["faults=[]", "storage.latency=1 s", "checkpointing.timeout=50 ms", "limits.until=9 s"],
     ),
     (
-        "commits fail",
-        &[r#"faults=[{
-            "at": "700 ms", "kind": "fail_external", "operation": "commit", "count": 3}]"#],
-    ),
-    (
         "a machine dies, and the others have few slots",
         &[
             r#"faults=[{"at": "1 s", "kind": "crash_task_manager", "target": 2}]"#,

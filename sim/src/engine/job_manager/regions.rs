@@ -50,9 +50,9 @@ pub(super) struct Restart {
 impl JobManager {
     /// Whether this is the present attempt of a subtask, and is not being cancelled.
     pub(super) fn is_running(&self, subtask: SubtaskId, execution: u32) -> bool {
+        // What is left of a former job may fail, or be told of again: its subtasks are others.
         self.phase == Phase::Running
             && execution == self.execution.attempt(subtask)
-            // News of a job that was spread otherwise may still be under way.
             && self.number_of(subtask).is_some()
             && !self.down.contains_key(&self.plan.graph.regions().of(subtask))
     }
