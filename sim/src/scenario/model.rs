@@ -561,12 +561,13 @@ impl Scenario {
     /// one. Flink: `StreamGraphGenerator#generate`, `StreamEdge#supportsUnalignedCheckpoints`. Commit
     /// handles must not be overtaken: `SinkTransformationTranslator`.
     ///
-    /// Deviation: where a subtask of such an operator has several input channels, all barriers upstream
-    /// of it stay aligned too. A task that was overtaken has sent its barrier early, and is blocked
-    /// behind it until the others have come; if it holds up, by backpressure, a task that waits for an
-    /// aligned barrier (of the same checkpoint, or of a savepoint that has expired), and whose barrier
-    /// is one of the others, the job stands still for good. Flink looks at each operator alone. So they
-    /// do on an edge that is chained in one of several jobs that follow each other.
+    /// Deviation: where such an operator has several input edges, so do all barriers upstream of it; in
+    /// a job of which savepoints are taken, also where its subtasks have several senders. A task that was
+    /// overtaken has sent its barrier early, and is blocked behind it until the others have come; if it
+    /// holds up, by backpressure, a task that waits for an aligned barrier (of the same checkpoint, or of
+    /// a savepoint that has expired), and whose barrier is one of the others, the job stands still for
+    /// good. Flink looks at each operator alone. So they do on an edge that is chained in one of several
+    /// jobs that follow each other.
     pub fn aligned_operators(&self, defects: Defects) -> Vec<bool> {
         let forced = self.checkpointing.unaligned_forced;
         let inputs = |to: usize| self.job.edges.iter().filter(move |edge| edge.to == to);
@@ -582,12 +583,13 @@ impl Scenario {
         };
         let operators = 0..self.job.operators.len();
         let mut aligned: Vec<bool> = operators.clone().map(|to| inputs(to).any(must)).collect();
+        let savepoints = self.takes_savepoints();
         let waits = |to: usize| {
             let merges = |edge: &Edge| {
                 let mut numbers = layouts.iter().map(|layout| &layout.parallelism);
                 numbers.any(|it| edge.partitioner.merges(it[edge.from], it[edge.to]))
             };
-            inputs(to).count() > 1 || inputs(to).any(merges)
+            inputs(to).count() > 1 || savepoints && inputs(to).any(merges)
         };
         let mut upstream: Vec<usize> = operators.filter(|to| aligned[*to] && waits(*to)).collect();
         let mut seen = vec![false; aligned.len()];
@@ -598,6 +600,15 @@ impl Scenario {
             }
         }
         aligned
+    }
+
+    /// Whether a user takes savepoints: barriers that nothing overtakes. (What is triggered by hand
+    /// otherwise is a checkpoint.)
+    fn takes_savepoints(&self) -> bool {
+        self.actions.iter().any(|action| match action.what {
+            ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } => true,
+            ActionKind::Cancel | ActionKind::Resume { .. } => false,
+        })
     }
 
     /// How the job is spread sooner or later: first as it says, then as it is resumed; each once.
