@@ -64,10 +64,11 @@ impl<E> Reorder<E> {
         now < self.until || !self.held.is_empty()
     }
 
-    /// When an event that comes now may go on; `None`: at once.
+    /// When an event that comes now may go on; `None`: at once. At the end of a window, or of the
+    /// fault, it must not overtake what is still held.
     pub(super) fn end_of_window(&self, now: VirtualTime) -> Option<VirtualTime> {
         let end = VirtualTime(now.0.next_multiple_of(self.window.0));
-        (now < self.until && end > now).then_some(end)
+        (now < self.until && end > now || !self.held.is_empty()).then_some(end)
     }
 
     /// Takes an event that has to wait; says whether it is the first one in its window.
@@ -159,12 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_at_the_end_of_a_window_or_of_the_fault_is_not_held() {
+    fn what_comes_at_the_end_of_a_window_or_of_the_fault_is_held_only_behind_others() {
         let window = VirtualDuration(10);
         let mut stream = Streams { seed: 0 }.stream("reorder", "");
-        let reorder = Reorder::<()>::new(window, VirtualTime(35), 0, &mut stream);
+        let mut reorder = Reorder::<()>::new(window, VirtualTime(35), 0, &mut stream);
         for (now, end) in [(0, None), (1, Some(10)), (30, None), (34, Some(40)), (36, None)] {
             assert_eq!(reorder.end_of_window(VirtualTime(now)), end.map(VirtualTime), "{now}");
         }
+        reorder.hold((), Flow::Requests(ProcessId(0)), (&["a".to_owned()], &Streams { seed: 0 }));
+        for (now, end) in [(30, 30), (34, 40), (36, 40)] {
+            assert_eq!(reorder.end_of_window(VirtualTime(now)), Some(VirtualTime(end)), "{now}");
+        }
+        assert_eq!(reorder.release().count(), 1);
+        assert_eq!(reorder.end_of_window(VirtualTime(30)), None);
     }
 }
