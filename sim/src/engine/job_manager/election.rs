@@ -141,10 +141,10 @@ impl JobManager {
     }
 
     fn lead_if_recovered<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        let reading = self
-            .waiting
-            .values()
-            .any(|waiting| matches!(waiting, Waiting::Metadata { .. } | Waiting::RetryRecovery));
+        // What was asked for before a retry may come when that has only just begun.
+        let reading = self.waiting.values().any(|waiting| {
+            matches!(waiting, Waiting::Pointers | Waiting::Metadata { .. } | Waiting::RetryRecovery)
+        });
         if reading || self.coordinator.is_some() || self.phase != Phase::Recovering {
             return;
         }
