@@ -53,6 +53,8 @@ pub(super) struct Output {
 struct Abandoned {
     restored: Option<CheckpointId>,
     triggered: Option<CheckpointId>,
+    /// The newest of them that is durable all the same.
+    decided: Option<CheckpointId>,
 }
 
 impl Abandoned {
@@ -110,7 +112,7 @@ impl Output {
                 let checkpoint = transaction.checkpoint;
                 let abandoned = self.abandoned[region_of(transaction, setup).index()];
                 // A request of a cancelled task may arrive behind the restart.
-                let late = self.decided < Some(checkpoint) && abandoned.contains(checkpoint);
+                let late = abandoned.decided < Some(checkpoint) && abandoned.contains(checkpoint);
                 let state = match late {
                     true => TransactionState::Void,
                     false => TransactionState::Open,
@@ -128,6 +130,9 @@ impl Output {
             Observation::TransactionExpired { transaction } => self.on_expired(transaction),
             Observation::Durable { checkpoint } if !self.plain_savepoints.contains(&checkpoint) => {
                 self.decided = self.decided.max(Some(checkpoint));
+                for abandoned in self.abandoned.iter_mut().filter(|it| it.contains(checkpoint)) {
+                    abandoned.decided = abandoned.decided.max(Some(checkpoint));
+                }
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
             Observation::Task { subtask, attempt, state: TaskState::Running } => {
@@ -298,7 +303,8 @@ impl Output {
         setup: &Setup,
         report: &mut Report,
     ) {
-        let abandoned = Abandoned { restored: chosen, triggered: self.triggered };
+        let (triggered, decided) = (self.triggered, self.decided);
+        let abandoned = Abandoned { restored: chosen, triggered, decided };
         match region {
             None => {
                 self.running.fill(true);
