@@ -160,7 +160,7 @@ fn a_replay_that_diverges_says_where() {
     assert_eq!(said.json()["case"]["first_difference"][0], 0);
 
     // Somebody's checks judge otherwise.
-    write(&text.replace("the job does not finish", "the job is not done"));
+    write(&text.replace("the job does not end after its last record", "the job is not done"));
     let said = cutline(&directory, &["replay", "other.json"]).expect(12);
     assert!(
         said.out.contains("the same events, but liveness/stuck/the job is not done"),
