@@ -5,6 +5,8 @@
 //! after gate (one gate an edge, in the order of the edges), within a gate by sender; its output
 //! channels edge after edge, within an edge by receiver.
 
+mod chains;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use super::regions::Regions;
 use super::rescale::SubtaskMapper;
 use crate::defect::{Defect, Defects};
 use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
+
+pub use chains::Unchainable;
 
 /// Which subtasks an edge connects, and which of them gets a record. Flink: `StreamPartitioner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -177,28 +181,6 @@ pub enum JobGraphError {
     Cycle(Vec<String>),
 }
 
-/// What keeps two operators from running in one task. Flink:
-/// `StreamingJobGraphGenerator#isChainable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unchainable {
-    /// Records are dealt out anew between them.
-    #[error("the edge between them is not forward")]
-    NotForward,
-    /// Another operator sends to the receiver.
-    #[error("the receiver has another input")]
-    SeveralInputs,
-    /// The sender sends to another operator.
-    ///
-    /// Deviation: Flink chains the receivers of all forward edges of an operator; a chain is a line
-    /// here.
-    #[error("the sender has another output")]
-    SeveralOutputs,
-    /// Deviation: Flink lets them differ, unless `pipeline.operator-chaining.
-    /// chain-operators-with-different-max-parallelism` is off, and gives all the key groups of one.
-    #[error("their max parallelism differs")]
-    OtherMaxParallelism,
-}
-
 impl JobGraph {
     /// Checks the graph and orders it topologically.
     ///
@@ -240,7 +222,7 @@ impl JobGraph {
             }
         }
         for (index, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.chained) {
-            if let Some(why) = unchainable(&operators, &edges, index) {
+            if let Some(why) = Unchainable::of_edge(&operators, &edges, index) {
                 let name = |operator: OperatorId| operators[operator.index()].name.clone();
                 let (from, to) = (name(edge.from), name(edge.to));
                 return Err(JobGraphError::Unchainable { edge: index, from, to, why });
@@ -264,37 +246,6 @@ impl JobGraph {
             .map(|(operator, &parallelism)| JobOperator { parallelism, ..operator.clone() })
             .collect();
         Self::new(operators, self.edges.clone())
-    }
-
-    /// The same job with each operator in a task of its own. Flink: `pipeline.operator-chaining.enabled`
-    /// off.
-    #[must_use]
-    pub fn unchained(mut self) -> Self {
-        self.edges.iter_mut().for_each(|edge| edge.chained = false);
-        self
-    }
-
-    /// Whether it is the same job, spread or chained differently at most.
-    pub(super) fn has_edges_of(&self, other: &Self) -> bool {
-        let loose = |job: &Self| -> Vec<Edge> {
-            job.edges.iter().map(|edge| Edge { chained: false, ..*edge }).collect()
-        };
-        loose(self) == loose(other)
-    }
-
-    /// Whether an operator gets its records by call, from another one in its task.
-    pub fn is_chained(&self, operator: OperatorId) -> bool {
-        self.edges.iter().any(|edge| edge.chained && edge.to == operator)
-    }
-
-    /// The operators that run in the task of this one, which is the head of a chain, from head to tail.
-    pub fn chain(&self, head: OperatorId) -> Vec<OperatorId> {
-        let mut chain = vec![head];
-        let next = |at: OperatorId| self.edges.iter().find(|edge| edge.chained && edge.from == at);
-        while let Some(edge) = next(chain[chain.len() - 1]) {
-            chain.push(edge.to);
-        }
-        chain
     }
 
     /// The number of subtasks of each operator.
@@ -326,22 +277,6 @@ impl JobGraph {
     /// The operators, every sender before its receivers; ties in the order of the job graph.
     pub fn topological_order(&self) -> &[OperatorId] {
         &self.order
-    }
-}
-
-fn unchainable(operators: &[JobOperator], edges: &[Edge], index: usize) -> Option<Unchainable> {
-    let edge = &edges[index];
-    let keys = |operator: OperatorId| operators[operator.index()].max_parallelism;
-    if edge.partitioner != Partitioner::Forward {
-        Some(Unchainable::NotForward)
-    } else if edges.iter().filter(|other| other.to == edge.to).count() > 1 {
-        Some(Unchainable::SeveralInputs)
-    } else if edges.iter().filter(|other| other.from == edge.from).count() > 1 {
-        Some(Unchainable::SeveralOutputs)
-    } else if keys(edge.from) != keys(edge.to) {
-        Some(Unchainable::OtherMaxParallelism)
-    } else {
-        None
     }
 }
 
@@ -511,26 +446,6 @@ impl ExecutionGraph {
         self.connect(&layout);
         layout.set_channels(first..self.channels.len() as u32);
         self.layouts.push(layout);
-    }
-
-    fn chain(&mut self, layout: &Layout) {
-        let job = layout.job();
-        self.heads.resize(self.operator_of.len(), SubtaskId(0));
-        self.chains.resize(self.operator_of.len(), 0..0);
-        let operators = (0..job.operators.len() as u32).map(OperatorId);
-        for head in operators.filter(|operator| !job.is_chained(*operator)) {
-            let chain = job.chain(head);
-            for index in 0..layout.parallelism(head) {
-                let first = self.chained.len() as u32;
-                let head = layout.subtask(head, index);
-                for operator in &chain {
-                    let subtask = layout.subtask(*operator, index);
-                    self.heads[subtask.index()] = head;
-                    self.chained.push(subtask);
-                }
-                self.chains[head.index()] = first..self.chained.len() as u32;
-            }
-        }
     }
 
     fn connect(&mut self, layout: &Layout) {
@@ -719,33 +634,6 @@ impl ExecutionGraph {
     /// A subtask's output edges, in the order of the job graph.
     pub fn output_edges(&self, subtask: SubtaskId) -> &[OutputEdge] {
         &self.output_edges[subtask.index()]
-    }
-
-    /// The head of the chain that a subtask is part of, by whose number the task is called that runs
-    /// all of it; of a subtask that is not chained, itself.
-    #[inline]
-    pub fn head(&self, subtask: SubtaskId) -> SubtaskId {
-        self.heads[subtask.index()]
-    }
-
-    /// Whether a subtask is the head of its task.
-    #[inline]
-    pub fn is_head(&self, subtask: SubtaskId) -> bool {
-        self.heads[subtask.index()] == subtask
-    }
-
-    /// All that run in one task, from head to tail: most often the head alone. Of the others nothing.
-    /// Flink: `OperatorChain`.
-    #[inline]
-    pub fn chain_of(&self, head: SubtaskId) -> &[SubtaskId] {
-        let range = &self.chains[head.index()];
-        &self.chained[range.start as usize..range.end as usize]
-    }
-
-    /// Whose output channels are those of a task.
-    #[inline]
-    pub fn tail(&self, head: SubtaskId) -> SubtaskId {
-        self.chain_of(head).last().copied().unwrap_or(head)
     }
 
     /// Whether a subtask has no input.

@@ -3,7 +3,7 @@
 //! In Flink: `StreamingJobGraphGenerator#isChainable`, `ChainingStrategy`. There whatever can be chained
 //! is; here what is to be chained says so.
 
-use cutline::job::Partitioner;
+use cutline::job::{Partitioner, Unchainable};
 
 use super::model::{Edge, Operator, OperatorKind};
 
@@ -12,15 +12,8 @@ use super::model::{Edge, Operator, OperatorKind};
 pub(crate) enum Apart {
     /// They have different numbers of subtasks.
     Parallelism,
-    /// Records are dealt out anew.
-    NotForward,
-    /// The receiver has another input.
-    SeveralInputs,
-    /// The sender has another output. Deviation: Flink chains several receivers to one sender.
-    SeveralOutputs,
-    /// Deviation: in Flink they may differ
-    /// (`pipeline.operator-chaining.chain-operators-with-different-max-parallelism`).
-    MaxParallelism,
+    /// The job graph does not allow it.
+    Graph(Unchainable),
     /// The receiver makes calls. Deviation: Flink's `AsyncWaitOperatorFactory` is chained to all but
     /// legacy sources, and its thread works off answers in the middle of a record.
     Async,
@@ -44,22 +37,22 @@ impl Apart {
                 "equal parallelism",
                 "StreamingJobGraphGenerator#isChainable: only with equal parallelism",
             ),
-            Self::NotForward => (
+            Self::Graph(Unchainable::NotForward) => (
                 "the edge between them is no forward edge".to_owned(),
                 "a forward edge",
                 "StreamingJobGraphGenerator#isChainable: only with a ForwardPartitioner",
             ),
-            Self::SeveralInputs => (
+            Self::Graph(Unchainable::SeveralInputs) => (
                 format!("`{}` has another input", to.name),
                 "a receiver with one input",
                 "StreamingJobGraphGenerator#isChainable: only with one input edge",
             ),
-            Self::SeveralOutputs => (
+            Self::Graph(Unchainable::SeveralOutputs) => (
                 format!("`{}` has another output; in this version a chain is a line", from.name),
                 "a sender with one output",
                 "chains all that it can to one sender",
             ),
-            Self::MaxParallelism => (
+            Self::Graph(Unchainable::OtherMaxParallelism) => (
                 format!(
                     "`{}` has {} key groups, `{}` has {}",
                     from.name, from.max_parallelism, to.name, to.max_parallelism
@@ -88,16 +81,12 @@ impl Apart {
 pub(crate) fn apart(operators: &[Operator], edges: &[Edge], edge: usize) -> Option<Apart> {
     let Edge { from, to, partitioner, .. } = edges[edge];
     let (sender, receiver) = (&operators[from], &operators[to]);
+    let ends = edges.iter().map(|edge| (edge.from, edge.to));
+    let max_parallelism = (sender.max_parallelism, receiver.max_parallelism);
     if sender.parallelism != receiver.parallelism {
         Some(Apart::Parallelism)
-    } else if partitioner != Partitioner::Forward {
-        Some(Apart::NotForward)
-    } else if edges.iter().filter(|other| other.to == to).count() > 1 {
-        Some(Apart::SeveralInputs)
-    } else if edges.iter().filter(|other| other.from == from).count() > 1 {
-        Some(Apart::SeveralOutputs)
-    } else if sender.max_parallelism != receiver.max_parallelism {
-        Some(Apart::MaxParallelism)
+    } else if let Some(why) = Unchainable::of((from, to), partitioner, ends, max_parallelism) {
+        Some(Apart::Graph(why))
     } else if matches!(receiver.kind, OperatorKind::Async { .. }) {
         Some(Apart::Async)
     } else if receiver.kind.is_keyed() && !is_keyed_stream(operators, edges, from) {
