@@ -143,6 +143,10 @@ impl Operator for Chain {
         unreachable!("the task asks each operator of the chain")
     }
 
+    fn rescale(&mut self, _: u32) {
+        unreachable!("each operator is told before it is chained")
+    }
+
     fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
         unreachable!("the task restores each operator of the chain")
     }
@@ -168,8 +172,8 @@ impl Operator for Chain {
         self.head_first(out, |operator, emitter| operator.finish(emitter));
     }
 
-    fn release(&mut self, out: &mut Emitter) {
-        self.head_first(out, |operator, emitter| operator.release(emitter));
+    fn release(&mut self, _: &mut Emitter) {
+        unreachable!("the reference runs each operator by itself")
     }
 
     /// The one that waits longest.

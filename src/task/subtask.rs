@@ -625,6 +625,14 @@ impl Subtask {
         &*self.operator
     }
 
+    /// The operator of a link of the chain; without one there is only the link 0.
+    fn operator_of(&mut self, link: u32) -> &mut dyn Operator {
+        match self.chained {
+            1 => &mut *self.operator,
+            _ => self.operator.as_chain().expect("several operators are a chain").operator(link),
+        }
+    }
+
     // ---- the mailbox thread ------------------------------------------------------------------
 
     #[inline]

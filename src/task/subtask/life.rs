@@ -17,11 +17,7 @@ impl Subtask {
     ) {
         assert_eq!(self.phase, Phase::Initializing);
         for (link, part) in state {
-            let restored = match self.operator.as_chain() {
-                None => self.operator.restore(part),
-                Some(chain) => chain.operator(*link).restore(part),
-            };
-            if let Err(error) = restored {
+            if let Err(error) = self.operator_of(*link).restore(part) {
                 out.push(Output::RestoreFailed(error.to_string()));
                 return;
             }

@@ -138,20 +138,14 @@ impl Subtask {
     /// What the operators hand out: those behind the head of a chain, the tail first, then the head.
     /// Flink: `RegularOperatorChain#snapshotState`.
     fn capture(&mut self, checkpoint: CheckpointId) -> (Vec<Snapshot>, Snapshot) {
-        let mut behind = Vec::new();
-        let mut head = Snapshot::default();
-        match self.operator.as_chain() {
-            None => self.operator.snapshot(checkpoint, &mut head),
-            Some(chain) => {
-                for link in (1..self.chained).rev() {
-                    let mut snapshot = Snapshot::default();
-                    chain.operator(link).snapshot(checkpoint, &mut snapshot);
-                    behind.push(snapshot);
-                }
-                chain.operator(0).snapshot(checkpoint, &mut head);
-            }
-        }
-        (behind, head)
+        let chained = self.chained;
+        let mut capture = |link| {
+            let mut snapshot = Snapshot::default();
+            self.operator_of(link).snapshot(checkpoint, &mut snapshot);
+            snapshot
+        };
+        let behind = (1..chained).rev().map(&mut capture).collect();
+        (behind, capture(0))
     }
 
     /// B5: a part for each operator that has a state.
