@@ -117,16 +117,9 @@ impl JobManager {
         id: cutline::enumerator::EventId,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let input = match self.execution.states[subtask.index()] {
-            ExecutionState::Finished => Input::Arrived(id),
-            ExecutionState::Created
-            | ExecutionState::Scheduled
-            | ExecutionState::Deploying
-            | ExecutionState::Initializing
-            | ExecutionState::Running
-            | ExecutionState::Canceling
-            | ExecutionState::Canceled
-            | ExecutionState::Failed => Input::Unanswered(id),
+        let input = match self.execution.states[subtask.index()] == ExecutionState::Finished {
+            true => Input::Arrived(id),
+            false => Input::Unanswered(id),
         };
         self.enumerate(self.plan.graph.operator(subtask), input, ctx);
     }

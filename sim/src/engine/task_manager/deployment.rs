@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use cutline::defect::Defect;
 use cutline::ids::{RegionId, SubtaskId};
-use cutline::job::assignment::Assignment;
 use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::storage::local::LocalCopy;
@@ -410,8 +409,7 @@ fn assemble(
         member.at_hand = local::at_hand(&shared);
     }
     let own = plan.graph.index_in_operator(member.subtask);
-    let changes = |rescaling: &Assignment| rescaling.changes(member.operator);
-    let whole = !deployment.rescaling.as_ref().is_some_and(|it| changes(it));
+    let whole = !deployment.rescaling.as_ref().is_some_and(|it| it.changes(member.operator));
     let base = plan.increments(member.subtask, execution);
     let base = base.filter(|_| whole).zip(deployment.restored);
     for (subtask, state) in &mut member.state {
