@@ -522,4 +522,11 @@ pub enum Observation {
         /// Which waits.
         process: u32,
     },
+    /// The enumerator of a source gives one of its readers a split. Flink: `AddSplitEvent`.
+    SplitAssigned {
+        /// The reader.
+        subtask: SubtaskId,
+        /// The split, numbered within the source.
+        split: u32,
+    },
 }

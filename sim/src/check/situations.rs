@@ -3,6 +3,7 @@
 //!
 //! Antithesis calls these "sometimes assertions", FoundationDB `CODE_PROBE`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
@@ -170,6 +171,10 @@ situations! {
     ChainRestored = "chain of operators restored",
     /// A new job begins in which other operators share a task than in the one before.
     ChainsChanged = "resumed with other chains",
+    /// An enumerator gives a reader a split.
+    SplitAssigned = "split assigned",
+    /// An enumerator gives away a split once more: it was set back, or has taken the split back.
+    SplitAssignedAgain = "split assigned again",
 }
 
 impl fmt::Display for Situation {
@@ -222,6 +227,8 @@ pub(super) struct Situations {
     resumed: bool,
     /// A process has died since the last election.
     lost: bool,
+    /// Splits that some reader has been given.
+    assigned: BTreeSet<(OperatorId, u32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +258,7 @@ impl Situations {
             barriers: vec![0; channels],
             resumed: false,
             lost: false,
+            assigned: BTreeSet::new(),
         }
     }
 
@@ -379,6 +387,11 @@ impl Situations {
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
             Observation::MessageLost { .. } => self.saw(Situation::MessageLost),
             Observation::AskTimedOut { .. } => self.saw(Situation::AskTimedOut),
+            Observation::SplitAssigned { subtask, split } => {
+                self.saw(Situation::SplitAssigned);
+                let first = self.assigned.insert((setup.graph.operator(subtask), split));
+                self.saw_if(!first, Situation::SplitAssignedAgain);
+            }
             Observation::ProcessLost { .. } => self.lost = true,
             Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
             Observation::CancellationTimedOut { .. } => {

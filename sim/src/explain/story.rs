@@ -96,6 +96,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::LeadershipLost { .. } => essential(true),
         O::FencedOff { .. } => link(true),
         O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
+        O::SplitAssigned { subtask: at, .. } => detail(subtask(at)),
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),

@@ -391,6 +391,9 @@ impl Line {
                 self.event("message_lost").detail_of("from", from).detail_of("to", to)
             }
             O::AskTimedOut { process } => self.event("ask_timed_out").detail_of("process", process),
+            O::SplitAssigned { subtask, split } => {
+                self.event("split_assigned").at_subtask(subtask, names).detail_of("split", split)
+            }
             O::LeadershipLost { session } => {
                 self.event("leadership_lost").detail_of("session", session)
             }

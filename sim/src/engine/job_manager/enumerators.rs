@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cutline::coordinator::completed::Retained;
 use cutline::coordinator::io;
-use cutline::enumerator::{EventId, Input, Output};
+use cutline::enumerator::{EventId, Input, Output, SplitEvent};
 use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::step::Step;
 use cutline::storage::metadata::StateObject;
@@ -32,8 +32,12 @@ impl JobManager {
             match output {
                 Output::Send { reader, id, event } => {
                     let first = self.layout().subtasks_of(source).start;
+                    let subtask = SubtaskId(first + reader);
+                    if let SplitEvent::Add(split) = event {
+                        self.observe(Observation::SplitAssigned { subtask, split }, ctx);
+                    }
                     // A task manager that is gone fails the reader, and the reset takes it back.
-                    self.send_mail(SubtaskId(first + reader), Mail::Split { id, event }, ctx);
+                    self.send_mail(subtask, Mail::Split { id, event }, ctx);
                 }
                 Output::FailReader { reader } => {
                     failing.push(SubtaskId(self.layout().subtasks_of(source).start + reader));

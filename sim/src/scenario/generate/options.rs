@@ -3,6 +3,7 @@
 use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, Retention, Scheme};
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
 use super::topology::Drawn;
 use super::{Draws, Load, Options, log_between, permille_chance, weighted};
@@ -58,7 +59,36 @@ pub(super) fn checkpointing(
     let mut stream = draws.of("inline threshold", "");
     result.inline_threshold =
         permille_chance(&mut stream, 250).then(|| log_between(&mut stream, 1, 4_000));
+    if periodic {
+        result.policy = policy(interval, drawn, draws);
+    }
     (result, manual(drawn, periodic, draws))
+}
+
+/// Who sets the interval: mostly nobody, it is fixed. What others choose stays near it, so that a run
+/// has as many checkpoints as it would have had.
+fn policy(interval: u64, drawn: &Drawn, draws: &Draws) -> Option<IntervalPolicy> {
+    let ms = VirtualDuration::from_millis;
+    let mut stream = draws.of("interval policy", "");
+    let kind = weighted(&mut stream, &[12, 3, 1, 1, 1, 2]);
+    let until = stream.between(0, drawn.span.as_millis());
+    // Zero: none at all until the backlog is worked off.
+    let during = ms(interval * stream.between(0, 4));
+    let cost = VirtualDuration::from_micros(log_between(&mut stream, 100, 20_000));
+    let mtbf = ms(log_between(&mut stream, 100, 10_000));
+    let bounds = Bounds { min: ms(interval / 2), max: ms(interval * 4) };
+    let estimate = Estimate { cost, mtbf };
+    match kind {
+        0 => None,
+        1 => Some(IntervalPolicy::DuringBacklog {
+            interval: during,
+            until: VirtualTime::from_millis(until + 1),
+        }),
+        2 => Some(IntervalPolicy::Formula(Formula::Young, estimate, bounds)),
+        3 => Some(IntervalPolicy::Formula(Formula::Daly, estimate, bounds)),
+        4 => Some(IntervalPolicy::Formula(Formula::Exact, estimate, bounds)),
+        _ => Some(IntervalPolicy::Measured(estimate, bounds)),
+    }
 }
 
 /// Where checkpoints are kept: in one case of two the store is neutral. A job whose output must not
