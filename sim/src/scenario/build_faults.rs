@@ -4,6 +4,7 @@ use cutline::config::text::format_duration;
 use cutline::step::Step;
 use cutline::time::VirtualTime;
 
+use super::build_job::warn_of_no_chain;
 use super::build_network::{end, ends, task_manager};
 use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
@@ -119,6 +120,9 @@ impl Builder<'_> {
             // A kind that was refused.
             _ => return None,
         };
+        if self.known.graph {
+            warn_of_no_chain(node, &self.scenario.job.edges, self.sink);
+        }
         let at = at?;
         if let (ActionKind::Resume { .. }, When::Step(_)) = (&what, &at) {
             let message = "a job that has ended takes no steps";

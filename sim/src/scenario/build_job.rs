@@ -36,8 +36,20 @@ pub(super) fn job(node: &Node, sink: &mut Sink) -> (Job, bool) {
         builder.check_shape(node, &edges, node.list("edges"));
     }
     let known = shape_is_known && !builder.refused;
+    if known {
+        warn_of_no_chain(node, &edges, sink);
+    }
     let operator_chaining = node.boolean("operator_chaining").unwrap_or(true);
     (Job { operators, edges, operator_chaining }, known)
+}
+
+/// Chaining is switched, of a job or of one that is resumed, and nothing is chained.
+pub(super) fn warn_of_no_chain(node: &Node, edges: &[Edge], sink: &mut Sink) {
+    if node.given("operator_chaining").is_some() && !edges.iter().any(|edge| edge.chained) {
+        let message = "`operator_chaining` has no effect: no edge is chained";
+        let warning = Diagnostic::warning("no-effect", node.place("operator_chaining"), message);
+        sink.push(warning.expected("an edge with `chained`"));
+    }
 }
 
 /// How many channels a job has with these numbers of subtasks.

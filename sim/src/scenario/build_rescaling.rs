@@ -84,15 +84,18 @@ pub(super) fn widest(actions: &[Node]) -> u32 {
 pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sink: &mut Sink) {
     let resumes = nodes.iter().filter(|node| node.variant == "resume");
     let wanted = actions.iter().filter_map(|action| match &action.what {
-        ActionKind::Resume { parallelism, from, .. } => Some((parallelism, *from)),
+        ActionKind::Resume { parallelism, from, operator_chaining, .. } => {
+            Some((scenario.spread(parallelism, *operator_chaining), *from))
+        }
         ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => None,
     });
     if resumes.clone().count() != wanted.clone().count() {
         return; // One was refused; which is the other's node is not known.
     }
+    let mut layouts = vec![scenario.spread(&[], None)];
     let mut before = vec![scenario.parallelism(&[])];
-    for (node, (numbers, from)) in resumes.zip(wanted) {
-        let layout = scenario.parallelism(numbers);
+    for (node, (spread, from)) in resumes.zip(wanted) {
+        let layout = spread.parallelism.clone();
         let mut checker = Checker { scenario, node, sink };
         if layout != before[0] {
             checker.check_job(&before[0], &layout);
@@ -101,16 +104,22 @@ pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sin
             checker.check_in_flight(&before, &layout);
         }
         before.push(layout);
+        // Jobs that differ in their chains alone have channels of their own, too.
+        if !layouts.contains(&spread) {
+            layouts.push(spread);
+        }
     }
-    before.sort_unstable();
-    before.dedup();
     let edges = &scenario.job.edges;
-    let all: u64 = before.iter().map(|numbers| channels(edges, numbers)).sum();
+    let all: u64 = layouts.iter().map(|layout| channels(edges, &layout.parallelism)).sum();
+    let given = |node: &Node| {
+        let field = ["parallelism", "operator_chaining"].into_iter();
+        field.filter(|field| node.given(field).is_some()).map(|field| node.place(field)).next()
+    };
     if all > CHANNELS_MAX
-        && let Some(node) = nodes.iter().find(|node| node.given("parallelism").is_some())
+        && let Some(place) = nodes.iter().find_map(given)
     {
         let message = format!("all jobs together have {all} channels");
-        let error = Diagnostic::error("too-large", node.place("parallelism"), message);
+        let error = Diagnostic::error("too-large", place, message);
         sink.push(error.expected(format!("at most {CHANNELS_MAX}")));
     }
 }
