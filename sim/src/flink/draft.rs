@@ -25,8 +25,8 @@ pub struct Draft {
     pub assumed: Vec<String>,
     /// Operators, inputs first.
     pub operators: Vec<Operator>,
-    /// Edges: sender, receiver, partitioner.
-    pub edges: Vec<(usize, usize, &'static str)>,
+    /// Edges, of each receiver in the order of its inputs.
+    pub edges: Vec<Edge>,
     /// Flink's options, as far as they are set.
     pub options: OptionValues,
     /// Everything around the job.
@@ -48,6 +48,19 @@ pub struct Operator {
     pub cost: Option<VirtualDuration>,
     /// The synchronous part of a snapshot.
     pub sync_cost: Option<Distribution>,
+}
+
+/// An edge of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The sender, by index.
+    pub from: usize,
+    /// The receiver, by index.
+    pub to: usize,
+    /// How records find their subtask, as a scenario calls it.
+    pub partitioner: &'static str,
+    /// Both ends are one vertex in Flink.
+    pub chained: bool,
 }
 
 /// What an operator of a draft does.
@@ -213,7 +226,8 @@ impl Draft {
             draft.name_what_is_lost(&name, vertex);
             let partitioners = draft.partitioners(&name, vertex, shape, kind);
             for (input, partitioner) in vertex.inputs.iter().zip(partitioners) {
-                draft.edges.push((last[input.from], first, partitioner));
+                let from = last[input.from];
+                draft.edges.push(Edge { from, to: first, partitioner, chained: false });
             }
             draft.operators.push(Operator {
                 name: name.clone(),
@@ -275,7 +289,8 @@ impl Draft {
     /// A sink that is chained to what is no sink itself.
     fn chain_sink(&mut self, names: &mut Names, name: &str, vertex: &Vertex, sink: Option<Sink>) {
         let kind = Kind::Sink(self.sink(name, vertex, sink));
-        self.edges.push((self.operators.len() - 1, self.operators.len(), "forward"));
+        let (from, to) = (self.operators.len() - 1, self.operators.len());
+        self.edges.push(Edge { from, to, partitioner: "forward", chained: true });
         self.operators.push(Operator {
             name: names.unique(&format!("{name}.sink")),
             kind,
@@ -371,12 +386,16 @@ impl Draft {
     }
 
     fn job(&self) -> Json {
-        let edge = |&(from, to, partitioner): &(usize, usize, &'static str)| {
-            Json::Object(vec![
-                ("from", json_string(&self.operators[from].name)),
-                ("to", json_string(&self.operators[to].name)),
-                ("partitioner", json_string(partitioner)),
-            ])
+        let edge = |edge: &Edge| {
+            let mut parts = vec![
+                ("from", json_string(&self.operators[edge.from].name)),
+                ("to", json_string(&self.operators[edge.to].name)),
+                ("partitioner", json_string(edge.partitioner)),
+            ];
+            if edge.chained {
+                parts.push(("chained", Json::Plain("true".to_owned())));
+            }
+            Json::Object(parts)
         };
         Json::Object(vec![
             ("operators", Json::List(self.operators.iter().map(operator).collect())),
@@ -553,6 +572,8 @@ mod tests {
         ];
         let expected = expected.map(|(name, kind)| (name.to_owned(), kind));
         assert_eq!(all, expected);
+        let chained: Vec<_> = draft.edges.iter().map(|edge| edge.chained).collect();
+        assert_eq!(chained, [false, false, false, false, true]);
         // The state that is not keyed and the exchange nobody has are named.
         assert_eq!(draft.assumed.len(), 2, "{:?}", draft.assumed);
     }
@@ -579,7 +600,8 @@ mod tests {
         let (all, draft) = kinds(chain, &[500, 1 << 20, 0]);
         let expected = [("s", "source"), ("x", "aggregate"), ("x-2", "sink")];
         assert_eq!(all, expected.map(|(name, kind)| (name.to_owned(), kind)));
-        assert_eq!(draft.edges, [(0, 1, "hash"), (1, 2, "rebalance")]);
+        let edge = |from, to, partitioner| Edge { from, to, partitioner, chained: false };
+        assert_eq!(draft.edges, [edge(0, 1, "hash"), edge(1, 2, "rebalance")]);
         assert!(draft.to_json().contains("how `x-2` writes"), "{}", draft.to_json());
     }
 }

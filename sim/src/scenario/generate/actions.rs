@@ -7,7 +7,7 @@ use cutline::job::Partitioner;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::faults::{anchor, steps};
-use super::{Draws, Options, permille_chance, weighted};
+use super::{Draws, Options, moves_in_flight, permille_chance, weighted};
 use crate::kernel::stream::Stream;
 use crate::scenario::build_rescaling::{can_be_rescaled, keeps_copies};
 use crate::scenario::model::{Action, ActionKind, Scenario, SnapshotSource, When};
@@ -19,11 +19,14 @@ pub(super) fn draw(
     draws: &Draws,
 ) -> Vec<Action> {
     let mut stream = draws.of("actions", "");
-    if !options.actions || options.exactly_once_output || !permille_chance(&mut stream, 250) {
+    let moves = moves_in_flight(options, draws);
+    let some = permille_chance(&mut stream, 250) || moves;
+    if !options.actions || options.exactly_once_output || !some {
         return Vec::new();
     }
-    let jobs = weighted(&mut stream, &[2, 5, 3]);
-    let mut writer = Writer { scenario, span, parts: jobs as u64 + 1, actions: Vec::new() };
+    let jobs = weighted(&mut stream, &[2, 5, 3]).max(usize::from(moves));
+    let parts = jobs as u64 + 1;
+    let mut writer = Writer { scenario, span, parts, moves, actions: Vec::new() };
     for job in 0..jobs as u64 {
         writer.job(job, &mut draws.of("action", &job.to_string()));
     }
@@ -53,17 +56,19 @@ struct Writer<'a> {
     span: VirtualDuration,
     /// Jobs that share the span.
     parts: u64,
+    /// New jobs begin where unaligned checkpoints left the ones before.
+    moves: bool,
     actions: Vec<Action>,
 }
 
 impl Writer<'_> {
     /// One job of several: what happens in it, its end, and the start of the next one.
     fn job(&mut self, number: u64, stream: &mut Stream) {
-        let saves = permille_chance(stream, 400);
+        let saves = permille_chance(stream, 400) && !self.moves;
         if saves {
             self.add(number, ActionKind::Savepoint, stream);
         }
-        let stops = permille_chance(stream, 500);
+        let stops = permille_chance(stream, 500) && !self.moves;
         let end = match stops {
             true => ActionKind::StopWithSavepoint { drain: false },
             false => ActionKind::Cancel,
@@ -87,6 +92,8 @@ impl Writer<'_> {
         let number = self.parts - 1;
         match weighted(stream, &[4, 3, 2, 1]) {
             0 => {}
+            // A job of which savepoints are taken has fewer edges that barriers overtake on.
+            1 | 2 if self.moves => {}
             1 => self.add(number, ActionKind::Savepoint, stream),
             // A drained job is not resumed.
             2 if self.parts == 1 => {
@@ -115,6 +122,7 @@ impl Writer<'_> {
 
 /// Gives new jobs another parallelism, where that can be.
 fn spread(scenario: &Scenario, actions: &mut [Action], options: &Options, draws: &Draws) {
+    let moves = moves_in_flight(options, draws);
     let from_checkpoint = actions.iter().any(|action| {
         matches!(action.what, ActionKind::Resume { from: SnapshotSource::Checkpoint, .. })
     });
@@ -124,7 +132,7 @@ fn spread(scenario: &Scenario, actions: &mut [Action], options: &Options, draws:
     for (number, action) in (0_u32..).zip(actions) {
         let ActionKind::Resume { parallelism, .. } = &mut action.what else { continue };
         let mut stream = draws.of("rescaling", &number.to_string());
-        if !permille_chance(&mut stream, 700) {
+        if !permille_chance(&mut stream, 700) && !moves {
             continue;
         }
         for group in &groups {

@@ -51,7 +51,7 @@ impl Default for Options {
             sources_max: 3,
             layers_max: 4,
             parallelism_max: 4,
-            records_max: 10_000,
+            records_max: 4_000,
             faults_max: 6,
             actions: true,
             unbounded: true,
@@ -134,6 +134,13 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
     }
     scenario.limits.until = until(&scenario, drawn.span);
     scenario
+}
+
+/// A theme of some seeds: a job is cancelled with records in flight, and resumed with another
+/// parallelism. What that takes (backpressure, barriers that overtake, a checkpoint that is retained and
+/// no savepoint) is drawn often, and seldom together.
+fn moves_in_flight(options: &Options, draws: &Draws) -> bool {
+    options.actions && !options.exactly_once_output && draws.is("moves in flight", 60)
 }
 
 /// Mostly none. It is fair: a calm job flushes within it, however slow it is. What comes too late

@@ -6,9 +6,14 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
 use super::topology::Drawn;
-use super::{Draws, Load, Options, log_between, permille_chance, weighted};
+use super::{Draws, Load, Options, log_between, moves_in_flight, permille_chance, weighted};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::ManualTrigger;
+
+/// About so many checkpoints a job takes at most. What is wrong with one is found in another seed
+/// sooner than in the same run: with no bound, campaigns find defects after as many runs, and take half
+/// as long again for them.
+const CHECKPOINTS_MAX: u64 = 40;
 
 pub(super) fn checkpointing(
     options: &Options,
@@ -19,9 +24,8 @@ pub(super) fn checkpointing(
     let ms = VirtualDuration::from_millis;
     let mut stream = draws.of("interval", "");
     let periodic = options.exactly_once_output || permille_chance(&mut stream, 920);
-    // An unbounded job is watched for long; more than some hundred checkpoints teach nothing.
-    let least = if drawn.bounded { 20 } else { 50 };
-    let interval = log_between(&mut stream, least, 1_000);
+    let watched = drawn.span.as_millis() * if drawn.bounded { 1 } else { 2 };
+    let interval = log_between(&mut stream, (watched / CHECKPOINTS_MAX).max(20), 1_000);
     let (timeout, tolerable_failures) = patience(load, draws);
     let mut stream = draws.of("min pause", "");
     let min_pause = match weighted(&mut stream, &[7, 3]) {
@@ -51,6 +55,10 @@ pub(super) fn checkpointing(
         ..CheckpointingOptions::default()
     };
     mode(&mut result, options, &mut draws.of("mode", ""));
+    if moves_in_flight(options, draws) {
+        result.retention = Retention::RetainOnCancellation;
+        (result.exactly_once, result.unaligned, result.max_concurrent) = (true, true, 1);
+    }
     // Drawn by itself: what an older seed means is what it meant, half of the time.
     result.unaligned_forced = result.unaligned && draws.is("unaligned forced", 500);
     result.dir = dir;

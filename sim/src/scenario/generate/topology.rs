@@ -8,7 +8,9 @@ use cutline::job::Partitioner;
 use cutline::operator::StartupMode;
 use cutline::time::VirtualDuration;
 
-use super::{Draws, Options, distribution, log_between, permille_chance, weighted};
+use super::{
+    Draws, Options, distribution, log_between, moves_in_flight, permille_chance, weighted,
+};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
@@ -414,7 +416,7 @@ impl Builder<'_> {
         // Output that is a function of the sources alone has nothing that goes by timing.
         let strict = self.options.exactly_once_output;
         let joins = self.operators.iter().any(|operator| operator.kind == OperatorKind::Join);
-        if !self.draws.is("event time", 250) || strict && joins {
+        if !self.draws.is("event time", 400) || strict && joins {
             return;
         }
         let mut stream = self.draws.of("event time", "of all");
@@ -423,8 +425,8 @@ impl Builder<'_> {
             _ => VirtualDuration(log_between(&mut stream, 1_000_000, span.0 / 4)),
         };
         // Mostly each source keeps to what it promises: then windows are compared to the record.
-        let keeps = permille_chance(&mut stream, 800) || strict;
-        let idles = permille_chance(&mut stream, 100) && !strict;
+        let keeps = permille_chance(&mut stream, 700) || strict;
+        let idles = permille_chance(&mut stream, 250) && !strict;
         for operator in &mut self.operators {
             let mut stream = self.draws.of("event time", &operator.name);
             match &mut operator.kind {
@@ -500,7 +502,8 @@ impl Builder<'_> {
     /// Backpressure: one operator needs about as long for its records as they take to come, or
     /// up to three times as long.
     fn slow_one_down(&mut self, records: &[u64], span: VirtualDuration, weight: u32) {
-        if !self.draws.is("backpressure", 350) {
+        let moves = moves_in_flight(self.options, self.draws);
+        if !self.draws.is("backpressure", 350) && !moves {
             return;
         }
         let mut stream = self.draws.of("backpressure", "who");
