@@ -599,7 +599,7 @@ pub(crate) fn graph_of(
             input: edge.input,
             partitioner: edge.partitioner,
             chained: edge.chained,
-            feedback: None,
+            feedback: edge.feedback,
         })
         .collect();
     JobGraph::new(operators, edges)

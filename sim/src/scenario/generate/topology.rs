@@ -287,7 +287,7 @@ impl Builder<'_> {
             Partitioner::Broadcast => u64::from(receiver.parallelism),
             _ => 1,
         };
-        self.edges.push(Edge { from, to, input, partitioner, chained: false });
+        self.edges.push(Edge { from, to, input, partitioner, chained: false, feedback: None });
         self.flow[from].leaving * copies
     }
 
@@ -401,7 +401,14 @@ impl Builder<'_> {
                     let committer = &mut self.operators[to];
                     committer.parallelism = parallelism;
                     committer.max_parallelism = committer.max_parallelism.max(parallelism);
-                    let edge = Edge { from: sink, to, input: 0, partitioner, chained: false };
+                    let edge = Edge {
+                        from: sink,
+                        to,
+                        input: 0,
+                        partitioner,
+                        chained: false,
+                        feedback: None,
+                    };
                     self.edges.push(edge);
                 }
             }

@@ -42,7 +42,7 @@ impl Builder<'_> {
             edge.from = again;
         }
         let (from, to, partitioner) = (at, again, Partitioner::Forward);
-        self.edges.push(Edge { from, to, input: 0, partitioner, chained: true });
+        self.edges.push(Edge { from, to, input: 0, partitioner, chained: true, feedback: None });
     }
 
     fn chain(&mut self, at: usize) {
