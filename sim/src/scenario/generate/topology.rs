@@ -2,6 +2,7 @@
 
 mod chains;
 mod list_state;
+mod loops;
 mod regions;
 
 use cutline::job::Partitioner;
@@ -353,6 +354,7 @@ impl Builder<'_> {
         self.vary_discovery(span);
         self.vary_list_state(&mut records);
         self.vary_history();
+        self.vary_loops(&mut records);
         self.vary_chains(&mut records);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
