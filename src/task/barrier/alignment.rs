@@ -170,7 +170,7 @@ impl ExactlyOnce {
         if circulates && barrier.options.kind != SnapshotKind::SavepointTerminate {
             // Where a drain ends, the task holds its snapshot until the loop is empty.
             self.phase = Phase::CollectFeedback;
-            cx.capture.start_feedback(barrier.checkpoint, cx.gates, cx.out)?;
+            cx.capture.start_feedback(barrier.checkpoint, cx.gates, cx.defects, cx.out)?;
         }
         cx.trigger(*barrier, Cut::Aligned);
         self.release(cx);

@@ -219,7 +219,7 @@ impl AtLeastOnce {
         self.stop_capturing(cx, AbortReason::Subsumed);
         self.decided = Some(checkpoint);
         let drained = barrier.options.kind == SnapshotKind::SavepointTerminate;
-        if !drained && cx.capture.start_feedback(checkpoint, cx.gates, cx.out).is_err()
+        if !drained && cx.capture.start_feedback(checkpoint, cx.gates, cx.defects, cx.out).is_err()
         {
             cx.capture.stop(checkpoint);
             return cx.abort(checkpoint, AbortReason::Overtaken);

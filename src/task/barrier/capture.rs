@@ -118,9 +118,13 @@ impl Capture {
         &mut self,
         checkpoint: CheckpointId,
         gates: &Gates<B>,
+        defects: Defects,
         out: &mut Vec<Output<B>>,
     ) -> Result<(), Overtaken> {
         for channel in gates.feedback() {
+            if defects.has(Defect::D49) {
+                continue; // What goes round is in no operator's state: nobody has it.
+            }
             self.start_channel(channel, checkpoint)?;
             self.persist_waiting(channel, checkpoint, gates, out);
         }
