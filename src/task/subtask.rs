@@ -87,7 +87,7 @@ pub enum LoopEdge {
     Within,
     /// It is the feedback edge. However much waits there, the task goes on: if it did not, and the head
     /// could not send what it has got, nobody would move. Flink: `BlockingQueueBroker`; Flink ML's
-    /// `FeedbackChannel`, which spills.
+    /// `SpillableFeedbackChannel`.
     Feedback,
 }
 

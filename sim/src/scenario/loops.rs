@@ -193,8 +193,8 @@ pub(super) fn check(root: &Node, scenario: &Scenario, sink: &mut Sink) {
             checkpointing.place("unaligned"),
             "unaligned checkpoints of a job with a feedback edge",
             "`unaligned` off: what goes round is captured without",
-            "StreamingJobGraphGenerator#preValidate: \"Unaligned Checkpoints are currently not supported for iterative \
-             jobs\", unless they are forced, which this version does not do",
+            "StreamingJobGraphGenerator#preValidate: \"Unaligned Checkpoints are currently not \
+             supported for iterative jobs\", unless they are forced, which this version does not do",
         ));
     }
     if scenario.checkpointing.max_concurrent > 1 {
