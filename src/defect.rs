@@ -76,6 +76,7 @@ defects! {
     D46 "Barriers are counted without looking at their id",
     D47 "A channel that ends during alignment is still waited for",
     D48 "Channels are not blocked during alignment although exactly-once is set",
+    D49 "Records on a feedback edge are not part of the snapshot",
     D50 "An aligned barrier overtakes output data",
     D51 "Barrier overtakes the commit handles on the way to the committer",
     D52 "In-flight data is persisted only for the channels of the first gate",

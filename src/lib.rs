@@ -51,6 +51,7 @@
 //!     mode: BarrierMode::ExactlyOnce { unaligned: false },
 //!     checkpoints_after_finish: true,
 //!     gates: vec![vec![ChannelKind::Remote; 2]],
+//!     feedback: Vec::new(),
 //!     defects: Defects::none(),
 //! });
 //! let barrier = CheckpointBarrier {

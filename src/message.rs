@@ -149,6 +149,12 @@ pub enum Element<B> {
     Barrier(CheckpointBarrier),
     /// The sender gave up the checkpoint. Flink: `CancelCheckpointMarker`.
     CancelMarker(CheckpointId),
+    /// Goes round a loop behind all that goes round, when nothing more comes into it. Flink ML:
+    /// `IterationRecord.Type#EPOCH_WATERMARK`.
+    EpochWatermark {
+        /// Whether something has gone round since the one before it: the next one tells more.
+        flowing: bool,
+    },
     /// No more data; barriers may follow. Flink: `EndOfData`.
     EndOfData,
     /// The last element of a channel. Flink: `EndOfPartitionEvent`.
@@ -161,9 +167,11 @@ impl<B: Copy> Element<B> {
     pub fn buffer(&self) -> Option<B> {
         match self {
             Self::Buffer(buffer) => Some(*buffer),
-            Self::Barrier(_) | Self::CancelMarker(_) | Self::EndOfData | Self::EndOfPartition => {
-                None
-            }
+            Self::Barrier(_)
+            | Self::CancelMarker(_)
+            | Self::EpochWatermark { .. }
+            | Self::EndOfData
+            | Self::EndOfPartition => None,
         }
     }
 }

@@ -32,6 +32,7 @@ fn graph() -> ExecutionGraph {
         input: 0,
         partitioner: Partitioner::Rebalance,
         chained: false,
+        feedback: None,
     };
     let vertices = [("source", SOURCES), ("count", INNER), ("sink", SINKS)].map(vertex);
     let job = JobGraph::new(vertices.to_vec(), vec![edge(0, 1), edge(1, 2)]);

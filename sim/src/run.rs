@@ -454,6 +454,7 @@ mod tests {
                         input: 0,
                         partitioner: Partitioner::Hash,
                         chained: false,
+                        feedback: None,
                     },
                     Edge {
                         from: 1,
@@ -461,6 +462,7 @@ mod tests {
                         input: 0,
                         partitioner: Partitioner::Rebalance,
                         chained: false,
+                        feedback: None,
                     },
                 ],
                 operator_chaining: true,

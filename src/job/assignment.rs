@@ -154,7 +154,12 @@ impl Assignment {
             if let Ok(downstream) = &change.downstream {
                 own.extend(&downstream.new_to_old[index as usize]);
             }
-            senders.extend((0..self.parallelism_before(edge.from)).map(|it| (edge.from, it)));
+            let all = 0..self.parallelism_before(edge.from);
+            match edge.from == operator {
+                // A loop of one operator: each is named once.
+                true => own.extend(all),
+                false => senders.extend(all.map(|it| (edge.from, it))),
+            }
         }
         own.sort_unstable();
         own.dedup();
@@ -308,7 +313,7 @@ mod tests {
 
     use super::*;
     use crate::job::key_groups::operator_index;
-    use crate::job::{Edge, JobGraph, JobOperator, Partitioner};
+    use crate::job::{Edge, Feedback, JobGraph, JobOperator, Partitioner};
     use crate::operator::SplitId;
     use crate::time::VirtualTime;
 
@@ -321,7 +326,8 @@ mod tests {
             max_parallelism: MAX,
         };
         let (from, to) = (OperatorId(0), OperatorId(1));
-        let edges = vec![Edge { from, to, input: 0, partitioner, chained: false }];
+        let (chained, feedback) = (false, None);
+        let edges = vec![Edge { from, to, input: 0, partitioner, chained, feedback }];
         let job = JobGraph::new(parallelism.map(operator).to_vec(), edges);
         ExecutionGraph::new(job.expect("it can run"))
     }
@@ -434,6 +440,45 @@ mod tests {
                 });
                 prop_assert_eq!(readers.count(), 1);
             }
+        }
+    }
+
+    /// An operator that sends to itself is on both sides of the edge, and its records are taken once.
+    #[test]
+    fn what_goes_round_one_operator_is_taken_once() {
+        let looped = |parallelism, partitioner| {
+            let plain = graph([1, parallelism], Partitioner::Hash).job().clone();
+            let (from, feedback) = (OperatorId(1), Some(Feedback { again_permille: 500 }));
+            let back = Edge { from, partitioner, feedback, ..plain.edges()[0] };
+            let edges = vec![plain.edges()[0], back];
+            let job = JobGraph::new(plain.operators().to_vec(), edges).expect("it leads back");
+            ExecutionGraph::new(job)
+        };
+        for (partitioner, old, new) in [
+            (Partitioner::Hash, 3, 2),
+            (Partitioner::Hash, 2, 5),
+            (Partitioner::Rebalance, 3, 2),
+            (Partitioner::Rebalance, 2, 5),
+        ] {
+            let (before, after) = (looped(old, partitioner), looped(new, partitioner));
+            let assignment = Assignment::new(before, after, Defects::none());
+            let captured = |subtask| {
+                // Channel 0 comes from the source.
+                let sent = (0..40).filter(|key| match partitioner {
+                    Partitioner::Hash => owner_of(*key, MAX, old) == subtask,
+                    _ => key % old == subtask,
+                });
+                let inputs =
+                    sent.map(|key| (InputChannel(1 + key % old), record(key, u64::from(key))));
+                let channels = ChannelState { inputs: inputs.collect(), outputs: Vec::new() };
+                Captured { operator: OperatorId(1), subtask, channels }
+            };
+            let all: Vec<Captured> = (0..old).map(captured).collect();
+            let taken = taken(&assignment, &all, new);
+            let taken = taken.iter().flat_map(|taken| &taken.channels.inputs);
+            let mut keys: Vec<u32> = taken.map(|(_, record)| record.key).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, (0..40).collect::<Vec<_>>(), "{partitioner:?} {old} -> {new}");
         }
     }
 

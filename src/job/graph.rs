@@ -6,6 +6,7 @@
 //! channels edge after edge, within an edge by receiver.
 
 mod chains;
+mod loops;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use crate::defect::{Defect, Defects};
 use crate::ids::{ChannelId, GateId, InputChannel, LayoutId, OperatorId, OutputChannel, SubtaskId};
 
 pub use chains::Unchainable;
+pub use loops::{BadFeedback, Feedback, Loop};
 
 /// Which subtasks an edge connects, and which of them gets a record. Flink: `StreamPartitioner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +102,8 @@ pub struct Edge {
     /// Both ends run in one task, and records pass by call. Flink:
     /// `StreamingJobGraphGenerator#isChainable`.
     pub chained: bool,
+    /// It leads back to an operator upstream of its sender.
+    pub feedback: Option<Feedback>,
 }
 
 /// An edge, numbered in the order of the job graph.
@@ -112,6 +116,7 @@ pub struct JobGraph {
     operators: Vec<JobOperator>,
     edges: Vec<Edge>,
     order: Vec<OperatorId>,
+    loops: Vec<Loop>,
 }
 
 /// Why a job graph cannot run.
@@ -176,8 +181,20 @@ pub enum JobGraphError {
         /// What keeps them apart.
         why: Unchainable,
     },
-    /// A cycle; feedback edges are not part of this version.
-    #[error("the edges form a cycle through {}; a cycle needs a feedback edge, which this version does not have", .0.join(" -> "))]
+    /// An edge that cannot lead back.
+    #[error("edges[{edge}]: the edge from {from} to {to} is no feedback edge: {why}")]
+    BadFeedback {
+        /// Index of the edge.
+        edge: usize,
+        /// Sender.
+        from: String,
+        /// Receiver.
+        to: String,
+        /// What keeps it from that.
+        why: BadFeedback,
+    },
+    /// A cycle without a feedback edge.
+    #[error("the edges form a cycle through {}, and none of them is a feedback edge", .0.join(" -> "))]
     Cycle(Vec<String>),
 }
 
@@ -229,7 +246,12 @@ impl JobGraph {
             }
         }
         let order = topological_order(&operators, &edges)?;
-        Ok(Self { operators, edges, order })
+        let loops = loops::find(&edges, &order).map_err(|(edge, why)| {
+            let name = |operator: OperatorId| operators[operator.index()].name.clone();
+            let (from, to) = (name(edges[edge].from), name(edges[edge].to));
+            JobGraphError::BadFeedback { edge, from, to, why }
+        })?;
+        Ok(Self { operators, edges, order, loops })
     }
 
     /// The same job with other numbers of subtasks; key groups stay what they are.
@@ -263,18 +285,25 @@ impl JobGraph {
         &self.edges
     }
 
-    /// Which operators are behind one of those, by a way along any edges; not those themselves.
+    /// Its edges but those that lead back.
+    fn forward(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(|edge| edge.feedback.is_none())
+    }
+
+    /// Which operators are behind one of those, by a way along any edges but feedback edges; not those
+    /// themselves.
     pub fn behind(&self, those: impl Fn(OperatorId) -> bool) -> Vec<bool> {
         let mut behind = vec![false; self.operators().len()];
         for &operator in self.topological_order() {
-            for edge in self.edges().iter().filter(|edge| edge.from == operator) {
+            for edge in self.forward().filter(|edge| edge.from == operator) {
                 behind[edge.to.index()] |= behind[operator.index()] || those(operator);
             }
         }
         behind
     }
 
-    /// The operators, every sender before its receivers; ties in the order of the job graph.
+    /// The operators, every sender before its receivers but over feedback edges; ties in the order of
+    /// the job graph.
     pub fn topological_order(&self) -> &[OperatorId] {
         &self.order
     }
@@ -284,8 +313,9 @@ fn topological_order(
     operators: &[JobOperator],
     edges: &[Edge],
 ) -> Result<Vec<OperatorId>, JobGraphError> {
+    let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
     let mut missing = vec![0_u32; operators.len()];
-    for edge in edges {
+    for edge in forward() {
         missing[edge.to.index()] += 1;
     }
     let mut order: Vec<OperatorId> = Vec::with_capacity(operators.len());
@@ -293,7 +323,7 @@ fn topological_order(
     while let Some(next) = (0..operators.len()).find(|&i| !done[i] && missing[i] == 0) {
         done[next] = true;
         order.push(OperatorId(next as u32));
-        for edge in edges.iter().filter(|edge| edge.from.index() == next) {
+        for edge in forward().filter(|edge| edge.from.index() == next) {
             missing[edge.to.index()] -= 1;
         }
     }
@@ -311,6 +341,7 @@ fn cycle(operators: &[JobOperator], edges: &[Edge], done: &[bool]) -> Vec<String
     loop {
         at = edges
             .iter()
+            .filter(|edge| edge.feedback.is_none())
             .find(|edge| edge.to.index() == at && !done[edge.from.index()])
             .expect("an unordered operator has an unordered sender")
             .from
@@ -351,6 +382,8 @@ pub struct Gate {
     pub input: u32,
     /// Its input channels.
     pub channels: Range<u32>,
+    /// The edge is a feedback edge.
+    pub feedback: bool,
 }
 
 /// Where a subtask sends the records of one output edge.
@@ -366,6 +399,10 @@ pub struct OutputEdge {
     pub parallelism: u32,
     /// Max parallelism of the receiving operator.
     pub max_parallelism: u32,
+    /// What makes it a feedback edge, if it is one.
+    pub feedback: Option<Feedback>,
+    /// It is part of a loop.
+    pub in_loop: bool,
 }
 
 /// The job graph spread over subtasks: once, or several times with different parallelism, if the job
@@ -475,8 +512,10 @@ impl ExecutionGraph {
             for receiver in 0..receivers {
                 let to = layout.subtask(edge.to, receiver).index();
                 let channels = inputs_before[to]..inputs[to];
-                self.gates[to].push(Gate { edge: id, input: edge.input, channels });
+                let feedback = edge.feedback.is_some();
+                self.gates[to].push(Gate { edge: id, input: edge.input, channels, feedback });
             }
+            let in_loop = layout.job().loops().iter().any(|it| it.has_edge(id, edge));
             for sender in 0..senders {
                 let from = layout.subtask(edge.from, sender).index();
                 self.output_edges[from].push(OutputEdge {
@@ -485,6 +524,8 @@ impl ExecutionGraph {
                     channels: outputs_before[from]..outputs[from],
                     parallelism: receivers,
                     max_parallelism: layout.job().operators[edge.to.index()].max_parallelism,
+                    feedback: edge.feedback,
+                    in_loop,
                 });
             }
         }
@@ -689,6 +730,7 @@ mod tests {
                 input: 0,
                 partitioner,
                 chained: false,
+                feedback: None,
             })
             .collect();
         JobGraph::new(operators, edges)

@@ -8,8 +8,8 @@ mod regions;
 pub mod rescale;
 
 pub use graph::{
-    Channel, Edge, EdgeId, ExecutionGraph, Gate, JobGraph, JobGraphError, JobOperator, OutputEdge,
-    Partitioner, Unchainable,
+    BadFeedback, Channel, Edge, EdgeId, ExecutionGraph, Feedback, Gate, JobGraph, JobGraphError,
+    JobOperator, Loop, OutputEdge, Partitioner, Unchainable,
 };
 pub use layout::Layout;
 pub use regions::Regions;

@@ -41,6 +41,10 @@ pub enum Behaviour {
 pub fn orders(job: &JobGraph, behaviours: &[Behaviour]) -> Vec<Order> {
     assert_eq!(behaviours.len(), job.operators().len(), "one behaviour an operator");
     let mut inputs = vec![Order::Total; behaviours.len()];
+    // What comes round meets what comes for the first time in whatever order.
+    for edge in job.edges().iter().filter(|edge| edge.feedback.is_some()) {
+        inputs[edge.to.index()] = Order::None;
+    }
     for &operator in job.topological_order() {
         let output = emitted(inputs[operator.index()], behaviours[operator.index()]);
         for edge in job.edges().iter().filter(|edge| edge.from == operator) {
@@ -112,6 +116,7 @@ mod tests {
             input: 0,
             partitioner: it.0,
             chained: false,
+            feedback: None,
         };
         let job = JobGraph::new(operators, rest.iter().enumerate().map(edge).collect());
         let mut behaviours = vec![Behaviour::Source];

@@ -2,10 +2,11 @@
 //!
 //! One instance of each operator holds all keys and all splits. Records are pushed depth-first
 //! through the logical job graph; no channel, no barrier and no subtask is involved, so nothing
-//! that the protocol can get wrong can go wrong here. Paths are mixed as the router mixes them.
+//! that the protocol can get wrong can go wrong here. Paths are mixed as the router mixes them, and
+//! records go round in a loop as it has them go.
 
 use crate::ids::{CheckpointId, OperatorId};
-use crate::job::{EdgeId, JobGraph, Partitioner};
+use crate::job::{Edge, EdgeId, Feedback, JobGraph, Partitioner};
 use crate::time::VirtualTime;
 
 use super::record::{Fingerprint, Record, SplitId};
@@ -22,7 +23,9 @@ pub struct Reference {
 struct Vertex {
     operator: Box<dyn Operator>,
     outputs: Vec<Output>,
-    /// Taken while its records are being delivered; a graph without cycles does not come back.
+    /// Where some of its records go round again.
+    back: Option<(EdgeId, Feedback, Output)>,
+    /// Taken while its records are being delivered; what comes round meanwhile has one of its own.
     emitter: Emitter,
     watermark: Option<VirtualTime>,
 }
@@ -73,19 +76,20 @@ impl Reference {
     fn new(job: &JobGraph, mut factory: impl FnMut(OperatorId) -> Box<dyn Operator>) -> Self {
         let vertex = |operator: OperatorId| {
             let edges = || (0..).map(EdgeId).zip(job.edges()).filter(|it| it.1.from == operator);
-            let several = edges().count() > 1;
-            let outputs = edges()
-                .map(|(id, edge)| Output {
-                    to: edge.to,
-                    input: edge.input,
-                    mixed: several.then_some(id),
-                    copies: (edge.partitioner == Partitioner::Broadcast)
-                        .then(|| job.operators()[edge.to.index()].parallelism),
-                })
-                .collect();
+            let forward = || edges().filter(|it| it.1.feedback.is_none());
+            let several = forward().count() > 1;
+            let output = |(id, edge): (EdgeId, &Edge)| Output {
+                to: edge.to,
+                input: edge.input,
+                mixed: (several && edge.feedback.is_none()).then_some(id),
+                copies: (edge.partitioner == Partitioner::Broadcast)
+                    .then(|| job.operators()[edge.to.index()].parallelism),
+            };
+            let back = edges().find_map(|it| Some((it.0, it.1.feedback?, output(it))));
             Vertex {
                 operator: factory(operator),
-                outputs,
+                outputs: forward().map(output).collect(),
+                back,
                 emitter: Emitter::default(),
                 watermark: None,
             }
@@ -200,6 +204,13 @@ impl Reference {
     fn deliver(&mut self, from: OperatorId) {
         let mut emitter = std::mem::take(&mut self.operators[from.index()].emitter);
         for record in emitter.records().iter().filter(|record| record.is_data()) {
+            if let Some((edge, feedback, output)) = self.operators[from.index()].back
+                && path::goes_round(record, edge, feedback)
+            {
+                let path = path::of_round(record.path, edge);
+                self.inject(output.to, output.input, &Record { path, ..*record });
+                continue;
+            }
             for at in 0..self.operators[from.index()].outputs.len() {
                 let output = self.operators[from.index()].outputs[at];
                 let mut sent = *record;

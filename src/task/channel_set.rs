@@ -25,6 +25,12 @@ impl ChannelSet {
         self.len == 0
     }
 
+    /// Whether a channel is a member.
+    pub(crate) fn contains(&self, channel: InputChannel) -> bool {
+        let (word, bit) = Self::place(channel);
+        self.words[word] & bit != 0
+    }
+
     /// Adds a channel; nothing changes if it is a member.
     pub(crate) fn insert(&mut self, channel: InputChannel) {
         let (word, bit) = Self::place(channel);
@@ -93,6 +99,7 @@ mod tests {
                     model.remove(&channel);
                 }
                 prop_assert_eq!(set.len() as usize, model.len());
+                prop_assert_eq!(set.contains(channel), insert);
             }
             prop_assert!(set.iter().eq(model.iter().copied()));
             let whole = set.clone();

@@ -66,6 +66,8 @@ struct Channel<B> {
     buffers: u32,
     gate: GateId,
     kind: ChannelKind,
+    /// What comes in has gone round a loop.
+    feedback: bool,
     closed: bool,
 }
 
@@ -76,17 +78,20 @@ pub(crate) struct Gates<B> {
     turns: Turns,
     /// Channels whose end of partition was not polled yet.
     open: u32,
+    /// Feedback channels among them.
+    open_feedback: u32,
 }
 
 impl<B: Copy> Gates<B> {
-    /// Empty channels, numbered through gate after gate.
-    pub(crate) fn new(gates: &[Vec<ChannelKind>]) -> Self {
+    /// Empty channels, numbered through gate after gate; those of some gates are feedback channels.
+    pub(crate) fn new(gates: &[Vec<ChannelKind>], feedback: &[GateId]) -> Self {
         let channel = |gate, kind| Channel {
             queue: PrioritizedDeque::new(),
             delivered: 0,
             buffers: 0,
             gate,
             kind,
+            feedback: feedback.contains(&gate),
             closed: false,
         };
         let channels: Vec<_> = (0..)
@@ -96,7 +101,8 @@ impl<B: Copy> Gates<B> {
             .collect();
         let open = u32::try_from(channels.len()).expect("channel numbers are 32 bits wide");
         let turns = Turns::new(open, gates.len() as u32);
-        Self { channels, turns, open }
+        let open_feedback = channels.iter().filter(|channel| channel.feedback).count() as u32;
+        Self { channels, turns, open, open_feedback }
     }
 
     /// Number of channels, closed ones included.
@@ -107,6 +113,22 @@ impl<B: Copy> Gates<B> {
     /// Channels whose end of partition was not polled yet.
     pub(crate) fn open(&self) -> u32 {
         self.open
+    }
+
+    /// Those of them that lead into the task for the first time: all but feedback channels.
+    pub(crate) fn open_forward(&self) -> u32 {
+        self.open - self.open_feedback
+    }
+
+    /// Whether what comes in on this channel has gone round a loop.
+    pub(crate) fn is_feedback(&self, channel: InputChannel) -> bool {
+        self.channels[channel.index()].feedback
+    }
+
+    /// The feedback channels that are open, ascending.
+    pub(crate) fn feedback(&self) -> impl Iterator<Item = InputChannel> + use<'_, B> {
+        let channels = (0..).map(InputChannel).zip(&self.channels);
+        channels.filter(|(_, it)| it.feedback && !it.closed).map(|(id, _)| id)
     }
 
     /// Whether this channel's end of partition was polled.
@@ -246,6 +268,7 @@ impl<B: Copy> Gates<B> {
         ended.buffers = 0;
         ended.closed = true;
         self.open -= 1;
+        self.open_feedback -= u32::from(ended.feedback);
     }
 
     /// Queues an arrival with priority. `stands` says whether the channel has a place in a line.
@@ -304,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_closed_channel_takes_nothing() {
-        let mut gates = Gates::new(&[vec![REMOTE; 2]]);
+        let mut gates = Gates::new(&[vec![REMOTE; 2]], &[]);
         gates.deliver(InputChannel(0), Element::Buffer(1), false);
         gates.close(InputChannel(0));
         assert_eq!(gates.deliver(InputChannel(0), Element::Buffer(2), true), None);
@@ -370,7 +393,7 @@ mod tests {
             script in prop::collection::vec((0u8..10, 0u32..4), 0..200),
         ) {
             // The second of two gates, so that numbers of channels and gates are not the same.
-            let mut gates = Gates::new(&[vec![REMOTE; 2], vec![REMOTE; 4]]);
+            let mut gates = Gates::new(&[vec![REMOTE; 2], vec![REMOTE; 4]], &[]);
             let mut model = Model { priority: vec![vec![]; 4], normal: vec![vec![]; 4], ..Model::default() };
             for (choice, channel) in script {
                 let (place, id) = (channel as usize, InputChannel(2 + channel));

@@ -21,5 +21,6 @@ mod channel_set;
 mod commits;
 mod gate;
 mod prioritized;
+mod rounds;
 mod turns;
 mod valve;

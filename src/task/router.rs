@@ -6,13 +6,22 @@
 
 use crate::ids::{KeyGroup, OutputChannel};
 use crate::job::key_groups::{key_group, operator_index};
-use crate::job::{EdgeId, OutputEdge, Partitioner};
+use crate::job::{EdgeId, Feedback, OutputEdge, Partitioner};
 use crate::operator::{Record, path};
 
 /// The output side of one subtask.
 #[derive(Clone, Debug, Default)]
 pub struct Router {
     edges: Vec<Edge>,
+    back: Option<Back>,
+}
+
+/// Where some records go round again instead.
+#[derive(Clone, Debug)]
+struct Back {
+    id: EdgeId,
+    feedback: Feedback,
+    edge: Edge,
 }
 
 #[derive(Clone, Debug)]
@@ -40,40 +49,58 @@ impl Router {
     /// # Panics
     /// If an edge has no channel.
     pub fn new(edges: &[OutputEdge], subtask: u32) -> Self {
-        let several = edges.len() > 1;
+        let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
+        let several = forward().count() > 1;
         let edge = |edge: &OutputEdge| Edge {
             mixed: several.then_some(edge.edge),
             route: Route::new(edge, subtask),
         };
-        Self { edges: edges.iter().map(edge).collect() }
+        let back = edges.iter().find_map(|edge| {
+            let edge_back = Edge { mixed: None, route: Route::new(edge, subtask) };
+            Some(Back { id: edge.edge, feedback: edge.feedback?, edge: edge_back })
+        });
+        Self { edges: forward().map(edge).collect(), back }
     }
 
     /// Calls `send` for each channel that the record takes, with the record as it goes there.
     #[inline]
     pub fn route(&mut self, record: &Record, mut send: impl FnMut(OutputChannel, Record)) {
+        if let Some(back) = &mut self.back
+            && path::goes_round(record, back.id, back.feedback)
+        {
+            let path = path::of_round(record.path, back.id);
+            return back.edge.send(Record { path, ..*record }, &mut send);
+        }
         for edge in &mut self.edges {
             let mut record = *record;
             if let Some(id) = edge.mixed {
                 record.path = path::on_edge(record.path, id);
             }
-            match &mut edge.route {
-                Route::Single(channel) => send(*channel, record),
-                Route::Hash { channels } => {
-                    let group = key_group(record.key as i32, channels.len() as u32);
-                    send(channels[group.index()], record);
+            edge.send(record, &mut send);
+        }
+    }
+}
+
+impl Edge {
+    #[inline]
+    fn send(&mut self, record: Record, send: &mut impl FnMut(OutputChannel, Record)) {
+        match &mut self.route {
+            Route::Single(channel) => send(*channel, record),
+            Route::Hash { channels } => {
+                let group = key_group(record.key as i32, channels.len() as u32);
+                send(channels[group.index()], record);
+            }
+            Route::RoundRobin { first, count, next } => {
+                send(OutputChannel(*first + *next), record);
+                *next += 1;
+                if next == count {
+                    *next = 0;
                 }
-                Route::RoundRobin { first, count, next } => {
-                    send(OutputChannel(*first + *next), record);
-                    *next += 1;
-                    if next == count {
-                        *next = 0;
-                    }
-                }
-                Route::Broadcast { first, count } => {
-                    for receiver in 0..*count {
-                        let path = path::at_receiver(record.path, receiver);
-                        send(OutputChannel(*first + receiver), Record { path, ..record });
-                    }
+            }
+            Route::Broadcast { first, count } => {
+                for receiver in 0..*count {
+                    let path = path::at_receiver(record.path, receiver);
+                    send(OutputChannel(*first + receiver), Record { path, ..record });
                 }
             }
         }
@@ -122,7 +149,15 @@ mod tests {
 
     fn edge(id: u32, partitioner: Partitioner, channels: std::ops::Range<u32>) -> OutputEdge {
         let parallelism = channels.len() as u32;
-        OutputEdge { edge: EdgeId(id), partitioner, channels, parallelism, max_parallelism: 13 }
+        OutputEdge {
+            edge: EdgeId(id),
+            partitioner,
+            channels,
+            parallelism,
+            max_parallelism: 13,
+            feedback: None,
+            in_loop: false,
+        }
     }
 
     fn channels(router: &mut Router, keys: impl IntoIterator<Item = u32>) -> Vec<u32> {
@@ -148,6 +183,36 @@ mod tests {
             let mut router = Router::new(&[edge(0, partitioner, range)], 1);
             assert_eq!(channels(&mut router, 0..4), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_record_goes_round_or_leaves() {
+        let back = OutputEdge {
+            feedback: Some(Feedback { again_permille: 500 }),
+            ..edge(0, Partitioner::Rebalance, 0..2)
+        };
+        let mut router = Router::new(&[back, edge(1, Partitioner::Forward, 2..3)], 0);
+        let mut rounds = Vec::new();
+        for key in 0..400 {
+            let (mut at, mut count) = (record(key), 0);
+            loop {
+                let mut sent = Vec::new();
+                router.route(&at, |channel, record| sent.push((channel.0, record)));
+                let [(channel, record)] = sent[..] else {
+                    panic!("one way or the other: {sent:?}")
+                };
+                if channel == 2 {
+                    assert_eq!(record.path, at.path, "one edge leads on");
+                    break;
+                }
+                assert_ne!(record.path, at.path, "another record in each round");
+                (at, count) = (record, count + 1);
+            }
+            rounds.push(count);
+        }
+        let sum: u32 = rounds.iter().sum();
+        assert!((320..480).contains(&sum), "about one each: {sum}");
+        assert!(rounds.iter().any(|count| *count > 3));
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl<B: Payload> Subpartition<B> {
             Some(
                 Element::Barrier(_)
                 | Element::CancelMarker(_)
+                | Element::EpochWatermark { .. }
                 | Element::EndOfData
                 | Element::EndOfPartition,
             ) => true,
@@ -199,6 +200,7 @@ impl<B: Payload> Subpartition<B> {
             Element::Barrier(barrier) => self.on_barrier(barrier, priority, out),
             Element::Buffer(_)
             | Element::CancelMarker(_)
+            | Element::EpochWatermark { .. }
             | Element::EndOfData
             | Element::EndOfPartition => self.enqueue(event, priority),
         }
@@ -347,6 +349,7 @@ fn is_timeoutable<B>(element: &Element<B>, checkpoint: CheckpointId) -> bool {
         }
         Element::Buffer(_)
         | Element::CancelMarker(_)
+        | Element::EpochWatermark { .. }
         | Element::EndOfData
         | Element::EndOfPartition => false,
     }

@@ -17,6 +17,7 @@
 mod calls;
 mod event_time;
 mod input;
+mod iteration;
 mod life;
 mod output;
 mod snapshot;
@@ -36,6 +37,7 @@ use crate::task::barrier::{self, AlignmentMetrics, BarrierMode, Cut, InputConfig
 pub use crate::task::commits::CommitError;
 use crate::task::commits::Commits;
 use crate::task::credit::GateCredit;
+use crate::task::rounds::Rounds;
 use crate::task::router::Router;
 use crate::task::snapshots::{PartKind, Snapshots};
 use crate::task::subpartition::{self, Subpartition, SubpartitionConfig};
@@ -58,6 +60,8 @@ pub struct SubtaskConfig {
     /// Of each output edge, whether barriers leave aligned, whatever they asked for. Flink: not
     /// `StreamEdge#supportsUnalignedCheckpoints`.
     pub aligned_edges: Vec<bool>,
+    /// Of each output edge, whether it is part of a loop, and leads back in it.
+    pub loop_edges: Vec<LoopEdge>,
     /// Flink: `taskmanager.network.memory.max-buffers-per-channel`.
     pub buffers_per_subpartition: u32,
     /// After the end of its input, wait until a checkpoint that contains it has completed.
@@ -72,6 +76,19 @@ pub struct SubtaskConfig {
     pub event_time: bool,
     /// What is planted.
     pub defects: Defects,
+}
+
+/// What an output edge is to a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopEdge {
+    /// It is part of none, or leads out of one.
+    Outside,
+    /// It leads on in one.
+    Within,
+    /// It is the feedback edge. However much waits there, the task goes on: if it did not, and the head
+    /// could not send what it has got, nobody would move. Flink: `BlockingQueueBroker`; Flink ML's
+    /// `SpillableFeedbackChannel`.
+    Feedback,
 }
 
 /// What happens to a subtask.
@@ -387,8 +404,15 @@ pub struct Subtask {
     credits: Vec<GateCredit>,
     recovered: VecDeque<(InputChannel, Record)>,
     ended_inputs: Vec<bool>,
+    /// How many have not, but feedback channels.
     open_inputs: u32,
     valve: Valve,
+    /// What it is to a loop, if it is part of one.
+    rounds: Option<Box<Rounds>>,
+    /// The gates of feedback edges.
+    feedback: Vec<GateId>,
+    /// Of each output channel, whether it is part of a loop.
+    in_loop: Vec<bool>,
     outputs: Vec<Subpartition<Record>>,
     connected: Vec<bool>,
     /// Output channels above their limit of queued buffers.
@@ -443,8 +467,27 @@ impl Subtask {
             .flat_map(|(channels, aligned)| std::iter::repeat_n(*aligned, *channels as usize))
             .collect();
         assert_eq!(aligned_outputs.len(), outputs, "each output edge is one or the other");
-        let subpartition =
-            SubpartitionConfig { credit: Some(0), buffers_max: config.buffers_per_subpartition };
+        let buffers_max = config.buffers_per_subpartition;
+        let edges = config.output_edges.iter().zip(&config.loop_edges);
+        let loop_edges: Vec<LoopEdge> = edges
+            .flat_map(|(channels, edge)| std::iter::repeat_n(*edge, *channels as usize))
+            .collect();
+        assert_eq!(loop_edges.len(), outputs, "each output edge is inside or outside");
+        let subpartition = |edge: &LoopEdge| {
+            Subpartition::new(&SubpartitionConfig {
+                credit: Some(0),
+                buffers_max: match edge {
+                    LoopEdge::Outside | LoopEdge::Within => buffers_max,
+                    LoopEdge::Feedback => u32::MAX,
+                },
+            })
+        };
+        let feedback = config.input.feedback.clone();
+        let in_loop: Vec<bool> = loop_edges.iter().map(|edge| *edge != LoopEdge::Outside).collect();
+        // All inputs of whoever is in a loop and not its head are part of it.
+        let circulates = gate_of.iter().map(|gate| feedback.is_empty() || feedback.contains(gate));
+        let rounds = (in_loop.contains(&true))
+            .then(|| Box::new(Rounds::new(!feedback.is_empty(), circulates)));
         let chained = operator.as_chain().map_or(1, |chain| chain.len() as u32);
         Self {
             phase: Phase::Initializing,
@@ -455,15 +498,18 @@ impl Subtask {
             held: None,
             operator,
             gates: InputHandler::new(&config.input),
-            gate_of,
             gate_inputs: config.gate_inputs,
             next_gate: 0,
             credits,
             recovered: VecDeque::new(),
             ended_inputs: vec![false; inputs],
-            open_inputs: inputs as u32,
+            open_inputs: gate_of.iter().filter(|gate| !feedback.contains(gate)).count() as u32,
             valve: Valve::new(inputs),
-            outputs: vec![Subpartition::new(&subpartition); outputs],
+            gate_of,
+            rounds,
+            feedback,
+            in_loop,
+            outputs: loop_edges.iter().map(subpartition).collect(),
             connected: vec![false; outputs],
             full_outputs: 0,
             router,

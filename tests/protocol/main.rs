@@ -8,6 +8,7 @@ mod forced_aligned;
 mod leadership;
 mod list_state;
 mod local_recovery;
+mod loops;
 mod lost_messages;
 mod model_tables;
 mod operators;

@@ -287,7 +287,14 @@ fn plan() -> impl Strategy<Value = Plan> {
                         _ => partitioner,
                     };
                     let input = if join { input } else { 0 };
-                    edges.push(Edge { from, to, input, partitioner, chained: false });
+                    edges.push(Edge {
+                        from,
+                        to,
+                        input,
+                        partitioner,
+                        chained: false,
+                        feedback: None,
+                    });
                 }
                 kinds.push(kind);
                 parallelisms.push(parallelism);

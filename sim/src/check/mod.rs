@@ -110,6 +110,12 @@ impl Setup {
         self.layout().indices()
     }
 
+    /// Whether what comes on a channel has gone round a loop.
+    fn goes_round(&self, channel: ChannelId) -> bool {
+        let edge = self.graph.channels()[channel.index()].edge;
+        self.graph.job().edges()[edge.0 as usize].feedback.is_some()
+    }
+
     /// Whether what an operator gets depends on when watermarks came.
     fn is_timed(&self, operator: OperatorId) -> bool {
         self.config.windows.as_ref().is_some_and(|windows| windows.timed[operator.index()])

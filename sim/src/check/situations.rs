@@ -175,6 +175,10 @@ situations! {
     SplitAssigned = "split assigned",
     /// An enumerator gives away a split once more: it was set back, or has taken the split back.
     SplitAssignedAgain = "split assigned again",
+    /// A record that has gone round a loop becomes part of a snapshot at its head.
+    FeedbackPersisted = "record captured on a feedback edge",
+    /// A record that was captured so is put in front of a feedback channel.
+    FeedbackRestored = "record restored on a feedback edge",
 }
 
 impl fmt::Display for Situation {
@@ -315,13 +319,17 @@ impl Situations {
                 let switched = timed && how == CutKind::Unaligned;
                 self.saw_if(switched, Situation::SwitchedToUnaligned);
             }
-            Observation::Persisted { ref record, .. } => self.saw(match record.mark() {
-                None => Situation::InFlightPersisted,
-                Some(_) => Situation::WatermarkPersisted,
-            }),
+            Observation::Persisted { channel, ref record, .. } => {
+                self.saw(match record.mark() {
+                    None => Situation::InFlightPersisted,
+                    Some(_) => Situation::WatermarkPersisted,
+                });
+                self.saw_if(setup.goes_round(channel), Situation::FeedbackPersisted);
+            }
             Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
-            Observation::Recovered { ref record, .. } if record.is_data() => {
+            Observation::Recovered { channel, ref record } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
+                self.saw_if(setup.goes_round(channel), Situation::FeedbackRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
             }
             Observation::Filtered { .. } => self.saw(Situation::InFlightFiltered),

@@ -147,6 +147,7 @@ pub(super) fn graph() -> ExecutionGraph {
         input: 0,
         partitioner: Partitioner::Hash,
         chained: false,
+        feedback: None,
     };
     let operators = vec![vertex("source", 2), vertex("count", 1), vertex("sink", 1)];
     let job = JobGraph::new(operators, vec![edge(0, 1), edge(1, 2)]);

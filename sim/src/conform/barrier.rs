@@ -217,6 +217,7 @@ impl Run {
             Output::Barrier { channel, barrier } => json!(["b", channel, barrier.checkpoint]),
             Output::Announcement { channel, barrier } => json!(["a", channel, barrier.checkpoint]),
             Output::CancelMarker { channel, checkpoint } => json!(["c", channel, checkpoint]),
+            Output::EpochWatermark { .. } => unreachable!("no vector has a loop"),
             Output::EndOfData { channel } => json!(["e", channel]),
             Output::EndOfPartition { channel } => json!(["x", channel]),
             Output::Block(channel) => json!(["B", channel]),

@@ -10,10 +10,10 @@ use cutline::coordinator::plan::Topology;
 use cutline::coordinator::{Coordinator, CoordinatorConfig};
 use cutline::defect::{Defect, Defects};
 use cutline::enumerator::{Enumerator, EnumeratorConfig};
-use cutline::ids::{Attempt, CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::ids::{Attempt, CheckpointId, GateId, LayoutId, OperatorId, SubtaskId};
 use cutline::job::assignment::Redistribution;
 use cutline::job::rescale::DistributionMode;
-use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator};
+use cutline::job::{Edge, ExecutionGraph, JobGraph, JobGraphError, JobOperator, OutputEdge};
 use cutline::message::SnapshotKind;
 use cutline::operator::{
     Aggregate, AppendSink, AsyncWait, Behaviour, BroadcastJoin, Buffer, CallOptions, Chain,
@@ -27,7 +27,7 @@ use cutline::storage::metadata::StateHandle;
 use cutline::task::barrier::{BarrierHandler, BarrierMode, ChannelKind, InputConfig};
 use cutline::task::router::Router;
 use cutline::task::snapshots::PartKind;
-use cutline::task::subtask::{Subtask, SubtaskConfig};
+use cutline::task::subtask::{LoopEdge, Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
@@ -386,6 +386,12 @@ impl Plan {
                 mode,
                 checkpoints_after_finish: options.checkpoints_after_tasks_finish,
                 gates: gates.iter().map(|gate| remote(gate.channels.len() as u32)).collect(),
+                feedback: (0..)
+                    .map(GateId)
+                    .zip(gates)
+                    .filter(|(_, gate)| gate.feedback)
+                    .map(|(id, _)| id)
+                    .collect(),
                 defects: self.defects,
             },
             gate_inputs: gates.iter().map(|gate| gate.input).collect(),
@@ -401,6 +407,7 @@ impl Plan {
                 .iter()
                 .map(|edge| self.aligned[graph.job().edges()[edge.edge.0 as usize].to.index()])
                 .collect(),
+            loop_edges: graph.output_edges(tail).iter().map(loop_edge).collect(),
             buffers_per_subpartition: buffers.max_per_subpartition,
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
@@ -552,14 +559,31 @@ fn is_timed(scenario: &Scenario, job: &JobGraph) -> bool {
             || windows().any(|(_, behind_join)| *behind_join))
 }
 
+fn loop_edge(edge: &OutputEdge) -> LoopEdge {
+    match (edge.in_loop, edge.feedback) {
+        (_, Some(_)) => LoopEdge::Feedback,
+        (true, None) => LoopEdge::Within,
+        (false, None) => LoopEdge::Outside,
+    }
+}
+
 /// The job graph of a scenario.
 ///
 /// # Errors
 /// It cannot run.
 pub(crate) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> {
-    let operators = scenario
-        .job
-        .operators
+    graph_of(&scenario.job.operators, &scenario.job.edges)
+}
+
+/// The job graph of these operators and edges.
+///
+/// # Errors
+/// It cannot run.
+pub(crate) fn graph_of(
+    operators: &[model::Operator],
+    edges: &[model::Edge],
+) -> Result<JobGraph, JobGraphError> {
+    let operators = operators
         .iter()
         .map(|operator| JobOperator {
             name: operator.name.clone(),
@@ -567,9 +591,7 @@ pub(crate) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> 
             max_parallelism: operator.max_parallelism,
         })
         .collect();
-    let edges = scenario
-        .job
-        .edges
+    let edges = edges
         .iter()
         .map(|edge| Edge {
             from: OperatorId(edge.from as u32),
@@ -577,6 +599,7 @@ pub(crate) fn job_graph(scenario: &Scenario) -> Result<JobGraph, JobGraphError> 
             input: edge.input,
             partitioner: edge.partitioner,
             chained: edge.chained,
+            feedback: edge.feedback,
         })
         .collect();
     JobGraph::new(operators, edges)

@@ -17,6 +17,7 @@ use super::build_network::network;
 use super::build_options::{flink_config, policy};
 use super::build_rescaling::widest;
 use super::diagnostic::{Diagnostic, Sink};
+use super::loops;
 use super::model::{
     Cluster, External, HighAvailability, Job, Limits, ManualTrigger, OperatorKind, Scenario,
     Storage, StorageClient,
@@ -76,6 +77,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         refuse_of_other_stores(root, &scenario, sink);
         check_election(root, &scenario, sink);
         check_failures(root, &scenario, sink);
+        loops::check(root, &scenario, sink);
         warn_of_weak_sinks(root, &scenario, sink);
     }
     scenario

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutline::job::Partitioner;
+use cutline::job::{Feedback, Partitioner};
 use cutline::operator::{RULES, StartupMode};
 use cutline::time::VirtualDuration;
 
@@ -10,6 +10,7 @@ use crate::kernel::distribution::Distribution;
 
 use super::chains::apart;
 use super::diagnostic::{Diagnostic, Sink};
+use super::loops::unfit;
 use super::model::{Discovery, Edge, Job, ListMode, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
 
@@ -278,7 +279,10 @@ impl Builder<'_> {
             let input = self.input(node, to, &edges);
             let partitioner = self.partitioner(node, (from, to), input);
             let chained = node.boolean("chained") == Some(true);
-            edges.push(Edge { from, to, input, partitioner, chained });
+            let feedback =
+                node.permille("feedback").map(|again_permille| Feedback { again_permille });
+            self.refused |= feedback.is_none() && node.given("feedback").is_some();
+            edges.push(Edge { from, to, input, partitioner, chained, feedback });
         }
         edges
     }
@@ -330,6 +334,7 @@ impl Builder<'_> {
             _ if chained && even => Partitioner::Forward,
             _ if keyed => Partitioner::Hash,
             _ if rules == Some(true) => Partitioner::Broadcast,
+            _ if node.given("feedback").is_some() => Partitioner::Rebalance,
             _ if even => Partitioner::Forward,
             _ => Partitioner::Rebalance,
         };
@@ -378,6 +383,9 @@ impl Builder<'_> {
         if !self.refused {
             self.check_chains(edges, edge_nodes);
         }
+        if !self.refused {
+            self.check_loops(edges, edge_nodes);
+        }
         let parallelism: Vec<u32> = self.operators.iter().map(|it| it.parallelism).collect();
         let channels = channels(edges, &parallelism);
         if channels > CHANNELS_MAX {
@@ -406,8 +414,10 @@ impl Builder<'_> {
     fn check_operator(&mut self, index: usize, edges: &[Edge], edge_nodes: &[Node]) {
         let operator = &self.operators[index];
         let (name, place) = (operator.name.as_str(), self.nodes[index].place("name"));
-        let input = edges.iter().position(|edge| edge.to == index);
-        let output = edges.iter().position(|edge| edge.from == index);
+        // What only goes round has come from nowhere, and gets nowhere.
+        let leads_on = |edge: &Edge| edge.feedback.is_none();
+        let input = edges.iter().position(|edge| edge.to == index && leads_on(edge));
+        let output = edges.iter().position(|edge| edge.from == index && leads_on(edge));
         let is_source = matches!(operator.kind, OperatorKind::Source(_));
         let error = match (is_source, operator.kind.is_sink(), input, output) {
             (true, _, Some(edge), _) => Diagnostic::error(
@@ -506,6 +516,15 @@ impl Builder<'_> {
         }
     }
 
+    fn check_loops(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
+        if let Some((edge, why)) = unfit(self.operators, edges) {
+            let (message, expected, flink) = why.in_words(self.operators);
+            let place = edge_nodes[edge].place("feedback");
+            let error = Diagnostic::error("bad-feedback", place, message);
+            self.refuse(error.expected(expected).flink(flink));
+        }
+    }
+
     /// Follows the edges from every operator; an edge back to where one came from closes a cycle.
     fn check_cycles(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
         let Some(cycle) = find_cycle(self.operators.len(), edges) else { return };
@@ -517,21 +536,22 @@ impl Builder<'_> {
         let last = *cycle.last().expect("a cycle has an edge");
         let message = format!("the edges form a cycle: {}", names.join(" -> "));
         let error = Diagnostic::error("cycle", edge_nodes[last].place("to"), message)
-            .expected("no way back; this version has no feedback edge")
-            .flink("iterations: need a feedback edge, and checkpoints lose its records");
+            .expected("no way back, or `feedback` with an edge of it")
+            .flink("StreamGraph: a cycle only through an iteration's feedback edge");
         self.refuse(error);
     }
 }
 
 /// The edges of a cycle, in their order, if there is one.
 fn find_cycle(operators: usize, edges: &[Edge]) -> Option<Vec<usize>> {
+    let leads_on = |edge: &&Edge| edge.feedback.is_none();
     let mut missing = vec![0_usize; operators];
-    for edge in edges {
+    for edge in edges.iter().filter(leads_on) {
         missing[edge.to] += 1;
     }
     let mut free: Vec<usize> = (0..operators).filter(|index| missing[*index] == 0).collect();
     while let Some(index) = free.pop() {
-        for edge in edges.iter().filter(|edge| edge.from == index) {
+        for edge in edges.iter().filter(leads_on).filter(|edge| edge.from == index) {
             missing[edge.to] -= 1;
             if missing[edge.to] == 0 {
                 free.push(edge.to);
@@ -543,7 +563,9 @@ fn find_cycle(operators: usize, edges: &[Edge]) -> Option<Vec<usize>> {
     let mut at = missing.iter().position(|count| *count > 0)?;
     let mut walked: Vec<usize> = Vec::new();
     loop {
-        let back = edges.iter().position(|edge| edge.to == at && missing[edge.from] > 0)?;
+        let back = edges
+            .iter()
+            .position(|edge| edge.to == at && missing[edge.from] > 0 && leads_on(&edge))?;
         if let Some(start) = walked.iter().position(|edge| edges[*edge].to == at) {
             let mut cycle = walked.split_off(start);
             cycle.reverse();
@@ -575,6 +597,7 @@ mod tests {
             input: 0,
             partitioner: Partitioner::Hash,
             chained: false,
+            feedback: None,
         };
         type Row = (&'static str, &'static [(usize, usize)], Option<Vec<usize>>);
         let cases: [Row; 4] = [

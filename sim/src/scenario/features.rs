@@ -51,7 +51,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 15] = [
+const SHAPES: [&str; 16] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -67,6 +67,7 @@ const SHAPES: [&str; 15] = [
     "several regions",
     "operator chain",
     "chain of keyed operators",
+    "loop",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
 const OPTIONS: [&str; 17] = [
@@ -242,6 +243,7 @@ impl Found {
         for edge in &job.edges {
             self.add("edge", partitioner(edge.partitioner));
             self.add_if(edge.chained, "shape", "operator chain");
+            self.add_if(edge.feedback.is_some(), "shape", "loop");
             let keyed = edge.chained && job.operators[edge.to].kind.is_keyed();
             self.add_if(keyed, "shape", "chain of keyed operators");
         }
@@ -431,10 +433,10 @@ fn is_diamond(scenario: &Scenario, from: usize) -> bool {
     let edges = &scenario.job.edges;
     let mut ways = vec![0_u32; scenario.job.operators.len()];
     ways[from] = 1;
-    // Few operators, and no cycle: relaxing once an operator reaches everything.
+    // Few operators, and no cycle without feedback edges: relaxing once an operator reaches everything.
     let mut waiting = vec![from];
     while let Some(at) = waiting.pop() {
-        for edge in edges.iter().filter(|edge| edge.from == at) {
+        for edge in edges.iter().filter(|edge| edge.from == at && edge.feedback.is_none()) {
             ways[edge.to] += 1;
             if ways[edge.to] > 1 {
                 return true;

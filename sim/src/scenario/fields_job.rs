@@ -382,6 +382,16 @@ fn edge() -> Object {
             )
             .default("false")
             .flink("StreamingJobGraphGenerator#isChainable"),
+            Field::new(
+                "feedback",
+                Kind::Ratio,
+                "It leads back, from the tail of a loop to its head, which is the tail or upstream of \
+                 it: the share of what the tail emits that goes round again, exact in thousandths; the \
+                 rest leaves on the tail's other edges. It is decided anew in each round, by what the \
+                 record is. Absent: it leads on.",
+                ["\"1/4\"", "\"3/4\""],
+            )
+            .flink("IterativeStream#closeWith, until 2.0; Flink ML: Iterations"),
         ],
     }
 }

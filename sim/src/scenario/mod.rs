@@ -23,6 +23,7 @@ mod flink_conf;
 pub mod generate;
 mod json_text;
 mod load;
+pub(crate) mod loops;
 pub mod model;
 mod probe;
 mod read;

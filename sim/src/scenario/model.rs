@@ -7,7 +7,7 @@ use cutline::config::{
     CheckpointingOptions, ElectionOptions, FailoverStrategy, NetworkOptions, RestartStrategy,
     RpcFailures,
 };
-use cutline::job::Partitioner;
+use cutline::job::{Feedback, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -71,6 +71,13 @@ pub struct Job {
     /// Whether operators that chained edges join run in one task. Flink:
     /// `pipeline.operator-chaining.enabled`.
     pub operator_chaining: bool,
+}
+
+impl Job {
+    /// Whether records go round in it.
+    pub fn has_loop(&self) -> bool {
+        self.edges.iter().any(|edge| edge.feedback.is_some())
+    }
 }
 
 impl Job {
@@ -339,6 +346,8 @@ pub struct Edge {
     pub partitioner: Partitioner,
     /// Its ends run in one task, if the job chains operators.
     pub chained: bool,
+    /// It leads back to an operator upstream of its sender.
+    pub feedback: Option<Feedback>,
 }
 
 /// Task managers, slots, failure detection.

@@ -45,6 +45,20 @@ const POLICIES: [(&str, &str); 3] = [
 /// Two operators run in one task.
 const CHAINED: &str = "job.edges[1].chained=true";
 
+/// A job in which records go round.
+const LOOP: [&str; 2] = [
+    r#"job={
+        "operators": [
+            {"name": "source", "kind": "source", "records": 100},
+            {"name": "loop", "kind": "map"},
+            {"name": "sink", "kind": "idempotent_sink"}],
+        "edges": [
+            {"from": "source", "to": "loop"},
+            {"from": "loop", "to": "loop", "feedback": "1/2"},
+            {"from": "loop", "to": "sink"}]}"#,
+    "faults=[]",
+];
+
 /// The leader cannot renew its lease.
 const LEADER_CUT_OFF: &str = r#"faults=[{"at": "1 s", "kind": "cut_ha", "for": "1 min"}]"#;
 
@@ -157,7 +171,13 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
         }
         _ => {}
     }
-    if let [a, b] = field.examples[..] {
+    if field.name == "feedback" {
+        // No edge of the base leads back: others of its features cannot be where one does.
+        let [a, b] = field.examples[..] else { return };
+        let values = [a, b].map(str::to_owned);
+        let path = "job.edges[1].feedback".to_owned();
+        probes.push(FieldProbe { path, with: LOOP.map(str::to_owned).to_vec(), values });
+    } else if let [a, b] = field.examples[..] {
         let values = [a, b].map(str::to_owned);
         let with = match path {
             "storage.name_node" => vec!["checkpointing.dir=hdfs://namenode".to_owned()],

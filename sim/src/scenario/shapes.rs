@@ -59,8 +59,14 @@ pub fn pipeline(
         discovery: None,
         list_mode: ListMode::Split,
     };
-    let edge =
-        |from, to| Edge { from, to, input: 0, partitioner: Partitioner::Hash, chained: false };
+    let edge = |from, to| Edge {
+        from,
+        to,
+        input: 0,
+        partitioner: Partitioner::Hash,
+        chained: false,
+        feedback: None,
+    };
     Scenario {
         title: "pipeline".to_owned(),
         why: "What one event costs.".to_owned(),

@@ -3,7 +3,7 @@
 
 use cutline::config::text::{format_duration, format_permille, format_size};
 use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
-use cutline::job::Partitioner;
+use cutline::job::{Feedback, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
@@ -282,6 +282,9 @@ fn edge(of: &Edge, operators: &[Operator]) -> Json {
     }
     if of.chained {
         parts.push(("chained", Json::Plain("true".to_owned())));
+    }
+    if let Some(Feedback { again_permille }) = of.feedback {
+        parts.push(("feedback", text(&format!("{again_permille}/1000"))));
     }
     Json::Object(parts)
 }

@@ -9,7 +9,7 @@
 
 use crate::defect::Defect;
 use crate::ids::{CheckpointId, InputChannel};
-use crate::message::{Alignment, CheckpointBarrier, Payload};
+use crate::message::{Alignment, CheckpointBarrier, Payload, SnapshotKind};
 use crate::task::barrier::capture::Overtaken;
 use crate::task::barrier::exactly_once::ExactlyOnce;
 use crate::task::barrier::handler::Context;
@@ -30,6 +30,9 @@ pub(super) enum Phase {
     /// The snapshot was taken, and buffers are captured until the last barrier. Flink:
     /// `AlternatingCollectingBarriersUnaligned`.
     CollectUnaligned,
+    /// The snapshot was taken at the head of a loop, and what goes round is captured until its barriers
+    /// have come round. Flink ML: `HeadOperatorCheckpointAligner`, `Checkpoints`.
+    CollectFeedback,
 }
 
 impl Phase {
@@ -37,7 +40,7 @@ impl Phase {
     pub(super) fn is_aligning(self) -> bool {
         match self {
             Self::Wait | Self::Collect => true,
-            Self::WaitUnaligned | Self::CollectUnaligned => false,
+            Self::WaitUnaligned | Self::CollectUnaligned | Self::CollectFeedback => false,
         }
     }
 }
@@ -49,6 +52,13 @@ impl ExactlyOnce {
         pending.is_some_and(|pending| self.arrived.len() == pending.target)
     }
 
+    /// Whether all forward channels are marked: those that the snapshot waits for.
+    pub(super) fn is_aligned(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| {
+            self.arrived.len() - pending.arrived_feedback == pending.target_forward
+        })
+    }
+
     /// A barrier was polled on this channel, which is marked.
     pub(super) fn align<B: Payload>(
         &mut self,
@@ -56,6 +66,12 @@ impl ExactlyOnce {
         channel: InputChannel,
         barrier: &CheckpointBarrier,
     ) -> Result<(), Overtaken> {
+        if self.phase == Phase::CollectFeedback {
+            // Its own barrier, which divides nothing: all that came ahead of it is captured.
+            cx.out.push(Output::Resume(channel));
+            self.finish_feedback(cx, barrier.checkpoint);
+            return Ok(());
+        }
         if !self.phase.is_aligning() {
             return self.align_overtaking(cx, channel, barrier);
         }
@@ -65,10 +81,8 @@ impl ExactlyOnce {
         }
         self.announced.remove(&channel);
         self.block(cx, channel);
-        if self.all_in() {
-            cx.trigger(*barrier, Cut::Aligned);
-            self.release(cx);
-            Ok(())
+        if self.is_aligned() {
+            self.cut(cx, barrier)
         } else if self.is_timed_out(cx.now, barrier) {
             self.give_up_aligning(cx, barrier)?;
             // The channel is blocked already, as after an aligned barrier it must be.
@@ -90,14 +104,12 @@ impl ExactlyOnce {
         self.blocked.remove(channel);
         self.announced.remove(&channel);
         match self.phase {
-            Phase::Collect if self.all_in() => {
-                cx.trigger(*barrier, Cut::Aligned);
-                self.release(cx);
-            }
+            Phase::Collect if self.is_aligned() => self.cut(cx, barrier)?,
             Phase::Collect if self.is_timed_out(cx.now, barrier) => {
                 self.give_up_aligning(cx, barrier)?;
             }
             Phase::CollectUnaligned => self.finish_overtaking(cx, barrier.checkpoint),
+            Phase::CollectFeedback => self.finish_feedback(cx, barrier.checkpoint),
             Phase::Wait | Phase::Collect | Phase::WaitUnaligned => {}
         }
         Ok(())
@@ -142,10 +154,37 @@ impl ExactlyOnce {
         cx: &mut Context<'_, B>,
         checkpoint: CheckpointId,
     ) {
-        if self.phase == Phase::CollectUnaligned {
+        if matches!(self.phase, Phase::CollectUnaligned | Phase::CollectFeedback) {
             cx.capture.stop(checkpoint);
         }
         self.release(cx);
+    }
+
+    /// All forward channels are marked: the task takes its snapshot, and of a loop what is under way.
+    pub(super) fn cut<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        barrier: &CheckpointBarrier,
+    ) -> Result<(), Overtaken> {
+        let circulates = !self.all_in();
+        if circulates && barrier.options.kind != SnapshotKind::SavepointTerminate {
+            // Where a drain ends, the task holds its snapshot until the loop is empty.
+            self.phase = Phase::CollectFeedback;
+            cx.capture.start_feedback(barrier.checkpoint, cx.gates, cx.defects, cx.out)?;
+        }
+        cx.trigger(*barrier, Cut::Aligned);
+        self.release(cx);
+        if circulates {
+            self.phase = Phase::CollectFeedback;
+        }
+        Ok(())
+    }
+
+    fn finish_feedback<B: Payload>(&mut self, cx: &mut Context<'_, B>, checkpoint: CheckpointId) {
+        if self.all_in() {
+            cx.capture.stop(checkpoint);
+            self.phase = Phase::Wait;
+        }
     }
 
     fn align_overtaking<B: Payload>(

@@ -3,6 +3,10 @@
 //! Concept: no channel is ever blocked, so several checkpoints may be under way; one is triggered
 //! when its last barrier has been read. In Flink: `CheckpointBarrierTracker`.
 //!
+//! At the head of a loop the barriers of forward channels are counted, and what comes ahead of those of
+//! feedback channels after the snapshot is captured. A record behind a barrier that came round early,
+//! from another subtask's part of the loop, may be in the snapshot; none ahead of it is missing.
+//!
 //! Invariants, asserted by `check`:
 //! - pending checkpoints ascend, unless a cancellation put one in front;
 //! - none of them has as many channels as it needs: then it would be gone.
@@ -10,9 +14,9 @@
 use std::collections::VecDeque;
 
 use crate::ids::{CheckpointId, InputChannel};
-use crate::message::{CheckpointBarrier, Payload};
+use crate::message::{CheckpointBarrier, Payload, SnapshotKind};
 use crate::task::barrier::handler::Context;
-use crate::task::barrier::{AbortReason, Cut};
+use crate::task::barrier::{AbortReason, Cut, Output};
 use crate::task::channel_set::ChannelSet;
 
 /// How many checkpoints are followed at once; the oldest is forgotten beyond that. Flink:
@@ -42,11 +46,42 @@ pub(super) struct AtLeastOnce {
     checkpoints_after_finish: bool,
     newest: Option<CheckpointId>,
     pending: VecDeque<Pending>,
+    /// The newest barrier that came round, by channel.
+    round: Vec<Option<CheckpointId>>,
+    /// The checkpoint for which what goes round is captured.
+    capturing: Option<CheckpointId>,
+    /// The newest checkpoint that the head of a loop has triggered or given up.
+    decided: Option<CheckpointId>,
 }
 
 impl AtLeastOnce {
-    pub(super) fn new(checkpoints_after_finish: bool) -> Self {
-        Self { checkpoints_after_finish, newest: None, pending: VecDeque::new() }
+    pub(super) fn new(channels: u32, checkpoints_after_finish: bool) -> Self {
+        Self {
+            checkpoints_after_finish,
+            newest: None,
+            pending: VecDeque::new(),
+            round: vec![None; channels as usize],
+            capturing: None,
+            decided: None,
+        }
+    }
+
+    /// Whether the snapshot was taken, and what goes round is captured for it.
+    pub(super) fn awaits_feedback(&self, checkpoint: CheckpointId) -> bool {
+        self.capturing == Some(checkpoint)
+    }
+
+    /// No barrier comes on a forward channel any more.
+    pub(super) fn on_trigger<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        barrier: &CheckpointBarrier,
+    ) {
+        if Some(barrier.checkpoint) > self.newest.max(self.decided) {
+            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.measurement.end(cx.now, cx.out);
+            self.trigger(cx, barrier);
+        }
     }
 
     pub(super) fn on_barrier<B: Payload>(
@@ -55,12 +90,15 @@ impl AtLeastOnce {
         channel: InputChannel,
         barrier: &CheckpointBarrier,
     ) {
+        if cx.gates.is_feedback(channel) {
+            return self.on_feedback_barrier(cx, channel, barrier.checkpoint);
+        }
         let checkpoint = barrier.checkpoint;
-        let newer = Some(checkpoint) > self.newest;
-        if newer && cx.gates.open() == 1 {
+        let newer = Some(checkpoint) > self.newest.max(self.decided);
+        if newer && cx.gates.open_forward() == 1 {
             cx.measurement.begin(cx.now, barrier, cx.out);
             cx.measurement.end(cx.now, cx.out);
-            cx.trigger(*barrier, Cut::AtLeastOnce);
+            self.trigger(cx, barrier);
         } else if let Some(place) = self.place_of(checkpoint) {
             if self.pending[place].add(channel) {
                 self.complete(cx, place);
@@ -82,8 +120,11 @@ impl AtLeastOnce {
         channel: InputChannel,
         checkpoint: CheckpointId,
     ) {
-        let newer = Some(checkpoint) > self.newest;
-        if newer && cx.gates.open() == 1 {
+        if cx.gates.is_feedback(channel) {
+            return self.on_feedback_cancelled(cx, checkpoint);
+        }
+        let newer = Some(checkpoint) > self.newest.max(self.decided);
+        if newer && cx.gates.open_forward() == 1 {
             cx.measurement.reset(cx.out);
             cx.abort(checkpoint, AbortReason::Cancelled);
             return;
@@ -118,6 +159,9 @@ impl AtLeastOnce {
             self.abort_all(cx, AbortReason::EndOfInput);
             return;
         }
+        if cx.gates.is_feedback(channel) {
+            return self.come_round(cx);
+        }
         // The newest that the end of this channel completes takes all older ones with it, so
         // those are not looked at: if they stay, they wait for their barriers.
         let completed =
@@ -148,7 +192,7 @@ impl AtLeastOnce {
     ) -> Pending {
         let mut arrived = ChannelSet::new(cx.gates.count());
         arrived.insert(channel);
-        Pending { checkpoint, barrier, arrived, target: cx.gates.open() }
+        Pending { checkpoint, barrier, arrived, target: cx.gates.open_forward() }
     }
 
     /// Drops the checkpoint and everything before it; triggers it unless it was aborted.
@@ -162,7 +206,74 @@ impl AtLeastOnce {
         if Some(completed.checkpoint) == self.newest {
             cx.measurement.end(cx.now, cx.out);
         }
-        cx.trigger(barrier, Cut::AtLeastOnce);
+        self.trigger(cx, &barrier);
+    }
+
+    /// The task takes its snapshot; at the head of a loop, what goes round is captured from now on.
+    fn trigger<B: Payload>(&mut self, cx: &mut Context<'_, B>, barrier: &CheckpointBarrier) {
+        let checkpoint = barrier.checkpoint;
+        if self.has_come_round(cx, checkpoint) {
+            return cx.trigger(*barrier, Cut::AtLeastOnce);
+        }
+        // One at a time: a buffer is captured for one checkpoint.
+        self.stop_capturing(cx, AbortReason::Subsumed);
+        self.decided = Some(checkpoint);
+        let drained = barrier.options.kind == SnapshotKind::SavepointTerminate;
+        if !drained && cx.capture.start_feedback(checkpoint, cx.gates, cx.defects, cx.out).is_err()
+        {
+            cx.capture.stop(checkpoint);
+            return cx.abort(checkpoint, AbortReason::Overtaken);
+        }
+        cx.trigger(*barrier, Cut::AtLeastOnce);
+        self.capturing = Some(checkpoint);
+    }
+
+    fn on_feedback_barrier<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        channel: InputChannel,
+        checkpoint: CheckpointId,
+    ) {
+        let newest = &mut self.round[channel.index()];
+        *newest = (*newest).max(Some(checkpoint));
+        self.come_round(cx);
+    }
+
+    /// Whether the barriers of a checkpoint have come round on all feedback channels, if there are any.
+    fn has_come_round<B: Payload>(&self, cx: &Context<'_, B>, checkpoint: CheckpointId) -> bool {
+        let mut feedback = cx.gates.feedback();
+        feedback.all(|channel| self.round[channel.index()] >= Some(checkpoint))
+    }
+
+    /// A barrier has come round on one more channel, or will not.
+    fn come_round<B: Payload>(&mut self, cx: &mut Context<'_, B>) {
+        let Some(checkpoint) = self.capturing else { return };
+        if self.has_come_round(cx, checkpoint) {
+            self.capturing = None;
+            cx.capture.stop(checkpoint);
+            cx.out.push(Output::Complete(checkpoint));
+        }
+    }
+
+    /// Somebody in the loop has given a checkpoint up: its barrier will not come round everywhere.
+    fn on_feedback_cancelled<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        checkpoint: CheckpointId,
+    ) {
+        if self.awaits_feedback(checkpoint) {
+            self.stop_capturing(cx, AbortReason::Cancelled);
+        } else if Some(checkpoint) > self.newest.max(self.decided) {
+            self.decided = Some(checkpoint);
+            cx.abort(checkpoint, AbortReason::Cancelled);
+        }
+    }
+
+    fn stop_capturing<B: Payload>(&mut self, cx: &mut Context<'_, B>, reason: AbortReason) {
+        if let Some(checkpoint) = self.capturing.take() {
+            cx.capture.stop(checkpoint);
+            cx.abort(checkpoint, reason);
+        }
     }
 
     fn cancel_older<B: Payload>(&mut self, cx: &mut Context<'_, B>, checkpoint: CheckpointId) {
@@ -176,6 +287,7 @@ impl AtLeastOnce {
     }
 
     fn abort_all<B: Payload>(&mut self, cx: &mut Context<'_, B>, reason: AbortReason) {
+        self.stop_capturing(cx, reason);
         for pending in self.pending.drain(..) {
             if pending.barrier.is_some() {
                 cx.abort(pending.checkpoint, reason);

@@ -1,9 +1,14 @@
-//! In-flight data of unaligned checkpoints: which received buffers belong to the snapshot.
+//! In-flight data of unaligned checkpoints, and of loops: which received buffers belong to the
+//! snapshot.
 //!
 //! Concept: a buffer that was received before its channel's barrier, and that the task has not
 //! read when it takes its snapshot, is part of the snapshot. Some of them wait in the channel when
 //! the capture starts; the others come in until the barrier does. In Flink: `ChannelStatePersister`
 //! and the inputs' `checkpointStarted` and `checkpointStopped`.
+//!
+//! At the head of a loop the same is true of its feedback channels, whatever the mode: the barrier
+//! that comes in on them is the one that the head has sent (Carbone et al., 2015, section 4.3). In
+//! Flink ML: `HeadOperator`, which writes them into a `DataCacheSnapshot`.
 //!
 //! Invariant, asserted by `check` whenever a capture stops: `waiting` counts the channels that wait for their barrier.
 
@@ -104,6 +109,24 @@ impl Capture {
             if gates.is_remote(channel) {
                 self.persist_waiting(channel, checkpoint, gates, out);
             }
+        }
+        Ok(())
+    }
+
+    /// The same for feedback channels alone.
+    pub(super) fn start_feedback<B: Copy>(
+        &mut self,
+        checkpoint: CheckpointId,
+        gates: &Gates<B>,
+        defects: Defects,
+        out: &mut Vec<Output<B>>,
+    ) -> Result<(), Overtaken> {
+        for channel in gates.feedback() {
+            if defects.has(Defect::D49) {
+                continue; // What goes round is in no operator's state: nobody has it.
+            }
+            self.start_channel(channel, checkpoint)?;
+            self.persist_waiting(channel, checkpoint, gates, out);
         }
         Ok(())
     }

@@ -6,6 +6,10 @@
 //! the task takes its snapshot is decided in `alignment`. In Flink:
 //! `SingleCheckpointBarrierHandler`.
 //!
+//! At the head of a loop the snapshot waits for its forward channels alone: the barriers of feedback
+//! channels are its own, which have yet to be sent. The checkpoint is complete when they have come
+//! round.
+//!
 //! Invariants, asserted by `check` after every barrier, marker and end:
 //! - without a pending checkpoint no channel is marked or blocked;
 //! - a blocked channel is marked: it delivered the barrier of the pending checkpoint.
@@ -30,6 +34,10 @@ pub(super) struct Pending {
     pub(super) barrier: CheckpointBarrier,
     /// How many channels must be marked: those open when it was opened.
     pub(super) target: u32,
+    /// How many of them before the snapshot is taken: all but feedback channels.
+    pub(super) target_forward: u32,
+    /// Feedback channels that are marked.
+    pub(super) arrived_feedback: u32,
     /// When to give up aligning, unless that has happened.
     timeout: Option<VirtualTime>,
 }
@@ -70,6 +78,27 @@ impl ExactlyOnce {
 
     pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
         self.pending.as_ref()?.timeout
+    }
+
+    /// Whether the snapshot was taken, and what goes round is captured for it.
+    pub(super) fn awaits_feedback(&self, checkpoint: CheckpointId) -> bool {
+        self.phase == Phase::CollectFeedback && self.pending() == Some(checkpoint)
+    }
+
+    /// No barrier comes on a forward channel any more; it may have come on a feedback channel.
+    pub(super) fn on_trigger<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        barrier: &CheckpointBarrier,
+    ) {
+        if Some(barrier.checkpoint) <= self.newest {
+            return;
+        }
+        self.open_if_new(cx, barrier);
+        cx.measurement.begin(cx.now, barrier, cx.out);
+        cx.measurement.end(cx.now, cx.out);
+        let aligned = self.cut(cx, barrier);
+        self.settle(cx, aligned);
     }
 
     pub(super) fn on_barrier<B: Payload>(
@@ -160,6 +189,7 @@ impl ExactlyOnce {
             Some(pending) => {
                 assert_eq!(Some(pending.barrier.checkpoint), self.newest);
                 assert!(self.arrived.len() < pending.target);
+                assert!(pending.arrived_feedback <= self.arrived.len());
             }
             None => {
                 assert!(self.arrived.is_empty());
@@ -167,7 +197,7 @@ impl ExactlyOnce {
             }
         }
         assert!(self.blocked.is_subset(&self.arrived));
-        assert!(self.unaligned || self.phase.is_aligning());
+        assert!(self.unaligned || self.phase.is_aligning() || self.phase == Phase::CollectFeedback);
     }
 
     /// Whether everything about this checkpoint is decided.
@@ -194,6 +224,8 @@ impl ExactlyOnce {
         self.pending = Some(Pending {
             barrier: *barrier,
             target: cx.gates.open(),
+            target_forward: cx.gates.open_forward(),
+            arrived_feedback: 0,
             timeout: barrier.unaligned_from().filter(|_| self.unaligned).map(|due| due.max(cx.now)),
         });
     }
@@ -205,11 +237,20 @@ impl ExactlyOnce {
         channel: InputChannel,
         barrier: &CheckpointBarrier,
     ) {
+        if cx.gates.is_feedback(channel)
+            && !self.arrived.contains(channel)
+            && let Some(pending) = &mut self.pending
+        {
+            pending.arrived_feedback += 1;
+        }
         self.arrived.insert(channel);
+        if self.phase == Phase::CollectFeedback {
+            return; // The alignment was over when the snapshot was taken.
+        }
         if self.arrived.len() == 1 {
             cx.measurement.begin(cx.now, barrier, cx.out);
         }
-        if self.all_in() {
+        if self.is_aligned() {
             cx.measurement.end(cx.now, cx.out);
         }
     }

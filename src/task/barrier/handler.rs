@@ -47,7 +47,7 @@ impl Handler {
     pub(super) fn new(config: &InputConfig, channels: u32) -> Self {
         let after_finish = config.checkpoints_after_finish;
         match config.mode {
-            BarrierMode::AtLeastOnce => Self::AtLeastOnce(AtLeastOnce::new(after_finish)),
+            BarrierMode::AtLeastOnce => Self::AtLeastOnce(AtLeastOnce::new(channels, after_finish)),
             BarrierMode::ExactlyOnce { unaligned } => {
                 Self::ExactlyOnce(ExactlyOnce::new(channels, unaligned, after_finish))
             }
@@ -66,6 +66,28 @@ impl Handler {
         match self {
             Self::AtLeastOnce(_) | Self::Own(_) => None,
             Self::ExactlyOnce(handler) => handler.pending(),
+        }
+    }
+
+    /// Whether a checkpoint was triggered, and what goes round is still captured for it.
+    pub(super) fn awaits_feedback(&self, checkpoint: CheckpointId) -> bool {
+        match self {
+            Self::AtLeastOnce(handler) => handler.awaits_feedback(checkpoint),
+            Self::ExactlyOnce(handler) => handler.awaits_feedback(checkpoint),
+            Self::Own(_) => false,
+        }
+    }
+
+    /// A checkpoint begins here, behind no barrier.
+    pub(super) fn on_trigger<B: Payload>(
+        &mut self,
+        cx: &mut Context<'_, B>,
+        barrier: &CheckpointBarrier,
+    ) {
+        match self {
+            Self::AtLeastOnce(handler) => handler.on_trigger(cx, barrier),
+            Self::ExactlyOnce(handler) => handler.on_trigger(cx, barrier),
+            Self::Own(_) => unreachable!("an own handler is at no head of a loop"),
         }
     }
 

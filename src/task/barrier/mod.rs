@@ -55,6 +55,10 @@ pub struct InputConfig {
     pub checkpoints_after_finish: bool,
     /// The channels of each gate; they are numbered through, gate after gate, from 0.
     pub gates: Vec<Vec<ChannelKind>>,
+    /// The gates of feedback edges: the task is the head of a loop. Barriers of a checkpoint come on
+    /// them when it has been taken, and what comes ahead of them is part of it. Without barriers that
+    /// overtake buffers.
+    pub feedback: Vec<GateId>,
     /// What is planted.
     pub defects: Defects,
 }
@@ -77,6 +81,10 @@ pub enum Input<B> {
         /// The gate to read from.
         gate: GateId,
     },
+    /// The coordinator triggers a checkpoint at a task whose forward channels have all ended, but whose
+    /// feedback channels have not: no barrier would come. Flink: `triggerCheckpointAsync` of a task that
+    /// has inputs, which puts the barrier into them.
+    Trigger(CheckpointBarrier),
     /// Time has passed; nothing happens before [`InputHandler::next_timeout`].
     Timeout,
 }
@@ -111,6 +119,13 @@ pub enum Output<B> {
         channel: InputChannel,
         /// The cancelled checkpoint.
         checkpoint: CheckpointId,
+    },
+    /// What tells whether a loop is empty was polled.
+    EpochWatermark {
+        /// The channel it waited in.
+        channel: InputChannel,
+        /// Whether something has gone round since the one before it.
+        flowing: bool,
     },
     /// The end of a channel's data was polled.
     EndOfData {
@@ -162,7 +177,8 @@ pub enum Output<B> {
         reason: AbortReason,
     },
     /// All channels have delivered their barrier or have ended: no further buffer is persisted.
-    /// Exactly once only. Flink: `CheckpointBarrierHandler#getAllBarriersReceivedFuture`.
+    /// Exactly once only, and at the head of a loop. Flink:
+    /// `CheckpointBarrierHandler#getAllBarriersReceivedFuture`.
     Complete(CheckpointId),
 }
 
@@ -217,7 +233,9 @@ pub struct InputHandler<B> {
 impl<B: Payload> InputHandler<B> {
     /// A task that has received nothing yet.
     pub fn new(config: &InputConfig) -> Self {
-        let gates = Gates::new(&config.gates);
+        let gates = Gates::new(&config.gates, &config.feedback);
+        let overtakes = config.mode == BarrierMode::ExactlyOnce { unaligned: true };
+        assert!(config.feedback.is_empty() || !overtakes, "barriers in a loop overtake nothing");
         Self {
             handler: Handler::new(config, gates.count()),
             capture: Capture::new(gates.count()),
@@ -229,8 +247,13 @@ impl<B: Payload> InputHandler<B> {
 
     /// Has a handler of the user's own decide about barriers from now on.
     ///
-    /// It counts and blocks; barriers that overtake buffers are for the built-in handlers alone.
+    /// It counts and blocks; barriers that overtake buffers, or come round a loop, are for the built-in
+    /// handlers alone.
+    ///
+    /// # Panics
+    /// If the task is the head of a loop.
     pub fn use_handler(&mut self, handler: Box<dyn BarrierHandler>) {
+        assert!(self.gates.feedback().next().is_none(), "an own handler captures no feedback");
         self.handler = Handler::Own(handler);
     }
 
@@ -248,6 +271,7 @@ impl<B: Payload> InputHandler<B> {
                 self.on_event(channel, element, priority)
             }
             Input::Poll { gate } => self.on_poll(now, gate, out),
+            Input::Trigger(barrier) => self.on_trigger(now, &barrier, out),
             Input::Timeout => self.on_timeout(now, out),
         }
     }
@@ -279,6 +303,17 @@ impl<B: Payload> InputHandler<B> {
     /// Number of channels whose end of partition was not polled yet.
     pub fn open_channels(&self) -> u32 {
         self.gates.open()
+    }
+
+    /// Those of them that are no feedback channels.
+    pub fn open_forward_channels(&self) -> u32 {
+        self.gates.open_forward()
+    }
+
+    /// Whether a triggered checkpoint waits for its barriers to come round, and for what comes ahead of
+    /// them.
+    pub fn awaits_feedback(&self, checkpoint: CheckpointId) -> bool {
+        self.handler.awaits_feedback(checkpoint)
     }
 
     /// Whether the end of partition of this channel was polled.
@@ -399,6 +434,9 @@ impl<B: Payload> InputHandler<B> {
                 let (handler, mut cx) = self.parts(now, out);
                 handler.on_cancel_marker(&mut cx, channel, checkpoint);
             }
+            Queued::Element(Element::EpochWatermark { flowing }) => {
+                out.push(Output::EpochWatermark { channel, flowing });
+            }
             Queued::Element(Element::EndOfData) => out.push(Output::EndOfData { channel }),
             Queued::Element(Element::EndOfPartition) => {
                 out.push(Output::EndOfPartition { channel });
@@ -407,6 +445,19 @@ impl<B: Payload> InputHandler<B> {
                 handler.on_end_of_partition(&mut cx, channel);
             }
         }
+        self.check();
+    }
+
+    #[cold]
+    fn on_trigger(
+        &mut self,
+        now: VirtualTime,
+        barrier: &CheckpointBarrier,
+        out: &mut Vec<Output<B>>,
+    ) {
+        assert_eq!(self.gates.open_forward(), 0, "a barrier comes on a channel that is open");
+        let (handler, mut cx) = self.parts(now, out);
+        handler.on_trigger(&mut cx, barrier);
         self.check();
     }
 
@@ -452,5 +503,7 @@ impl<B: Payload> InputHandler<B> {
     }
 }
 
+#[cfg(test)]
+mod loop_tests;
 #[cfg(test)]
 mod tests;

@@ -82,6 +82,7 @@ impl World {
                 mode,
                 checkpoints_after_finish: true,
                 gates: vec![vec![ChannelKind::Remote; 2]; 2],
+                feedback: Vec::new(),
                 defects: Defects::none(),
             }),
             channels: (0..4).map(|_| channel()).collect(),
@@ -240,6 +241,7 @@ impl World {
             | Output::Announcement { .. }
             | Output::CancelMarker { .. }
             | Output::EndOfData { .. }
+            | Output::EpochWatermark { .. }
             | Output::EndOfPartition { .. }
             | Output::Measured { .. } => {}
         }

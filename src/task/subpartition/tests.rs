@@ -65,6 +65,7 @@ fn show(output: &Output<Buffer>) -> String {
             format!("{letter}{}", barrier.checkpoint.0)
         }
         Element::CancelMarker(checkpoint) => format!("c{}", checkpoint.0),
+        Element::EpochWatermark { .. } => "epoch".to_owned(),
         Element::EndOfData | Element::EndOfPartition => "end".to_owned(),
     };
     match output {

@@ -21,6 +21,8 @@ impl Subtask {
             }
         } else if self.is_source {
             self.read(now, out);
+        } else if !self.feedback.is_empty() {
+            self.poll_head(now, out);
         } else {
             self.poll(now, |gates, gate| !gates.is_empty(gate), out);
         }
@@ -43,11 +45,15 @@ impl Subtask {
                     self.process_polled(channel, &record, out);
                     return;
                 }
-                self.gates.handle(now, barrier::Input::Poll { gate }, &mut self.gate_outputs);
-                self.follow_gates(now, out);
+                self.poll_gate(now, gate, out);
                 return;
             }
         }
+    }
+
+    pub(super) fn poll_gate(&mut self, now: VirtualTime, gate: GateId, out: &mut impl Outputs) {
+        self.gates.handle(now, barrier::Input::Poll { gate }, &mut self.gate_outputs);
+        self.follow_gates(now, out);
     }
 
     #[inline]
@@ -114,8 +120,18 @@ impl Subtask {
 
     /// Processes a record out of a buffer, and frees the buffer.
     #[inline]
-    fn process_polled(&mut self, channel: InputChannel, record: &Record, out: &mut impl Outputs) {
+    pub(super) fn process_polled(
+        &mut self,
+        channel: InputChannel,
+        record: &Record,
+        out: &mut impl Outputs,
+    ) {
         self.process(channel, record, out);
+        self.recycle(channel, out);
+    }
+
+    #[inline]
+    pub(super) fn recycle(&mut self, channel: InputChannel, out: &mut impl Outputs) {
         let gate = self.gate_of[channel.index()].index();
         self.credits[gate].on_recycled(channel, |channel, credit| {
             out.push(Output::SendBack { channel, back: Back::Credit(credit) });
@@ -174,15 +190,21 @@ impl Subtask {
         for output in &asked {
             match *output {
                 barrier::Output::Buffer { channel, ref buffer } => {
-                    self.process_polled(channel, buffer, out);
+                    match self.is_feedback(channel) {
+                        true => self.on_feedback(channel, buffer, out),
+                        false => self.process_polled(channel, buffer, out),
+                    }
                 }
                 barrier::Output::Barrier { channel, barrier } => {
                     out.push(Output::BarrierReceived { channel, barrier });
                 }
                 barrier::Output::Announcement { .. } | barrier::Output::CancelMarker { .. } => {}
-                barrier::Output::EndOfData { channel } => self.on_end_of_data(channel, out),
+                barrier::Output::EpochWatermark { channel, flowing } => {
+                    self.on_epoch_watermark(now, channel, flowing, out);
+                }
+                barrier::Output::EndOfData { channel } => self.on_end_of_data(now, channel, out),
                 barrier::Output::EndOfPartition { channel } => {
-                    self.on_end_of_data(channel, out);
+                    self.on_end_of_data(now, channel, out);
                     let gate = self.gate_of[channel.index()].index();
                     self.credits[gate].on_closed(channel, |channel, credit| {
                         out.push(Output::SendBack { channel, back: Back::Credit(credit) });
@@ -220,16 +242,22 @@ impl Subtask {
         }
         asked.clear();
         self.gate_outputs = asked;
-        if self.gates.open_channels() == 0
+        if self.gates.open_forward_channels() == 0
             && let Some(barrier) = self.held_trigger.take()
         {
             self.trigger(now, barrier, out);
         }
     }
 
-    fn on_end_of_data(&mut self, channel: InputChannel, out: &mut impl Outputs) {
+    fn on_end_of_data(&mut self, now: VirtualTime, channel: InputChannel, out: &mut impl Outputs) {
         if std::mem::replace(&mut self.ended_inputs[channel.index()], true) {
             return;
+        }
+        if self.rounds.is_some() {
+            self.end_rounds_of(now, channel, out);
+        }
+        if self.is_feedback(channel) {
+            return; // The head has come to its end before.
         }
         self.open_inputs -= 1;
         // Behind the savepoint with which the job stops there is nothing to finish.
@@ -238,9 +266,12 @@ impl Subtask {
         }
         self.end_event_time_of(channel, out);
         if self.open_inputs == 0 {
-            match self.is_calling() {
-                true => self.ending = true,
-                false => self.end_of_input(out),
+            if !self.feedback.is_empty() {
+                self.drain_loop(now, out);
+            } else if self.is_calling() {
+                self.ending = true;
+            } else {
+                self.end_of_input(out);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::time::{VirtualDuration, VirtualTime};
 impl Subtask {
     pub(super) fn on_mail(&mut self, now: VirtualTime, mail: Mail, out: &mut impl Outputs) {
         match mail {
-            Mail::Trigger(barrier) if self.gates.open_channels() == 0 => {
+            Mail::Trigger(barrier) if self.gates.open_forward_channels() == 0 => {
                 self.trigger(now, barrier, out);
             }
             // The senders have all finished, as far as the coordinator knows, but the ends of
@@ -38,6 +38,9 @@ impl Subtask {
             let reason = FailureReason::CheckpointDeclinedTaskNotReady;
             out.push(Output::Decline { checkpoint: barrier.checkpoint, reason });
             return;
+        }
+        if self.gates.open_channels() > 0 {
+            return self.trigger_loop(now, barrier, out);
         }
         self.take_snapshot(now, barrier, None, now.since(barrier.timestamp), out);
     }
@@ -70,6 +73,10 @@ impl Subtask {
             self.held = Some(HeldSnapshot { barrier, cut, start_delay });
             return;
         }
+        if drains && self.circulates() {
+            self.held = Some(HeldSnapshot { barrier, cut, start_delay });
+            return self.drain_loop(now, out);
+        }
         let mut forwarded = barrier;
         forwarded.options.alignment = barrier.options.alignment.with_unaligned_supported();
         if cut == Some(Cut::Unaligned) {
@@ -86,7 +93,8 @@ impl Subtask {
                 (false, None)
             }
         };
-        let waits_for_inputs = cut == Some(Cut::Unaligned);
+        let waits_for_inputs =
+            cut == Some(Cut::Unaligned) || self.gates.awaits_feedback(checkpoint);
         let waits_for_outputs = match unaligned || timeout.is_some() {
             true => self.overtaken_outputs(forwarded),
             false => 0,

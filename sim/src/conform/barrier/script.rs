@@ -99,6 +99,7 @@ impl Config {
             },
             checkpoints_after_finish: self.checkpoints_after_finish,
             gates: self.gates.iter().map(|&channels| gate(channels)).collect(),
+            feedback: Vec::new(),
             defects: Defects::none(),
         }
     }

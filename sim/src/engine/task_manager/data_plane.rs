@@ -472,6 +472,7 @@ fn wire_bytes(frame: &Frame) -> u64 {
         Element::Buffer(record) => record.bytes(),
         Element::Barrier(_)
         | Element::CancelMarker(_)
+        | Element::EpochWatermark { .. }
         | Element::EndOfData
         | Element::EndOfPartition => 64,
     }

@@ -10,6 +10,7 @@ use cutline::time::VirtualDuration;
 use super::edit::Edit;
 use super::visit;
 use crate::scenario::chains::apart;
+use crate::scenario::loops::unfit;
 use crate::scenario::model::{
     ActionKind, Edge, FaultKind, Job, ListMode, OperatorKind, Scenario, Source,
 };
@@ -50,7 +51,8 @@ pub(super) fn edges(scenario: &Scenario) -> Vec<Edit> {
             edits.push(Edit::new(format!("with {} unchained", name(edge)), edited));
         }
         for partitioner in [Partitioner::Forward, Partitioner::Hash] {
-            if edge.partitioner != partitioner {
+            let pointwise_loop = edge.feedback.is_some() && partitioner == Partitioner::Forward;
+            if edge.partitioner != partitioner && !pointwise_loop {
                 let mut edited = scenario.clone();
                 edited.job.edges[index].partitioner = partitioner;
                 edited.job.edges[index].chained &= partitioner == Partitioner::Forward;
@@ -207,7 +209,9 @@ fn without(scenario: &Scenario, operator: usize) -> Option<Scenario> {
 /// Takes an operator out and connects its senders with its receivers.
 fn bridged(scenario: &Scenario, operator: usize) -> Option<Scenario> {
     let job = &scenario.job;
-    let inputs: Vec<&Edge> = job.edges.iter().filter(|edge| edge.to == operator).collect();
+    let leads_on = |edge: &&Edge| edge.feedback.is_none();
+    let inputs = job.edges.iter().filter(leads_on).filter(|edge| edge.to == operator);
+    let inputs: Vec<&Edge> = inputs.collect();
     let outputs: Vec<&Edge> = job.edges.iter().filter(|edge| edge.from == operator).collect();
     if inputs.is_empty() || outputs.is_empty() {
         return None;
@@ -238,8 +242,9 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
     loop {
         edges.retain(|edge| keep[edge.from] && keep[edge.to]);
         let idle = (0..operators.len()).find(|&at| {
-            let fed = edges.iter().any(|edge| edge.to == at);
-            let heard = edges.iter().any(|edge| edge.from == at);
+            let leads_on = |edge: &&Edge| edge.feedback.is_none();
+            let fed = edges.iter().filter(leads_on).any(|edge| edge.to == at);
+            let heard = edges.iter().filter(leads_on).any(|edge| edge.from == at);
             let source = matches!(operators[at].kind, OperatorKind::Source(_));
             let sink = operators[at].kind.is_sink();
             keep[at] && ((!source && !fed) || (!sink && !heard))
@@ -272,6 +277,7 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
     mend_committers(&mut edited);
     mend_forwards(&mut edited);
     mend_chains(&mut edited);
+    mend_loops(&mut edited);
     aim_anew(&mut edited, |operator| heir(scenario, &number, operator));
     aim_within(&mut edited);
     Some(edited)
@@ -337,6 +343,13 @@ fn mend_chains(scenario: &mut Scenario) {
         (0..edges.len()).find(|at| edges[*at].chained && apart(operators, edges, *at).is_some())
     {
         edges[at].chained = false;
+    }
+}
+
+/// What does not lead back any more, or not in a loop that can be, is left out.
+fn mend_loops(scenario: &mut Scenario) {
+    while let Some((at, _)) = unfit(&scenario.job.operators, &scenario.job.edges) {
+        scenario.job.edges.remove(at);
     }
 }
 

@@ -59,6 +59,11 @@ pub(super) fn checkpointing(
         result.retention = Retention::RetainOnCancellation;
         (result.exactly_once, result.unaligned, result.max_concurrent) = (true, true, 1);
     }
+    if drawn.job.has_loop() {
+        // Where something goes round, barriers overtake nothing, and there is one checkpoint at a time.
+        (result.unaligned, result.max_concurrent) = (false, 1);
+        result.aligned_timeout = CheckpointingOptions::default().aligned_timeout;
+    }
     // Drawn by itself: what an older seed means is what it meant, half of the time.
     result.unaligned_forced = result.unaligned && draws.is("unaligned forced", 500);
     result.dir = dir;

@@ -181,7 +181,7 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
                 faults.push(again);
             }
             (4, _) => scenario.checkpointing.max_concurrent = stream.between(1, 3) as u32,
-            (5, _) if scenario.checkpointing.exactly_once && !moves_checkpoints(&scenario) => {
+            (5, _) if may_turn_unaligned(&scenario) => {
                 scenario.checkpointing.unaligned ^= true;
                 scenario.checkpointing.aligned_timeout = VirtualDuration::ZERO;
             }
@@ -189,12 +189,18 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
         }
     }
     // What Flink does not allow together is not drawn together.
-    if scenario.checkpointing.unaligned || !scenario.checkpointing.min_pause.is_zero() {
+    let pauses = !scenario.checkpointing.min_pause.is_zero();
+    if scenario.checkpointing.unaligned || pauses || scenario.job.has_loop() {
         scenario.checkpointing.max_concurrent = 1;
     }
     let title = format!("{}, changed by seed {seed}", parent.title);
     retitle(&mut scenario, title, faults);
     scenario
+}
+
+fn may_turn_unaligned(scenario: &Scenario) -> bool {
+    let exactly_once = scenario.checkpointing.exactly_once;
+    exactly_once && !scenario.job.has_loop() && !moves_checkpoints(scenario)
 }
 
 /// Whether a checkpoint is resumed by another number of subtasks: whether its in-flight data could be,

@@ -2,6 +2,7 @@
 
 mod chains;
 mod list_state;
+mod loops;
 mod regions;
 
 use cutline::job::Partitioner;
@@ -289,7 +290,7 @@ impl Builder<'_> {
             Partitioner::Broadcast => u64::from(receiver.parallelism),
             _ => 1,
         };
-        self.edges.push(Edge { from, to, input, partitioner, chained: false });
+        self.edges.push(Edge { from, to, input, partitioner, chained: false, feedback: None });
         self.flow[from].leaving * copies
     }
 
@@ -355,6 +356,7 @@ impl Builder<'_> {
         self.vary_discovery(span);
         self.vary_list_state(&mut records);
         self.vary_history();
+        self.vary_loops(&mut records);
         self.vary_chains(&mut records);
         // Commit handles are few.
         records.resize(self.operators.len(), 0);
@@ -403,7 +405,14 @@ impl Builder<'_> {
                     let committer = &mut self.operators[to];
                     committer.parallelism = parallelism;
                     committer.max_parallelism = committer.max_parallelism.max(parallelism);
-                    let edge = Edge { from: sink, to, input: 0, partitioner, chained: false };
+                    let edge = Edge {
+                        from: sink,
+                        to,
+                        input: 0,
+                        partitioner,
+                        chained: false,
+                        feedback: None,
+                    };
                     self.edges.push(edge);
                 }
             }

@@ -26,7 +26,8 @@ impl Builder<'_> {
             let (from, to) = (self.edges[at].from, self.edges[at].to);
             let name = format!("{} -> {}", self.operators[from].name, self.operators[to].name);
             let mut stream = self.draws.of("chain", &name);
-            if permille_chance(&mut stream, 700) {
+            let leads_on = self.edges[at].feedback.is_none();
+            if permille_chance(&mut stream, 700) && leads_on {
                 self.chain(at);
             }
         }
@@ -42,7 +43,7 @@ impl Builder<'_> {
             edge.from = again;
         }
         let (from, to, partitioner) = (at, again, Partitioner::Forward);
-        self.edges.push(Edge { from, to, input: 0, partitioner, chained: true });
+        self.edges.push(Edge { from, to, input: 0, partitioner, chained: true, feedback: None });
     }
 
     fn chain(&mut self, at: usize) {
