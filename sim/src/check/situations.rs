@@ -170,6 +170,12 @@ situations! {
     ChainRestored = "chain of operators restored",
     /// A new job begins in which other operators share a task than in the one before.
     ChainsChanged = "resumed with other chains",
+    /// A subtask's keyed state is on storage, apart from checkpoints.
+    Materialized = "state materialised",
+    /// A materialisation fails.
+    MaterializationFailed = "materialisation failed",
+    /// A task replays changes on a materialised state.
+    ChangesReplayed = "materialised state and changes restored",
 }
 
 impl fmt::Display for Situation {
@@ -312,6 +318,13 @@ impl Situations {
                 Some(_) => Situation::WatermarkPersisted,
             }),
             Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
+            Observation::Materialized { .. } => self.saw(Situation::Materialized),
+            Observation::MaterializationFailed { .. } => {
+                self.saw(Situation::MaterializationFailed);
+            }
+            Observation::ChangesReplayed { materialized, changes, .. } => {
+                self.saw_if(materialized && changes > 0, Situation::ChangesReplayed);
+            }
             Observation::Recovered { ref record, .. } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);

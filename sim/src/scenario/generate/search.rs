@@ -189,7 +189,8 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
         }
     }
     // What Flink does not allow together is not drawn together.
-    if scenario.checkpointing.unaligned || !scenario.checkpointing.min_pause.is_zero() {
+    let options = &scenario.checkpointing;
+    if options.unaligned || !options.min_pause.is_zero() || scenario.logs_changes() {
         scenario.checkpointing.max_concurrent = 1;
     }
     let title = format!("{}, changed by seed {seed}", parent.title);
