@@ -14,7 +14,8 @@ const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
 }
 
 const STORE: &str = "one store holds everything; see `checkpointing.dir` and `storage`";
-const LOG: &str = "changes are kept in files, one an operator and upload, beside the checkpoints";
+const LOG: &str =
+    "changes are in files beside the checkpoints (`filesystem`), one an operator and upload";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
 const BUFFER: &str = "a record is one buffer, whatever its size";
