@@ -529,4 +529,23 @@ pub enum Observation {
         /// The split, numbered within the source.
         split: u32,
     },
+    /// A subtask's keyed state is materialised: checkpoints refer to it from now on.
+    Materialized {
+        /// The subtask.
+        subtask: SubtaskId,
+    },
+    /// A subtask's keyed state could not be materialised.
+    MaterializationFailed {
+        /// The subtask.
+        subtask: SubtaskId,
+    },
+    /// A subtask has put its keyed state, or a part of it, together from a log.
+    ChangesReplayed {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// Whether the log goes on from a materialised state.
+        materialized: bool,
+        /// How many change sets there were.
+        changes: u32,
+    },
 }

@@ -4,11 +4,13 @@
 //! types, defaults and deprecated spellings, `validate` refuses what Flink refuses and changes what
 //! Flink changes; here are the values after all of that.
 
+mod changelog;
 mod options;
 pub mod text;
 mod unmodelled;
 mod validate;
 
+pub use changelog::ChangelogOptions;
 pub use options::{
     BadOption, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValue, OptionValues, find,
 };
@@ -59,6 +61,8 @@ pub struct CheckpointingOptions {
     /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
     /// is 20 kb.
     pub inline_threshold: Option<u64>,
+    /// `state.changelog.*`.
+    pub changelog: ChangelogOptions,
 }
 
 /// What becomes of the retained checkpoints of a job that ends.
@@ -215,6 +219,7 @@ impl Default for CheckpointingOptions {
             incremental: false,
             local_recovery: false,
             inline_threshold: None,
+            changelog: ChangelogOptions::default(),
         }
     }
 }

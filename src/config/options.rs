@@ -209,6 +209,46 @@ options! {
         "State files of no more bytes go into the metadata; absent: none do (Flink: 20 kb).";
         ["500 b", "1 kb"] }
 
+    Changelog { "state.changelog.enabled", was ["state.backend.changelog.enabled"];
+        "changelog"."enabled"; Boolean, default "false";
+        "Whether changes of keyed state are logged: a checkpoint uploads what was logged since the last one, and a restore reads the last materialised state and all changes since.";
+        ["true", "false"] }
+    Materialize { "state.changelog.periodic-materialize.enabled",
+        was ["state.backend.changelog.periodic-materialize.enabled"];
+        "changelog"."materialize"; Boolean, default "true";
+        "Whether the state is materialised now and then, so that the log can be cut; else it grows for ever.";
+        ["true", "false"] }
+    MaterializeInterval { "state.changelog.periodic-materialize.interval",
+        was ["state.backend.changelog.periodic-materialize.interval"];
+        "changelog"."materialize_interval"; Duration, default "10 min";
+        "Time from the end of one materialisation of a subtask's state to the next; the first comes after a part of it that is drawn at random.";
+        ["300 ms", "700 ms"] }
+    MaterializeFailures { "state.changelog.max-failures-allowed",
+        was ["state.backend.changelog.max-failures-allowed"];
+        "changelog"."max_failures_allowed"; Integer, default "3";
+        "How many materialisations in a row may fail before the task does."; ["0", "2"] }
+    PreemptivePersist { "state.changelog.dstl.dfs.preemptive-persist-threshold",
+        was ["dstl.dfs.preemptive-persist-threshold"];
+        "changelog"."preemptive_persist_threshold"; Size, default "5 mb";
+        "So many bytes of changes of one operator are uploaded without waiting for a checkpoint.";
+        ["1 kb", "2 kb"] }
+    PersistDelay { "state.changelog.dstl.dfs.batch.persist-delay",
+        was ["dstl.dfs.batch.persist-delay"];
+        "changelog"."persist_delay"; Duration, default "10 ms";
+        "Time from the request for an upload of changes to its beginning."; ["1 ms", "60 ms"] }
+    UploadTimeout { "state.changelog.dstl.dfs.upload.timeout", was ["dstl.dfs.upload.timeout"];
+        "changelog"."upload_timeout"; Duration, default "1 s";
+        "When an upload of changes takes longer, another attempt is made beside it; 0: never.";
+        ["20 ms", "40 ms"] }
+    UploadAttempts { "state.changelog.dstl.dfs.upload.max-attempts",
+        was ["dstl.dfs.upload.max-attempts"];
+        "changelog"."upload_attempts"; Integer, default "3";
+        "How many attempts are made at an upload of changes."; ["1", "2"] }
+    UploadRetryDelay { "state.changelog.dstl.dfs.upload.next-attempt-delay",
+        was ["dstl.dfs.upload.next-attempt-delay"];
+        "changelog"."upload_retry_delay"; Duration, default "500 ms";
+        "Time from a failed attempt at an upload of changes to the next."; ["10 ms", "200 ms"] }
+
     Strategy { "restart-strategy.type", was ["restart-strategy"]; "restart"."type"; STRATEGIES;
         "The restart strategy; absent: exponential_delay with checkpoints, disabled without.";
         ["fixed-delay", "disable"] }
@@ -316,12 +356,13 @@ pub fn find(key: &str) -> Option<Known> {
             return Some(Known::Deprecated(spec));
         }
     }
-    const STRICT: [&str; 5] = [
+    const STRICT: [&str; 6] = [
         "execution.checkpointing.",
         "restart-strategy",
         "taskmanager.network.memory.",
         "heartbeat.",
         "state.checkpoints.",
+        "state.changelog.",
     ];
     let strict = STRICT.iter().find(|family| key.starts_with(**family));
     NOT_MODELLED

@@ -14,7 +14,8 @@ const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
 }
 
 const STORE: &str = "one store holds everything; see `checkpointing.dir` and `storage`";
-const FULL: &str = "there are full and incremental checkpoints in this version, no changelog";
+const LOG: &str =
+    "changes are in files beside the checkpoints (`filesystem`), one an operator and upload";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
 const BUFFER: &str = "a record is one buffer, whatever its size";
@@ -56,7 +57,19 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("execution.batch.", "jobs are streaming"),
     unmodelled("execution.job-", "no part of the simulated job"),
     unmodelled("state.backend.", STATE),
-    unmodelled("state.changelog.", FULL),
+    unmodelled("state.changelog.storage", LOG),
+    unmodelled("state.changelog.dstl.dfs.base-path", LOG),
+    unmodelled("state.changelog.dstl.dfs.batch.persist-size-threshold", LOG),
+    unmodelled("state.changelog.dstl.dfs.compression.enabled", "sizes are nominal"),
+    unmodelled("state.changelog.dstl.dfs.discard.num-threads", "clean-up is one request an object"),
+    unmodelled("state.changelog.dstl.dfs.download.", "restored changes are read like other files"),
+    unmodelled("state.changelog.dstl.dfs.upload.buffer-size", LOG),
+    unmodelled("state.changelog.dstl.dfs.upload.max-in-flight", "the store is what limits uploads"),
+    unmodelled("state.changelog.dstl.dfs.upload.num-threads", "the store is what limits uploads"),
+    unmodelled(
+        "state.changelog.dstl.dfs.upload.retry-policy",
+        "uploads are tried again, as `fixed` says; one attempt is what `none` says",
+    ),
     unmodelled("state.backend", STATE),
     unmodelled("state.latency-track.", STATE),
     unmodelled("parallelism.default", "give each operator its `parallelism`"),

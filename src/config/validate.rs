@@ -9,8 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    CheckpointingOptions, ElectionOptions, FailoverStrategy, HeartbeatOptions, NetworkOptions,
-    RestartStrategy, Retention, RpcFailures, Scheme,
+    ChangelogOptions, CheckpointingOptions, ElectionOptions, FailoverStrategy, HeartbeatOptions,
+    NetworkOptions, RestartStrategy, Retention, RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -151,6 +151,10 @@ impl FlinkConfig {
         if let Some(bytes) = c.inline_threshold {
             set(Key::InlineThreshold, OptionValue::Size(bytes));
         }
+        if c.changelog != ChangelogOptions::default() {
+            c.changelog.set(&mut values);
+        }
+        let mut set = |key, value| values.set(key, value);
         set(Key::BuffersPerChannel, integer(n.buffers_per_channel));
         set(Key::FloatingBuffers, integer(n.floating_per_gate));
         set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
@@ -259,11 +263,42 @@ impl Reader {
             incremental: self.boolean(Key::Incremental),
             local_recovery: self.boolean(Key::LocalRecovery),
             inline_threshold: self.inline_threshold(),
+            changelog: self.changelog(max_concurrent),
         };
         if interval.is_none() && !manual {
             self.warn_of_no_interval();
         }
         checkpointing
+    }
+
+    /// Flink's documentation of the changelog has no more than one concurrent checkpoint among its
+    /// limitations; the code does not look.
+    fn changelog(&mut self, max_concurrent: u32) -> ChangelogOptions {
+        const DIVIDES: &str = "PeriodicMaterializationManager: divides by it";
+        const POLICY: &str = "RetryPolicy.FixedRetryPolicy: no attempt is made";
+        let (ms, zero) = (VirtualDuration::from_millis(1), VirtualDuration::ZERO);
+        let enabled = self.boolean(Key::Changelog);
+        if enabled && max_concurrent > 1 {
+            let message = "with it checkpoints cannot be concurrent; set max_concurrent to 1";
+            let flink = "State Backends, Limitations: \"At most one concurrent checkpoint\"";
+            self.refuse(Key::Changelog, message.to_owned(), flink);
+            self.with(Key::MaxConcurrent);
+        }
+        ChangelogOptions {
+            enabled,
+            materializes: self.boolean(Key::Materialize),
+            materialize_interval: self.duration(Key::MaterializeInterval, ms, DIVIDES),
+            // One that is negative allows none.
+            max_failures_allowed: to_u32(self.integer(Key::MaterializeFailures).max(0)),
+            preemptive_persist_threshold: match self.values.effective(Key::PreemptivePersist) {
+                Some(OptionValue::Size(bytes)) => bytes,
+                other => unreachable!("the threshold is a size with a default, not {other:?}"),
+            },
+            persist_delay: self.duration(Key::PersistDelay, zero, ""),
+            upload_timeout: self.duration(Key::UploadTimeout, zero, ""),
+            upload_attempts: self.at_least(Key::UploadAttempts, 1, POLICY),
+            upload_retry_delay: self.duration(Key::UploadRetryDelay, zero, ""),
+        }
     }
 
     /// Flink: `FileSystemCheckpointStorage`, `MAX_FILE_STATE_THRESHOLD`.

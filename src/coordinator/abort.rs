@@ -20,7 +20,7 @@ impl<P> Coordinator<P> {
         if self.shut_down {
             return;
         }
-        let uploaded = state.as_ref().map_or(0, SubtaskState::size);
+        let uploaded = state.as_ref().map_or(0, SubtaskState::checkpointed_size);
         let savepoint = self.pending.get(&id).is_some_and(|p| p.kind.is_savepoint());
         if let Some(state) = state.as_mut().filter(|_| self.config.defects.has(Defect::D33)) {
             self.keep_first(id, state, out);

@@ -491,6 +491,7 @@ mod tests {
             private: vec![file(format!("private {id}"))],
             shared: shared.into(),
             ended: false,
+            checkpointed: None,
             payload: (),
         };
         let checkpoint = CompletedCheckpoint {

@@ -157,6 +157,7 @@ impl World {
             private: vec![self.file(path)],
             shared: Vec::new(),
             ended: false,
+            checkpointed: None,
             payload: (),
         };
         self.feed(Input::Acknowledge {
@@ -443,6 +444,7 @@ fn a_contradictory_acknowledgement_does_not_count() {
             handle: SharedHandle::Placeholder,
         }],
         ended: false,
+        checkpointed: None,
         payload: (),
     };
     world.feed(Input::Acknowledge {

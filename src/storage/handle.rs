@@ -48,11 +48,20 @@ pub struct SubtaskState<P> {
     /// Flink: `TaskStateSnapshot#isTaskFinished`.
     #[serde(default)]
     pub ended: bool,
+    /// Nominal bytes that were uploaded for this snapshot, if it names files in full that were not;
+    /// `None`: those of all files that it names in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpointed: Option<u64>,
     /// What the engine needs to restore from the files; the protocol does not look into it.
     pub payload: P,
 }
 
 impl<P> SubtaskState<P> {
+    /// Nominal bytes that were uploaded for it. Flink: `StateObject#getCheckpointedSize`.
+    pub fn checkpointed_size(&self) -> u64 {
+        self.checkpointed.unwrap_or_else(|| self.size())
+    }
+
     /// Nominal bytes of all files, shared ones in full.
     pub fn size(&self) -> u64 {
         let private = self.private.iter().map(|file| file.size);

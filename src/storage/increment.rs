@@ -28,7 +28,7 @@ const MANIFEST: [u8; 4] = *b"CLmf";
 const VERSION: u8 = 1;
 
 /// Bytes of a piece of the state: a few entries. What a record changes makes so much new.
-const PIECE: usize = 64;
+pub(super) const PIECE: usize = 64;
 
 /// With more files than these, all are merged. RocksDB: `level0_file_num_compaction_trigger`.
 const FILES_MAX: usize = 4;
@@ -112,6 +112,8 @@ pub struct IncrementFile {
 pub struct ReadFile<'a> {
     /// What checkpoints call it.
     pub key: &'a SharedKey,
+    /// Where it is.
+    pub path: &'a str,
     /// Bytes it stands for.
     pub nominal: u64,
     /// Its bytes.
@@ -435,6 +437,7 @@ mod tests {
     fn read<'a>(stored: &'a Stored, store: &'a BTreeMap<SharedKey, Vec<u8>>) -> Vec<ReadFile<'a>> {
         let file = |(key, nominal): &'a (SharedKey, u64)| ReadFile {
             key,
+            path: "",
             nominal: *nominal,
             bytes: &store[key],
         };
@@ -491,7 +494,7 @@ mod tests {
         let first = increments(&mut machine, 1, &[1; 3 * PIECE]);
         let file = &first.files[0];
         let mut bytes = file.upload.clone().expect("new").1;
-        let whole = ReadFile { key: &file.key, nominal: 1, bytes: &bytes.clone() };
+        let whole = ReadFile { key: &file.key, path: "", nominal: 1, bytes: &bytes.clone() };
         assert_eq!(assemble(&first.manifest, &[whole]), Ok(vec![1; 3 * PIECE]));
         let missing = assemble(&first.manifest, &[]);
         assert_eq!(missing, Err(AssembleError::MissingFile(file.key.clone())));

@@ -4,6 +4,7 @@
 //! chk-7/_metadata                     what checkpoint 7 consists of
 //! chk-7/o2-s0-a1-n15.state            a part that checkpoint 7 owns alone
 //! shared/o2-s0-a1-n14.state           a part that several checkpoints may refer to
+//! shared/o2-s0-a1-n16.changes         changes of keyed state since such a part
 //! taskowned/o2-s0-a1-n3.state         a part that tasks delete themselves
 //! savepoint-9/_metadata               savepoints hold all of their parts
 //! ```
@@ -40,6 +41,8 @@ pub enum Part {
     State,
     /// Captured data of channels.
     Channels,
+    /// Changes of keyed state ([`changelog`](super::changelog)).
+    Changes,
 }
 
 /// The name of a part: who wrote it, and its number among what that attempt wrote.
@@ -101,12 +104,13 @@ impl Path {
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::State, Self::Channels];
+    const ALL: [Self; 3] = [Self::State, Self::Channels, Self::Changes];
 
     fn suffix(self) -> &'static str {
         match self {
             Self::State => "state",
             Self::Channels => "channels",
+            Self::Changes => "changes",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is stored, under which name, in which bytes, and which files may be deleted. In Flink:
 //! `runtime.checkpoint.metadata`, `runtime.state.filesystem`, `SharedStateRegistry`.
 
+pub mod changelog;
 pub mod channel_state;
 pub mod handle;
 pub mod increment;

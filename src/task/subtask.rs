@@ -185,6 +185,24 @@ pub enum Mail {
         /// What.
         event: SplitEvent,
     },
+    /// The task's own: the keyed state is wanted as it is, between two checkpoints. Answered by
+    /// [`Output::Captured`]. Flink: `MailboxExecutor#execute`.
+    Capture {
+        /// The place of the operator in the chain.
+        link: u32,
+        /// What for.
+        why: Capture,
+    },
+}
+
+/// What a state is wanted for apart from checkpoints
+/// ([`changelog`](crate::storage::changelog)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// It is materialised.
+    Materialize,
+    /// Its changes are persisted ahead of the next checkpoint.
+    Persist,
 }
 
 /// What a subtask wants done, and what it reports.
@@ -308,6 +326,17 @@ pub enum Output {
         part: PartKind,
         /// Its bytes.
         bytes: Vec<u8>,
+        /// Bytes in the real job.
+        nominal: u64,
+    },
+    /// The keyed state of an operator as it is, between two records.
+    Captured {
+        /// The place of the operator in the chain.
+        link: u32,
+        /// What it is wanted for.
+        why: Capture,
+        /// Its bytes.
+        state: Vec<u8>,
         /// Bytes in the real job.
         nominal: u64,
     },

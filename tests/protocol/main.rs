@@ -2,6 +2,7 @@
 //! binary, which is linked once.
 
 mod chains;
+mod changelog;
 mod event_time;
 mod failover;
 mod forced_aligned;

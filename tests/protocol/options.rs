@@ -172,6 +172,14 @@ const SCENES: &[(&str, &[&str])] = &[
     ),
     ("the job manager is cut off for long", &["faults[19].for=12 s"]),
     (
+        "no state can be written for a while",
+        &[
+            r#"faults=[
+                {"at": "1 s", "kind": "fail_storage", "operation": "write_state", "count": 60}]"#,
+            "checkpointing.tolerable_failures=100",
+        ],
+    ),
+    (
         "half of what a task manager says is lost",
         &[
             "faults[0].at.occurrence=100",

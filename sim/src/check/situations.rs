@@ -179,6 +179,12 @@ situations! {
     FeedbackPersisted = "record captured on a feedback edge",
     /// A record that was captured so is put in front of a feedback channel.
     FeedbackRestored = "record restored on a feedback edge",
+    /// A subtask's keyed state is on storage, apart from checkpoints.
+    Materialized = "state materialised",
+    /// A materialisation fails.
+    MaterializationFailed = "materialisation failed",
+    /// A task replays changes on a materialised state.
+    ChangesReplayed = "materialised state and changes restored",
 }
 
 impl fmt::Display for Situation {
@@ -327,6 +333,13 @@ impl Situations {
                 self.saw_if(setup.goes_round(channel), Situation::FeedbackPersisted);
             }
             Observation::ReadLocally { .. } => self.saw(Situation::RestoredLocally),
+            Observation::Materialized { .. } => self.saw(Situation::Materialized),
+            Observation::MaterializationFailed { .. } => {
+                self.saw(Situation::MaterializationFailed);
+            }
+            Observation::ChangesReplayed { materialized, changes, .. } => {
+                self.saw_if(materialized && changes > 0, Situation::ChangesReplayed);
+            }
             Observation::Recovered { channel, ref record } if record.is_data() => {
                 self.saw(Situation::InFlightRestored);
                 self.saw_if(setup.goes_round(channel), Situation::FeedbackRestored);

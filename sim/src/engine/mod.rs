@@ -18,6 +18,7 @@ use cutline::ids::{CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::job::assignment::Assignment;
 use cutline::message::FailureReason;
 use cutline::storage::handle::SharedKey;
+use cutline::storage::layout;
 use cutline::task::barrier::AlignmentMetrics;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{Back, Frame, Mail};
@@ -97,6 +98,7 @@ impl Process for Engine {
                 // `confirmCheckpoint`, `abortCheckpoint`: nobody looks at the future, but see
                 // `notify_again`.
                 Mail::NotifyComplete(_) | Mail::NotifyAborted(_) => Waits::ForMessage,
+                Mail::Capture { .. } => unreachable!("a task asks itself"),
             },
             Control::EventArrived { .. } => Waits::Receiver,
             // Said again with the next heartbeat (`RetryingRegistration`), like heartbeats themselves.
@@ -306,6 +308,14 @@ pub enum Place {
     /// In such a file, uploaded for the base of this checkpoint: its path is known to the job
     /// manager. Flink: `PlaceholderStreamStateHandle`.
     Known(SharedKey),
+    /// In a file of a log, or of the state that it goes on from: later checkpoints may name it, too,
+    /// before this one is confirmed.
+    Logged {
+        /// What checkpoints call it.
+        key: SharedKey,
+        /// Whether it was uploaded for this checkpoint.
+        new: bool,
+    },
     /// Here: they go into the metadata. Flink: `ByteStreamStateHandle`.
     Inline(Vec<u8>),
 }
@@ -314,17 +324,32 @@ impl Part {
     /// What other checkpoints call it, if they may refer to it.
     pub fn key(&self) -> Option<&SharedKey> {
         match &self.place {
-            Place::Shared(key) | Place::Known(key) => Some(key),
+            Place::Shared(key) | Place::Known(key) | Place::Logged { key, .. } => Some(key),
             Place::File | Place::Inline(_) => None,
         }
     }
 
-    /// Whether a file was written for it.
+    /// Whether whoever gets to know of it is to look after its file.
     pub fn is_new_file(&self) -> bool {
         match self.place {
-            Place::File | Place::Shared(_) => true,
+            Place::File | Place::Shared(_) | Place::Logged { .. } => true,
             Place::Known(_) | Place::Inline(_) => false,
         }
+    }
+
+    /// Whether a file was written for this checkpoint.
+    fn is_uploaded(&self) -> bool {
+        match self.place {
+            Place::File | Place::Shared(_) | Place::Logged { new: true, .. } => true,
+            Place::Logged { new: false, .. } | Place::Known(_) | Place::Inline(_) => false,
+        }
+    }
+
+    /// Whether it holds changes of a state that is elsewhere.
+    fn is_change_set(&self) -> bool {
+        let changes = layout::Part::Changes;
+        self.key().is_some()
+            && matches!(self.path.parse(), Ok(layout::Path::Part(_, name)) if name.part == changes)
     }
 
     /// Whether these are the bytes that were written.

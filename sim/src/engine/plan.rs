@@ -21,6 +21,7 @@ use cutline::operator::{
     Source as Reader, SourceOptions, TwoPhaseCommitSink, WatermarkOptions, Window, WindowOptions,
     WriteAheadSink, promises_order,
 };
+use cutline::storage::changelog::ChangelogConfig;
 use cutline::storage::increment::{IncrementFile, Writer};
 use cutline::storage::layout;
 use cutline::storage::metadata::StateHandle;
@@ -75,6 +76,8 @@ pub struct Plan {
     pub defects: Defects,
     /// The layout that each action resumes the job with; of other actions the first.
     layouts: Vec<LayoutId>,
+    /// Whether changes of keyed state are logged, by layout.
+    changelogs: Vec<bool>,
     /// Whether order is promised at the input of each operator, in all layouts.
     ordered: Vec<bool>,
     /// Whether event time matters to somebody.
@@ -124,8 +127,8 @@ impl Plan {
         let ordered = (0..behaviours.len()).map(|at| promises.iter().all(|it| it[at])).collect();
         let graph = ExecutionGraph::with_layouts(jobs);
         let layouts = scenario.actions.iter().map(|action| match &action.what {
-            ActionKind::Resume { parallelism, operator_chaining, .. } => {
-                let wanted = scenario.spread(parallelism, *operator_chaining);
+            ActionKind::Resume { parallelism, operator_chaining, changelog, .. } => {
+                let wanted = scenario.spread(parallelism, *operator_chaining, *changelog);
                 let at = spreads.iter().position(|spread| *spread == wanted);
                 LayoutId(at.expect("each resume has its layout") as u32)
             }
@@ -147,6 +150,7 @@ impl Plan {
             subtask_names,
             defects,
             layouts,
+            changelogs: spreads.iter().map(|spread| spread.changelog).collect(),
             ordered,
             event_time,
             is_timed,
@@ -508,13 +512,41 @@ impl Plan {
     /// What an attempt of a subtask uploads by, if only what has changed. Flink: keyed state alone is
     /// incremental; operator state is written whole.
     pub fn increments(&self, subtask: SubtaskId, execution: u32) -> Option<Writer> {
-        let writer = Writer {
+        let logs = self.changelog_in(subtask);
+        let incremental = self.scenario.checkpointing.incremental && !logs;
+        (incremental && self.is_keyed(subtask)).then(|| self.writer(subtask, execution))
+    }
+
+    /// What the log of a subtask's changes must know, if they are logged. What an operator of the
+    /// user's own has changed is not known.
+    pub fn changelog(&self, subtask: SubtaskId, execution: u32) -> Option<ChangelogConfig> {
+        if !self.changelog_in(subtask) {
+            return None;
+        }
+        let operator = self.graph.operator(subtask);
+        Some(ChangelogConfig {
+            writer: self.writer(subtask, execution),
+            options: self.scenario.checkpointing.changelog.clone(),
+            incremental: self.scenario.checkpointing.incremental,
+            bytes_per_update: self.scenario.job.operators[operator.index()].state_per_key,
+            keeps_contents: self.recovers_locally(subtask),
+        })
+    }
+
+    /// Whether changes of a subtask are logged in the job that it belongs to.
+    fn changelog_in(&self, subtask: SubtaskId) -> bool {
+        self.changelogs[self.graph.layout_of(subtask).0 as usize]
+            && self.is_keyed(subtask)
+            && !self.custom.contains_key(&self.graph.operator(subtask))
+    }
+
+    fn writer(&self, subtask: SubtaskId, execution: u32) -> Writer {
+        Writer {
             operator: self.graph.operator(subtask),
             subtask: self.graph.index_in_operator(subtask),
             attempt: self.named_after(execution),
             defects: self.defects,
-        };
-        (self.scenario.checkpointing.incremental && self.is_keyed(subtask)).then_some(writer)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use cutline::ids::{CheckpointId, InputChannel, OperatorId, OutputChannel, SubtaskId};
 use cutline::job::Layout;
 use cutline::operator::Record;
+use cutline::storage::changelog;
 use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, ReadFile};
 use cutline::storage::layout::{self, Directory};
@@ -143,7 +144,7 @@ impl<'a> Storage<'a> {
         layouts.iter().find(fits).unwrap_or(&layouts[0])
     }
 
-    /// The states of a subtask; of an incremental snapshot, put together.
+    /// The states of a subtask; of an incremental or changelog snapshot, put together.
     fn states(&self, subtask: &SubtaskMetadata) -> Result<Vec<Vec<u8>>, ShadowError> {
         let mut states = Vec::new();
         let mut files = Vec::new();
@@ -151,7 +152,8 @@ impl<'a> Storage<'a> {
             let bytes = self.bytes(object)?;
             match object {
                 StateObject::Shared { key, handle } => {
-                    files.push(ReadFile { key, nominal: handle.nominal, bytes });
+                    let (path, nominal) = (handle.path.as_str(), handle.nominal);
+                    files.push(ReadFile { key, path, nominal, bytes });
                 }
                 StateObject::File(_) | StateObject::Inline { .. } => states.push(bytes.to_vec()),
             }
@@ -160,9 +162,13 @@ impl<'a> Storage<'a> {
             return Ok(states);
         }
         let assembled = states.iter().map(|manifest| {
-            increment::assemble(manifest, &files).map_err(|error| ShadowError::Damaged {
-                what: "an incremental snapshot".to_owned(),
-                error: error.to_string(),
+            let (what, assembled) = match changelog::is_manifest(manifest) {
+                true => ("a changelog snapshot", changelog::assemble(manifest, &files)),
+                false => ("an incremental snapshot", increment::assemble(manifest, &files)),
+            };
+            assembled.map_err(|error| {
+                let what = what.to_owned();
+                ShadowError::Damaged { what, error: error.to_string() }
             })
         });
         assembled.collect()

@@ -3,19 +3,21 @@
 //! Flink: `TaskExecutor`, `Task`, `RuntimeEnvironment`. It mounts the core's [`Subtask`] machine:
 //! hands it what arrives, and does what it asks for.
 
+mod changelog;
 mod data_plane;
 mod deployment;
 mod local;
 mod requests;
 mod unanswered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use cutline::defect::Defect;
 use cutline::ids::{ChannelId, CheckpointId, OperatorId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::message::{FailureReason, SnapshotKind};
+use cutline::storage::changelog::{Changelog, SequenceNumber};
 use cutline::storage::increment::Increments;
 use cutline::storage::local::{LocalCopies, LocalCopy};
 use cutline::task::barrier::AlignmentMetrics;
@@ -24,7 +26,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::requests::Waiting;
 use super::plan::Plan;
-use super::{Control, Deployment, Engine, Fenced, Part, Report, SubtaskSnapshot};
+use super::{Control, Deployment, Engine, Fenced, Part, Place, Report, SubtaskSnapshot};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::observe::Observation;
@@ -69,8 +71,12 @@ struct Task {
     machine: Subtask,
     deployment: Deployment,
     reads_left: usize,
+    /// Of these, changes that are read one after another when all else was.
+    changes_left: VecDeque<Part>,
     /// What there is of the state of each subtask of the chain, the head first.
     members: Vec<Member>,
+    /// Changes of some of these are logged.
+    logs: bool,
     /// How records come to those behind the head.
     links: Vec<Link>,
     /// Captured in-flight data, as it is read.
@@ -93,6 +99,8 @@ struct Member {
     shared: Vec<(Part, Vec<u8>)>,
     /// What of its state is stored already, if only what has changed is uploaded.
     increments: Option<Increments>,
+    /// The log of its changes, if they are logged.
+    changelog: Option<Box<Changelog>>,
     /// The files that snapshots of its state may be made of, if copies are kept and files are shared.
     at_hand: LocalCopy,
 }
@@ -117,6 +125,8 @@ struct SnapshotUnderWay {
     copies: Vec<(SubtaskId, LocalCopy)>,
     /// By subtask of the task: files of its state that are being uploaded.
     uploads: Vec<usize>,
+    /// Changes among them, by subtask of the task.
+    awaited: Vec<(usize, SequenceNumber)>,
     cut_at: VirtualTime,
     sync: VirtualDuration,
     start_delay: VirtualDuration,
@@ -297,7 +307,7 @@ impl TaskManager {
             match mail {
                 Mail::NotifyComplete(checkpoint) => self.keep_copies_from(*member, checkpoint),
                 Mail::NotifyAborted(checkpoint) => self.drop_copy(*member, checkpoint),
-                Mail::Trigger(_) | Mail::Split { .. } => {}
+                Mail::Trigger(_) | Mail::Split { .. } | Mail::Capture { .. } => {}
             }
         }
         let Some((place, lane)) = self.find_running(subtask, execution) else {
@@ -329,6 +339,14 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         self.tell(Control::Task { execution, subtask, report }, ctx);
+    }
+}
+
+impl SnapshotUnderWay {
+    /// Its parts, but for those that belong to a log.
+    fn into_own_parts(self) -> impl Iterator<Item = Part> {
+        let is_own = |part: &Part| !matches!(part.place, Place::Logged { .. });
+        self.parts.into_iter().filter(is_own)
     }
 }
 

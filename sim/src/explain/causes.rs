@@ -206,6 +206,9 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::NotifiedComplete { subtask, .. }
         | O::NotifiedAborted { subtask, .. }
         | O::Task { subtask, .. }
+        | O::Materialized { subtask }
+        | O::MaterializationFailed { subtask }
+        | O::ChangesReplayed { subtask, .. }
         | O::TaskRestored { subtask, .. }
         | O::Upserted { subtask, .. }
         | O::Appended { subtask, .. } => Place::Subtask(subtask),

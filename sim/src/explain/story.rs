@@ -102,7 +102,12 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::DeploymentRefused { subtask: at } => link(subtask(at)),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
         O::WindowFired { .. } | O::Called { .. } => None,
-        O::ReadLocally { subtask: at, .. } => link(subtask(at)),
+        O::ReadLocally { subtask: at, .. } | O::ChangesReplayed { subtask: at, .. } => {
+            link(subtask(at))
+        }
+        O::Materialized { subtask: at } | O::MaterializationFailed { subtask: at } => {
+            link(subtask(at))
+        }
         O::DroppedLate { record: ref of, .. } => essential(record(of)),
         O::Triggered { checkpoint: of, .. }
         | O::Durable { checkpoint: of }

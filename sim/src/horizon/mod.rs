@@ -68,6 +68,11 @@ pub enum LeapError {
         "`checkpointing.policy` sets intervals by what the job has seen; give a fixed interval"
     )]
     Policy,
+    /// The log grows from interval to interval, until it is cut.
+    #[error(
+        "states are materialised by a clock that would be leapt over; switch the changelog off"
+    )]
+    Changelog,
     /// Leases are renewed all the time.
     #[error("of several job managers one is elected, which takes its time; give one")]
     Election,
@@ -115,6 +120,9 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
     }
     if scenario.cluster.job_managers > 1 {
         return Err(LeapError::Election);
+    }
+    if scenario.logs_changes() {
+        return Err(LeapError::Changelog);
     }
     for operator in &scenario.job.operators {
         if operator.kind.as_source().is_some_and(|source| source.records.is_some()) {

@@ -266,6 +266,15 @@ impl Line {
                 let line = self.event("read_locally").at_subtask(subtask, names).of(checkpoint);
                 line.detail_of("files", files)
             }
+            O::Materialized { subtask } => self.event("materialized").at_subtask(subtask, names),
+            O::MaterializationFailed { subtask } => {
+                self.event("materialization_failed").at_subtask(subtask, names)
+            }
+            O::ChangesReplayed { subtask, materialized, changes } => self
+                .event("changes_replayed")
+                .at_subtask(subtask, names)
+                .detail_of("materialized", materialized)
+                .detail_of("changes", changes),
             O::Called { subtask, call } => {
                 self.event("called").at_subtask(subtask, names).detail_of("call", call)
             }
@@ -411,6 +420,9 @@ impl Line {
             | O::WindowFired { .. }
             | O::DroppedLate { .. }
             | O::ReadLocally { .. }
+            | O::Materialized { .. }
+            | O::MaterializationFailed { .. }
+            | O::ChangesReplayed { .. }
             | O::Called { .. }
             | O::DeploymentRefused { .. }
             | O::Sent { .. }

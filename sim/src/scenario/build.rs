@@ -76,6 +76,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     if all_was_read {
         refuse_of_other_stores(root, &scenario, sink);
         check_election(root, &scenario, sink);
+        super::build_changelog::check(root, &scenario, sink);
         check_failures(root, &scenario, sink);
         loops::check(root, &scenario, sink);
         warn_of_weak_sinks(root, &scenario, sink);

@@ -116,6 +116,7 @@ impl Builder<'_> {
                 claims: node.word("claim_mode")? == "claim",
                 parallelism: rescaling::parallelism(node, self.scenario, self.known, self.sink),
                 operator_chaining: node.boolean("operator_chaining"),
+                changelog: node.boolean("changelog"),
             },
             // A kind that was refused.
             _ => return None,

@@ -20,7 +20,7 @@ pub(super) fn flink_config(
     sink: &mut Sink,
 ) -> (FlinkConfig, Option<VirtualDuration>) {
     let mut given = Given::new(sink);
-    for section in ["checkpointing", "restart", "buffers", "cluster", "ha"] {
+    for section in ["checkpointing", "changelog", "restart", "buffers", "cluster", "ha"] {
         if let Some(node) = root.object(section) {
             given.section(section, node);
         }

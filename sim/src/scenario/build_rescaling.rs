@@ -84,15 +84,15 @@ pub(super) fn widest(actions: &[Node]) -> u32 {
 pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sink: &mut Sink) {
     let resumes = nodes.iter().filter(|node| node.variant == "resume");
     let wanted = actions.iter().filter_map(|action| match &action.what {
-        ActionKind::Resume { parallelism, from, operator_chaining, .. } => {
-            Some((scenario.spread(parallelism, *operator_chaining), *from))
+        ActionKind::Resume { parallelism, from, operator_chaining, changelog, .. } => {
+            Some((scenario.spread(parallelism, *operator_chaining, *changelog), *from))
         }
         ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => None,
     });
     if resumes.clone().count() != wanted.clone().count() {
         return; // One was refused; which is the other's node is not known.
     }
-    let mut layouts = vec![scenario.spread(&[], None)];
+    let mut layouts = vec![scenario.spread(&[], None, None)];
     let mut before = vec![scenario.parallelism(&[])];
     for (node, (spread, from)) in resumes.zip(wanted) {
         let layout = spread.parallelism.clone();
@@ -104,7 +104,7 @@ pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sin
             checker.check_in_flight(&before, &layout);
         }
         before.push(layout);
-        // Jobs that differ in their chains alone have channels of their own, too.
+        // Jobs that differ in their chains or their logs alone have channels of their own, too.
         if !layouts.contains(&spread) {
             layouts.push(spread);
         }
@@ -112,7 +112,7 @@ pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sin
     let edges = &scenario.job.edges;
     let all: u64 = layouts.iter().map(|layout| channels(edges, &layout.parallelism)).sum();
     let given = |node: &Node| {
-        let field = ["parallelism", "operator_chaining"].into_iter();
+        let field = ["parallelism", "operator_chaining", "changelog"].into_iter();
         field.filter(|field| node.given(field).is_some()).map(|field| node.place(field)).next()
     };
     if all > CHANNELS_MAX

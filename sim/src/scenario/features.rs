@@ -70,7 +70,7 @@ const SHAPES: [&str; 16] = [
     "loop",
 ];
 const MODES: [&str; 4] = ["aligned", "unaligned", "aligned with timeout", "at least once"];
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 18] = [
     "no checkpoints",
     "manual only",
     "manual checkpoint",
@@ -88,6 +88,7 @@ const OPTIONS: [&str; 17] = [
     "local recovery",
     "unaligned forced",
     "small state inlined",
+    "changelog",
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
@@ -141,7 +142,7 @@ const FAULTS: [&str; 21] = [
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
-const ACTIONS: [&str; 13] = [
+const ACTIONS: [&str; 14] = [
     "savepoint",
     "stop with savepoint",
     "stop and drain",
@@ -155,6 +156,7 @@ const ACTIONS: [&str; 13] = [
     "rescale with data in flight",
     "at a step",
     "other chains",
+    "changelog switched",
 ];
 const OPERATIONS: [&str; 6] =
     ["any", "write state", "write metadata", "read", "delete", "write pointer"];
@@ -287,7 +289,7 @@ impl Found {
                     self.add("action", "stop with savepoint");
                 }
                 ActionKind::Cancel => self.add("action", "cancel"),
-                ActionKind::Resume { from, claims, parallelism, operator_chaining } => {
+                ActionKind::Resume { from, claims, parallelism, operator_chaining, changelog } => {
                     resumes += 1;
                     self.add_if(resumes > 1, "action", "resume twice");
                     self.add_if(*claims, "action", "resume and claim");
@@ -307,6 +309,9 @@ impl Found {
                     let other =
                         operator_chaining.is_some_and(|it| it != scenario.job.operator_chaining);
                     self.add_if(other, "action", "other chains");
+                    let enabled = scenario.checkpointing.changelog.enabled;
+                    let switched = changelog.is_some_and(|logs| logs != enabled);
+                    self.add_if(switched, "action", "changelog switched");
                     let in_flight = checkpoint && scenario.checkpointing.unaligned;
                     let with = in_flight && (up || down);
                     self.add_if(with, "action", "rescale with data in flight");
@@ -351,6 +356,7 @@ impl Found {
         self.add_if(options.local_recovery, "option", "local recovery");
         self.add_if(options.unaligned_forced, "option", "unaligned forced");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
+        self.add_if(options.changelog.enabled, "option", "changelog");
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),

@@ -43,6 +43,7 @@ pub(super) fn root() -> Object {
             .required(),
             section("job", job()).required(),
             section("checkpointing", checkpointing()),
+            section("changelog", changelog()),
             section("restart", restart()),
             section("buffers", buffers()),
             section("cluster", cluster()),
@@ -53,8 +54,8 @@ pub(super) fn root() -> Object {
             Field::part(
                 "flink",
                 Kind::Flink,
-                "Flink's own keys: the options of `checkpointing`, `restart`, `buffers` and \
-                 `cluster` under their long names.",
+                "Flink's own keys: the options of `checkpointing`, `changelog`, `restart`, \
+                 `buffers` and `cluster` under their long names.",
             ),
             Field::part("actions", Kind::List(action(), LISTED_MAX), "What users do."),
             Field::part("faults", Kind::List(fault(), FAULTS_MAX), "Scripted faults."),
@@ -190,6 +191,15 @@ fn checkpointing() -> Object {
         doc: "Flink's checkpointing options (`execution.checkpointing.*`).",
         variants: None,
         fields,
+    }
+}
+
+fn changelog() -> Object {
+    Object {
+        name: "`changelog`",
+        doc: "Flink's changelog of keyed state (`state.changelog.*`).",
+        variants: None,
+        fields: options("changelog", None).collect(),
     }
 }
 

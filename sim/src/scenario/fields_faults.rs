@@ -331,6 +331,14 @@ pub(super) fn action() -> Object {
                              are found by operator.",
                             ["true", "false"],
                         ),
+                        Field::new(
+                            "changelog",
+                            Kind::Boolean,
+                            "Whether changes of keyed state are logged (Flink: \
+                             `state.changelog.enabled`); default: as `changelog.enabled` says. A job \
+                             with a changelog claims its snapshot.",
+                            ["true", "false"],
+                        ),
                     ],
                 ),
             ],

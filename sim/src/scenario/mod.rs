@@ -6,6 +6,7 @@
 //! the way back. `flink_conf` reads a cluster's own configuration by the same rules.
 
 mod build;
+mod build_changelog;
 mod build_faults;
 mod build_job;
 mod build_network;

@@ -546,6 +546,8 @@ pub enum ActionKind {
         parallelism: Vec<(usize, u32)>,
         /// Whether operators are chained; `None`: as the job says.
         operator_chaining: Option<bool>,
+        /// Whether changes of keyed state are logged; `None`: as `changelog.enabled` says.
+        changelog: Option<bool>,
     },
 }
 

@@ -59,6 +59,9 @@ const LOOP: [&str; 2] = [
     "faults=[]",
 ];
 
+/// Changes of keyed state are logged.
+const LOGGED: &str = "changelog.enabled=true";
+
 /// The leader cannot renew its lease.
 const LEADER_CUT_OFF: &str = r#"faults=[{"at": "1 s", "kind": "cut_ha", "for": "1 min"}]"#;
 
@@ -158,8 +161,12 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
                     let [a, b] = field.examples[..] else { return None };
                     let path = format!("{path}[{index}].{}", field.name);
                     let values = [a, b].map(str::to_owned);
-                    let chained = (field.name == "operator_chaining").then_some(CHAINED);
-                    let with = [with].into_iter().chain(chained).map(str::to_owned).collect();
+                    let also = match field.name {
+                        "operator_chaining" => Some(CHAINED),
+                        "changelog" => Some("actions[2].claim_mode=claim"),
+                        _ => None,
+                    };
+                    let with = [with].into_iter().chain(also).map(str::to_owned).collect();
                     Some(FieldProbe { path, with, values })
                 }));
             }
@@ -227,6 +234,20 @@ fn option_probe(spec: &OptionSpec, path: &str) -> FieldProbe {
             .map(str::to_owned)
             .collect(),
         (Key::CancellationTimeout, _) => vec![CANCELLED_BUSY.to_owned()],
+        (
+            Key::MaterializeInterval
+            | Key::PreemptivePersist
+            | Key::PersistDelay
+            | Key::UploadTimeout
+            | Key::UploadRetryDelay,
+            _,
+        ) => vec![LOGGED.to_owned()],
+        (Key::Materialize | Key::MaterializeFailures, _) => {
+            vec![LOGGED.to_owned(), "changelog.materialize_interval=300 ms".to_owned()]
+        }
+        (Key::UploadAttempts, _) => {
+            vec![LOGGED.to_owned(), "changelog.upload_timeout=20 ms".to_owned()]
+        }
         (_, Some(strategy)) => vec![format!("restart={{\"type\": \"{strategy}\"}}")],
         _ => Vec::new(),
     };

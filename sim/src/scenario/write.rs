@@ -64,6 +64,7 @@ pub fn to_json(scenario: &Scenario) -> String {
     if !job.operator_chaining {
         graph.push(("operator_chaining", Json::Plain("false".to_owned())));
     }
+    let log = options(&config, "changelog");
     let mut root = vec![
         ("format", text(FORMAT)),
         ("title", text(&scenario.title)),
@@ -80,6 +81,9 @@ pub fn to_json(scenario: &Scenario) -> String {
         ("actions", Json::List(actions)),
         ("faults", Json::List(faults)),
     ];
+    if !log.is_empty() {
+        root.push(("changelog", Json::Object(log)));
+    }
     if let Some(of) = &scenario.failures {
         root.push(("failures", failures(of)));
     }
@@ -296,7 +300,7 @@ fn action(of: &Action, scenario: &Scenario) -> Json {
             ("stop_with_savepoint", vec![("drain", Json::Plain(drain.to_string()))])
         }
         ActionKind::Cancel => ("cancel", vec![]),
-        ActionKind::Resume { from, claims, parallelism, operator_chaining } => {
+        ActionKind::Resume { from, claims, parallelism, operator_chaining, changelog } => {
             let from = match from {
                 SnapshotSource::Savepoint => "savepoint",
                 SnapshotSource::Checkpoint => "checkpoint",
@@ -311,6 +315,9 @@ fn action(of: &Action, scenario: &Scenario) -> Json {
             }
             if let Some(chained) = operator_chaining {
                 parts.push(("operator_chaining", Json::Plain(chained.to_string())));
+            }
+            if let Some(logs) = changelog {
+                parts.push(("changelog", Json::Plain(logs.to_string())));
             }
             ("resume", parts)
         }

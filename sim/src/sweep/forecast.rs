@@ -266,7 +266,7 @@ impl Family {
             min_pause: span(scenario.checkpointing.min_pause),
             commit: mean_of(scenario.network.control_latency) + mean_of(scenario.external.latency),
             each: [Some(messages), each(Q::Requests), each(Q::Written)],
-            retained: (!scenario.checkpointing.incremental)
+            retained: (!scenario.checkpointing.incremental && !scenario.logs_changes())
                 .then(|| f64::from(scenario.checkpointing.retained)),
         }
     }

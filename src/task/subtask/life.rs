@@ -128,7 +128,10 @@ impl Subtask {
         let read = self.held_trigger.take();
         let unread = self.mailbox.drain(..).filter_map(|mail| match mail {
             Mail::Trigger(barrier) => Some(barrier),
-            Mail::NotifyComplete(_) | Mail::NotifyAborted(_) | Mail::Split { .. } => None,
+            Mail::NotifyComplete(_)
+            | Mail::NotifyAborted(_)
+            | Mail::Split { .. }
+            | Mail::Capture { .. } => None,
         });
         for CheckpointBarrier { checkpoint, .. } in read.into_iter().chain(unread) {
             let reason = FailureReason::CheckpointDeclinedTaskClosing;

@@ -25,6 +25,14 @@ impl Subtask {
             Mail::Split { id: _, event } => self.on_split_event(event, out),
             Mail::NotifyComplete(checkpoint) => self.on_complete(checkpoint, out),
             Mail::NotifyAborted(checkpoint) => self.on_aborted(checkpoint, out),
+            Mail::Capture { link, why } => {
+                // Keyed state is all that is asked for: it depends on no checkpoint and has no effect.
+                let mut captured = Snapshot::default();
+                let next = self.snapshots.next();
+                self.operator_of(link).snapshot(next, &mut captured);
+                let Snapshot { state, nominal, effects: _ } = captured;
+                out.push(Output::Captured { link, why, state, nominal });
+            }
         }
     }
 

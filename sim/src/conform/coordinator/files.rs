@@ -190,6 +190,7 @@ impl StoredCheckpoint {
             private: vec![file(&format!("private {}", self.cp.0))],
             shared: self.shared.iter().map(|key| shared(key)).collect(),
             ended: false,
+            checkpointed: None,
             payload: (),
         };
         let checkpoint = CompletedCheckpoint {

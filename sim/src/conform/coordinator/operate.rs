@@ -87,6 +87,7 @@ impl CoordinatorDriver {
             private: vec![file(&format!("state {task}@{}{BROUGHT_BY}{number}", checkpoint.0))],
             shared: files.iter().flatten().map(|key| shared(key)).collect(),
             ended: false,
+            checkpointed: None,
             payload: (),
         });
         let known = self.machine.knows(checkpoint);

@@ -315,6 +315,7 @@ impl CoordinatorDriver {
             private: vec![file("coordinator")],
             shared: Vec::new(),
             ended: false,
+            checkpointed: None,
             payload: (),
         };
         self.due.push_back(Input::CoordinatorSnapshot {

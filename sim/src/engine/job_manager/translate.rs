@@ -31,7 +31,10 @@ pub(super) fn handle_of(part: &Part) -> FileHandle {
 
 pub(super) fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<SnapshotPayload> {
     let private = parts.iter().filter(|part| part.place == Place::File);
+    let is_logged = |part: &Part| matches!(part.place, Place::Logged { .. });
+    let uploaded = parts.iter().filter(|part| part.is_uploaded()).map(|part| part.nominal);
     SubtaskState {
+        checkpointed: parts.iter().any(is_logged).then(|| uploaded.sum()),
         private: private.map(handle_of).collect(),
         shared: parts.iter().filter_map(shared_file).collect(),
         ended,
@@ -41,7 +44,7 @@ pub(super) fn subtask_state(parts: Vec<Part>, ended: bool) -> SubtaskState<Snaps
 
 fn shared_file(part: &Part) -> Option<SharedFile> {
     let handle = match &part.place {
-        Place::Shared(_) => SharedHandle::File(handle_of(part)),
+        Place::Shared(_) | Place::Logged { .. } => SharedHandle::File(handle_of(part)),
         Place::Known(_) if part.path.is_empty() => SharedHandle::Placeholder,
         Place::Known(_) => SharedHandle::File(handle_of(part)),
         Place::File | Place::Inline(_) => return None,
@@ -165,7 +168,9 @@ pub(super) fn metadata_of(
             let handle = StateHandle { path, bytes, nominal, checksum };
             let object = match place {
                 Place::File => StateObject::File(handle),
-                Place::Shared(key) | Place::Known(key) => StateObject::Shared { key, handle },
+                Place::Shared(key) | Place::Known(key) | Place::Logged { key, .. } => {
+                    StateObject::Shared { key, handle }
+                }
                 Place::Inline(bytes) => StateObject::Inline { bytes, nominal },
             };
             match kind {
@@ -282,7 +287,7 @@ pub(super) fn coordinator_state(
 pub(super) fn bytes_of(state: &SubtaskState<SnapshotPayload>) -> Option<&[u8]> {
     match &state.payload.parts.first()?.place {
         Place::Inline(bytes) => Some(bytes),
-        Place::File | Place::Shared(_) | Place::Known(_) => None,
+        Place::File | Place::Shared(_) | Place::Known(_) | Place::Logged { .. } => None,
     }
 }
 

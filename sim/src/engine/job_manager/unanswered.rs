@@ -61,6 +61,7 @@ impl JobManager {
                     }
                 }
                 Mail::NotifyAborted(_) => self.notify_again((subtask, execution), mail, ctx),
+                Mail::Capture { .. } => unreachable!("a task asks itself"),
             },
             Control::EventArrived { subtask, id } => self.on_event_unanswered(subtask, id, ctx),
             Control::Register { .. }

@@ -6,10 +6,11 @@ use cutline::job::ExecutionGraph;
 use cutline::message::{Element, Payload};
 use cutline::operator::{Record, TimeEvent};
 use cutline::step::Step;
+use cutline::storage::changelog::Changelog;
 use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
 
-use super::{Link, SnapshotUnderWay, Task, TaskManager};
+use super::{Link, Member, SnapshotUnderWay, Task, TaskManager};
 use crate::engine::{Control, Engine, Report};
 use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
@@ -33,6 +34,9 @@ impl TaskManager {
         machine.handle(now, Input::Run, &mut hands);
         if !self.outputs.is_empty() {
             self.follow(place, ctx);
+        }
+        if self.tasks[place as usize].as_ref().is_some_and(|task| task.logs) {
+            self.persist_ahead(place, ctx);
         }
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
         if task.machine.is_ready(now) {
@@ -170,6 +174,7 @@ impl TaskManager {
                     parts: Vec::new(),
                     copies: Vec::new(),
                     uploads: vec![0; task.members.len()],
+                    awaited: Vec::new(),
                     cut_at: ready_at + sync,
                     sync,
                     start_delay,
@@ -224,6 +229,9 @@ impl TaskManager {
                 ctx.observe_task(attempt, step_of(subtask, Step::B5, checkpoint));
                 self.upload(place, checkpoint, (link, part), bytes, nominal, ctx);
             }
+            Output::Captured { link, why, state, nominal } => {
+                self.on_captured(place, (link, why), (state, nominal), ctx);
+            }
             Output::Acknowledge(checkpoint) => {
                 for &subtask in chain {
                     ctx.observe_task(attempt, step_of(subtask, Step::B6, checkpoint));
@@ -245,6 +253,7 @@ impl TaskManager {
                     snapshot: Box::new(snapshot),
                 };
                 self.tell(message, ctx);
+                self.tell_logs(place, |log| log.on_acknowledged(checkpoint), ctx);
             }
             Output::Decline { checkpoint, reason } => {
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
@@ -258,6 +267,7 @@ impl TaskManager {
                 for increments in task.increments() {
                     increments.on_complete(checkpoint);
                 }
+                self.tell_logs(place, |log| log.on_complete(checkpoint), ctx);
                 self.give_up_snapshots(place, |machine, one| !machine.is_taking(one), ctx);
                 for &subtask in self.plan.graph.chain_of(subtask) {
                     ctx.observe_task(attempt, step_of(subtask, Step::N1, checkpoint));
@@ -269,6 +279,7 @@ impl TaskManager {
                 for increments in task.increments() {
                     increments.on_aborted(checkpoint);
                 }
+                self.tell_logs(place, |log| log.on_aborted(checkpoint), ctx);
                 self.give_up_snapshots(place, |_, one| one == checkpoint, ctx);
                 for &subtask in self.plan.graph.chain_of(subtask) {
                     ctx.observe_task(attempt, Observation::NotifiedAborted { subtask, checkpoint });
@@ -296,9 +307,11 @@ impl TaskManager {
                 }
                 self.observe_state(subtask, execution, TaskState::Running, ctx);
                 self.report(execution, subtask, Report::Running, ctx);
+                self.begin_materializing(place, ctx);
             }
             Output::Finished => {
                 self.observe_state(subtask, execution, TaskState::Finished, ctx);
+                self.tell_logs(place, Changelog::close, ctx);
                 self.report(execution, subtask, Report::Finished, ctx);
             }
             Output::RestoreFailed(_) | Output::StopFailed(_) | Output::CommitGivenUp(_) => {
@@ -333,6 +346,8 @@ pub(super) struct Hands<'a, 'c, O> {
     links: &'a mut [Link],
     ctx: &'a mut Context<'c, Engine, O>,
     put_off: &'a mut Vec<Output>,
+    /// What runs in the task, if changes of it are logged.
+    logs: Option<&'a mut [Member]>,
 }
 
 impl Task {
@@ -355,6 +370,7 @@ impl Task {
             links: &mut self.links,
             ctx,
             put_off,
+            logs: self.logs.then_some(&mut self.members[..]),
         };
         (&mut self.machine, hands)
     }
@@ -379,6 +395,7 @@ impl<O: Observer> Hands<'_, '_, O> {
                 let channel = self.inputs[channel.index()];
                 self.observe(Observation::Processed { channel, record });
                 self.charge(&record);
+                self.log(0, &record);
             }
             Output::Chained { link, record } => self.hand_on(link, record),
             Output::Read(record) => {
@@ -431,6 +448,18 @@ impl<O: Observer> Hands<'_, '_, O> {
         self.observe(Observation::Sent { channel, record });
         self.observe(Observation::Processed { channel, record });
         self.ctx.charge(self.lane, span);
+        self.log(link, &record);
+    }
+
+    /// A record changes the state of its key. Deviation: one update each, whatever the operator does.
+    #[inline(always)]
+    fn log(&mut self, link: u32, record: &Record) {
+        if let Some(members) = &mut self.logs
+            && record.is_data()
+            && let Some(log) = &mut members[link as usize].changelog
+        {
+            log.append(u64::from(record.weight));
+        }
     }
 
     #[cold]

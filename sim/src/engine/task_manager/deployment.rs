@@ -1,16 +1,18 @@
 //! Deployment of tasks, and their end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cutline::defect::Defect;
 use cutline::ids::{RegionId, SubtaskId};
+use cutline::storage::changelog::{self, Changelog};
 use cutline::storage::channel_state::ChannelState;
 use cutline::storage::increment::{self, AssembleError, Increments, ReadFile};
 use cutline::storage::local::LocalCopy;
 use cutline::task::subtask::Input;
 use cutline::time::VirtualTime;
 
-use super::{Link, Member, Task, TaskManager, Waiting, local};
+use super::{Link, Member, SnapshotUnderWay, Task, TaskManager, Waiting, local};
 use crate::engine::plan::Plan;
 use crate::engine::{Control, Deployment, Engine, Part, Place, Report};
 use crate::observe::{Observation, TaskState};
@@ -39,6 +41,7 @@ impl TaskManager {
             state: Vec::new(),
             shared: Vec::new(),
             increments: plan.increments(*subtask, execution).map(Increments::new),
+            changelog: plan.changelog(*subtask, execution).map(|it| Box::new(Changelog::new(it))),
             at_hand: LocalCopy::new(),
         };
         let link = |subtask: &SubtaskId| Link {
@@ -47,6 +50,7 @@ impl TaskManager {
             sync_cost: operator_of(*subtask).sync_cost,
             draws: ctx.streams().stream("cost", &plan.subtask_names[subtask.index()]),
         };
+        let members: Vec<Member> = chain.iter().map(member).collect();
         let task = Task {
             subtask,
             tail: graph.tail(subtask),
@@ -54,8 +58,10 @@ impl TaskManager {
             lane,
             machine: plan.subtask_machine(&deployment),
             reads_left: deployment.parts.len(),
+            changes_left: VecDeque::new(),
             deployment,
-            members: chain.iter().map(member).collect(),
+            logs: members.iter().any(|member| member.changelog.is_some()),
+            members,
             links: chain[1..].iter().map(link).collect(),
             captured: Vec::new(),
             snapshots: Vec::new(),
@@ -146,14 +152,37 @@ impl TaskManager {
         let Some(parts) = self.read_locally(place, parts, ctx) else {
             return self.fail(place, ctx);
         };
-        if parts.is_empty() {
-            self.start(place, ctx);
-        }
+        // Flink: `ChangelogBackendRestoreOperation` reads change after change.
+        let (changes, parts): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(Part::is_change_set);
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        task.changes_left = changes.into();
         for part in parts {
             let path = part.path.clone();
             let token = self.wait(Waiting::Read { subtask, execution, part });
             ctx.request(u64::from(token), Request::Get { path });
         }
+        self.go_on_reading(place, ctx);
+    }
+
+    /// Starts the task if all was read, or reads the next changes if nothing else is being read.
+    pub(super) fn go_on_reading<O: Observer>(
+        &mut self,
+        place: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let task = self.tasks[place as usize].as_mut().expect("found by the caller");
+        if task.reads_left == 0 {
+            return self.start(place, ctx);
+        }
+        if task.reads_left > task.changes_left.len() {
+            return;
+        }
+        let (subtask, execution) = (task.subtask, task.execution);
+        let part = task.changes_left.pop_front().expect("some are left");
+        let path = part.path.clone();
+        let token = self.wait(Waiting::Read { subtask, execution, part });
+        ctx.request(u64::from(token), Request::Get { path });
     }
 
     /// Whether a task would wait for ever, since a sender has gone before all that it had for the
@@ -166,10 +195,10 @@ impl TaskManager {
     }
 
     pub(super) fn start<O: Observer>(&mut self, place: u32, ctx: &mut Context<'_, Engine, O>) {
-        let assembled = self.assemble(place);
+        let Ok(replayed) = self.assemble(place) else { return self.fail(place, ctx) };
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        if assembled.is_err() {
-            return self.fail(place, ctx);
+        for replayed in replayed {
+            ctx.observe_task((task.subtask, task.execution), replayed);
         }
         let mut state = Vec::new();
         for (link, member) in (0..).zip(&mut task.members) {
@@ -227,14 +256,15 @@ impl TaskManager {
         ctx.wake_lane(lane, now);
     }
 
-    /// Puts the state of incremental snapshots together.
-    fn assemble(&mut self, place: u32) -> Result<(), AssembleError> {
+    /// Puts the state of incremental and changelog snapshots together; answers what was replayed.
+    fn assemble(&mut self, place: u32) -> Result<Vec<Observation>, AssembleError> {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let Task { members, deployment, execution, .. } = task;
+        let mut replayed = Vec::new();
         for member in members {
-            assemble(&self.plan, member, deployment, *execution)?;
+            assemble(&self.plan, member, deployment, *execution, &mut replayed)?;
         }
-        Ok(())
+        Ok(replayed)
     }
 
     /// Ends the tasks of an execution and of older ones; only those of a region, if one is given.
@@ -338,6 +368,9 @@ impl TaskManager {
         if self.tasks[place as usize].as_ref().is_some_and(|task| !ended(task)) {
             self.drive(place, Input::Close, ctx);
         }
+        if self.tasks[place as usize].is_some() {
+            self.tell_logs(place, Changelog::close, ctx);
+        }
         let Some(task) = self.tasks[place as usize].take() else { return };
         if self.plan.defects.has(Defect::D42) {
             self.keep_what_was_read(&task);
@@ -358,7 +391,7 @@ impl TaskManager {
         if !task.machine.is_finished() {
             self.observe_state(task.subtask, task.execution, state, ctx);
         }
-        let parts = task.snapshots.into_iter().flat_map(|snapshot| snapshot.parts).collect();
+        let parts = task.snapshots.into_iter().flat_map(SnapshotUnderWay::into_own_parts).collect();
         self.discard(parts, ctx);
     }
 
@@ -393,13 +426,14 @@ impl TaskManager {
     }
 }
 
-/// Puts the state of a subtask's incremental snapshots together. If it is all of this subtask, it is
-/// the base of the next one.
+/// Puts the state of a subtask's incremental or changelog snapshots together. If it is all of this
+/// subtask, it is the base of the next one.
 fn assemble(
     plan: &Plan,
     member: &mut Member,
     deployment: &Deployment,
     execution: u32,
+    replayed: &mut Vec<Observation>,
 ) -> Result<(), AssembleError> {
     let shared = std::mem::take(&mut member.shared);
     if shared.is_empty() {
@@ -412,16 +446,32 @@ fn assemble(
     let whole = !deployment.rescaling.as_ref().is_some_and(|it| it.changes(member.operator));
     let base = plan.increments(member.subtask, execution);
     let base = base.filter(|_| whole).zip(deployment.restored);
+    let log = plan.changelog(member.subtask, execution).filter(|_| whole);
     for (subtask, state) in &mut member.state {
         let files = shared.iter().filter(|(part, _)| part.subtask == *subtask);
         let files: Vec<ReadFile<'_>> = files
             .map(|(part, bytes)| ReadFile {
                 key: part.key().expect("it is shared"),
+                path: &part.path,
                 nominal: part.nominal,
                 bytes,
             })
             .collect();
         if files.is_empty() {
+            continue;
+        }
+        if changelog::is_manifest(state) {
+            let (materialized, changes) = changelog::contents(state)?;
+            let of = member.subtask;
+            replayed.push(Observation::ChangesReplayed { subtask: of, materialized, changes });
+            *state = match log.clone().filter(|_| *subtask == own) {
+                Some(config) => {
+                    let (log, whole) = Changelog::restored(config, state, &files)?;
+                    member.changelog = Some(Box::new(log));
+                    whole
+                }
+                None => changelog::assemble(state, &files)?,
+            };
             continue;
         }
         *state = match base.filter(|_| *subtask == own) {

@@ -65,7 +65,9 @@ pub(super) fn at_hand(read: &[(Part, Vec<u8>)]) -> LocalCopy {
 fn name_of(part: &Part) -> Option<FileName> {
     match &part.place {
         Place::File => Some(FileName::Path(part.path.clone())),
-        Place::Shared(key) | Place::Known(key) => Some(FileName::Key(key.clone())),
+        Place::Shared(key) | Place::Known(key) | Place::Logged { key, .. } => {
+            Some(FileName::Key(key.clone()))
+        }
         Place::Inline(_) => None,
     }
 }

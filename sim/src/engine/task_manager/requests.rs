@@ -7,6 +7,7 @@ use cutline::ids::{CheckpointId, RegionId, SubtaskId};
 use cutline::job::assignment::Captured;
 use cutline::operator::{Effect, LeftOvers, TransactionId};
 use cutline::step::Step;
+use cutline::storage::changelog::{LogFile, MaterializationId, SequenceNumber};
 use cutline::storage::channel_state::ChannelState;
 use cutline::storage::layout::{Directory, PartName, Path};
 use cutline::task::snapshots::PartKind;
@@ -74,6 +75,38 @@ pub(super) enum Waiting {
     Discarded(Part),
     /// Left-over transactions are being aborted.
     LeftOvers(LeftOvers),
+    /// The state of a subtask is to be materialised.
+    Materialize {
+        subtask: SubtaskId,
+        execution: u32,
+    },
+    /// A file of it is being written.
+    Materialized {
+        subtask: SubtaskId,
+        execution: u32,
+        id: MaterializationId,
+        file: LogFile,
+    },
+    /// The upload of changes begins, or is tried again.
+    PersistChanges {
+        subtask: SubtaskId,
+        execution: u32,
+        set: SequenceNumber,
+    },
+    Changes {
+        subtask: SubtaskId,
+        execution: u32,
+        set: SequenceNumber,
+        attempt: u32,
+        file: LogFile,
+    },
+    /// An attempt takes long by now.
+    ChangesSlow {
+        subtask: SubtaskId,
+        execution: u32,
+        set: SequenceNumber,
+        attempt: u32,
+    },
 }
 
 impl TaskManager {
@@ -125,12 +158,23 @@ impl TaskManager {
             }
             Waiting::Left { execution, region } => self.say_when_canceled(execution, region, ctx),
             Waiting::CancellationTimeout { region } => self.on_cancellation_timeout(region, ctx),
+            Waiting::Materialize { subtask, execution } => {
+                self.on_materialize((subtask, execution), ctx);
+            }
+            Waiting::PersistChanges { subtask, execution, set } => {
+                self.upload_changes((subtask, execution), set, ctx);
+            }
+            Waiting::ChangesSlow { subtask, execution, set, attempt } => {
+                self.on_changes_slow((subtask, execution), (set, attempt), ctx);
+            }
             Waiting::Leader
             | Waiting::Read { .. }
             | Waiting::Upload { .. }
             | Waiting::Flush { .. }
             | Waiting::Commit { .. }
             | Waiting::Discarded(_)
+            | Waiting::Materialized { .. }
+            | Waiting::Changes { .. }
             | Waiting::LeftOvers(_) => unreachable!("these are requests, not timers"),
         }
     }
@@ -146,7 +190,16 @@ impl TaskManager {
             | Waiting::Call { .. }
             | Waiting::Inlined { .. }
             | Waiting::Left { .. }
+            | Waiting::Materialize { .. }
+            | Waiting::PersistChanges { .. }
+            | Waiting::ChangesSlow { .. }
             | Waiting::CancellationTimeout { .. } => unreachable!("timers, not requests"),
+            Waiting::Materialized { subtask, execution, id, file } => {
+                self.on_materialized((subtask, execution), id, file, answer, ctx);
+            }
+            Waiting::Changes { subtask, execution, set, attempt, file } => {
+                self.on_changes((subtask, execution), (set, attempt), file, answer, ctx);
+            }
             Waiting::Leader => match answer {
                 Ok(Answer::Leader { process, session }) => self.on_leader((process, session), ctx),
                 Ok(_) | Err(_) => self.watch_leader(ctx),
@@ -265,7 +318,11 @@ impl TaskManager {
             .into_iter()
             .partition(|snapshot| given_up(&task.machine, snapshot.checkpoint));
         task.snapshots = kept;
-        self.discard(ended.into_iter().flat_map(|snapshot| snapshot.parts).collect(), ctx);
+        for snapshot in &ended {
+            self.tell_logs(place, |log| log.on_given_up(snapshot.checkpoint), ctx);
+        }
+        let parts = ended.into_iter().flat_map(SnapshotUnderWay::into_own_parts).collect();
+        self.discard(parts, ctx);
     }
 
     fn on_read<O: Observer>(
@@ -293,10 +350,7 @@ impl TaskManager {
         if !self.take_over(place, part, bytes) {
             return self.fail(place, ctx);
         }
-        let task = self.tasks[place as usize].as_ref().expect("found by the caller");
-        if task.reads_left == 0 {
-            self.start(place, ctx);
-        }
+        self.go_on_reading(place, ctx);
     }
 
     /// [`Defect::D40`]: what is too short to have a header is taken for nothing at all.
@@ -344,7 +398,9 @@ impl TaskManager {
             (PartKind::Operator, _) => {
                 let member = task.member(part.operator).expect("it was deployed with its parts");
                 match part.place {
-                    Place::Shared(_) | Place::Known(_) => member.shared.push((part, bytes)),
+                    Place::Shared(_) | Place::Known(_) | Place::Logged { .. } => {
+                        member.shared.push((part, bytes));
+                    }
                     Place::File | Place::Inline(_) => member.state.push((part.subtask, bytes)),
                 }
             }
@@ -377,10 +433,14 @@ impl TaskManager {
         let of = (checkpoint, snapshot.kind);
         let member = &mut task.members[link as usize];
         let subtask = member.subtask;
+        let is_state = kind == PartKind::Operator && !of.1.is_savepoint();
+        if is_state && member.changelog.is_some() {
+            return self.upload_log(place, checkpoint, link, (bytes, nominal), ctx);
+        }
         let increments = member.increments.as_mut();
         let mut uploads = Vec::new();
         let mut copy = local::Copying::new(plan.recovers_locally(subtask), kind, of.1);
-        match increments.filter(|_| kind == PartKind::Operator && !of.1.is_savepoint()) {
+        match increments.filter(|_| is_state) {
             Some(increments) => {
                 let increment = increments.snapshot(checkpoint, of.1, &bytes, nominal);
                 let manifest = increment.manifest;

@@ -55,9 +55,17 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
         let mut without = scenario.clone();
         let action = without.actions.remove(index);
         edits.push(Edit::new(format!("without actions[{index}]"), without));
-        let ActionKind::Resume { parallelism, operator_chaining, .. } = &action.what else {
+        let ActionKind::Resume { parallelism, operator_chaining, changelog, .. } = &action.what
+        else {
             continue;
         };
+        if changelog.is_some() {
+            let mut edited = scenario.clone();
+            if let ActionKind::Resume { changelog, .. } = &mut edited.actions[index].what {
+                *changelog = None;
+                edits.push(Edit::new("with the changelog as it was".to_owned(), edited));
+            }
+        }
         if operator_chaining.is_some() {
             let mut edited = scenario.clone();
             if let ActionKind::Resume { operator_chaining, .. } = &mut edited.actions[index].what {

@@ -64,6 +64,7 @@ const KNOBS: &[Knob] = knobs! {
     "checkpointing.incremental": checkpointing.incremental,
     "checkpointing.local_recovery": checkpointing.local_recovery,
     "checkpointing.inline_threshold": checkpointing.inline_threshold,
+    "changelog": checkpointing.changelog,
     "checkpointing.timeout": checkpointing.timeout,
     "checkpointing.tolerable_failures": checkpointing.tolerable_failures,
     "checkpointing.checkpoints_after_tasks_finish": checkpointing.checkpoints_after_tasks_finish,

@@ -104,8 +104,10 @@ impl Size {
 
 fn actions(action: &Action) -> u64 {
     match &action.what {
-        ActionKind::Resume { parallelism, operator_chaining, .. } => {
-            1 + parallelism.len() as u64 + u64::from(operator_chaining.is_some())
+        ActionKind::Resume { parallelism, operator_chaining, changelog, .. } => {
+            let switches = [operator_chaining, changelog];
+            let switched = switches.iter().filter(|switch| switch.is_some()).count();
+            1 + (parallelism.len() + switched) as u64
         }
         ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => 1,
     }

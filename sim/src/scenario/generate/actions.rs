@@ -80,8 +80,13 @@ impl Writer<'_> {
             false => SnapshotSource::Savepoint,
         };
         let claims = permille_chance(stream, 500);
-        let what =
-            ActionKind::Resume { from, claims, parallelism: Vec::new(), operator_chaining: None };
+        let what = ActionKind::Resume {
+            from,
+            claims,
+            parallelism: Vec::new(),
+            operator_chaining: None,
+            changelog: None,
+        };
         // It waits for the end of the last one.
         let at = When::Time(self.time(number, stream));
         self.actions.push(Action { at, what });

@@ -9,6 +9,7 @@
 //! stays what it is when the number of faults changes.
 
 mod actions;
+mod changelog;
 mod faults;
 mod options;
 mod search;
@@ -100,6 +101,7 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         let election = world.ha.election;
         settle += (election.lease_duration + election.renew_deadline) * 4;
     }
+    let logged = changelog::logged(&drawn);
     let mut scenario = Scenario {
         title: title(seeds),
         why: "Drawn by the scenario generator.".to_owned(),
@@ -126,8 +128,12 @@ pub fn generate_with(options: &Options, seeds: Seeds) -> Scenario {
         let interval = scenario.checkpointing.interval;
         scenario.external.transaction_timeout = transaction_timeout(&load, interval, &draws);
     }
+    let logs = changelog::draw(&mut scenario, (&load, logged), &draws);
     let draws = Draws::new(seeds.faults);
     scenario.actions = actions::draw(options, &scenario, drawn.span, &draws);
+    if logs {
+        changelog::switch(&mut scenario, &draws);
+    }
     scenario.faults = faults::draw(options, &scenario, drawn.span, &draws);
     if scenario.faults.iter().any(|fault| matches!(fault.what, FaultKind::DamageObject(_))) {
         options::lose_patience(&mut scenario.restart);

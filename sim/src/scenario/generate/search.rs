@@ -189,8 +189,9 @@ pub fn changed(parent: &Scenario, seed: u64) -> Scenario {
         }
     }
     // What Flink does not allow together is not drawn together.
-    let pauses = !scenario.checkpointing.min_pause.is_zero();
-    if scenario.checkpointing.unaligned || pauses || scenario.job.has_loop() {
+    let options = &scenario.checkpointing;
+    let alone = options.unaligned || !options.min_pause.is_zero();
+    if alone || scenario.logs_changes() || scenario.job.has_loop() {
         scenario.checkpointing.max_concurrent = 1;
     }
     let title = format!("{}, changed by seed {seed}", parent.title);

@@ -12,6 +12,8 @@ pub struct Spread {
     pub parallelism: Vec<u32>,
     /// Whether some operators are chained.
     pub chained: bool,
+    /// Whether changes of keyed state are logged. Flink: `state.changelog.enabled`.
+    pub changelog: bool,
 }
 
 impl Scenario {
@@ -69,12 +71,19 @@ impl Scenario {
         })
     }
 
+    /// Whether changes of keyed state are logged, sooner or later.
+    pub fn logs_changes(&self) -> bool {
+        self.layouts().iter().any(|layout| layout.changelog)
+    }
+
     /// How the job is spread sooner or later: first as it says, then as it is resumed; each once.
     pub fn layouts(&self) -> Vec<Spread> {
-        let mut layouts = vec![self.spread(&[], None)];
+        let mut layouts = vec![self.spread(&[], None, None)];
         for action in &self.actions {
-            if let ActionKind::Resume { parallelism, operator_chaining, .. } = &action.what {
-                let layout = self.spread(parallelism, *operator_chaining);
+            if let ActionKind::Resume { parallelism, operator_chaining, changelog, .. } =
+                &action.what
+            {
+                let layout = self.spread(parallelism, *operator_chaining, *changelog);
                 if !layouts.contains(&layout) {
                     layouts.push(layout);
                 }
@@ -84,10 +93,16 @@ impl Scenario {
     }
 
     /// How a job is spread that is resumed with these.
-    pub fn spread(&self, parallelism: &[(usize, u32)], operator_chaining: Option<bool>) -> Spread {
+    pub fn spread(
+        &self,
+        parallelism: &[(usize, u32)],
+        operator_chaining: Option<bool>,
+        changelog: Option<bool>,
+    ) -> Spread {
         let chains = operator_chaining.unwrap_or(self.job.operator_chaining);
         let chained = chains && self.job.edges.iter().any(|edge| edge.chained);
-        Spread { parallelism: self.parallelism(parallelism), chained }
+        let changelog = changelog.unwrap_or(self.checkpointing.changelog.enabled);
+        Spread { parallelism: self.parallelism(parallelism), chained, changelog }
     }
 
     /// The numbers of subtasks of a job that is resumed with these.
