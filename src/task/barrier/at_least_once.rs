@@ -58,7 +58,7 @@ impl AtLeastOnce {
         let checkpoint = barrier.checkpoint;
         let newer = Some(checkpoint) > self.newest;
         if newer && cx.gates.open() == 1 {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
             cx.measurement.end(cx.now, cx.out);
             cx.trigger(*barrier, Cut::AtLeastOnce);
         } else if let Some(place) = self.place_of(checkpoint) {
@@ -66,7 +66,7 @@ impl AtLeastOnce {
                 self.complete(cx, place);
             }
         } else if newer {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
             self.newest = Some(checkpoint);
             let opened = Self::opened(cx, channel, checkpoint, Some(*barrier));
             self.pending.push_back(opened);

@@ -194,7 +194,7 @@ impl ExactlyOnce {
         self.pending = Some(Pending {
             barrier: *barrier,
             target: cx.gates.open(),
-            timeout: barrier.unaligned_from().filter(|_| self.unaligned).map(|due| due.max(cx.now)),
+            timeout: barrier.aligns_until(cx.now, cx.ahead).filter(|_| self.unaligned),
         });
     }
 
@@ -207,7 +207,7 @@ impl ExactlyOnce {
     ) {
         self.arrived.insert(channel);
         if self.arrived.len() == 1 {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
         }
         if self.all_in() {
             cx.measurement.end(cx.now, cx.out);
