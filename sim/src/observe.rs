@@ -522,4 +522,18 @@ pub enum Observation {
         /// Which waits.
         process: u32,
     },
+    /// A process has read a clock that a fault makes wrong, for the first time since it does.
+    WrongTimeRead {
+        /// Which process.
+        process: u32,
+        /// The clock was set; else it runs at a wrong pace.
+        stepped: bool,
+    },
+    /// The clocks of a host run at another pace from now on.
+    PaceChanged {
+        /// The process on it.
+        process: u32,
+        /// Thousandths of a second that they go on in a millisecond.
+        pace: u32,
+    },
 }
