@@ -2,6 +2,7 @@
 //! binary, which is linked once.
 
 mod chains;
+mod clocks;
 mod event_time;
 mod failover;
 mod forced_aligned;

@@ -170,6 +170,10 @@ situations! {
     ChainRestored = "chain of operators restored",
     /// A new job begins in which other operators share a task than in the one before.
     ChainsChanged = "resumed with other chains",
+    /// A process goes by a clock that runs too fast or too slow.
+    ClockDrifted = "clock too fast or too slow",
+    /// A process goes by a wall clock that was set wrong.
+    ClockStepped = "wall clock set wrong",
 }
 
 impl fmt::Display for Situation {
@@ -379,6 +383,10 @@ impl Situations {
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
             Observation::MessageLost { .. } => self.saw(Situation::MessageLost),
             Observation::AskTimedOut { .. } => self.saw(Situation::AskTimedOut),
+            Observation::WrongTimeRead { stepped, .. } => self.saw(match stepped {
+                true => Situation::ClockStepped,
+                false => Situation::ClockDrifted,
+            }),
             Observation::ProcessLost { .. } => self.lost = true,
             Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
             Observation::CancellationTimedOut { .. } => {
