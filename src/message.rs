@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CheckpointId;
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 
 /// What a snapshot is for, and who owns it. Flink: `SnapshotType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,15 +113,15 @@ pub struct CheckpointOptions {
 pub struct CheckpointBarrier {
     /// The checkpoint it belongs to.
     pub checkpoint: CheckpointId,
-    /// When the coordinator triggered the checkpoint.
+    /// When the coordinator triggered the checkpoint, by the wall clock of its host.
     pub timestamp: VirtualTime,
     /// How to take it.
     pub options: CheckpointOptions,
 }
 
 impl CheckpointBarrier {
-    /// When an aligned barrier with a timeout is to become unaligned. Flink:
-    /// `BarrierAlignmentUtil#getTimerDelay`, which counts from the trigger at the coordinator.
+    /// When an aligned barrier with a timeout is to become unaligned, by the wall clock of the
+    /// coordinator, which is where the timeout began.
     pub fn unaligned_from(&self) -> Option<VirtualTime> {
         match self.options.alignment {
             Alignment::AlignedWithTimeout(timeout) => Some(self.timestamp + timeout),
@@ -130,6 +130,16 @@ impl CheckpointBarrier {
             | Alignment::Unaligned
             | Alignment::ForcedAligned(_) => None,
         }
+    }
+
+    /// The same by the monotonic clock of a task at which it arrives `now`; at once, if that has passed.
+    ///
+    /// Flink: `BarrierAlignmentUtil#getTimerDelay`. The time that has passed since the trigger is the
+    /// difference between the wall clocks of two hosts: a task whose clock is ahead of the coordinator's
+    /// gives up aligning too early, and one whose clock is behind waits for longer than the timeout. The
+    /// timer itself is not moved when a clock is set.
+    pub fn aligns_until(&self, now: VirtualTime, ahead: ClockOffset) -> Option<VirtualTime> {
+        self.unaligned_from().map(|due| now + due.since(now + ahead))
     }
 
     /// The barrier as it travels once the task has given up aligning. Flink:

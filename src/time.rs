@@ -22,6 +22,19 @@ pub struct VirtualTime(pub u64);
 #[serde(transparent)]
 pub struct VirtualDuration(pub u64);
 
+/// How far the wall clock of a host is ahead of its monotonic clock, in nanoseconds; negative: behind.
+///
+/// A process has two clocks. Flink: `Clock#relativeTimeNanos` (`System.nanoTime`), by which timers run,
+/// never goes back; `Clock#absoluteTimeMillis` (`System.currentTimeMillis`) is compared with that of
+/// other hosts, and is set by whoever keeps it right. Zero as long as nobody has set it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClockOffset(pub i64);
+
+impl ClockOffset {
+    /// The two clocks show the same.
+    pub const NONE: Self = Self(0);
+}
+
 impl VirtualTime {
     /// The start of every run.
     pub const ZERO: Self = Self(0);
@@ -101,6 +114,14 @@ impl Add<VirtualDuration> for VirtualTime {
     #[inline]
     fn add(self, span: VirtualDuration) -> VirtualTime {
         VirtualTime(self.0.saturating_add(span.0))
+    }
+}
+
+impl Add<ClockOffset> for VirtualTime {
+    type Output = VirtualTime;
+    #[inline]
+    fn add(self, ahead: ClockOffset) -> VirtualTime {
+        VirtualTime(self.0.saturating_add_signed(ahead.0))
     }
 }
 

@@ -548,4 +548,18 @@ pub enum Observation {
         /// How many change sets there were.
         changes: u32,
     },
+    /// A process has read a clock that a fault makes wrong, for the first time since it does.
+    WrongTimeRead {
+        /// Which process.
+        process: u32,
+        /// The clock was set; else it runs at a wrong pace.
+        stepped: bool,
+    },
+    /// The clocks of a host run at another pace from now on.
+    PaceChanged {
+        /// The process on it.
+        process: u32,
+        /// Thousandths of a second that they go on in a millisecond.
+        pace: u32,
+    },
 }

@@ -86,7 +86,8 @@ impl<P> Coordinator<P> {
             }
             let location = pending.location.clone();
             let location = location.expect("complete only once the directory is there");
-            let checkpoint = pending.complete(now, self.config.retention, location);
+            let wall = now + self.ahead;
+            let checkpoint = pending.complete(wall, self.config.retention, location);
             let checkpoint = Arc::new(checkpoint);
             out.push(Output::WriteMetadata { token, checkpoint: Arc::clone(&checkpoint) });
             if self.config.defects.has(Defect::D01) {
@@ -264,7 +265,7 @@ impl<P> Coordinator<P> {
         self.statistics.completed(id);
         self.release(id, out);
         self.last_completion = Some(now);
-        let duration = now.since(checkpoint.timestamp);
+        let duration = self.wall().since(checkpoint.timestamp);
         self.policy.completed(now, CheckpointCost { duration, stalled });
         let subsumed = added.as_ref().and_then(|added| added.subsumed);
         if let Some(added) = added {
@@ -362,7 +363,7 @@ impl<P> Coordinator<P> {
         let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
         let pending = self.pending.remove(&id).expect("no abort touches it now");
         out.push(Output::FinalizeFailed { checkpoint: id });
-        self.statistics.failed(self.now, id, reason);
+        self.statistics.failed(self.wall(), id, reason);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed { checkpoint: id, reason });

@@ -12,7 +12,7 @@ use crate::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use crate::message::{CheckpointBarrier, FailureReason, SnapshotKind};
 use crate::storage::handle::{FileHandle, SubtaskState};
 use crate::storage::registry::RegistryError;
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 use crate::trigger::decider::RequestId;
 
 /// Names a piece of work between its output and its input.
@@ -63,6 +63,10 @@ pub enum Input<P> {
     Timeout,
     /// The answer to [`Output::Poll`].
     Poll,
+    /// The wall clock of the host was set: from now on it is so far ahead of the monotonic one, which
+    /// `now` is. Timestamps of checkpoints are of the wall clock (Flink:
+    /// `System.currentTimeMillis`), and so are the durations in the statistics; timers are not.
+    WallClock(ClockOffset),
     /// Time is skipped in which nothing would have happened: the next periodic checkpoint is due so
     /// much earlier, though not before now. For simulators; Flink's clock skips nothing.
     Skip {

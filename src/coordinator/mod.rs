@@ -49,7 +49,7 @@ use crate::ids::{Attempt, CheckpointId, OperatorId, SubtaskId};
 use crate::message::{FailureReason, SnapshotKind};
 use crate::storage::handle::FileHandle;
 use crate::storage::registry::{ClaimMode, RegistryError};
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 use crate::trigger::decider::{Decider, DeciderConfig, Situation};
 use crate::trigger::policy::TriggerPolicy;
 
@@ -162,6 +162,8 @@ pub struct Coordinator<P> {
     store: CompletedStore<P>,
     /// When the input at hand came.
     now: VirtualTime,
+    /// What the wall clock shows more than `now`.
+    ahead: ClockOffset,
     /// The periodic scheduler is on.
     scheduling: bool,
     shut_down: bool,
@@ -222,6 +224,7 @@ impl<P> Coordinator<P> {
             topology,
             statistics: Statistics::default(),
             now: VirtualTime::ZERO,
+            ahead: ClockOffset::NONE,
             coordinators,
             policy,
             decider,
@@ -328,6 +331,7 @@ impl<P> Coordinator<P> {
             Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
+            Input::WallClock(ahead) => self.ahead = ahead,
             Input::Skip { by } => self.on_skip(now, by),
             Input::Trigger { request, kind, periodic } => {
                 self.on_trigger(now, request, kind, periodic, out)
@@ -368,6 +372,11 @@ impl<P> Coordinator<P> {
             Input::Shutdown { status } => self.on_shutdown(status, out),
         }
         self.check();
+    }
+
+    /// What the wall clock shows. Flink: `System.currentTimeMillis`.
+    fn wall(&self) -> VirtualTime {
+        self.now + self.ahead
     }
 
     fn check(&self) {

@@ -100,7 +100,7 @@ impl<P> Coordinator<P> {
             let Some(request) = decision.run else {
                 return;
             };
-            match self.start_triggering(now, request, out) {
+            match self.start_triggering(request, out) {
                 Ok(()) => return,
                 Err(reason) => self.fail_before_start(request, reason, out),
             }

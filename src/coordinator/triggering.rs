@@ -58,7 +58,6 @@ impl<P> Coordinator<P> {
     /// T1: the request was chosen.
     pub(super) fn start_triggering(
         &mut self,
-        now: VirtualTime,
         request: Request,
         out: &mut Vec<Output<P>>,
     ) -> Result<(), FailureReason> {
@@ -74,14 +73,14 @@ impl<P> Coordinator<P> {
         let token = self.token();
         self.triggering = Some(Triggering {
             request,
-            timestamp: now,
+            timestamp: self.wall(),
             plan: Arc::new(plan),
             stage: Stage::DrawingId(token),
             outlived: false,
             sent_early: PutOff::default(),
         });
         if self.config.defects.has(Defect::D16) {
-            self.send_early(now, request, out);
+            self.send_early(request, out);
         }
         out.push(Output::DrawId { token });
         Ok(())
@@ -89,11 +88,11 @@ impl<P> Coordinator<P> {
 
     /// [`Defect::D16`]: the sources are told at once, and the checkpoint is registered when its number
     /// has been drawn, which is the one behind the last.
-    fn send_early(&mut self, now: VirtualTime, request: Request, out: &mut Vec<Output<P>>) {
+    fn send_early(&mut self, request: Request, out: &mut Vec<Output<P>>) {
         let Some(last) = self.last_id else { return };
         let checkpoint = CheckpointId(last.0 + 1);
         let options = self.options(request.kind);
-        let barrier = CheckpointBarrier { checkpoint, timestamp: now, options };
+        let barrier = CheckpointBarrier { checkpoint, timestamp: self.wall(), options };
         let trigger = self.triggering.as_mut().expect("it begins now");
         trigger.sent_early.put(checkpoint);
         for &(subtask, attempt) in &trigger.plan.trigger {

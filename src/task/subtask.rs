@@ -42,7 +42,7 @@ use crate::task::router::Router;
 use crate::task::snapshots::{PartKind, Snapshots};
 use crate::task::subpartition::{self, Subpartition, SubpartitionConfig};
 use crate::task::valve::Valve;
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 
 /// What a subtask must know from the start.
 #[derive(Debug)]
@@ -123,6 +123,9 @@ pub enum Input {
     Run,
     /// A deadline has passed.
     Timeout,
+    /// The wall clock of the host was set: from now on it is so far ahead of the monotonic one, which
+    /// `now` is.
+    WallClock(ClockOffset),
     /// A part of a snapshot is on stable storage, or is not.
     Uploaded {
         /// The checkpoint.
@@ -451,6 +454,8 @@ pub struct Subtask {
     snapshots: Snapshots,
     /// When a queued barrier with a timeout becomes unaligned.
     output_timeouts: Vec<(VirtualTime, CheckpointId)>,
+    /// What the wall clock shows more than `now`.
+    ahead: ClockOffset,
     /// A trigger that came before the ends of all partitions.
     held_trigger: Option<CheckpointBarrier>,
     waits_for_final_checkpoint: bool,
@@ -545,6 +550,7 @@ impl Subtask {
             mailbox: VecDeque::new(),
             snapshots: Snapshots::new(chained - 1, config.defects),
             output_timeouts: Vec::new(),
+            ahead: ClockOffset::NONE,
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
@@ -576,6 +582,11 @@ impl Subtask {
             Input::Back { channel, back } => self.on_back(channel, back, out),
             Input::Mail(mail) => self.mailbox.push_back(mail),
             Input::Timeout => self.on_timeout(now, out),
+            Input::WallClock(ahead) => {
+                self.ahead = ahead;
+                let input = barrier::Input::WallClock(ahead);
+                self.gates.handle(now, input, &mut self.gate_outputs);
+            }
             Input::Uploaded { checkpoint, written } => {
                 self.snapshots.on_uploaded(checkpoint, written, out);
             }

@@ -3,6 +3,7 @@
 
 mod chains;
 mod changelog;
+mod clocks;
 mod event_time;
 mod failover;
 mod forced_aligned;

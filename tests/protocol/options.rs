@@ -180,15 +180,26 @@ const SCENES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "half of what a task manager says is lost",
+        "wall clocks are compared",
+        &[
+            "faults[22].at=1 s",
+            "faults[22].by=2600 ms",
+            "faults[22].for=60 s",
+            "checkpointing.unaligned=true",
+            "checkpointing.max_concurrent=1",
+            "checkpointing.aligned_timeout=2500 ms",
+            "checkpointing.interval=100 ms",
+        ],
+    ),
+    (
+        "wall clocks are read all the time",
         &[
             "faults[0].at.occurrence=100",
-            "faults[1].at=3200 ms",
-            "faults[2].at=3400 ms",
-            "faults[20].from=task_manager[0]",
-            "faults[20].to=job_manager",
-            "faults[20].for=5 s",
-            "checkpointing.interval=50 ms",
+            "faults[22].for=60 s",
+            "checkpointing.interval=20 ms",
+            "checkpointing.max_concurrent=100",
+            "checkpointing.tolerable_failures=100",
+            r#"restart={"type": "fixed_delay", "attempts": 1000, "delay": "0 ms"}"#,
         ],
     ),
 ];

@@ -18,6 +18,7 @@ use super::ledger::{Flow, Ledger};
 use super::violation::{Class, Report, Subject};
 use super::{Ending, Setup};
 use crate::observe::{FileId, JobEnd, Observation, TaskState};
+use crate::world::RIGHT_PACE;
 
 pub(super) const NAME: &str = "liveness";
 
@@ -27,6 +28,8 @@ pub(super) struct Weather {
     /// How long a checkpoint waits for acknowledgements: one may be lost.
     checkpoint_timeout: VirtualDuration,
     active: BTreeSet<u32>,
+    /// Processes whose clocks run at a wrong pace, whether they have looked at them yet or not.
+    drifting: BTreeSet<u32>,
     /// When something disturbed last; in the future, if somebody waits for what will not come.
     changed: VirtualTime,
     /// When a user last did something: bounds begin anew, but nothing is disturbed.
@@ -40,6 +43,7 @@ impl Weather {
         Self {
             checkpoint_timeout,
             active: BTreeSet::new(),
+            drifting: BTreeSet::new(),
             changed: VirtualTime::ZERO,
             acted: VirtualTime::ZERO,
             damaged: BTreeSet::new(),
@@ -54,6 +58,13 @@ impl Weather {
             }
             Observation::FaultHealed { fault } => {
                 self.active.remove(&fault);
+                self.disturb(now);
+            }
+            Observation::PaceChanged { process, pace } => {
+                match pace == RIGHT_PACE {
+                    true => self.drifting.remove(&process),
+                    false => self.drifting.insert(process),
+                };
                 self.disturb(now);
             }
             Observation::StorageDisturbed { .. } => self.disturb(now),
@@ -90,6 +101,7 @@ impl Weather {
         now: VirtualTime,
     ) -> bool {
         self.active.is_empty()
+            && self.drifting.is_empty()
             && self.damaged.is_empty()
             && now > since.max(self.changed).max(self.acted) + bound
     }

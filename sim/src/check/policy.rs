@@ -7,8 +7,8 @@
 //! - of several job managers, the store that knows who leads obeys that one alone;
 //! - no checkpoint is triggered while `max-concurrent-checkpoints` are pending. Savepoints are
 //!   forced and exempt (Flink: `CheckpointRequestDecider`);
-//! - between a completion and the next periodic trigger lies `min-pause`; what was asked for by
-//!   hand is exempt;
+//! - between a completion and the next periodic trigger lies `min-pause`, by the clock of who leads;
+//!   what was asked for by hand is exempt;
 //! - nothing is pending longer than `checkpointing.timeout`, unless it is being finalized;
 //! - more than `tolerable-failed-checkpoints` failures in a row (counted as Flink's
 //!   `CheckpointFailureManager` does) fail the job, before anything else is triggered or completed;
@@ -25,6 +25,7 @@ use super::Setup;
 use super::liveness::Weather;
 use super::violation::{Class, Report, Subject};
 use crate::observe::Observation;
+use crate::world::HostClock;
 
 pub(super) const NAME: &str = "policy";
 
@@ -35,10 +36,13 @@ pub(super) struct Policy {
     session_last: u64,
     /// The process that leads, as far as is known. Who has triggered a checkpoint has drawn its id.
     leader: u32,
+    /// By process, the clocks of its host; none as long as all are right.
+    clocks: Vec<HostClock>,
     pending: Vec<Pending>,
+    /// When a checkpoint completed last, by the clock of who leads.
     completed_at: Option<VirtualTime>,
     /// The last decision to trigger (T1; drawing the id takes a while), and the completion that it
-    /// knew of.
+    /// knew of, by the same clock.
     decided: Option<(VirtualTime, Option<VirtualTime>)>,
     /// A decision to trigger has had no consequence yet; whether its execution has ended since.
     deciding: Option<Outlived>,
@@ -91,7 +95,7 @@ impl Policy {
         checkpoint: Option<CheckpointId>,
     ) {
         if step == Step::T1 {
-            self.decided = Some((now, self.completed_at));
+            self.decided = Some((self.shown(now), self.completed_at));
             self.deciding = Some(false);
         } else if let Some(id) = checkpoint
             && matches!(step, Step::A2 | Step::F1 | Step::F2)
@@ -126,7 +130,7 @@ impl Policy {
                 self.judged += 1;
                 self.judge_tolerance(now, checkpoint, setup, report);
                 self.end(checkpoint);
-                self.completed_at = Some(now);
+                self.completed_at = Some(self.shown(now));
                 if self.success_last < Some(checkpoint) {
                     self.success_last = Some(checkpoint);
                     self.forgive();
@@ -172,6 +176,11 @@ impl Policy {
                 self.is_down = false;
                 self.forgive();
                 self.success_last = checkpoint;
+            }
+            Observation::PaceChanged { process, pace } => {
+                let hosts = self.clocks.len().max(process as usize + 1);
+                self.clocks.resize(hosts, HostClock::default());
+                self.clocks[process as usize].set_pace(now, pace);
             }
             Observation::LeaderElected { session } => {
                 self.on_elected(now, session, report);
@@ -241,6 +250,12 @@ impl Policy {
         self.pending.push(Pending { checkpoint, kind, triggered: now, finalizing: false });
     }
 
+    /// What the relative clock of who leads shows. Flink: `CheckpointCoordinator` measures the pause
+    /// with `Clock#relativeTimeMillis`.
+    fn shown(&self, now: VirtualTime) -> VirtualTime {
+        self.clocks.get(self.leader as usize).map_or(now, |clock| clock.relative(now))
+    }
+
     fn judge_concurrency(
         &self,
         now: VirtualTime,
@@ -270,7 +285,8 @@ impl Policy {
         report: &mut Report,
     ) {
         let min_pause = setup.config.checkpointing.min_pause;
-        let (decided, completed) = self.decided.unwrap_or((now, self.completed_at));
+        let (decided, completed) =
+            self.decided.unwrap_or_else(|| (self.shown(now), self.completed_at));
         let Some(completed) = completed else { return };
         // Flink's coordinator reads a clock of whole milliseconds.
         if decided.as_millis() - completed.as_millis() >= min_pause.as_millis() {

@@ -185,6 +185,10 @@ situations! {
     MaterializationFailed = "materialisation failed",
     /// A task replays changes on a materialised state.
     ChangesReplayed = "materialised state and changes restored",
+    /// A process goes by a clock that runs too fast or too slow.
+    ClockDrifted = "clock too fast or too slow",
+    /// A process goes by a wall clock that was set wrong.
+    ClockStepped = "wall clock set wrong",
 }
 
 impl fmt::Display for Situation {
@@ -413,6 +417,10 @@ impl Situations {
                 let first = self.assigned.insert((setup.graph.operator(subtask), split));
                 self.saw_if(!first, Situation::SplitAssignedAgain);
             }
+            Observation::WrongTimeRead { stepped, .. } => self.saw(match stepped {
+                true => Situation::ClockStepped,
+                false => Situation::ClockDrifted,
+            }),
             Observation::ProcessLost { .. } => self.lost = true,
             Observation::CancellationSlow { .. } => self.saw(Situation::CancelledSlowly),
             Observation::CancellationTimedOut { .. } => {

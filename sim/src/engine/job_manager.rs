@@ -316,7 +316,7 @@ impl JobManager {
             Control::Alive => {
                 if let Some(worker) = self.worker_in(from) {
                     let registered = self.task_managers.get_mut(&worker).expect("just found");
-                    (registered.heard, registered.failures) = (ctx.now(), 0);
+                    (registered.heard, registered.failures) = (ctx.relative_time(), 0);
                 }
             }
             Control::Canceled { execution, region } => {
@@ -502,6 +502,17 @@ impl JobManager {
     ) {
         let token = self.wait(waiting);
         ctx.timer(at, token as u32);
+    }
+
+    /// A timer of the host's relative clock. Flink: `ScheduledExecutor#schedule`.
+    fn set_clock_timer<O: Observer>(
+        &mut self,
+        at: VirtualTime,
+        waiting: Waiting,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(waiting);
+        ctx.timer_by_clock(at, token as u32);
     }
 
     fn request<O: Observer>(

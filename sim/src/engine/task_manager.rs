@@ -192,7 +192,7 @@ impl TaskManager {
     fn on_heartbeat_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let cluster = &self.plan.scenario.cluster;
         let (interval, timeout) = (cluster.heartbeat_interval, cluster.heartbeat_timeout);
-        let now = ctx.now();
+        let now = ctx.relative_time();
         if self.registered && now.since(self.heard_from_job_manager) > timeout {
             self.lose_job_manager(ctx);
         }
@@ -200,7 +200,7 @@ impl TaskManager {
             self.end_what_runs(ctx);
             self.tell(Control::Register { life: ctx.life() }, ctx);
         }
-        ctx.timer(now + interval, HEARTBEAT as u32);
+        ctx.timer_by_clock(now + interval, HEARTBEAT as u32);
     }
 
     fn on_peer_lost<O: Observer>(&mut self, peer: ProcessId, ctx: &mut Context<'_, Engine, O>) {
@@ -268,10 +268,10 @@ impl TaskManager {
         match message {
             Control::Registered => {
                 self.registered = true;
-                self.heard_from_job_manager = ctx.now();
+                self.heard_from_job_manager = ctx.relative_time();
             }
             Control::Heartbeat => {
-                self.heard_from_job_manager = ctx.now();
+                self.heard_from_job_manager = ctx.relative_time();
                 if self.registered {
                     self.tell(Control::Alive, ctx);
                 }

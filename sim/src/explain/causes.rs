@@ -246,6 +246,8 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::StorageDisturbed { .. }
         | O::MessageLost { .. }
         | O::AskTimedOut { .. }
+        | O::PaceChanged { .. }
+        | O::WrongTimeRead { .. }
         | O::FileDamaged { .. }
         | O::FileLost { .. }
         | O::TransactionExpired { .. } => Place::World,

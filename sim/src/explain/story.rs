@@ -64,6 +64,7 @@ fn disturbs(observation: &Observation) -> bool {
             | O::StorageDisturbed { .. }
             | O::MessageLost { .. }
             | O::AskTimedOut { .. }
+            | O::WrongTimeRead { .. }
             | O::FileDamaged { .. }
             | O::FileLost { .. }
             | O::TransactionExpired { .. }
@@ -97,6 +98,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FencedOff { .. } => link(true),
         O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
         O::SplitAssigned { subtask: at, .. } => detail(subtask(at)),
+        // That the fault has struck says it.
+        O::WrongTimeRead { .. } | O::PaceChanged { .. } => None,
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),

@@ -33,7 +33,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 pub(crate) use self::drive::{Driver, Subject};
 pub(crate) use self::figures::Figures;
 
-use crate::scenario::model::{OperatorKind, Scenario, When};
+use crate::scenario::model::{FaultKind, OperatorKind, Scenario, When};
 
 /// How much may be left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +96,12 @@ pub enum LeapError {
         /// What it has.
         what: &'static str,
     },
+    /// A clock is wrong.
+    #[error("faults[{index}] makes a clock wrong by which time is leapt over")]
+    WrongClock {
+        /// Which fault.
+        index: usize,
+    },
     /// A fault waits for a step.
     #[error(
         "faults[{index}] waits for a step of the protocol, and steps that are leapt over would not \
@@ -145,6 +151,12 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
         if !is_empty {
             return Err(LeapError::Asked { what });
         }
+    }
+    let wrong = |fault: &crate::scenario::model::Fault| {
+        matches!(fault.what, FaultKind::DriftClock(..) | FaultKind::StepClock(..))
+    };
+    if let Some(index) = scenario.faults.iter().position(wrong) {
+        return Err(LeapError::WrongClock { index });
     }
     let at_step = |fault: &crate::scenario::model::Fault| matches!(fault.at, When::Step(_));
     match scenario.faults.iter().position(at_step) {

@@ -399,6 +399,13 @@ impl Line {
             O::MessageLost { from, to, until: _ } => {
                 self.event("message_lost").detail_of("from", from).detail_of("to", to)
             }
+            O::WrongTimeRead { process, stepped } => self
+                .event("wrong_time_read")
+                .detail_of("process", process)
+                .detail_of("stepped", u32::from(stepped)),
+            O::PaceChanged { process, pace } => {
+                self.event("pace_changed").detail_of("process", process).detail_of("pace", pace)
+            }
             O::AskTimedOut { process } => self.event("ask_timed_out").detail_of("process", process),
             O::SplitAssigned { subtask, split } => {
                 self.event("split_assigned").at_subtask(subtask, names).detail_of("split", split)

@@ -15,8 +15,8 @@ use crate::scenario::model::{
     Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, Source, When,
 };
 use crate::world::{
-    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, Service,
-    WorldConfig,
+    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, RIGHT_PACE,
+    Service, WorldConfig,
 };
 
 pub(super) fn world_config(plan: &Plan) -> WorldConfig {
@@ -97,8 +97,8 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         aligned: aligned(scenario),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
         due: last_record(plan),
-        settle: scenario.limits.settle,
-        recovery: recovery_bound(scenario),
+        settle: patience(scenario),
+        recovery: patience(scenario),
         windows: windows(plan),
         list_states: operators.clone().map(|operator| list_states(&operator.kind)).collect(),
         holds_back: operators.clone().any(|it| it.kind.holds_back()),
@@ -169,9 +169,22 @@ fn last_record(plan: &Plan) -> Option<VirtualTime> {
     due.collect::<Option<Vec<_>>>().and_then(|due| due.into_iter().max())
 }
 
-/// Calm time within which a failed execution is replaced, generously: every delay at its longest.
-fn recovery_bound(scenario: &Scenario) -> VirtualDuration {
-    scenario.limits.settle
+/// Calm time within which a failed execution is replaced and a job ends, generously: every delay at
+/// its longest. What a clock has lost is lost when it is right again, and a restart strategy that has
+/// seen the wall clock set back waits until it has caught up.
+fn patience(scenario: &Scenario) -> VirtualDuration {
+    let errors = scenario.faults.iter().map(|fault| clock_error(&fault.what));
+    errors.fold(scenario.limits.settle, |sum, error| sum + error)
+}
+
+/// How wrong a fault makes a clock, at most.
+fn clock_error(of: &FaultKind) -> VirtualDuration {
+    if let FaultKind::StepClock(_, _, by, _) = *of {
+        return by;
+    }
+    let FaultKind::DriftClock(_, pace, span) = *of else { return VirtualDuration::ZERO };
+    let wrong = u128::from(span.0) * u128::from(pace.abs_diff(RIGHT_PACE));
+    VirtualDuration(u64::try_from(wrong / u128::from(RIGHT_PACE)).unwrap_or(u64::MAX))
 }
 
 fn process(plan: &Plan, endpoint: Endpoint) -> ProcessId {
@@ -263,6 +276,14 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
         FaultKind::CutStorage(target, direction, span) => {
             let target = target.map(|end| process(plan, end));
             PlannedFaultKind::CutService(Service::ObjectStore, target, direction, span)
+        }
+        FaultKind::DriftClock(target, pace, span) => {
+            let target = target.map(|end| process(plan, end));
+            PlannedFaultKind::DriftClock(target, pace, span)
+        }
+        FaultKind::StepClock(target, step, by, span) => {
+            let target = target.map(|end| process(plan, end));
+            PlannedFaultKind::StepClock(target, step.offset(by), span)
         }
     };
     PlannedFault { when, kind }

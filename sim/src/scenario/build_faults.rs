@@ -9,11 +9,12 @@ use super::build_network::{end, ends, task_manager};
 use super::build_rescaling as rescaling;
 use super::diagnostic::{Diagnostic, Sink};
 use super::model::{
-    Action, ActionKind, Direction, Disturbance, Endpoint, ExternalOperation, FailureLaw,
+    Action, ActionKind, ClockStep, Direction, Disturbance, Endpoint, ExternalOperation, FailureLaw,
     FailureTarget, Failures, Fault, FaultKind, Scenario, SnapshotSource, StepAnchor,
     StorageOperation, When,
 };
 use super::read::{Datum, Node};
+use crate::world::RIGHT_PACE;
 
 /// What the checks of faults may rely on; the rest was refused before, and is not reported twice.
 #[derive(Clone, Copy, Debug)]
@@ -320,9 +321,32 @@ impl Builder<'_> {
             "cut_storage" => {
                 FaultKind::CutStorage(self.process(node)?, direction(node)?, span("for")?)
             }
+            "drift_clock" => {
+                let target = self.process(node);
+                let pace = self.pace(node);
+                FaultKind::DriftClock(target?, pace?, span("for")?)
+            }
+            "step_clock" => {
+                let word = node.word("direction")?;
+                let step = ClockStep::ALL.into_iter().find(|step| step.name() == word)?;
+                FaultKind::StepClock(self.process(node)?, step, span("by")?, span("for")?)
+            }
             // A kind that was refused.
             _ => return None,
         })
+    }
+
+    /// Refuses a drift that is none.
+    fn pace(&mut self, node: &Node) -> Option<u32> {
+        let pace = node.permille("rate")?;
+        if pace == RIGHT_PACE {
+            let message = "a clock at this rate is right";
+            self.sink.push(
+                Diagnostic::error("impossible-fault", node.place("rate"), message)
+                    .expected("a rate above or below 1"),
+            );
+        }
+        Some(pace)
     }
 
     /// Refuses what cannot befall such requests: it would never strike.

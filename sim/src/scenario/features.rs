@@ -116,7 +116,7 @@ const WORLDS: [&str; 19] = [
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 21] = [
+const FAULTS: [&str; 23] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -138,6 +138,8 @@ const FAULTS: [&str; 21] = [
     "cut HA store",
     "cut storage",
     "lose messages",
+    "drift clock",
+    "step clock",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -507,6 +509,8 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::CutHa(..) => 18,
         FaultKind::CutStorage(..) => 19,
         FaultKind::LoseMessages(..) => 20,
+        FaultKind::DriftClock(..) => 21,
+        FaultKind::StepClock(..) => 22,
     }]
 }
 

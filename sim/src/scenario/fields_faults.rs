@@ -3,7 +3,7 @@
 use cutline::step::Step;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
-use super::model::{Direction, Disturbance, ExternalOperation, StorageOperation};
+use super::model::{ClockStep, Direction, Disturbance, ExternalOperation, StorageOperation};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
 pub(super) fn fault() -> Object {
@@ -251,6 +251,41 @@ pub(super) fn fault() -> Object {
                     "A process and the checkpoint storage do not reach each other for a while; \
                      what is sent meanwhile arrives later.",
                     vec![process(), direction(of_service), span()],
+                ),
+                kind(
+                    "drift_clock",
+                    "The clocks of the host of a process run too fast or too slow for a while; then \
+                     NTP sets the wall clock right, and timers keep what they have gained or lost.",
+                    vec![
+                        process(),
+                        Field::new(
+                            "rate",
+                            Kind::Decimal { min: 100, max: 10_000 },
+                            "How much they go on in a second, in seconds. What a process waits for \
+                             comes so much earlier, or later if below 1.",
+                            ["\"1.5\"", "\"0.5\""],
+                        )
+                        .required(),
+                        span(),
+                    ],
+                ),
+                kind(
+                    "step_clock",
+                    "The wall clock of the host of a process is set wrong for a while; timers do not \
+                     run by it.",
+                    vec![
+                        process(),
+                        Field::new(
+                            "direction",
+                            Kind::Choice(ClockStep::ALL.map(ClockStep::name).to_vec()),
+                            "Which way; back to the start of the run at most.",
+                            ["\"forward\"", "\"back\""],
+                        )
+                        .default("\"forward\""),
+                        Field::new("by", SOME_SPAN, "By how much.", ["\"2 s\"", "\"3 s\""])
+                            .required(),
+                        span(),
+                    ],
                 ),
             ],
         }),

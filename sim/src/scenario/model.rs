@@ -13,7 +13,7 @@ use cutline::operator::StartupMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use faults::{
-    Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor,
+    ClockStep, Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, StepAnchor,
     StorageOperation, When,
 };
 pub use spread::Spread;

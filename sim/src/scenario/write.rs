@@ -428,6 +428,16 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
             let rest = [("direction", direction(way)), ("for", span(length))];
             target.into_iter().chain(rest).collect()
         }
+        FaultKind::DriftClock(target, pace, length) => {
+            let target = target.map(|it| ("target", text(&format_endpoint(it))));
+            let rest = [("rate", text(&format_permille(pace))), ("for", span(length))];
+            target.into_iter().chain(rest).collect()
+        }
+        FaultKind::StepClock(target, step, by, length) => {
+            let target = target.map(|it| ("target", text(&format_endpoint(it))));
+            let rest = [("direction", text(step.name())), ("by", span(by)), ("for", span(length))];
+            target.into_iter().chain(rest).collect()
+        }
     };
     let mut parts = vec![("at", at), ("kind", text(of.what.name()))];
     parts.extend(own);

@@ -149,7 +149,9 @@ impl Meter {
             | FaultKind::AmbiguousExternal(..)
             | FaultKind::CutExternal(..)
             | FaultKind::CutHa(..)
-            | FaultKind::CutStorage(..) => false,
+            | FaultKind::CutStorage(..)
+            | FaultKind::DriftClock(..)
+            | FaultKind::StepClock(..) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;

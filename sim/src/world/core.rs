@@ -2,10 +2,11 @@
 //!
 //! [`routing`] brings events to processes; [`context`] is what a process can do about them, with
 //! [`channels`] for data and [`requests`] for what leaves its host otherwise; [`losses`] is what
-//! becomes of control messages that do not arrive.
+//! becomes of control messages that do not arrive; [`clocks`] what processes know of the time.
 
 mod channels;
 mod client;
+mod clocks;
 mod context;
 mod losses;
 mod requests;
@@ -19,6 +20,7 @@ use cutline::ids::{ChannelId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use self::scheme::PrefixLimits;
+use super::clock::Clocks;
 use super::external::ExternalSystem;
 use super::faults::{Faults, PlannedFault, PlannedWhen};
 use super::network::{ChannelStreams, DataChannel, Lane, Link, LinkConfig};
@@ -96,6 +98,22 @@ pub enum Due {
         life: u32,
         /// Its name for it.
         token: u32,
+    },
+    /// The same, where clocks may be wrong: it rings when the clock of its host says so.
+    ClockTimer {
+        /// Whose.
+        process: ProcessId,
+        /// In which of its lives.
+        life: u32,
+        /// Its name for it.
+        token: u32,
+    },
+    /// The clock of a host is set right again.
+    SetRight {
+        /// Whose host.
+        process: ProcessId,
+        /// The fault that has made it wrong.
+        fault: u32,
     },
     /// A process starts.
     Start {
@@ -256,6 +274,8 @@ pub struct Core<P: Process, O> {
     reorder: Option<Reorder<Due>>,
     limits: PrefixLimits,
     outside: Outside,
+    /// `None`: no clock is ever wrong.
+    clocks: Option<Box<Clocks>>,
     /// Who waits for another leader.
     watchers: Vec<Watcher>,
     /// Some link loses control messages, or has done so.
@@ -295,6 +315,8 @@ impl<P: Process, O: Observer> World<P, O> {
         let streams = Streams { seed };
         let names = &config.process_names;
         assert_eq!(names.len(), processes.len());
+        let wrong = |fault: &PlannedFault| fault.kind.concerns_clocks();
+        let clocks = faults.iter().any(wrong).then(|| Box::new(Clocks::new(names.len())));
         let host = |name: &String| Host {
             alive: true,
             life: 0,
@@ -354,6 +376,7 @@ impl<P: Process, O: Observer> World<P, O> {
             reorder: None,
             limits: PrefixLimits::default(),
             outside,
+            clocks,
             watchers: Vec::new(),
             lossy: false,
             ended: None,
@@ -426,6 +449,9 @@ impl<P: Process, O: Observer> Core<P, O> {
         host.life += 1;
         let deferred = std::mem::take(&mut host.deferred);
         host.paused_until = now;
+        if let Some(clocks) = &mut self.clocks {
+            clocks.forget_timers(process);
+        }
         let restart = self.config.process_restart.draw(&mut host.restart);
         queue.push(now + restart, Due::Start { process, life: host.life });
         for due in deferred {
@@ -490,6 +516,8 @@ impl<P: Process, O: Observer> Core<P, O> {
             Due::Lane(_)
             | Due::Back(_)
             | Due::Timer { .. }
+            | Due::ClockTimer { .. }
+            | Due::SetRight { .. }
             | Due::Start { .. }
             | Due::Unpause(_)
             | Due::Release

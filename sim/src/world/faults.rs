@@ -2,7 +2,7 @@
 
 use cutline::ids::{CheckpointId, SubtaskId};
 use cutline::step::Step;
-use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::time::{ClockOffset, VirtualDuration, VirtualTime};
 
 use super::{ProcessId, Service};
 use crate::scenario::model::{Direction, Disturbance, ExternalOperation, StorageOperation};
@@ -61,6 +61,11 @@ pub enum PlannedFaultKind {
     LoseMessages(ProcessId, ProcessId, Direction, u32, VirtualDuration),
     /// What comes within one window goes on in a drawn order, with so many changes of it, for a while.
     Reorder(VirtualDuration, u32, VirtualDuration),
+    /// The clock of a host, or of that of the process that leads, runs at another pace, in thousandths,
+    /// for a while.
+    DriftClock(Option<ProcessId>, u32, VirtualDuration),
+    /// The absolute clock of a host, or of that of the process that leads, is so far ahead for a while.
+    StepClock(Option<ProcessId>, ClockOffset, VirtualDuration),
     /// Requests take so much longer, for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
@@ -91,6 +96,8 @@ impl PlannedFaultKind {
             | Self::RepeatMessages(_, _, _, span)
             | Self::LoseMessages(_, _, _, _, span)
             | Self::Reorder(_, _, span)
+            | Self::DriftClock(_, _, span)
+            | Self::StepClock(_, _, span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
             | Self::Command(Command::Pause(_, span)) => span,
@@ -103,6 +110,13 @@ impl PlannedFaultKind {
             | Self::FailExternal(..)
             | Self::AmbiguousExternal(..) => VirtualDuration::ZERO,
         }
+    }
+}
+
+impl PlannedFaultKind {
+    /// Whether it makes a clock wrong.
+    pub(super) fn concerns_clocks(self) -> bool {
+        matches!(self, Self::DriftClock(..) | Self::StepClock(..))
     }
 }
 

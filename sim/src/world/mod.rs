@@ -11,6 +11,7 @@
 //! arrival time in its channel and is looked at when the receiving lane becomes free, so that a
 //! busy channel costs one pending event, not one a buffer.
 
+mod clock;
 mod core;
 mod external;
 mod faults;
@@ -26,6 +27,7 @@ use std::ops::ControlFlow;
 use cutline::ids::{ChannelId, SubtaskId};
 use cutline::time::{VirtualDuration, VirtualTime};
 
+pub use self::clock::{HostClock, RIGHT_PACE};
 pub use self::core::{Context, Core, Due, World, WorldConfig};
 pub use self::external::{ExternalSystem, StoredTransaction, TransactionState};
 pub use self::faults::{Command, PlannedFault, PlannedFaultKind, PlannedWhen};

@@ -83,7 +83,7 @@ impl ExactlyOnce {
         self.block(cx, channel);
         if self.is_aligned() {
             self.cut(cx, barrier)
-        } else if self.is_timed_out(cx.now, barrier) {
+        } else if self.is_timed_out(cx.now + cx.ahead, barrier) {
             self.give_up_aligning(cx, barrier)?;
             // The channel is blocked already, as after an aligned barrier it must be.
             self.align_overtaking(cx, channel, &barrier.as_unaligned())
@@ -105,7 +105,7 @@ impl ExactlyOnce {
         self.announced.remove(&channel);
         match self.phase {
             Phase::Collect if self.is_aligned() => self.cut(cx, barrier)?,
-            Phase::Collect if self.is_timed_out(cx.now, barrier) => {
+            Phase::Collect if self.is_timed_out(cx.now + cx.ahead, barrier) => {
                 self.give_up_aligning(cx, barrier)?;
             }
             Phase::CollectUnaligned => self.finish_overtaking(cx, barrier.checkpoint),
@@ -241,7 +241,8 @@ impl ExactlyOnce {
         self.phase = Phase::Wait;
     }
 
-    fn is_timed_out(&self, now: VirtualTime, barrier: &CheckpointBarrier) -> bool {
-        self.unaligned && barrier.unaligned_from().is_some_and(|due| due < now)
+    /// By the wall clock. Flink: `SingleCheckpointBarrierHandler.ControllerImpl#isTimedOut`.
+    fn is_timed_out(&self, wall: VirtualTime, barrier: &CheckpointBarrier) -> bool {
+        self.unaligned && barrier.unaligned_from().is_some_and(|due| due < wall)
     }
 }

@@ -78,7 +78,7 @@ impl AtLeastOnce {
         barrier: &CheckpointBarrier,
     ) {
         if Some(barrier.checkpoint) > self.newest.max(self.decided) {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
             cx.measurement.end(cx.now, cx.out);
             self.trigger(cx, barrier);
         }
@@ -96,7 +96,7 @@ impl AtLeastOnce {
         let checkpoint = barrier.checkpoint;
         let newer = Some(checkpoint) > self.newest.max(self.decided);
         if newer && cx.gates.open_forward() == 1 {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
             cx.measurement.end(cx.now, cx.out);
             self.trigger(cx, barrier);
         } else if let Some(place) = self.place_of(checkpoint) {
@@ -104,7 +104,7 @@ impl AtLeastOnce {
                 self.complete(cx, place);
             }
         } else if newer {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
             self.newest = Some(checkpoint);
             let opened = Self::opened(cx, channel, checkpoint, Some(*barrier));
             self.pending.push_back(opened);

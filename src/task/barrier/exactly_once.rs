@@ -95,7 +95,7 @@ impl ExactlyOnce {
             return;
         }
         self.open_if_new(cx, barrier);
-        cx.measurement.begin(cx.now, barrier, cx.out);
+        cx.begin_measuring(barrier);
         cx.measurement.end(cx.now, cx.out);
         let aligned = self.cut(cx, barrier);
         self.settle(cx, aligned);
@@ -226,7 +226,7 @@ impl ExactlyOnce {
             target: cx.gates.open(),
             target_forward: cx.gates.open_forward(),
             arrived_feedback: 0,
-            timeout: barrier.unaligned_from().filter(|_| self.unaligned).map(|due| due.max(cx.now)),
+            timeout: barrier.aligns_until(cx.now, cx.ahead).filter(|_| self.unaligned),
         });
     }
 
@@ -248,7 +248,7 @@ impl ExactlyOnce {
             return; // The alignment was over when the snapshot was taken.
         }
         if self.arrived.len() == 1 {
-            cx.measurement.begin(cx.now, barrier, cx.out);
+            cx.begin_measuring(barrier);
         }
         if self.is_aligned() {
             cx.measurement.end(cx.now, cx.out);

@@ -10,11 +10,13 @@ use crate::task::barrier::measurement::Measurement;
 use crate::task::barrier::own::BarrierHandler;
 use crate::task::barrier::{AbortReason, BarrierMode, Cut, InputConfig, Output};
 use crate::task::gate::{ArrivalNumber, Gates};
-use crate::time::VirtualTime;
+use crate::time::{ClockOffset, VirtualTime};
 
 /// What a handler works on besides its own state.
 pub(super) struct Context<'a, B> {
     pub(super) now: VirtualTime,
+    /// What the wall clock shows more than `now`.
+    pub(super) ahead: ClockOffset,
     pub(super) gates: &'a mut Gates<B>,
     pub(super) capture: &'a mut Capture,
     pub(super) measurement: &'a mut Measurement,
@@ -23,6 +25,11 @@ pub(super) struct Context<'a, B> {
 }
 
 impl<B: Payload> Context<'_, B> {
+    /// The first barrier of a checkpoint is here.
+    pub(super) fn begin_measuring(&mut self, barrier: &CheckpointBarrier) {
+        self.measurement.begin((self.now, self.ahead), barrier, self.out);
+    }
+
     /// Tells the task to take its snapshot.
     pub(super) fn trigger(&mut self, barrier: CheckpointBarrier, cut: Cut) {
         let (start_delay, alignment) = self.measurement.report(barrier.checkpoint);

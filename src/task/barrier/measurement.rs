@@ -7,7 +7,7 @@
 use crate::ids::CheckpointId;
 use crate::message::CheckpointBarrier;
 use crate::task::barrier::Output;
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 
 /// What an alignment cost, once it has ended. Flink: `alignmentDurationNanos` and
 /// `bytesProcessedDuringAlignment` of `CheckpointMetrics`.
@@ -42,13 +42,15 @@ impl Measurement {
     /// The first barrier of a checkpoint is here.
     pub(super) fn begin<B>(
         &mut self,
-        now: VirtualTime,
+        (now, ahead): (VirtualTime, ClockOffset),
         barrier: &CheckpointBarrier,
         out: &mut Vec<Output<B>>,
     ) {
         self.reset(out);
         self.checkpoint = Some(barrier.checkpoint);
-        self.start_delay = now.since(barrier.timestamp);
+        // Flink: `CheckpointBarrierHandler#markAlignmentStart`. Two wall clocks: it would be negative
+        // where this one is behind, and is reported as none.
+        self.start_delay = (now + ahead).since(barrier.timestamp);
         self.running_since = Some(now);
     }
 

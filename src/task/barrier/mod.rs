@@ -15,7 +15,7 @@ use crate::defect::Defects;
 use crate::ids::{CheckpointId, GateId, InputChannel};
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason, Payload};
 use crate::task::gate::{ArrivalNumber, Gates};
-use crate::time::{VirtualDuration, VirtualTime};
+use crate::time::{ClockOffset, VirtualDuration, VirtualTime};
 
 pub use crate::task::gate::{ChannelKind, Queued};
 pub use measurement::AlignmentMetrics;
@@ -87,6 +87,9 @@ pub enum Input<B> {
     Trigger(CheckpointBarrier),
     /// Time has passed; nothing happens before [`InputHandler::next_timeout`].
     Timeout,
+    /// The wall clock of the host was set: from now on it is so far ahead of the monotonic one, which
+    /// `now` is.
+    WallClock(ClockOffset),
 }
 
 /// What the input side of a task wants done.
@@ -227,6 +230,8 @@ pub struct InputHandler<B> {
     capture: Capture,
     measurement: Measurement,
     handler: Handler,
+    /// What the wall clock shows more than `now`.
+    ahead: ClockOffset,
     defects: Defects,
 }
 
@@ -241,6 +246,7 @@ impl<B: Payload> InputHandler<B> {
             capture: Capture::new(gates.count()),
             measurement: Measurement::default(),
             gates,
+            ahead: ClockOffset::NONE,
             defects: config.defects,
         }
     }
@@ -273,6 +279,7 @@ impl<B: Payload> InputHandler<B> {
             Input::Poll { gate } => self.on_poll(now, gate, out),
             Input::Trigger(barrier) => self.on_trigger(now, &barrier, out),
             Input::Timeout => self.on_timeout(now, out),
+            Input::WallClock(ahead) => self.ahead = ahead,
         }
     }
 
@@ -481,8 +488,9 @@ impl<B: Payload> InputHandler<B> {
         now: VirtualTime,
         out: &'a mut Vec<Output<B>>,
     ) -> (&'a mut Handler, Context<'a, B>) {
-        let Self { gates, capture, measurement, handler, defects } = self;
-        let cx = Context { now, gates, capture, measurement, out, defects: *defects };
+        let Self { gates, capture, measurement, handler, ahead, defects } = self;
+        let (ahead, defects) = (*ahead, *defects);
+        let cx = Context { now, ahead, gates, capture, measurement, out, defects };
         (handler, cx)
     }
 

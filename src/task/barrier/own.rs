@@ -98,7 +98,7 @@ impl<B: Payload> BarrierPort for Context<'_, B> {
     }
 
     fn alignment_begins(&mut self, barrier: &CheckpointBarrier) {
-        self.measurement.begin(self.now, barrier, self.out);
+        self.begin_measuring(barrier);
     }
 
     fn alignment_ends(&mut self) {

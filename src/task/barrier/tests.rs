@@ -394,3 +394,53 @@ fn an_alignment_that_takes_too_long_turns_unaligned() {
     assert_eq!(world.persisted[&(checkpoint, InputChannel(0))], [0, 1]);
     assert_eq!(world.persisted[&(checkpoint, InputChannel(1))], [0]);
 }
+
+/// By the wall clock of the task, whatever its timers go by. Flink: `BarrierAlignmentUtil#getTimerDelay`,
+/// `CheckpointBarrierHandler#markAlignmentStart`.
+#[test]
+fn the_age_of_a_barrier_is_the_difference_of_two_wall_clocks() {
+    // The barrier is triggered at 1,000 and comes at 1,003; it is aligned for 10.
+    let rows = [
+        // (wall clock ahead, when the alignment is given up, start delay)
+        (0, Some(1_010), 3),
+        (5, Some(1_005), 8),
+        (7, Some(1_003), 10),
+        (8, None, 11),
+        (900, None, 903),
+        // The barrier is from the future.
+        (-2, Some(1_012), 1),
+        (-3, Some(1_013), 0),
+        (-900, Some(1_910), 0),
+    ];
+    for (ahead, due, delay) in rows {
+        let mut handler = InputHandler::<u32>::new(&InputConfig {
+            mode: BarrierMode::ExactlyOnce { unaligned: true },
+            checkpoints_after_finish: true,
+            gates: vec![vec![ChannelKind::Remote; 2]],
+            feedback: Vec::new(),
+            defects: Defects::none(),
+        });
+        let barrier = CheckpointBarrier {
+            checkpoint: CheckpointId(1),
+            timestamp: VirtualTime(1_000),
+            options: CheckpointOptions { kind: SnapshotKind::Checkpoint, alignment: TIMEOUT },
+        };
+        let (channel, element) = (InputChannel(0), Element::Barrier(barrier));
+        let mut out = Vec::new();
+        for input in [
+            Input::WallClock(ClockOffset(ahead)),
+            Input::Deliver { channel, element, priority: false },
+            Input::Poll { gate: GateId(0) },
+            Input::Poll { gate: GateId(0) },
+        ] {
+            handler.handle(VirtualTime(1_003), input, &mut out);
+        }
+        let given_up = out.iter().any(|it| matches!(it, Output::Trigger { .. }));
+        assert_eq!(given_up, due.is_none(), "{ahead}: {out:?}");
+        if let Some(due) = due {
+            assert_eq!(handler.next_timeout(), Some(VirtualTime(due)), "{ahead}");
+        }
+        let (start_delay, _) = handler.measurement.report(CheckpointId(1));
+        assert_eq!(start_delay, VirtualDuration(delay), "{ahead}");
+    }
+}

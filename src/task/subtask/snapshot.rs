@@ -50,7 +50,8 @@ impl Subtask {
         if self.gates.open_channels() > 0 {
             return self.trigger_loop(now, barrier, out);
         }
-        self.take_snapshot(now, barrier, None, now.since(barrier.timestamp), out);
+        let start_delay = (now + self.ahead).since(barrier.timestamp);
+        self.take_snapshot(now, barrier, None, start_delay, out);
     }
 
     pub(super) fn take_snapshot(
@@ -132,8 +133,9 @@ impl Subtask {
         if forgets {
             self.snapshots.forget_outputs(checkpoint);
         }
-        if let Some(timeout) = timeout {
-            self.output_timeouts.push((barrier.timestamp.max(now - timeout) + timeout, checkpoint));
+        // Flink: `SubtaskCheckpointCoordinatorImpl#registerAlignmentTimer`.
+        if let Some(due) = forwarded.aligns_until(now, self.ahead) {
+            self.output_timeouts.push((due, checkpoint));
         }
         for snapshot in behind.iter_mut().chain([&mut head]) {
             self.effects.append(&mut snapshot.effects);

@@ -148,7 +148,7 @@ impl JobManager {
     pub(super) fn on_heartbeat_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let cluster = &self.plan.scenario.cluster;
         let (interval, timeout) = (cluster.heartbeat_interval, cluster.heartbeat_timeout);
-        let now = ctx.now();
+        let now = ctx.relative_time();
         let silent = self.task_managers.iter().filter(|(_, it)| now.since(it.heard) > timeout);
         let silent: Vec<u32> = silent.map(|(worker, _)| *worker).collect();
         for worker in silent {
@@ -157,6 +157,6 @@ impl JobManager {
         for (worker, registered) in self.workers() {
             self.call(registered, Control::Heartbeat, Call::Heartbeat { worker }, ctx);
         }
-        self.set_timer(now + interval, Waiting::Heartbeat, ctx);
+        self.set_clock_timer(now + interval, Waiting::Heartbeat, ctx);
     }
 }

@@ -40,7 +40,11 @@ impl JobManager {
         while let Some(input) = self.inbox.pop_front() {
             let Some(coordinator) = &mut self.coordinator else { continue };
             let mut outputs = std::mem::take(&mut self.outputs);
-            coordinator.handle(ctx.now(), input, &mut outputs);
+            let now = ctx.relative_time();
+            if let Some(ahead) = ctx.clock_offset() {
+                coordinator.handle(now, Input::WallClock(ahead), &mut outputs);
+            }
+            coordinator.handle(now, input, &mut outputs);
             for output in outputs.drain(..) {
                 self.follow(output, ctx);
             }
@@ -56,11 +60,12 @@ impl JobManager {
 
     pub(super) fn set_coordinator_timer<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let due = self.coordinator.as_ref().and_then(|coordinator| coordinator.next_timeout());
+        let now = ctx.relative_time();
         if let Some(due) = due
-            && self.coordinator_timer.is_none_or(|set| due < set || set < ctx.now())
+            && self.coordinator_timer.is_none_or(|set| due < set || set < now)
         {
             self.coordinator_timer = Some(due);
-            self.set_timer(due, Waiting::CoordinatorTimeout(due), ctx);
+            self.set_clock_timer(due, Waiting::CoordinatorTimeout(due), ctx);
         }
     }
 
@@ -80,6 +85,9 @@ impl JobManager {
                 self.set_timer(now, Waiting::CoordinatorPoll, ctx);
             }
             Output::DrawId { token } => {
+                // For the timestamp. Flink: `System.currentTimeMillis` in
+                // `CheckpointCoordinator#startTriggeringCheckpoint`.
+                ctx.absolute_time();
                 let (checkpoint, subtask) = (None, None);
                 self.observe(Observation::Step { step: Step::T1, checkpoint, subtask }, ctx);
                 self.request(Waiting::IdDrawn(token), Request::NextCheckpointId, ctx);

@@ -88,8 +88,8 @@ impl JobManager {
     fn retry_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         let mut waiting = self.waiting.values();
         if !waiting.any(|waiting| matches!(waiting, Waiting::RetryRecovery)) {
-            let at = ctx.now() + self.plan.scenario.cluster.heartbeat_interval;
-            self.set_timer(at, Waiting::RetryRecovery, ctx);
+            let at = ctx.relative_time() + self.plan.scenario.cluster.heartbeat_interval;
+            self.set_clock_timer(at, Waiting::RetryRecovery, ctx);
         }
     }
 
@@ -205,7 +205,7 @@ impl JobManager {
         if self.task_managers.contains_key(&worker) {
             self.on_task_manager_lost(worker, ctx);
         }
-        let heard = ctx.now();
+        let heard = ctx.relative_time();
         let registered = Registered { process, life, heard, failures: 0, canceling: false };
         self.task_managers.insert(worker, registered);
         self.tell(process, Control::Registered, ctx);

@@ -26,7 +26,8 @@ impl JobManager {
     ) {
         let Some(enumerator) = self.enumerators.get_mut(&source) else { return };
         let (mut outputs, mut failing) = (Vec::new(), Vec::new());
-        enumerator.handle(ctx.now(), input, &mut outputs);
+        let now = ctx.relative_time();
+        enumerator.handle(now, input, &mut outputs);
         let due = enumerator.next_timeout();
         for output in outputs {
             match output {
@@ -49,10 +50,10 @@ impl JobManager {
                 }
             }
         }
-        if let Some(due) = due.filter(|due| *due > ctx.now())
+        if let Some(due) = due.filter(|due| *due > now)
             && self.discovering.insert(source, due) != Some(due)
         {
-            self.set_timer(due, Waiting::Discovery(source), ctx);
+            self.set_clock_timer(due, Waiting::Discovery(source), ctx);
         }
         for subtask in failing {
             self.on_report(self.execution.attempt(subtask), subtask, Report::Failed, ctx);

@@ -452,7 +452,8 @@ impl JobManager {
     /// What becomes of the job after one more failure. Flink: `ExecutionFailureHandler`.
     pub(super) fn decide<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) -> Decision {
         let word = self.draws.as_mut().expect("made at the start").word();
-        self.backoff.on_failure(ctx.now() + self.leapt, word)
+        // Flink: the strategies ask `Clock#absoluteTimeMillis`.
+        self.backoff.on_failure(ctx.absolute_time() + self.leapt, word)
     }
 
     /// R1, and no restart. Flink: `ExecutionFailureHandler` suppresses it.
@@ -477,8 +478,8 @@ impl JobManager {
         let execution = self.execution.number;
         match decision {
             Decision::Restart { after } => {
-                let at = ctx.now() + after;
-                self.set_timer(at, Waiting::RestartDelay { execution }, ctx);
+                let at = ctx.relative_time() + after;
+                self.set_clock_timer(at, Waiting::RestartDelay { execution }, ctx);
             }
             Decision::Fail => self.end_if_canceled(ctx),
         }

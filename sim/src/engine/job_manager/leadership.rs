@@ -7,6 +7,9 @@
 //! Whether the others wait that long is theirs to know: with a `lease-duration` that is shorter, or a
 //! process that stands still, there is a *zombie* for a while, a leader that believes to lead.
 //!
+//! So does a clock that is wrong: by a slow one the leader steps down late, and by one that is ahead a
+//! candidate takes the lease over while it runs.
+//!
 //! Three things keep it from doing harm:
 //!
 //! - the store refuses what it writes (ids, pointers, the job's result), since its session is over;
@@ -86,12 +89,13 @@ impl JobManager {
         if self.phase != Phase::Suspending && !self.leadership.asking {
             self.leadership.asking = true;
             let renews = self.believes_to_lead().then_some(self.session);
-            let waiting = Waiting::Campaign { asked: ctx.now(), renews: renews.is_some() };
+            let asked = ctx.relative_time();
+            let waiting = Waiting::Campaign { asked, renews: renews.is_some() };
             let request = Request::Campaign { lease: election.lease_duration, renews };
             self.request(waiting, request, ctx);
         }
-        let next = ctx.now() + election.retry_period;
-        self.set_timer(next, Waiting::CampaignTimer, ctx);
+        let next = ctx.relative_time() + election.retry_period;
+        self.set_clock_timer(next, Waiting::CampaignTimer, ctx);
     }
 
     /// The store has answered. That it has elected another one, and refuses to renew the lease, was
@@ -108,13 +112,13 @@ impl JobManager {
         let deadline = asked + self.plan.scenario.ha.election.renew_deadline;
         if renews {
             self.leadership.renewed = self.leadership.renewed.max(asked);
-        } else if ctx.now() < deadline {
+        } else if ctx.relative_time() < deadline {
             assert_eq!(self.phase, Phase::Standby, "nobody else stands for election");
             self.leadership.renewed = asked;
             self.session = session;
             self.execution.lead(session);
             self.phase = Phase::Recovering;
-            self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx);
+            self.set_clock_timer(deadline, Waiting::RenewDeadline { session }, ctx);
             self.read_pointers(ctx);
         }
     }
@@ -128,8 +132,8 @@ impl JobManager {
             return; // It does not lead any more, or has been elected once more since.
         }
         let deadline = self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline;
-        match ctx.now() < deadline {
-            true => self.set_timer(deadline, Waiting::RenewDeadline { session }, ctx),
+        match ctx.relative_time() < deadline {
+            true => self.set_clock_timer(deadline, Waiting::RenewDeadline { session }, ctx),
             false => self.step_down(ctx),
         }
     }

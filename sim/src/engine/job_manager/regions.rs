@@ -140,8 +140,8 @@ impl JobManager {
         if self.may_be_stopping() {
             return self.end_with(Decision::Restart { after }, ctx);
         }
-        let at = ctx.now() + after;
-        self.set_timer(at, Waiting::RegionDelay { region, execution }, ctx);
+        let at = ctx.relative_time() + after;
+        self.set_clock_timer(at, Waiting::RegionDelay { region, execution }, ctx);
     }
 
     /// Those that are known and have tasks of a region.

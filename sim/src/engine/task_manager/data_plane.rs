@@ -9,6 +9,7 @@ use cutline::step::Step;
 use cutline::storage::changelog::Changelog;
 use cutline::task::barrier::Cut;
 use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
+use cutline::time::{ClockOffset, VirtualTime};
 
 use super::{Link, Member, SnapshotUnderWay, Task, TaskManager};
 use crate::engine::{Control, Engine, Report};
@@ -21,8 +22,11 @@ impl TaskManager {
     #[inline]
     pub(super) fn on_lane<O: Observer>(&mut self, lane: LaneId, ctx: &mut Context<'_, Engine, O>) {
         let place = self.place_of_lane[lane.index()];
-        let now = ctx.now();
+        let now = ctx.relative_time();
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
+        if let Some(ahead) = ctx.clock_offset() {
+            task.set_wall_clock(now, ahead, &mut self.outputs);
+        }
         let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
         while let Some((channel, frame)) = hands.ctx.arrival(lane) {
             let channel = self.plan.graph.channels()[channel.index()].input;
@@ -42,10 +46,10 @@ impl TaskManager {
         if task.machine.is_ready(now) {
             ctx.lane_ready(lane);
         } else if let Some(due) = task.machine.next_read() {
-            ctx.wake_lane(lane, due);
+            ctx.wake_lane_by_clock(lane, due);
         }
         if let Some(due) = task.machine.next_timeout() {
-            ctx.alarm_lane(lane, due);
+            ctx.alarm_lane_by_clock(lane, due);
         }
     }
 
@@ -60,11 +64,11 @@ impl TaskManager {
         self.follow(place, ctx);
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
         let lane = task.lane;
-        if task.machine.is_ready(ctx.now()) {
+        if task.machine.is_ready(ctx.relative_time()) {
             let now = ctx.now();
             ctx.wake_lane(lane, now);
         } else if let Some(due) = task.machine.next_read() {
-            ctx.wake_lane(lane, due);
+            ctx.wake_lane_by_clock(lane, due);
         }
     }
 
@@ -75,7 +79,10 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
-        let now = ctx.now();
+        let now = ctx.relative_time();
+        if let Some(ahead) = ctx.clock_offset() {
+            task.set_wall_clock(now, ahead, &mut self.outputs);
+        }
         let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
         machine.handle(now, input, &mut hands);
         self.follow(place, ctx);
@@ -95,7 +102,7 @@ impl TaskManager {
                     let channel = self.plan.graph.outputs(task.tail)[output.index()];
                     while let Some(back) = ctx.take_back(channel, execution) {
                         let input = Input::Back { channel: output, back };
-                        task.machine.handle(ctx.now(), input, &mut outputs);
+                        task.machine.handle(ctx.relative_time(), input, &mut outputs);
                     }
                     ctx.want_back(channel, execution, task.machine.awaits_back(output));
                 }
@@ -142,6 +149,7 @@ impl TaskManager {
         let step = |step, checkpoint| step_of(subtask, step, checkpoint);
         match output {
             Output::BarrierReceived { channel, barrier } => {
+                ctx.absolute_time(); // For the start delay, and how long it may be aligned.
                 let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
                 ctx.observe_task(attempt, Observation::BarrierReceived { channel, checkpoint });
                 ctx.observe_task(attempt, step(Step::B1, checkpoint));
@@ -156,6 +164,7 @@ impl TaskManager {
                 let checkpoint = barrier.checkpoint;
                 let how = match cut {
                     None => {
+                        ctx.absolute_time(); // For the start delay.
                         ctx.observe_task(attempt, step(Step::B1, checkpoint));
                         CutKind::Source
                     }
@@ -351,6 +360,13 @@ pub(super) struct Hands<'a, 'c, O> {
 }
 
 impl Task {
+    /// What the machine is to know of the wall clock of its host.
+    #[cold]
+    #[inline(never)]
+    fn set_wall_clock(&mut self, now: VirtualTime, ahead: ClockOffset, outputs: &mut Vec<Output>) {
+        self.machine.handle(now, Input::WallClock(ahead), outputs);
+    }
+
     /// The machine, and who does what it asks for.
     #[inline]
     fn hands<'a, 'c, O: Observer>(

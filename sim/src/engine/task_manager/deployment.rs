@@ -308,8 +308,9 @@ impl TaskManager {
         let timeout = self.plan.scenario.cluster.cancellation_timeout;
         let Some(timeout) = timeout.filter(|_| leaving_until > now) else { return };
         ctx.observe(Observation::CancellationSlow { process });
-        if !timeout.is_zero() && now + timeout < leaving_until {
-            self.set_timer(now + timeout, Waiting::CancellationTimeout { region }, ctx);
+        let due = ctx.relative_time() + timeout;
+        if !timeout.is_zero() && ctx.when(due) < leaving_until {
+            self.set_clock_timer(due, Waiting::CancellationTimeout { region }, ctx);
         }
     }
 

@@ -134,6 +134,17 @@ impl TaskManager {
         ctx.timer(at, token + 1);
     }
 
+    /// A timer of the host's relative clock. Flink: `ScheduledExecutor#schedule`.
+    pub(super) fn set_clock_timer<O: Observer>(
+        &mut self,
+        at: VirtualTime,
+        waiting: Waiting,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let token = self.wait(waiting);
+        ctx.timer_by_clock(at, token + 1);
+    }
+
     fn take(&mut self, token: u64) -> Waiting {
         self.free_tokens.push(token as u32);
         self.waiting[token as usize].take().expect("a token is answered once")

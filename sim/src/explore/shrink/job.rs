@@ -426,7 +426,9 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::AmbiguousExternal(..)
             | FaultKind::CutExternal(..)
             | FaultKind::CutHa(..)
-            | FaultKind::CutStorage(..) => true,
+            | FaultKind::CutStorage(..)
+            | FaultKind::DriftClock(..)
+            | FaultKind::StepClock(..) => true,
         }
     });
 }

@@ -266,6 +266,14 @@ pub(super) fn parts(kind: &mut FaultKind) -> Parts<'_> {
             spans: vec![&mut span.0],
             ..none
         },
+        FaultKind::DriftClock(target, _, span) => {
+            Parts { task_managers: task_managers(target), spans: vec![&mut span.0], ..none }
+        }
+        FaultKind::StepClock(target, _, by, span) => Parts {
+            task_managers: task_managers(target),
+            spans: vec![&mut by.0, &mut span.0],
+            ..none
+        },
     }
 }
 

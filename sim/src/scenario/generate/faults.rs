@@ -7,8 +7,8 @@ use cutline::time::{VirtualDuration, VirtualTime};
 use super::{Draws, Options, log_between, permille_chance};
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
-    Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario, StepAnchor,
-    StorageOperation, When,
+    ClockStep, Direction, Disturbance, Endpoint, ExternalOperation, Fault, FaultKind, Scenario,
+    StepAnchor, StorageOperation, When,
 };
 
 /// Kinds of faults, as the swarm chooses among them.
@@ -56,6 +56,7 @@ pub(super) fn draw(
     let steps = steps(scenario);
     let commits = scenario.job.operators.iter().any(|it| it.kind.is_transactional());
     let external = commits && draws.is("external faults", 400);
+    let clocks = draws.is("wrong clocks", 150);
     (0..count)
         .map(|index| {
             let name = index.to_string();
@@ -74,6 +75,8 @@ pub(super) fn draw(
             let what =
                 of_partition(scenario, commits, &mut draws.of("partition", &name)).unwrap_or(what);
             let what = of_loss(scenario, &mut draws.of("lost messages", &name)).unwrap_or(what);
+            let wrong = |_| of_clocks(scenario, &mut draws.of("wrong clock", &name));
+            let what = clocks.then_some(()).and_then(wrong).unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -208,6 +211,32 @@ fn of_loss(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
         chance,
         span,
     ))
+}
+
+/// In one seed of seven, where two faults of five are of this kind: the clocks of a host are wrong.
+fn of_clocks(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    if !permille_chance(stream, 400) {
+        return None;
+    }
+    let ms = VirtualDuration::from_millis;
+    let cluster = &scenario.cluster;
+    let host = match stream.below(2) {
+        0 => {
+            let number = stream.below(u64::from(cluster.task_managers)) as u32;
+            Some(Endpoint::TaskManager(number))
+        }
+        _ => match stream.below(u64::from(cluster.job_managers)) {
+            0 => None,
+            number => Some(Endpoint::Candidate(number as u32)),
+        },
+    };
+    let span = ms(log_between(stream, 50, 10_000));
+    if stream.below(2) == 0 {
+        let paces = [200, 500, 900, 999, 1_001, 1_100, 2_000, 5_000];
+        return Some(FaultKind::DriftClock(host, *stream.choice(&paces).expect("some"), span));
+    }
+    let step = *stream.choice(&ClockStep::ALL).expect("there are two");
+    Some(FaultKind::StepClock(host, step, ms(log_between(stream, 1, 20_000)), span))
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

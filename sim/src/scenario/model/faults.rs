@@ -1,6 +1,6 @@
 //! What goes wrong in a scenario, when, and to whom.
 
-use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::time::{ClockOffset, VirtualDuration, VirtualTime};
 use serde::Serialize;
 
 /// A scripted fault.
@@ -87,6 +87,12 @@ pub enum FaultKind {
     /// A process and the checkpoint storage do not reach each other for a while; what is sent
     /// meanwhile arrives afterwards. `None`: the job manager that leads then.
     CutStorage(Option<Endpoint>, Direction, VirtualDuration),
+    /// The clocks of the host of a process run at another pace, in thousandths, for a while. `None`: of
+    /// the job manager that leads then.
+    DriftClock(Option<Endpoint>, u32, VirtualDuration),
+    /// The wall clock of the host of a process is set forward or back by so much, for a while. `None`: of
+    /// the job manager that leads then.
+    StepClock(Option<Endpoint>, ClockStep, VirtualDuration, VirtualDuration),
 }
 
 impl FaultKind {
@@ -114,6 +120,8 @@ impl FaultKind {
             Self::CutExternal(..) => "cut_external",
             Self::CutHa(..) => "cut_ha",
             Self::CutStorage(..) => "cut_storage",
+            Self::DriftClock(..) => "drift_clock",
+            Self::StepClock(..) => "step_clock",
         }
     }
 }
@@ -207,6 +215,37 @@ impl Direction {
             Self::Both => (true, true),
             Self::There => (true, false),
             Self::Back => (false, true),
+        }
+    }
+}
+
+/// Which way a clock is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClockStep {
+    /// It shows a later time than it should.
+    Forward,
+    /// It shows an earlier one.
+    Back,
+}
+
+impl ClockStep {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Forward, Self::Back];
+
+    /// The word for it in scenario files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Back => "back",
+        }
+    }
+
+    /// So much this way.
+    pub fn offset(self, by: VirtualDuration) -> ClockOffset {
+        let by = i64::try_from(by.0).unwrap_or(i64::MAX);
+        match self {
+            Self::Forward => ClockOffset(by),
+            Self::Back => ClockOffset(-by),
         }
     }
 }

@@ -63,7 +63,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Disturbed::Answered(Err(Refusal::Failed))
             }
             Disturbance::Hanging => {
-                let given_up = now + self.config.storage_client.timeout;
+                let given_up = self.after(asker.0, self.config.storage_client.timeout, now);
                 if attempt < attempts {
                     return self.ask_again(request, attempt, asker, given_up);
                 }
@@ -101,7 +101,8 @@ impl<P: Process, O: Observer> Core<P, O> {
         let wait = VirtualDuration(backoff.0 / 2 + host.retries.below(backoff.0 / 2 + 1));
         let passes = host.cut(request.service()).there;
         // The client's threads stand still with their process.
-        Disturbed::AskedAgain((now + wait).max(host.paused_until).max(passes), request)
+        let at_least = host.paused_until.max(passes);
+        Disturbed::AskedAgain(self.after(from, wait, now).max(at_least), request)
     }
 
     /// The first half of an object arrives, and is left behind where the store cannot help it.

@@ -12,7 +12,8 @@ use crate::world::outside::KnownSnapshot;
 use crate::world::{LaneId, Note, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
-    /// The present.
+    /// The true time, which no process knows: by it the world's work takes as long as it takes. What
+    /// a process waits for, or compares, it takes from its host's clocks.
     #[inline]
     pub fn now(&self) -> VirtualTime {
         self.now

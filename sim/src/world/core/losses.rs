@@ -40,7 +40,9 @@ impl<P: Process, O: Observer> Core<P, O> {
             self.observer.observe(now, &Observation::FaultInjected { fault });
             queue.push(until, Due::Healed(fault));
         }
-        let until = now + self.config.ask_timeout;
+        // Either may be who waits.
+        let timeout = self.config.ask_timeout;
+        let until = self.after(from, timeout, now).max(self.after(to, timeout, now));
         let (from, to) = (from.0, to.0);
         self.observer.observe(now, &Observation::MessageLost { from, to, until });
         true
@@ -88,7 +90,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
-        let at = now + self.config.ask_timeout;
+        let at = self.after(caller, self.config.ask_timeout, now);
         self.answer((caller, life, token), Err(Refusal::TimedOut), at, queue);
     }
 
@@ -98,7 +100,11 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
+        let Parcel::Unanswered { to, .. } = parcel else {
+            unreachable!("nobody waits for anything else");
+        };
+        let at = self.after(to, self.config.ask_timeout, now);
         let slot = self.put_parcel(parcel);
-        queue.push(now + self.config.ask_timeout, Due::Mail(slot));
+        queue.push(at, Due::Mail(slot));
     }
 }

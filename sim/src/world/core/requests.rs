@@ -167,21 +167,31 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     /// Elects a candidate, or renews a lease. Kubernetes: `LeaderElector#tryAcquireOrRenew`.
+    ///
+    /// The leader writes into the lease when it has renewed it, by its wall clock, and a candidate
+    /// compares that with its own (`LeaderElector#canBecomeLeader`). So a lease protects the leader only
+    /// as far as clocks are less than `lease-duration` less the time between two renewals apart: a
+    /// candidate that is further ahead takes the lease over while it runs, and one that is behind waits
+    /// for longer. Nobody leads wrongly because of it: the write is conditional on the lease that was
+    /// read, and what a former leader writes is refused.
+    ///
+    /// Deviation: clocks are read when the request arrives, not when it is made.
     fn campaign(
         &mut self,
         (from, lease, renews): (ProcessId, VirtualDuration, Option<u64>),
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) -> Result<Answer, Refusal> {
+        let wall = self.absolute_time(from, now, queue);
         let session = match (renews, self.ha.leader) {
             (Some(renewed), _) if renewed == self.ha.session => renewed,
             (Some(_), _) => return Err(Refusal::Fenced),
-            (None, Some(process)) if process != from && now < self.ha.lease_until => {
+            (None, Some(process)) if process != from && wall < self.ha.lease_until => {
                 return Ok(Answer::Leader { process, session: self.ha.session });
             }
             (None, _) => self.elect(from, now, queue),
         };
-        self.ha.lease_until = now + lease;
+        self.ha.lease_until = wall + lease;
         Ok(Answer::Session(session))
     }
 

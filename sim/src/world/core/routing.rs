@@ -62,6 +62,14 @@ impl<P: Process, O: Observer> World<P, O> {
                     self.deliver(process, Event::Timer(u64::from(token)), now, queue);
                 }
             }
+            Due::ClockTimer { process, life, token } => {
+                if self.core.lives(process, life)
+                    && self.core.rings((process, life, token), now, queue)
+                {
+                    self.deliver(process, Event::Timer(u64::from(token)), now, queue);
+                }
+            }
+            Due::SetRight { process, fault } => self.core.set_right(process, fault, now, queue),
             Due::Start { process, life } => self.on_start(process, life, now, queue),
             Due::Unpause(process) => self.on_unpause(process, now, queue),
             Due::Lost { process, peer } => {
@@ -298,6 +306,16 @@ impl<P: Process, O: Observer> World<P, O> {
                 self.core.reorder = Some(reorder);
                 true
             }
+            PlannedFaultKind::DriftClock(process, pace, span) => {
+                let process = process.unwrap_or(self.core.leader());
+                self.core.drift(process, (index, now + span), pace, now, queue);
+                false // It strikes when somebody reads the clock.
+            }
+            PlannedFaultKind::StepClock(process, by, span) => {
+                let process = process.unwrap_or(self.core.leader());
+                self.core.step(process, (index, now + span), by, now, queue);
+                false // It strikes when somebody reads the clock.
+            }
             PlannedFaultKind::SlowStorage(operation, by, span) => {
                 self.core.faults.slow.push((operation, by, now + span));
                 true
@@ -332,7 +350,9 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// event of its own while its process is paused: it is woken again afterwards.
     fn addressee(&self, due: Due) -> Option<ProcessId> {
         match due {
-            Due::Timer { process, .. } | Due::Lost { process, .. } => Some(process),
+            Due::Timer { process, .. }
+            | Due::ClockTimer { process, .. }
+            | Due::Lost { process, .. } => Some(process),
             Due::Ask(_) => Some(self.leader()),
             Due::Mail(slot) | Due::Answer(slot) => match &self.parcels[slot as usize] {
                 Parcel::Mail { to, .. }
@@ -343,6 +363,7 @@ impl<P: Process, O: Observer> Core<P, O> {
             Due::Back(channel) => self.channels[channel.index()].from.map(|end| end.process),
             Due::Lane(_)
             | Due::Apply(_)
+            | Due::SetRight { .. }
             | Due::Start { .. }
             | Due::Unpause(_)
             | Due::Release
