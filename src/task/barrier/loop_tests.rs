@@ -113,7 +113,7 @@ fn what_comes_round_ahead_of_the_barrier_is_captured() {
         (
             "where nothing comes in, the coordinator begins",
             "x0 x1 p t0:1 d2:3 b2:1 b3:1 p",
-            "T1 P2:3 U2 U3 C1",
+            "T1 P2:3 U3 U2 C1",
         ),
         (
             "unless a barrier has come round before",
