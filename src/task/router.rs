@@ -13,7 +13,8 @@ use crate::operator::{Record, path};
 #[derive(Clone, Debug, Default)]
 pub struct Router {
     edges: Vec<Edge>,
-    back: Option<Back>,
+    /// Boxed, because the router is moved with each record.
+    back: Option<Box<Back>>,
 }
 
 /// Where some records go round again instead.
@@ -56,8 +57,9 @@ impl Router {
             route: Route::new(edge, subtask),
         };
         let back = edges.iter().find_map(|edge| {
-            let edge_back = Edge { mixed: None, route: Route::new(edge, subtask) };
-            Some(Back { id: edge.edge, feedback: edge.feedback?, edge: edge_back })
+            let (id, feedback) = (edge.edge, edge.feedback?);
+            let edge = Edge { mixed: None, route: Route::new(edge, subtask) };
+            Some(Box::new(Back { id, feedback, edge }))
         });
         Self { edges: forward().map(edge).collect(), back }
     }

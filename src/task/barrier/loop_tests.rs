@@ -107,13 +107,13 @@ fn what_comes_round_ahead_of_the_barrier_is_captured() {
         (
             "nor for one that a newer one has overtaken",
             "b0:1 b1:1 p b0:2 p d2:4 b1:2 p d2:5 b2:2 b3:2 p",
-            "B0 B1 T1 U0 U1 A1 B0 B1 T2 U0 U1 P2:5 U2 U3 C2",
+            "B0 B1 T1 U0 U1 A1 B0 B1 P2:4 T2 U0 U1 P2:5 U3 U2 C2",
         ),
         ("a tail that ends sends no barrier", "b0:1 b1:1 p x2 p b3:1 p", "B0 B1 T1 U0 U1 U3 C1"),
         (
             "where nothing comes in, the coordinator begins",
             "x0 x1 p t0:1 d2:3 b2:1 b3:1 p",
-            "T1 P2:3 U2 U3 C1",
+            "T1 P2:3 U3 U2 C1",
         ),
         (
             "unless a barrier has come round before",
