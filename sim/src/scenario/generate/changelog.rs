@@ -47,7 +47,7 @@ fn options(load: &Load, draws: &Draws) -> ChangelogOptions {
     let mut result = ChangelogOptions {
         enabled: true,
         materializes: permille_chance(&mut stream, 850),
-        materialize_interval: ms(log_between(&mut stream, 10, 4_000)),
+        materialize_interval: ms(log_between(&mut stream, 5, 600)),
         max_failures_allowed: [0, 1, 3, 1_000][weighted(&mut stream, &[1, 1, 3, 3])],
         ..ChangelogOptions::default()
     };
