@@ -54,18 +54,18 @@ impl<P: Process, O: Observer> Core<P, O> {
         let reads = matches!(request, Request::Get { .. } | Request::List { .. });
         match how {
             Disturbance::Transient if attempt < attempts => {
-                self.ask_again(request, attempt, asker, now)
+                self.ask_again((request, attempt), asker, VirtualDuration::ZERO, now, queue)
             }
             Disturbance::Throttled if attempt < attempts.max(THROTTLED_ATTEMPTS_MAX) => {
-                self.ask_again(request, attempt, asker, now)
+                self.ask_again((request, attempt), asker, VirtualDuration::ZERO, now, queue)
             }
             Disturbance::Transient | Disturbance::Throttled => {
                 Disturbed::Answered(Err(Refusal::Failed))
             }
             Disturbance::Hanging => {
-                let given_up = self.after(asker.0, self.config.storage_client.timeout, now);
                 if attempt < attempts {
-                    return self.ask_again(request, attempt, asker, given_up);
+                    let timeout = self.config.storage_client.timeout;
+                    return self.ask_again((request, attempt), asker, timeout, now, queue);
                 }
                 // Whoever has waited in vain cannot know what was done.
                 let refusal = if reads { Refusal::Failed } else { Refusal::Unknown };
@@ -87,13 +87,15 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
     }
 
-    /// Half of the wait is certain and half is drawn, so that clients do not come back together.
+    /// Half of the wait is certain and half is drawn, so that clients do not come back together. It
+    /// begins when the client has waited for the answer.
     fn ask_again(
         &mut self,
-        request: Request,
-        attempt: u32,
+        (request, attempt): (Request, u32),
         (from, ..): (ProcessId, u64, bool),
+        waited: VirtualDuration,
         now: VirtualTime,
+        queue: &mut Queue<Due>,
     ) -> Disturbed {
         const DOUBLINGS_MAX: u32 = 6;
         let backoff = self.config.storage_client.backoff * (1 << (attempt - 1).min(DOUBLINGS_MAX));
@@ -102,7 +104,8 @@ impl<P: Process, O: Observer> Core<P, O> {
         let passes = host.cut(request.service()).there;
         // The client's threads stand still with their process.
         let at_least = host.paused_until.max(passes);
-        Disturbed::AskedAgain(self.after(from, wait, now).max(at_least), request)
+        let at = self.waits_until(from, waited + wait, now, queue);
+        Disturbed::AskedAgain(at.max(at_least), request)
     }
 
     /// The first half of an object arrives, and is left behind where the store cannot help it.

@@ -9,7 +9,7 @@ use cutline::time::{ClockOffset, VirtualDuration, VirtualTime};
 use super::{Context, Core, Due};
 use crate::kernel::queue::Queue;
 use crate::observe::Observation;
-use crate::world::clock::{Clocks, Felt, Read, Rings};
+use crate::world::clock::{Clocks, Felt, Read};
 use crate::world::{LaneId, Observer, Process, ProcessId};
 
 impl<P: Process, O: Observer> Context<'_, P, O> {
@@ -31,8 +31,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     /// How far the absolute clock is ahead of the relative one, for machines that are given one time;
-    /// `None`: no clock is ever wrong. Whoever hands it on says so by
-    /// [`absolute_time`](Self::absolute_time) when it was used: only then a fault was felt.
+    /// `None`: no clock is ever wrong. Whoever hands it on reads the
+    /// [`absolute_time`](Self::absolute_time) when the machine has: only then a fault was felt.
     #[inline]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
         let clocks = self.core.clocks.as_ref()?;
@@ -51,8 +51,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         match &mut self.core.clocks {
             None => self.timer(at, token),
             Some(clocks) => {
-                let due = clocks.set_timer(process, (life, token), at);
-                self.queue.push(due.max(self.now), Due::ClockTimer { process, life, token });
+                let due = clocks.set_timer(process, (life, token), at, self.now);
+                self.queue.push(due, Due::ClockTimer { process, life, token });
             }
         }
     }
@@ -85,16 +85,31 @@ impl<P: Process, O: Observer> Core<P, O> {
         self.clocks.as_ref().map_or(now, |clocks| clocks.of(process).relative(now))
     }
 
-    /// When a span is over that a client in a process waits for, by the pace that its clock has now.
+    /// When a span is over that a client in a process waits for from now on. It is not planned anew when
+    /// the pace changes, so it goes by what is known of that.
+    pub(super) fn waits_until(
+        &mut self,
+        process: ProcessId,
+        span: VirtualDuration,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) -> VirtualTime {
+        let at = self.after(process, span, now);
+        if at != now + span {
+            let felt = self.wrong_clocks().waits(process);
+            self.strike_clocks(process, felt, now, queue);
+        }
+        at
+    }
+
+    /// [`waits_until`](Self::waits_until), where it is not known yet who waits.
     pub(super) fn after(
         &self,
         process: ProcessId,
         span: VirtualDuration,
         now: VirtualTime,
     ) -> VirtualTime {
-        let Some(clocks) = &self.clocks else { return now + span };
-        let clock = clocks.of(process);
-        clock.when(clock.relative(now) + span)
+        self.clocks.as_ref().map_or(now + span, |clocks| clocks.after(process, span, now))
     }
 
     pub(super) fn absolute_time(
@@ -107,10 +122,23 @@ impl<P: Process, O: Observer> Core<P, O> {
         self.clocks.as_ref().map_or(now, |clocks| clocks.of(process).absolute(now))
     }
 
-    /// A process reads a clock: faults that make it wrong have struck now, if they had not before.
+    /// A process reads a clock.
     fn feel(&mut self, process: ProcessId, read: Read, now: VirtualTime, queue: &mut Queue<Due>) {
-        let Some(clocks) = &mut self.clocks else { return };
-        for Felt { fault, until, stepped } in clocks.read(process, read) {
+        if let Some(clocks) = &mut self.clocks {
+            let felt = clocks.read(process, read, now);
+            self.strike_clocks(process, felt, now, queue);
+        }
+    }
+
+    /// Faults that make a clock wrong have struck when a process has first felt it.
+    fn strike_clocks(
+        &mut self,
+        process: ProcessId,
+        felt: Vec<Felt>,
+        now: VirtualTime,
+        queue: &mut Queue<Due>,
+    ) {
+        for Felt { fault, until, stepped } in felt {
             self.observer.observe(now, &Observation::FaultInjected { fault });
             let read = Observation::WrongTimeRead { process: process.0, stepped };
             self.observer.observe(now, &read);
@@ -126,9 +154,13 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
-        self.wrong_clocks().drift(process, (fault, until), pace, now);
         queue.push(until, Due::SetRight { process, fault });
-        self.on_pace(process, now, queue);
+        let clocks = self.wrong_clocks();
+        let before = clocks.of(process).pace();
+        clocks.drift(process, (fault, until), pace, now);
+        if pace != before {
+            self.on_pace(process, now, queue);
+        }
     }
 
     pub(super) fn step(
@@ -158,28 +190,20 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
     }
 
-    /// Whether a timer rings. One that comes too early comes again.
+    /// Whether a timer rings.
     pub(super) fn rings(
         &mut self,
         (process, life, token): (ProcessId, u32, u32),
         now: VirtualTime,
-        queue: &mut Queue<Due>,
     ) -> bool {
-        match self.wrong_clocks().rings(process, (life, token), now) {
-            Rings::Now => true,
-            Rings::Never => false,
-            Rings::At(at) => {
-                queue.push(at, Due::ClockTimer { process, life, token });
-                false
-            }
-        }
+        self.wrong_clocks().rings(process, (life, token), now)
     }
 
     /// What waits for a clock waits for another instant now that its pace has changed.
     fn on_pace(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) {
-        let clocks = self.clocks.as_ref().expect("a clock is wrong");
-        for ((life, token), at) in clocks.timers(process) {
-            queue.push(at.max(now), Due::ClockTimer { process, life, token });
+        let clocks = self.wrong_clocks();
+        for ((life, token), at) in clocks.plan_anew(process, now) {
+            queue.push(at, Due::ClockTimer { process, life, token });
         }
         let pace = clocks.of(process).pace();
         let changed = Observation::PaceChanged { process: process.0, pace };

@@ -90,7 +90,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
-        let at = self.after(caller, self.config.ask_timeout, now);
+        let at = self.waits_until(caller, self.config.ask_timeout, now, queue);
         self.answer((caller, life, token), Err(Refusal::TimedOut), at, queue);
     }
 
@@ -103,7 +103,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         let Parcel::Unanswered { to, .. } = parcel else {
             unreachable!("nobody waits for anything else");
         };
-        let at = self.after(to, self.config.ask_timeout, now);
+        let at = self.waits_until(to, self.config.ask_timeout, now, queue);
         let slot = self.put_parcel(parcel);
         queue.push(at, Due::Mail(slot));
     }

@@ -63,9 +63,7 @@ impl<P: Process, O: Observer> World<P, O> {
                 }
             }
             Due::ClockTimer { process, life, token } => {
-                if self.core.lives(process, life)
-                    && self.core.rings((process, life, token), now, queue)
-                {
+                if self.core.lives(process, life) && self.core.rings((process, life, token), now) {
                     self.deliver(process, Event::Timer(u64::from(token)), now, queue);
                 }
             }
