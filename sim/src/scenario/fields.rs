@@ -17,8 +17,9 @@ const LISTED_MAX: usize = 2_000;
 pub(super) const FAULTS_MAX: usize = 20_000;
 pub(super) const U32: u64 = u32::MAX as u64;
 const NANOSECOND: VirtualDuration = VirtualDuration::from_nanos(1);
-pub(super) const ANY_SPAN: Kind = Kind::Duration { min: VirtualDuration::ZERO };
-pub(super) const SOME_SPAN: Kind = Kind::Duration { min: NANOSECOND };
+pub(super) const ANY_SPAN: Kind =
+    Kind::Duration { min: VirtualDuration::ZERO, max: VirtualDuration::MAX };
+pub(super) const SOME_SPAN: Kind = Kind::Duration { min: NANOSECOND, max: VirtualDuration::MAX };
 
 pub(super) fn root() -> Object {
     let section = |name, object: Object| {

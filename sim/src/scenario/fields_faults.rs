@@ -1,10 +1,17 @@
 //! The part of the table that is about faults, random failures, and what users do.
 
 use cutline::step::Step;
+use cutline::time::VirtualDuration;
 
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
 use super::model::{ClockStep, Direction, Disturbance, ExternalOperation, StorageOperation};
 use super::table::{Field, Kind, Object, Variant, Variants};
+
+/// By how much a clock may be set: not so much that sums of it leave the virtual time.
+const STEP: Kind = Kind::Duration {
+    min: VirtualDuration::from_nanos(1),
+    max: VirtualDuration::from_secs(366 * 24 * 60 * 60),
+};
 
 pub(super) fn fault() -> Object {
     let subtask = || {
@@ -282,8 +289,7 @@ pub(super) fn fault() -> Object {
                             ["\"forward\"", "\"back\""],
                         )
                         .default("\"forward\""),
-                        Field::new("by", SOME_SPAN, "By how much.", ["\"2 s\"", "\"3 s\""])
-                            .required(),
+                        Field::new("by", STEP, "By how much.", ["\"2 s\"", "\"3 s\""]).required(),
                         span(),
                     ],
                 ),

@@ -42,7 +42,15 @@ pub(super) fn scalar(json: &Json, kind: &Kind) -> Result<Datum, Refusal> {
             Datum::Text(name.to_owned())
         }
         Kind::Integer { min, max } => Datum::Integer(integer(json, *min, *max)?),
-        Kind::Duration { min } => Datum::Duration(duration(json, *min, DURATION)?),
+        Kind::Duration { min, max } => {
+            let span = duration(json, *min, DURATION)?;
+            if span > *max {
+                let expected = format!("at most {}", shown(*max));
+                let message = format!("{} is too long", shown(span));
+                return Err(refusal("out-of-range", message, expected));
+            }
+            Datum::Duration(span)
+        }
         Kind::When(_) => {
             let expected = "a time such as \"3 s\", or an object with a `step`";
             Datum::Duration(duration(json, VirtualDuration::ZERO, expected)?)

@@ -73,7 +73,7 @@ pub(super) enum Kind {
     /// A whole number in a range.
     Integer { min: u64, max: u64 },
     /// A span of virtual time, in Flink's grammar.
-    Duration { min: VirtualDuration },
+    Duration { min: VirtualDuration, max: VirtualDuration },
     /// Bytes, in Flink's grammar.
     Size { min: u64, max: u64 },
     /// Bytes a second, or `unlimited`.
