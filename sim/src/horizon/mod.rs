@@ -33,7 +33,7 @@ use cutline::time::{VirtualDuration, VirtualTime};
 pub(crate) use self::drive::{Driver, Subject};
 pub(crate) use self::figures::Figures;
 
-use crate::scenario::model::{FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{OperatorKind, Scenario, When};
 
 /// How much may be left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,9 +152,7 @@ pub fn check(scenario: &Scenario) -> Result<(), LeapError> {
             return Err(LeapError::Asked { what });
         }
     }
-    let wrong = |fault: &crate::scenario::model::Fault| {
-        matches!(fault.what, FaultKind::DriftClock(..) | FaultKind::StepClock(..))
-    };
+    let wrong = |fault: &crate::scenario::model::Fault| fault.what.wrong_clock().is_some();
     if let Some(index) = scenario.faults.iter().position(wrong) {
         return Err(LeapError::WrongClock { index });
     }

@@ -15,8 +15,8 @@ use crate::scenario::model::{
     Endpoint, Fault, FaultKind, Link, ListMode, OperatorKind, Scenario, Source, When,
 };
 use crate::world::{
-    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, RIGHT_PACE,
-    Service, WorldConfig,
+    Command, LinkConfig, PlannedFault, PlannedFaultKind, PlannedWhen, ProcessId, Service,
+    WorldConfig,
 };
 
 pub(super) fn world_config(plan: &Plan) -> WorldConfig {
@@ -170,21 +170,9 @@ fn last_record(plan: &Plan) -> Option<VirtualTime> {
 }
 
 /// Calm time within which a failed execution is replaced and a job ends, generously: every delay at
-/// its longest. What a clock has lost is lost when it is right again, and a restart strategy that has
-/// seen the wall clock set back waits until it has caught up.
+/// its longest.
 fn patience(scenario: &Scenario) -> VirtualDuration {
-    let errors = scenario.faults.iter().map(|fault| clock_error(&fault.what));
-    errors.fold(scenario.limits.settle, |sum, error| sum + error)
-}
-
-/// How wrong a fault makes a clock, at most.
-fn clock_error(of: &FaultKind) -> VirtualDuration {
-    if let FaultKind::StepClock(_, _, by, _) = *of {
-        return by;
-    }
-    let FaultKind::DriftClock(_, pace, span) = *of else { return VirtualDuration::ZERO };
-    let wrong = u128::from(span.0) * u128::from(pace.abs_diff(RIGHT_PACE));
-    VirtualDuration(u64::try_from(wrong / u128::from(RIGHT_PACE)).unwrap_or(u64::MAX))
+    scenario.limits.settle + scenario.delay_by_wall_clocks()
 }
 
 fn process(plan: &Plan, endpoint: Endpoint) -> ProcessId {

@@ -552,6 +552,34 @@ pub enum ActionKind {
 }
 
 impl Scenario {
+    /// How much longer than planned a restart may wait because a wall clock is wrong: the exponential
+    /// strategy waits for the instant that it has once planned by the clock of the job manager, even if
+    /// that was set back since. Nobody else waits until a wall clock shows something, and what a timer
+    /// has to wait for is not more than planned once the pace is right again.
+    pub fn delay_by_wall_clocks(&self) -> VirtualDuration {
+        match self.restart {
+            RestartStrategy::Disabled
+            | RestartStrategy::FixedDelay { .. }
+            | RestartStrategy::FailureRate { .. } => VirtualDuration::ZERO,
+            RestartStrategy::ExponentialDelay { .. } => {
+                let hosts = 0..self.cluster.job_managers;
+                hosts.map(|number| self.wall_clock_error(number)).max().unwrap_or_default()
+            }
+        }
+    }
+
+    /// How wrong the wall clock of a job manager is at most: several faults may act at a time.
+    fn wall_clock_error(&self, number: u32) -> VirtualDuration {
+        let wrong = self.faults.iter().filter_map(|fault| fault.what.wrong_clock());
+        let here = wrong.filter(|(target, _)| match *target {
+            None => true,
+            Some(Endpoint::JobManager) => number == 0,
+            Some(Endpoint::Candidate(candidate)) => candidate == number,
+            Some(Endpoint::TaskManager(_)) => false,
+        });
+        here.fold(VirtualDuration::ZERO, |sum, (_, error)| sum + error)
+    }
+
     /// Whether event time matters to somebody.
     pub fn has_event_time(&self) -> bool {
         self.job.operators.iter().any(|operator| match &operator.kind {

@@ -116,7 +116,27 @@ impl PlannedFaultKind {
 impl PlannedFaultKind {
     /// Whether it makes a clock wrong.
     pub(super) fn concerns_clocks(self) -> bool {
-        matches!(self, Self::DriftClock(..) | Self::StepClock(..))
+        match self {
+            Self::DriftClock(..) | Self::StepClock(..) => true,
+            Self::Command(_)
+            | Self::Crash(_)
+            | Self::CrashLeader
+            | Self::Pause(..)
+            | Self::PauseLeader(_)
+            | Self::SlowLink(..)
+            | Self::CutLink(..)
+            | Self::RepeatMessages(..)
+            | Self::LoseMessages(..)
+            | Self::Reorder(..)
+            | Self::SlowStorage(..)
+            | Self::FailStorage(..)
+            | Self::DisturbStorage(..)
+            | Self::DamageObject(_)
+            | Self::SlowExternal(..)
+            | Self::FailExternal(..)
+            | Self::AmbiguousExternal(..)
+            | Self::CutService(..) => false,
+        }
     }
 }
 

@@ -198,7 +198,7 @@ fn until(scenario: &Scenario, span: VirtualDuration) -> VirtualTime {
 
 fn slack(scenario: &Scenario) -> VirtualDuration {
     let disturbances = (scenario.faults.len() + scenario.actions.len()) as u64 + 2;
-    (scenario.limits.settle + LONGEST) * disturbances
+    (scenario.limits.settle + LONGEST) * disturbances + scenario.delay_by_wall_clocks()
 }
 
 fn is_bounded(scenario: &Scenario) -> bool {

@@ -3,6 +3,8 @@
 use cutline::time::{ClockOffset, VirtualDuration, VirtualTime};
 use serde::Serialize;
 
+use crate::world::RIGHT_PACE;
+
 /// A scripted fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
@@ -122,6 +124,40 @@ impl FaultKind {
             Self::CutStorage(..) => "cut_storage",
             Self::DriftClock(..) => "drift_clock",
             Self::StepClock(..) => "step_clock",
+        }
+    }
+
+    /// The host whose clocks it makes wrong (`None`: the leader's), and how far its wall clock is from
+    /// the true time then, at most; `None` if it leaves clocks alone.
+    pub fn wrong_clock(&self) -> Option<(Option<Endpoint>, VirtualDuration)> {
+        match *self {
+            Self::StepClock(target, _, by, _) => Some((target, by)),
+            Self::DriftClock(target, pace, span) => {
+                let wrong = u128::from(span.0) * u128::from(pace.abs_diff(RIGHT_PACE));
+                let wrong = u64::try_from(wrong / u128::from(RIGHT_PACE)).unwrap_or(u64::MAX);
+                Some((target, VirtualDuration(wrong)))
+            }
+            Self::CrashTask(..)
+            | Self::CrashTaskManager(_)
+            | Self::CrashJobManager
+            | Self::PauseTask(..)
+            | Self::PauseTaskManager(..)
+            | Self::PauseJobManager(_)
+            | Self::SlowLink(..)
+            | Self::CutLink(..)
+            | Self::RepeatMessages(..)
+            | Self::LoseMessages(..)
+            | Self::Reorder(..)
+            | Self::SlowStorage(..)
+            | Self::FailStorage(..)
+            | Self::DisturbStorage(..)
+            | Self::DamageObject(_)
+            | Self::SlowExternal(..)
+            | Self::FailExternal(..)
+            | Self::AmbiguousExternal(..)
+            | Self::CutExternal(..)
+            | Self::CutHa(..)
+            | Self::CutStorage(..) => None,
         }
     }
 }
