@@ -69,7 +69,7 @@ pub(super) enum Waiting {
     },
     /// Those that have not by now take the process with them.
     CancellationTimeout {
-        region: Option<RegionId>,
+        leaving_until: VirtualTime,
     },
     /// A part of a snapshot that was given up is being deleted.
     Discarded(Part),
@@ -168,7 +168,9 @@ impl TaskManager {
                 }
             }
             Waiting::Left { execution, region } => self.say_when_canceled(execution, region, ctx),
-            Waiting::CancellationTimeout { region } => self.on_cancellation_timeout(region, ctx),
+            Waiting::CancellationTimeout { leaving_until } => {
+                Self::on_cancellation_timeout(leaving_until, ctx);
+            }
             Waiting::Materialize { subtask, execution } => {
                 self.on_materialize((subtask, execution), ctx);
             }
