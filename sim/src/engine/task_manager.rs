@@ -116,6 +116,9 @@ struct Link {
 }
 
 /// What is known of a snapshot before it is acknowledged.
+///
+/// Deviation: how long its two parts take is true time; Flink takes `System.nanoTime` of the host for
+/// them, as for the alignment.
 #[derive(Debug)]
 struct SnapshotUnderWay {
     checkpoint: CheckpointId,
