@@ -39,7 +39,8 @@ impl<P> Coordinator<P> {
         };
         match received {
             Received::Success => {
-                self.statistics.acknowledged(self.wall(), id, (uploaded, size), metrics);
+                let wall = self.wall();
+                self.statistics.acknowledged(wall, id, (uploaded, size), metrics);
                 self.complete_if_acknowledged(now, id, out);
             }
             Received::Duplicate => {}
@@ -199,7 +200,8 @@ impl<P> Coordinator<P> {
             return;
         };
         self.cancel_expiry(id);
-        self.statistics.failed(self.wall(), id, reason);
+        let wall = self.wall();
+        self.statistics.failed(wall, id, reason);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed { checkpoint: id, reason });

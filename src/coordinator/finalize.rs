@@ -86,7 +86,8 @@ impl<P> Coordinator<P> {
             }
             let location = pending.location.clone();
             let location = location.expect("complete only once the directory is there");
-            let wall = now + self.ahead;
+            self.wall_clock_read = true;
+            let wall = now + self.clock_offset;
             let checkpoint = pending.complete(wall, self.config.retention, location);
             let checkpoint = Arc::new(checkpoint);
             out.push(Output::WriteMetadata { token, checkpoint: Arc::clone(&checkpoint) });
@@ -265,7 +266,7 @@ impl<P> Coordinator<P> {
         self.statistics.completed(id);
         self.release(id, out);
         self.last_completion = Some(now);
-        let duration = self.wall().since(checkpoint.timestamp);
+        let duration = now.since(pending.triggered);
         self.policy.completed(now, CheckpointCost { duration, stalled });
         let subsumed = added.as_ref().and_then(|added| added.subsumed);
         if let Some(added) = added {
@@ -363,7 +364,8 @@ impl<P> Coordinator<P> {
         let (id, reason) = (checkpoint.id, FailureReason::FinalizeCheckpointFailure);
         let pending = self.pending.remove(&id).expect("no abort touches it now");
         out.push(Output::FinalizeFailed { checkpoint: id });
-        self.statistics.failed(self.wall(), id, reason);
+        let wall = self.wall();
+        self.statistics.failed(wall, id, reason);
         self.abort_trigger_of(id, reason, out);
         fail_request(pending.request, reason, out);
         out.push(Output::Failed { checkpoint: id, reason });

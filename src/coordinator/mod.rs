@@ -163,7 +163,9 @@ pub struct Coordinator<P> {
     /// When the input at hand came.
     now: VirtualTime,
     /// What the wall clock shows more than `now`.
-    ahead: ClockOffset,
+    clock_offset: ClockOffset,
+    /// Something has come of that.
+    wall_clock_read: bool,
     /// The periodic scheduler is on.
     scheduling: bool,
     shut_down: bool,
@@ -224,7 +226,8 @@ impl<P> Coordinator<P> {
             topology,
             statistics: Statistics::default(),
             now: VirtualTime::ZERO,
-            ahead: ClockOffset::NONE,
+            clock_offset: ClockOffset::NONE,
+            wall_clock_read: false,
             coordinators,
             policy,
             decider,
@@ -331,7 +334,7 @@ impl<P> Coordinator<P> {
             Input::Stop => self.on_stop(out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Poll => self.on_poll(now, out),
-            Input::WallClock(ahead) => self.ahead = ahead,
+            Input::WallClock(ahead) => self.clock_offset = ahead,
             Input::Skip { by } => self.on_skip(now, by),
             Input::Trigger { request, kind, periodic } => {
                 self.on_trigger(now, request, kind, periodic, out)
@@ -375,8 +378,15 @@ impl<P> Coordinator<P> {
     }
 
     /// What the wall clock shows. Flink: `System.currentTimeMillis`.
-    fn wall(&self) -> VirtualTime {
-        self.now + self.ahead
+    fn wall(&mut self) -> VirtualTime {
+        self.wall_clock_read = true;
+        self.now + self.clock_offset
+    }
+
+    /// Whether something has come of the wall clock since this was asked last: a timestamp, or a figure
+    /// of the statistics. For simulators, which want to know whether a wrong one matters.
+    pub fn has_read_wall_clock(&mut self) -> bool {
+        std::mem::take(&mut self.wall_clock_read)
     }
 
     fn check(&self) {

@@ -38,6 +38,12 @@ pub trait Coordinate<P>: fmt::Debug {
     fn idle(&self) -> Option<(VirtualTime, VirtualTime)> {
         None
     }
+
+    /// Whether something has come of the wall clock since this was asked last; one that does not say
+    /// may have looked at it.
+    fn has_read_wall_clock(&mut self) -> bool {
+        true
+    }
 }
 
 impl<P: fmt::Debug> Coordinate<P> for Coordinator<P> {
@@ -63,5 +69,9 @@ impl<P: fmt::Debug> Coordinate<P> for Coordinator<P> {
 
     fn idle(&self) -> Option<(VirtualTime, VirtualTime)> {
         self.last_completion().zip(self.idle_until())
+    }
+
+    fn has_read_wall_clock(&mut self) -> bool {
+        Self::has_read_wall_clock(self)
     }
 }

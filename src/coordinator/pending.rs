@@ -43,6 +43,9 @@ pub(super) struct PendingCheckpoint<P> {
     pub(super) request: Option<RequestId>,
     /// Whether the decider let it pass beside `max_concurrent` others.
     pub(super) forced: bool,
+    /// T1, by the monotonic clock.
+    pub(super) triggered: VirtualTime,
+    /// The same by the wall clock.
     pub(super) timestamp: VirtualTime,
     pub(super) plan: Arc<Plan>,
     /// Its directory, once made.
@@ -57,7 +60,7 @@ impl<P> PendingCheckpoint<P> {
     pub(super) fn new(
         id: CheckpointId,
         request: Request,
-        timestamp: VirtualTime,
+        (triggered, timestamp): (VirtualTime, VirtualTime),
         plan: Arc<Plan>,
         coordinators: &[OperatorId],
     ) -> Self {
@@ -67,6 +70,7 @@ impl<P> PendingCheckpoint<P> {
             kind: request.kind,
             request: request.id,
             forced: request.forced,
+            triggered,
             timestamp,
             location: None,
             missing: parts.len() + coordinators.len(),

@@ -19,6 +19,9 @@ use crate::trigger::decider::Request;
 #[derive(Debug)]
 pub(super) struct Triggering {
     request: Request,
+    /// T1, by the monotonic clock.
+    triggered: VirtualTime,
+    /// The same by the wall clock.
     timestamp: VirtualTime,
     plan: Arc<Plan>,
     stage: Stage,
@@ -73,6 +76,7 @@ impl<P> Coordinator<P> {
         let token = self.token();
         self.triggering = Some(Triggering {
             request,
+            triggered: self.now,
             timestamp: self.wall(),
             plan: Arc::new(plan),
             stage: Stage::DrawingId(token),
@@ -154,7 +158,7 @@ impl<P> Coordinator<P> {
         let pending = PendingCheckpoint::new(
             id,
             trigger.request,
-            trigger.timestamp,
+            (trigger.triggered, trigger.timestamp),
             Arc::clone(&trigger.plan),
             &self.coordinators,
         );

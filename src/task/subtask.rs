@@ -455,7 +455,9 @@ pub struct Subtask {
     /// When a queued barrier with a timeout becomes unaligned.
     output_timeouts: Vec<(VirtualTime, CheckpointId)>,
     /// What the wall clock shows more than `now`.
-    ahead: ClockOffset,
+    clock_offset: ClockOffset,
+    /// Something has come of that.
+    wall_clock_read: bool,
     /// A trigger that came before the ends of all partitions.
     held_trigger: Option<CheckpointBarrier>,
     waits_for_final_checkpoint: bool,
@@ -550,7 +552,8 @@ impl Subtask {
             mailbox: VecDeque::new(),
             snapshots: Snapshots::new(chained - 1, config.defects),
             output_timeouts: Vec::new(),
-            ahead: ClockOffset::NONE,
+            clock_offset: ClockOffset::NONE,
+            wall_clock_read: false,
             held_trigger: None,
             waits_for_final_checkpoint: config.waits_for_final_checkpoint,
             finished_on_restore: config.finished_on_restore && !config.defects.has(Defect::D90),
@@ -583,7 +586,7 @@ impl Subtask {
             Input::Mail(mail) => self.mailbox.push_back(mail),
             Input::Timeout => self.on_timeout(now, out),
             Input::WallClock(ahead) => {
-                self.ahead = ahead;
+                self.clock_offset = ahead;
                 let input = barrier::Input::WallClock(ahead);
                 self.gates.handle(now, input, &mut self.gate_outputs);
             }
@@ -624,6 +627,19 @@ impl Subtask {
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
         let timeouts = [self.gates.next_timeout(), outputs, self.commits.next_timeout()];
         timeouts.into_iter().flatten().min()
+    }
+
+    /// Whether something has come of the wall clock since this was asked last: a timestamp that was
+    /// compared with it, or a deadline. For simulators, which want to know whether a wrong one matters.
+    pub fn has_read_wall_clock(&mut self) -> bool {
+        let by_gates = self.gates.has_read_wall_clock();
+        std::mem::take(&mut self.wall_clock_read) || by_gates
+    }
+
+    /// What the wall clock shows more than `now`.
+    fn ahead(&mut self) -> ClockOffset {
+        self.wall_clock_read = true;
+        self.clock_offset
     }
 
     /// Whether [`Input::Run`] would do something now.

@@ -15,7 +15,6 @@ use crate::task::barrier::exactly_once::ExactlyOnce;
 use crate::task::barrier::handler::Context;
 use crate::task::barrier::{Cut, Output};
 use crate::task::gate::ArrivalNumber;
-use crate::time::VirtualTime;
 
 /// Where the checkpoint under way stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl ExactlyOnce {
         self.block(cx, channel);
         if self.is_aligned() {
             self.cut(cx, barrier)
-        } else if self.is_timed_out(cx.now + cx.ahead, barrier) {
+        } else if self.is_timed_out(cx, barrier) {
             self.give_up_aligning(cx, barrier)?;
             // The channel is blocked already, as after an aligned barrier it must be.
             self.align_overtaking(cx, channel, &barrier.as_unaligned())
@@ -105,7 +104,7 @@ impl ExactlyOnce {
         self.announced.remove(&channel);
         match self.phase {
             Phase::Collect if self.is_aligned() => self.cut(cx, barrier)?,
-            Phase::Collect if self.is_timed_out(cx.now + cx.ahead, barrier) => {
+            Phase::Collect if self.is_timed_out(cx, barrier) => {
                 self.give_up_aligning(cx, barrier)?;
             }
             Phase::CollectUnaligned => self.finish_overtaking(cx, barrier.checkpoint),
@@ -242,7 +241,12 @@ impl ExactlyOnce {
     }
 
     /// By the wall clock. Flink: `SingleCheckpointBarrierHandler.ControllerImpl#isTimedOut`.
-    fn is_timed_out(&self, wall: VirtualTime, barrier: &CheckpointBarrier) -> bool {
-        self.unaligned && barrier.unaligned_from().is_some_and(|due| due < wall)
+    fn is_timed_out<B: Payload>(
+        &self,
+        cx: &mut Context<'_, B>,
+        barrier: &CheckpointBarrier,
+    ) -> bool {
+        let due = barrier.unaligned_from().filter(|_| self.unaligned);
+        due.is_some_and(|due| due < cx.now + cx.ahead())
     }
 }

@@ -226,7 +226,7 @@ impl ExactlyOnce {
             target: cx.gates.open(),
             target_forward: cx.gates.open_forward(),
             arrived_feedback: 0,
-            timeout: barrier.aligns_until(cx.now, cx.ahead).filter(|_| self.unaligned),
+            timeout: self.unaligned.then(|| cx.aligns_until(barrier)).flatten(),
         });
     }
 

@@ -15,8 +15,10 @@ use crate::time::{ClockOffset, VirtualTime};
 /// What a handler works on besides its own state.
 pub(super) struct Context<'a, B> {
     pub(super) now: VirtualTime,
-    /// What the wall clock shows more than `now`.
-    pub(super) ahead: ClockOffset,
+    /// What the wall clock shows more than `now`; asked for by [`ahead`](Self::ahead).
+    pub(super) clock_offset: ClockOffset,
+    /// Something has come of that.
+    pub(super) wall_clock_read: &'a mut bool,
     pub(super) gates: &'a mut Gates<B>,
     pub(super) capture: &'a mut Capture,
     pub(super) measurement: &'a mut Measurement,
@@ -27,7 +29,20 @@ pub(super) struct Context<'a, B> {
 impl<B: Payload> Context<'_, B> {
     /// The first barrier of a checkpoint is here.
     pub(super) fn begin_measuring(&mut self, barrier: &CheckpointBarrier) {
-        self.measurement.begin((self.now, self.ahead), barrier, self.out);
+        let clocks = (self.now, self.ahead());
+        self.measurement.begin(clocks, barrier, self.out);
+    }
+
+    /// What the wall clock shows more than `now`.
+    pub(super) fn ahead(&mut self) -> ClockOffset {
+        *self.wall_clock_read = true;
+        self.clock_offset
+    }
+
+    /// [`CheckpointBarrier::aligns_until`].
+    pub(super) fn aligns_until(&mut self, barrier: &CheckpointBarrier) -> Option<VirtualTime> {
+        barrier.unaligned_from()?; // Else nobody looks at a clock.
+        barrier.aligns_until(self.now, self.ahead())
     }
 
     /// Tells the task to take its snapshot.

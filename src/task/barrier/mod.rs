@@ -231,7 +231,9 @@ pub struct InputHandler<B> {
     measurement: Measurement,
     handler: Handler,
     /// What the wall clock shows more than `now`.
-    ahead: ClockOffset,
+    clock_offset: ClockOffset,
+    /// Something has come of that.
+    wall_clock_read: bool,
     defects: Defects,
 }
 
@@ -246,9 +248,15 @@ impl<B: Payload> InputHandler<B> {
             capture: Capture::new(gates.count()),
             measurement: Measurement::default(),
             gates,
-            ahead: ClockOffset::NONE,
+            clock_offset: ClockOffset::NONE,
+            wall_clock_read: false,
             defects: config.defects,
         }
+    }
+
+    /// Whether something has come of the wall clock since this was asked last.
+    pub fn has_read_wall_clock(&mut self) -> bool {
+        std::mem::take(&mut self.wall_clock_read)
     }
 
     /// Has a handler of the user's own decide about barriers from now on.
@@ -279,7 +287,7 @@ impl<B: Payload> InputHandler<B> {
             Input::Poll { gate } => self.on_poll(now, gate, out),
             Input::Trigger(barrier) => self.on_trigger(now, &barrier, out),
             Input::Timeout => self.on_timeout(now, out),
-            Input::WallClock(ahead) => self.ahead = ahead,
+            Input::WallClock(ahead) => self.clock_offset = ahead,
         }
     }
 
@@ -488,10 +496,17 @@ impl<B: Payload> InputHandler<B> {
         now: VirtualTime,
         out: &'a mut Vec<Output<B>>,
     ) -> (&'a mut Handler, Context<'a, B>) {
-        let Self { gates, capture, measurement, handler, ahead, defects } = self;
-        let (ahead, defects) = (*ahead, *defects);
-        let cx = Context { now, ahead, gates, capture, measurement, out, defects };
-        (handler, cx)
+        let cx = Context {
+            now,
+            clock_offset: self.clock_offset,
+            wall_clock_read: &mut self.wall_clock_read,
+            gates: &mut self.gates,
+            capture: &mut self.capture,
+            measurement: &mut self.measurement,
+            out,
+            defects: self.defects,
+        };
+        (&mut self.handler, cx)
     }
 
     /// Asserts the invariants of one channel, in constant time.

@@ -50,7 +50,7 @@ impl Subtask {
         if self.gates.open_channels() > 0 {
             return self.trigger_loop(now, barrier, out);
         }
-        let start_delay = (now + self.ahead).since(barrier.timestamp);
+        let start_delay = (now + self.ahead()).since(barrier.timestamp);
         self.take_snapshot(now, barrier, None, start_delay, out);
     }
 
@@ -134,7 +134,9 @@ impl Subtask {
             self.snapshots.forget_outputs(checkpoint);
         }
         // Flink: `SubtaskCheckpointCoordinatorImpl#registerAlignmentTimer`.
-        if let Some(due) = forwarded.aligns_until(now, self.ahead) {
+        if forwarded.unaligned_from().is_some()
+            && let Some(due) = forwarded.aligns_until(now, self.ahead())
+        {
             self.output_timeouts.push((due, checkpoint));
         }
         for snapshot in behind.iter_mut().chain([&mut head]) {

@@ -45,6 +45,9 @@ impl JobManager {
                 coordinator.handle(now, Input::WallClock(ahead), &mut outputs);
             }
             coordinator.handle(now, input, &mut outputs);
+            if ctx.clock_offset().is_some() && coordinator.has_read_wall_clock() {
+                ctx.absolute_time();
+            }
             for output in outputs.drain(..) {
                 self.follow(output, ctx);
             }
@@ -85,9 +88,6 @@ impl JobManager {
                 self.set_timer(now, Waiting::CoordinatorPoll, ctx);
             }
             Output::DrawId { token } => {
-                // For the timestamp. Flink: `System.currentTimeMillis` in
-                // `CheckpointCoordinator#startTriggeringCheckpoint`.
-                ctx.absolute_time();
                 let (checkpoint, subtask) = (None, None);
                 self.observe(Observation::Step { step: Step::T1, checkpoint, subtask }, ctx);
                 self.request(Waiting::IdDrawn(token), Request::NextCheckpointId, ctx);

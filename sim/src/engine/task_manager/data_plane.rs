@@ -36,6 +36,9 @@ impl TaskManager {
             machine.handle(now, Input::Timeout, &mut hands);
         }
         machine.handle(now, Input::Run, &mut hands);
+        if ctx.clock_offset().is_some() && task.machine.has_read_wall_clock() {
+            ctx.absolute_time();
+        }
         if !self.outputs.is_empty() {
             self.follow(place, ctx);
         }
@@ -85,6 +88,9 @@ impl TaskManager {
         }
         let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
         machine.handle(now, input, &mut hands);
+        if ctx.clock_offset().is_some() && task.machine.has_read_wall_clock() {
+            ctx.absolute_time();
+        }
         self.follow(place, ctx);
     }
 
@@ -149,7 +155,6 @@ impl TaskManager {
         let step = |step, checkpoint| step_of(subtask, step, checkpoint);
         match output {
             Output::BarrierReceived { channel, barrier } => {
-                ctx.absolute_time(); // For the start delay, and how long it may be aligned.
                 let (channel, checkpoint) = (input_id(channel), barrier.checkpoint);
                 ctx.observe_task(attempt, Observation::BarrierReceived { channel, checkpoint });
                 ctx.observe_task(attempt, step(Step::B1, checkpoint));
@@ -164,7 +169,6 @@ impl TaskManager {
                 let checkpoint = barrier.checkpoint;
                 let how = match cut {
                     None => {
-                        ctx.absolute_time(); // For the start delay.
                         ctx.observe_task(attempt, step(Step::B1, checkpoint));
                         CutKind::Source
                     }
