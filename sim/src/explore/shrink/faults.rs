@@ -2,7 +2,8 @@
 
 use super::edit::Edit;
 use super::visit;
-use crate::scenario::model::{ActionKind, Direction, Scenario, StepAnchor, When};
+use crate::scenario::model::{ActionKind, ClockStep, Direction, Scenario, StepAnchor, When};
+use crate::world::RIGHT_PACE;
 
 /// A chance, in thousandths.
 const CERTAIN: u32 = 1_000;
@@ -85,6 +86,16 @@ pub(super) fn single_actions(scenario: &Scenario) -> Vec<Edit> {
     edits
 }
 
+/// A pace that is wrong by half as much; the same, if it would be right then.
+fn closer_to_right(pace: u32) -> u32 {
+    let wrong = pace.abs_diff(RIGHT_PACE) / 2;
+    match pace > RIGHT_PACE {
+        _ if wrong == 0 => pace,
+        true => RIGHT_PACE + wrong,
+        false => RIGHT_PACE - wrong,
+    }
+}
+
 /// Scenarios in which a fault asks for less: no particular direction, chance, subtask, checkpoint
 /// or occurrence; a pause or a slow link in the place of a crash is not less.
 pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
@@ -103,6 +114,21 @@ pub(super) fn simpler(scenario: &Scenario) -> Vec<Edit> {
         {
             *chance = CERTAIN;
             edits.push(Edit::new(format!("with faults[{index}] befalling all"), edited));
+        }
+        let mut edited = scenario.clone();
+        if let Some(step) = visit::parts(&mut edited.faults[index].what).step
+            && *step != ClockStep::Forward
+        {
+            *step = ClockStep::Forward;
+            edits.push(Edit::new(format!("with faults[{index}] setting a clock forward"), edited));
+        }
+        let mut edited = scenario.clone();
+        if let Some(pace) = visit::parts(&mut edited.faults[index].what).pace {
+            let less = closer_to_right(*pace);
+            if less != *pace {
+                *pace = less;
+                edits.push(Edit::new(format!("with faults[{index}] drifting less"), edited));
+            }
         }
         let mut with = |what: &str, at: StepAnchor| {
             let mut edited = scenario.clone();

@@ -4,7 +4,9 @@
 use cutline::config::RestartStrategy;
 
 use crate::kernel::distribution::Distribution;
-use crate::scenario::model::{Direction, Endpoint, FaultKind, OperatorKind, Scenario, When};
+use crate::scenario::model::{
+    ClockStep, Direction, Endpoint, FaultKind, OperatorKind, Scenario, When,
+};
 
 /// Every distribution.
 pub(super) fn distributions(scenario: &mut Scenario) -> Vec<&mut Distribution> {
@@ -200,6 +202,10 @@ pub(super) struct Parts<'k> {
     pub(super) direction: Option<&'k mut Direction>,
     /// How likely it befalls something, in thousandths.
     pub(super) chance: Option<&'k mut u32>,
+    /// The pace of a clock, in thousandths.
+    pub(super) pace: Option<&'k mut u32>,
+    /// Which way a clock is set.
+    pub(super) step: Option<&'k mut ClockStep>,
     /// How often or how much.
     count: Option<&'k mut u32>,
     /// How long, and by how much.
@@ -266,11 +272,15 @@ pub(super) fn parts(kind: &mut FaultKind) -> Parts<'_> {
             spans: vec![&mut span.0],
             ..none
         },
-        FaultKind::DriftClock(target, _, span) => {
-            Parts { task_managers: task_managers(target), spans: vec![&mut span.0], ..none }
-        }
-        FaultKind::StepClock(target, _, by, span) => Parts {
+        FaultKind::DriftClock(target, pace, span) => Parts {
             task_managers: task_managers(target),
+            pace: Some(pace),
+            spans: vec![&mut span.0],
+            ..none
+        },
+        FaultKind::StepClock(target, step, by, span) => Parts {
+            task_managers: task_managers(target),
+            step: Some(step),
             spans: vec![&mut by.0, &mut span.0],
             ..none
         },
