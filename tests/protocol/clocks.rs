@@ -173,15 +173,40 @@ fn failures_are_counted_by_the_wall_clock() {
     }
 }
 
-/// Kubernetes: a candidate compares when the leader says to have renewed the lease with its own clock. The
-/// leader renews a lease of 1 s every 200 ms.
+/// Flink: `ExponentialDelayRestartBackoffTimeStrategy` keeps the instant of the next restart, by the same
+/// clock: a failure before it waits for that one.
+#[test]
+fn an_exponential_delay_is_planned_by_the_wall_clock() {
+    let crashes = ["1 s", "4 s"]
+        .map(|at| format!(r#"{{"at": "{at}", "kind": "crash_task", "target": "count[0]"}}"#));
+    let step = r#", {"at": "3 s", "kind": "step_clock", "direction": "back", "by": "2500 ms", "for": "10 s"}"#;
+    // The first restart is planned for 2 s. By the clock that was set back it is 1.5 s then.
+    for (wrong, delay) in [("", 2_000), (step, 500)] {
+        let faults = format!("faults=[{}, {}{wrong}]", crashes[0], crashes[1]);
+        let changes = [
+            &*faults,
+            r#"restart={"type": "exponential_delay", "initial": "1 s", "max": "1 min", "multiplier": "2", "jitter": "0"}"#,
+            "cluster.job_managers=1",
+        ];
+        for outcome in finished(SCENARIO, &changes, 0..2) {
+            let second = VirtualTime::from_millis(4_000);
+            let span = restore_after(&outcome, second).since(second);
+            let close = (delay - 20..delay + 300).contains(&span.as_millis());
+            assert!(close, "{wrong}: {span} and not {delay} ms, seed {}", outcome.seed);
+        }
+    }
+}
+
+/// Kubernetes: a candidate compares when the leader says to have renewed the lease with its own clock, and
+/// the leader gives it up when by its clock it has not renewed it for too long, before it tries to do so
+/// once more (`LeaderElector#renewWithTimeout`). The leader renews a lease of 1 s every 200 ms.
 #[test]
 fn a_lease_protects_its_leader_as_far_as_wall_clocks_agree() {
     for (direction, by, elected) in [
-        ("back", "600 ms", 1),
+        ("back", "500 ms", 1),
         ("back", "1500 ms", 2),
-        ("forward", "3 s", 1),
-        ("forward", "100 ms", 1),
+        ("forward", "3 s", 2),
+        ("forward", "500 ms", 1),
     ] {
         let changes = [
             format!(
@@ -199,13 +224,19 @@ fn a_lease_protects_its_leader_as_far_as_wall_clocks_agree() {
     }
 }
 
-/// A leader with a slow clock thinks for long that its lease runs. The store does not.
+/// A leader with a clock that is slow, or was set back, thinks for long that its lease runs. The store does
+/// not.
 #[test]
 fn a_leader_with_a_slow_clock_steps_down_late_and_does_no_harm() {
     let at = r#""at": {"step": "F2", "checkpoint": 3}"#;
     let cut = format!(r#"{{{at}, "kind": "cut_ha", "for": "9 s"}}"#);
     let slow = format!(r#", {{{at}, "kind": "drift_clock", "rate": "0.2", "for": "12 s"}}"#);
-    for (name, wrong, late) in [("right", "", false), ("slow", &*slow, true)] {
+    let back = format!(
+        r#", {{{at}, "kind": "step_clock", "direction": "back", "by": "3 s", "for": "12 s"}}"#
+    );
+    for (name, wrong, late) in
+        [("right", "", false), ("slow", &*slow, true), ("set back", &*back, true)]
+    {
         let faults = format!("faults=[{cut}{wrong}]");
         for outcome in finished(LEADERS, &[&faults, "ha.renew_deadline=800 ms"], 0..3) {
             let seed = outcome.seed;
@@ -261,7 +292,8 @@ fn history(outcome: Outcome) -> Vec<(VirtualTime, Observation)> {
 #[test]
 fn a_clock_that_nobody_reads_is_an_inert_fault() {
     let step = r#"faults=[{"at": "1 s", "kind": "step_clock", "target": "task_manager[0]", "by": "1 s", "for": "100 ms"},
-        {"at": "1 s", "kind": "step_clock", "target": "task_manager[1]", "by": "1 s", "for": "8 s"}]"#;
+        {"at": "1 s", "kind": "step_clock", "target": "task_manager[1]", "by": "1 s", "for": "8 s"},
+        {"at": "1 s", "kind": "drift_clock", "target": "task_manager[0]", "rate": "5", "for": "1 ns"}]"#;
     // Barriers come later.
     let later = "checkpointing.initial_delay=2 s";
     for outcome in finished(LEADERS, &[step, later], 0..2) {

@@ -145,6 +145,7 @@ enum Waiting {
     Lead,
     /// To be elected, or to stay it.
     Campaign {
+        /// By the wall clock.
         asked: VirtualTime,
         renews: bool,
     },

@@ -7,8 +7,12 @@
 //! Whether the others wait that long is theirs to know: with a `lease-duration` that is shorter, or a
 //! process that stands still, there is a *zombie* for a while, a leader that believes to lead.
 //!
-//! So does a clock that is wrong: by a slow one the leader steps down late, and by one that is ahead a
-//! candidate takes the lease over while it runs.
+//! All these spans but `retry-period` are of wall clocks (`LeaderElector#renewWithTimeout` and
+//! `#canBecomeLeader`), so wrong ones make zombies, too: a leader whose clock is slow, or was set back,
+//! steps down late, and a candidate whose clock is ahead takes the lease over while it runs. And a leader
+//! whose clock was set forward over the deadline gives its lease up though the store has renewed it.
+//!
+//! Deviation: a timer waits for the deadline, where `LeaderElector` looks once in `retry-period`.
 //!
 //! Three things keep it from doing harm:
 //!
@@ -57,8 +61,10 @@ use crate::world::{Answer, Context, Observer, ProcessId, Refusal, Request};
 pub(super) struct Leadership {
     /// A request is under way.
     asking: bool,
-    /// When it asked for the lease that it has.
+    /// When it asked for the lease that it has, by its wall clock.
     renewed: VirtualTime,
+    /// When the timer of the renew deadline comes, by the relative clock.
+    timer: VirtualTime,
 }
 
 impl JobManager {
@@ -86,10 +92,12 @@ impl JobManager {
             return;
         }
         let election = self.plan.scenario.ha.election;
-        if self.phase != Phase::Suspending && !self.leadership.asking {
+        if self.believes_to_lead() && self.has_leapt_over_deadline(ctx) {
+            self.step_down(ctx);
+        } else if self.phase != Phase::Suspending && !self.leadership.asking {
             self.leadership.asking = true;
             let renews = self.believes_to_lead().then_some(self.session);
-            let asked = ctx.relative_time();
+            let asked = ctx.absolute_time();
             let waiting = Waiting::Campaign { asked, renews: renews.is_some() };
             let request = Request::Campaign { lease: election.lease_duration, renews };
             self.request(waiting, request, ctx);
@@ -109,16 +117,15 @@ impl JobManager {
     ) {
         self.leadership.asking = false;
         let Ok(Answer::Session(session)) = answer else { return };
-        let deadline = asked + self.plan.scenario.ha.election.renew_deadline;
         if renews {
-            self.leadership.renewed = self.leadership.renewed.max(asked);
-        } else if ctx.relative_time() < deadline {
+            self.leadership.renewed = asked;
+        } else if ctx.absolute_time() < asked + self.plan.scenario.ha.election.renew_deadline {
             assert_eq!(self.phase, Phase::Standby, "nobody else stands for election");
             self.leadership.renewed = asked;
             self.session = session;
             self.execution.lead(session);
             self.phase = Phase::Recovering;
-            self.set_clock_timer(deadline, Waiting::RenewDeadline { session }, ctx);
+            self.await_renew_deadline(ctx);
             self.read_pointers(ctx);
         }
     }
@@ -131,11 +138,28 @@ impl JobManager {
         if session != self.session || !self.believes_to_lead() {
             return; // It does not lead any more, or has been elected once more since.
         }
-        let deadline = self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline;
-        match ctx.relative_time() < deadline {
-            true => self.set_clock_timer(deadline, Waiting::RenewDeadline { session }, ctx),
+        match ctx.absolute_time() < self.renew_deadline() {
+            true => self.await_renew_deadline(ctx),
             false => self.step_down(ctx),
         }
+    }
+
+    /// By the wall clock.
+    fn renew_deadline(&self) -> VirtualTime {
+        self.leadership.renewed + self.plan.scenario.ha.election.renew_deadline
+    }
+
+    fn await_renew_deadline<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        let session = self.session;
+        let left = self.renew_deadline().since(ctx.absolute_time());
+        self.leadership.timer = ctx.relative_time() + left;
+        self.set_clock_timer(self.leadership.timer, Waiting::RenewDeadline { session }, ctx);
+    }
+
+    /// Whether the wall clock has passed the deadline while its timer waits: then it was set.
+    fn has_leapt_over_deadline<O: Observer>(&self, ctx: &mut Context<'_, Engine, O>) -> bool {
+        let waits = ctx.relative_time() < self.leadership.timer;
+        waits && ctx.absolute_time() > self.renew_deadline()
     }
 
     /// Somebody else leads, or may do so.
