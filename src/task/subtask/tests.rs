@@ -8,14 +8,10 @@ use crate::task::barrier::ChannelKind;
 
 /// Two counts, one behind the other, and one input channel.
 fn chain() -> Subtask {
-    chain_in(BarrierMode::ExactlyOnce { unaligned: false })
-}
-
-fn chain_in(mode: BarrierMode) -> Subtask {
     let defects = Defects::none();
     let config = SubtaskConfig {
         input: InputConfig {
-            mode,
+            mode: BarrierMode::ExactlyOnce { unaligned: false },
             checkpoints_after_finish: true,
             gates: vec![vec![ChannelKind::Remote]],
             feedback: Vec::new(),
@@ -108,45 +104,4 @@ fn one_acknowledgement_carries_the_states_of_all_operators() {
     start(&mut restored, Some(CheckpointId(1)), state);
     assert_ne!(restored.operator().fingerprint(), Fingerprint::EMPTY);
     assert_eq!(restored.operator().fingerprint(), subtask.operator().fingerprint());
-}
-
-/// Flink: `SubtaskCheckpointCoordinatorImpl#registerAlignmentTimer`.
-#[test]
-fn how_long_a_barrier_may_queue_behind_records_depends_on_the_wall_clock() {
-    // The barrier is triggered at 1,000 and comes at 1,003; it may wait for 10.
-    let rows = [
-        // (wall clock ahead, when it overtakes what it waits for, start delay)
-        (0, 1_010, 3),
-        (5, 1_005, 8),
-        (900, 1_003, 903),
-        (-5, 1_015, 0),
-        (-900, 1_910, 0),
-    ];
-    for (ahead, due, delay) in rows {
-        let mut subtask = chain_in(BarrierMode::ExactlyOnce { unaligned: true });
-        start(&mut subtask, None, Vec::new());
-        let barrier = CheckpointBarrier {
-            checkpoint: CheckpointId(1),
-            timestamp: VirtualTime(1_000),
-            options: CheckpointOptions {
-                kind: SnapshotKind::Checkpoint,
-                alignment: Alignment::AlignedWithTimeout(VirtualDuration(10)),
-            },
-        };
-        let (channel, mut out) = (InputChannel(0), Vec::new());
-        let frame = Frame { element: Element::Barrier(barrier), priority: false, backlog: 0 };
-        subtask.handle(VirtualTime(1_003), Input::WallClock(ClockOffset(ahead)), &mut out);
-        assert!(!subtask.has_read_wall_clock(), "{ahead}");
-        for input in [Input::Deliver { channel, frame }, Input::Run] {
-            subtask.handle(VirtualTime(1_003), input, &mut out);
-        }
-        assert_eq!(subtask.next_timeout(), Some(VirtualTime(due)), "{ahead}");
-        let delays = out.iter().filter_map(|it| match it {
-            Output::Cut { start_delay, .. } => Some(start_delay.0),
-            _ => None,
-        });
-        assert_eq!(delays.collect::<Vec<_>>(), [delay], "{ahead}");
-        assert!(subtask.has_read_wall_clock(), "{ahead}");
-        assert!(!subtask.has_read_wall_clock(), "{ahead}: it was asked");
-    }
 }
