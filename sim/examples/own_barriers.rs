@@ -117,7 +117,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Box::new(Aligning { waits, pending, arrived, newest })
         };
         let simulation = Simulation::new(Arc::clone(&scenario), 3)?;
-        let outcome = simulation.barriers(Arc::new(handler)).run();
+        let outcome = simulation.barriers(Arc::new(handler))?.run();
         match outcome.violations.first() {
             None => {
                 println!("waits: {waits}; {} checkpoints", outcome.statistics.checkpoints.completed)

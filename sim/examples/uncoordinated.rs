@@ -368,7 +368,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scenario = Arc::new(load(SCENARIO.as_bytes(), "uncoordinated.json", &[])?.scenario);
     let run = |impatient| {
         let simulation = Simulation::new(Arc::clone(&scenario), 7)?.trace(true);
-        Ok::<_, cutline::job::JobGraphError>(simulation.run_engine(Uncoordinated { impatient }))
+        Ok::<_, cutline_sim::engine::JobError>(simulation.run_engine(Uncoordinated { impatient }))
     };
 
     let right = run(false)?;

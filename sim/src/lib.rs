@@ -173,7 +173,7 @@
 //!         Box::new(Tally { instance, seen: Fingerprint::EMPTY, saves })
 //!     };
 //!     let simulation = Simulation::new(Arc::clone(&scenario), 1)?;
-//!     Ok::<_, cutline::job::JobGraphError>(simulation.operator("map", Arc::new(tally)).run())
+//!     Ok::<_, cutline_sim::engine::JobError>(simulation.operator("map", Arc::new(tally)).run())
 //! };
 //! assert_eq!(judge(true)?.verdict, Verdict::Ok);
 //! let caught = judge(false)?;

@@ -7,7 +7,7 @@
 //!
 //! let outcome = Simulation::new(Arc::new(generate(42)), 42)?.run();
 //! assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
-//! # Ok::<(), cutline::job::JobGraphError>(())
+//! # Ok::<(), cutline_sim::engine::JobError>(())
 //! ```
 
 mod rig;
@@ -18,7 +18,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cutline::defect::Defects;
-use cutline::job::JobGraphError;
 use cutline::time::VirtualTime;
 
 use self::setup::{checks_of, planned, planned_when, world_config};
@@ -26,13 +25,14 @@ use crate::check::{
     self, Check, Checks, Ending, Finding, Shown, Statistics, Strike, Verdict, Violation, Watch,
 };
 use crate::engine::{
-    BarrierFactory, BuiltIn, CoordinatorFactory, Mount, OperatorFactory, Plan, Stores,
+    BarrierFactory, BuiltIn, CoordinatorFactory, JobError, Mount, OperatorFactory, Plan, Stores,
 };
 use crate::horizon::{self, Driver, Figures, LeapError, Leaping, Leapt, Outline};
 use crate::kernel::digest::{Fingerprint, Ladder};
 use crate::kernel::queue::Queue;
 use crate::kernel::run::{End, Limits, Ran, run};
 use crate::observe::{JobEnd, Observation};
+use crate::scenario::LoopRefusal;
 use crate::scenario::model::Scenario;
 use crate::sweep::{Measures, Meter};
 use crate::trace::Recorder;
@@ -132,8 +132,8 @@ impl Simulation {
     /// are drawn here and are scripted faults from now on.
     ///
     /// # Errors
-    /// The job graph cannot run.
-    pub fn new(scenario: Arc<Scenario>, seed: u64) -> Result<Self, JobGraphError> {
+    /// The job graph cannot run, or has a loop beside what it cannot have.
+    pub fn new(scenario: Arc<Scenario>, seed: u64) -> Result<Self, JobError> {
         let scenario = match scenario.failures {
             Some(_) => Arc::new(Arc::unwrap_or_clone(scenario).with_failures_of(seed)),
             None => scenario,
@@ -165,10 +165,12 @@ impl Simulation {
     }
 
     /// Runs barrier handlers of your own in the place of the built-in ones, and all else as it is.
-    #[must_use]
-    pub fn barriers(mut self, factory: BarrierFactory) -> Self {
-        self.plan.barriers = Some(factory);
-        self
+    ///
+    /// # Errors
+    /// The job has a loop: at its head a handler would have to capture what goes round.
+    pub fn barriers(mut self, factory: BarrierFactory) -> Result<Self, LoopRefusal> {
+        self.plan.replace_barriers(factory)?;
+        Ok(self)
     }
 
     /// Adds a check of your own.

@@ -87,6 +87,11 @@ pub struct CoordinatorConfig {
     pub unaligned: bool,
     /// Flink: `execution.checkpointing.aligned-checkpoint-timeout`; `None`: unaligned at once.
     pub aligned_timeout: Option<VirtualDuration>,
+    /// Whether the job has a loop, whose head captures what goes round for one checkpoint.
+    ///
+    /// Deviation: a savepoint waits then for the checkpoint under way, as one beside unaligned ones
+    /// does. Flink forces it, and its barriers would abort the checkpoint at the head.
+    pub has_loop: bool,
     /// Flink: `execution.checkpointing.checkpoints-after-tasks-finish`.
     pub after_tasks_finish: bool,
     /// Flink: `execution.checkpointing.tolerable-failed-checkpoints`; `None`: any number.

@@ -74,8 +74,9 @@ impl<P> Coordinator<P> {
         let request = Request {
             id: request,
             kind,
-            // An unaligned checkpoint drains no channel, so a savepoint beside it could wait long.
-            forced: kind.is_savepoint() && !self.config.unaligned,
+            // An unaligned checkpoint drains no channel, so a savepoint beside it could wait long; that
+            // of a loop would be aborted.
+            forced: kind.is_savepoint() && !self.config.unaligned && !self.config.has_loop,
             periodic,
         };
         let situation = self.situation();

@@ -37,6 +37,7 @@ impl World {
             timeout: VirtualDuration::from_millis(100),
             exactly_once: true,
             unaligned: false,
+            has_loop: false,
             aligned_timeout: None,
             after_tasks_finish: true,
             tolerable_failures: None,

@@ -120,6 +120,11 @@ impl<B: Copy> Gates<B> {
         self.open - self.open_feedback
     }
 
+    /// Feedback channels among the open ones.
+    pub(crate) fn open_feedback(&self) -> u32 {
+        self.open_feedback
+    }
+
     /// Whether what comes in on this channel has gone round a loop.
     pub(crate) fn is_feedback(&self, channel: InputChannel) -> bool {
         self.channels[channel.index()].feedback

@@ -71,11 +71,6 @@ impl Rounds {
         begins
     }
 
-    /// More may come into the loop after all.
-    pub(crate) fn reopen(&mut self) {
-        self.drain = Drain::Open;
-    }
-
     /// A mark came.
     pub(crate) fn on_mark(&mut self, channel: InputChannel, flowing: bool) {
         if let Some(marks) = &mut self.marks[channel.index()] {
@@ -83,7 +78,9 @@ impl Rounds {
         }
     }
 
-    /// Nothing comes on a channel any more.
+    /// Nothing comes on a channel any more. A head that is draining gets to the end of a feedback channel
+    /// with a flowing mark in it only where the job stops with a savepoint meanwhile, which holds what
+    /// was going round: nothing depends on its marks then.
     pub(crate) fn on_ended(&mut self, channel: InputChannel) {
         self.marks[channel.index()] = None;
     }

@@ -427,7 +427,8 @@ pub struct Subtask {
     is_caller: bool,
     /// All inputs have ended, but not all calls have been answered.
     ending: bool,
-    /// The snapshot of a drained job, which waits for the answers to all calls.
+    /// The snapshot of a drained job, which waits for the answers to all calls, or for the loop that
+    /// the subtask is the head of to be empty.
     held: Option<HeldSnapshot>,
     gates: InputHandler<Record>,
     gate_of: Vec<GateId>,

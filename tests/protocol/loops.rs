@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cutline::message::FailureReason;
 use cutline::operator::Fingerprint;
 use cutline_sim::check::Verdict;
 use cutline_sim::observe::{JobEnd, Observation};
@@ -122,16 +123,34 @@ fn a_stopped_loop_goes_on_elsewhere() {
     }
 }
 
-/// A drained job leaves nothing in its loop, and nothing in its savepoint.
+/// A drained job leaves nothing in its loop.
 #[test]
 fn a_loop_is_drained() {
     let drain = r#"actions=[{"at": "1 s", "kind": "stop_with_savepoint", "drain": true}]"#;
     let alone = ["faults=[]", "checkpointing.interval=10 s", "checkpointing.initial_delay=10 s"];
     for outcome in support::runs(NAME, &[&alone[..], &[drain]].concat(), 0..6) {
         assert_eq!(outcome.job_end, Some(JobEnd::StoppedWithSavepoint));
-        assert_eq!(captured(&outcome), 0);
         let emitted = count(&outcome, |it| matches!(it, Observation::SourceEmitted { .. }));
         assert_eq!(committed(observations(&outcome)), emitted as u64, "all came to its end");
+    }
+}
+
+/// One checkpoint at a time: its barriers would abort the one whose records are being captured.
+#[test]
+fn a_savepoint_waits_for_the_checkpoint_under_way() {
+    let savepoint = |ms: u64| format!(r#"{{"at": "{ms} ms", "kind": "savepoint"}}"#);
+    let savepoints: Vec<String> = (0..40).map(|number| savepoint(500 + 13 * number)).collect();
+    let actions = format!("actions=[{}]", savepoints.join(","));
+    let often = ["faults=[]", "checkpointing.interval=20 ms", "network.latency=10 ms", &actions];
+    for outcome in support::finished(NAME, &often, 0..3) {
+        let aborted = |it: &Observation| match it {
+            Observation::Failed { reason, .. } => {
+                *reason == FailureReason::CheckpointDeclinedSubsumed
+            }
+            _ => false,
+        };
+        assert_eq!(count(&outcome, aborted), 0);
+        assert!(captured(&outcome) > 0);
     }
 }
 

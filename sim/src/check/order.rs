@@ -9,7 +9,7 @@
 //!   the sender's part sent again before anything new.
 
 use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
-use cutline::message::Alignment;
+use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::Record;
 use cutline::time::VirtualTime;
 
@@ -179,9 +179,10 @@ impl Order {
         let processed = ledger.flows[channel.index()].processed;
         match line.alignment {
             Alignment::Aligned | Alignment::AtLeastOnce | Alignment::ForcedAligned(_) => {
-                // Behind the savepoint of a stop what comes round is captured, and not processed any
-                // more: what is missing is found by check *cut*.
-                let captured = line.kind.is_synchronous() && setup.goes_round(channel);
+                // Behind the savepoint that suspends a job what comes round is captured, and not
+                // processed any more: what is missing is found by check *cut*.
+                let captured =
+                    line.kind == SnapshotKind::SavepointSuspend && setup.goes_round(channel);
                 if let Some(sent) = crossing.sent
                     && sent != processed
                     && !captured

@@ -9,7 +9,7 @@ use cutline::config::CheckpointingOptions;
 use cutline::defect::Defects;
 use cutline::ids::{Attempt, ChannelId, CheckpointId, OperatorId, SubtaskId};
 use cutline::job::rescale::DistributionMode;
-use cutline::job::{Edge, ExecutionGraph, JobGraph, JobOperator, Partitioner};
+use cutline::job::{Edge, ExecutionGraph, Feedback, JobGraph, JobOperator, Partitioner};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{
     Aggregate, AppendSink, Effect, Emitter, IdempotentSink, Instance, Operator, Record, Snapshot,
@@ -25,6 +25,8 @@ pub(super) const AGGREGATE: SubtaskId = SubtaskId(2);
 pub(super) const SINK: SubtaskId = SubtaskId(3);
 /// The channel between aggregate and sink; 0 and 1 come from the sources.
 pub(super) const LAST: u32 = 2;
+/// The channel from the aggregate to itself, if there is a loop.
+pub(super) const BACK: ChannelId = ChannelId(3);
 /// Records in each of the two splits.
 pub(super) const RECORDS: u64 = 10;
 
@@ -98,6 +100,8 @@ pub(super) struct Options {
     pub(super) config: CheckConfig,
     pub(super) alignment: Alignment,
     pub(super) sink: Role,
+    /// Whether records of the aggregate may go round; the test says which.
+    pub(super) loops: bool,
 }
 
 fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) -> Box<dyn Operator> {
@@ -135,22 +139,26 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
     }
 }
 
-pub(super) fn graph() -> ExecutionGraph {
+fn graph(loops: bool) -> ExecutionGraph {
     let vertex = |name: &str, parallelism| JobOperator {
         name: name.to_owned(),
         parallelism,
         max_parallelism: 8,
     };
-    let edge = |from, to| Edge {
+    let edge = |from, to, feedback| Edge {
         from: OperatorId(from),
         to: OperatorId(to),
         input: 0,
         partitioner: Partitioner::Hash,
         chained: false,
-        feedback: None,
+        feedback,
     };
     let operators = vec![vertex("source", 2), vertex("count", 1), vertex("sink", 1)];
-    let job = JobGraph::new(operators, vec![edge(0, 1), edge(1, 2)]);
+    let mut edges = vec![edge(0, 1, None), edge(1, 2, None)];
+    if loops {
+        edges.push(edge(1, 1, Some(Feedback { again_permille: 1 })));
+    }
+    let job = JobGraph::new(operators, edges);
     ExecutionGraph::new(job.expect("a chain is a valid job"))
 }
 
@@ -173,11 +181,12 @@ pub(super) fn config(sink: Role) -> CheckConfig {
 impl World {
     pub(super) fn new(choose: impl FnOnce(&mut Options)) -> Self {
         let sink = Role::TransactionalSink;
-        let mut options = Options { config: config(sink), alignment: Alignment::Aligned, sink };
+        let (config, alignment) = (config(sink), Alignment::Aligned);
+        let mut options = Options { config, alignment, sink, loops: false };
         choose(&mut options);
-        let Options { mut config, alignment, sink } = options;
+        let Options { mut config, alignment, sink, loops } = options;
         config.roles[2] = sink;
-        let graph = graph();
+        let graph = graph(loops);
         let factory = Box::new(move |id| operator(sink, id, 0, 1));
         let mut world = Self {
             checks: Checks::new(&graph, config, factory),

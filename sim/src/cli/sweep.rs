@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use cutline::config::text::parse_duration;
-use cutline::job::JobGraphError;
 use cutline::time::VirtualDuration;
 use indicatif::{ProgressBar, ProgressStyle};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::engine::JobError;
 use crate::horizon::{LeapError, Leaping};
 use crate::report::Style;
 use crate::report::sweep::{SweepReport, csv, json, page, pictures, text};
@@ -252,7 +252,7 @@ impl Sweep {
                 files::warn(&loaded.warnings);
             }
             let scenario = Arc::new(loaded.scenario);
-            let refuse = |error: JobGraphError| {
+            let refuse = |error: JobError| {
                 Failure::Input(format!("the job cannot run at {}: {error}", grid.label(point)))
             };
             let simulation = Simulation::new(Arc::clone(&scenario), self.seed).map_err(refuse)?;

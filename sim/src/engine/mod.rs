@@ -27,7 +27,9 @@ use cutline::time::{VirtualDuration, VirtualTime};
 pub use self::job_manager::{Idle, JobManager, SnapshotPayload};
 pub use self::mount::{BuiltIn, Mount, Stores};
 pub(crate) use self::plan::source_options;
-pub use self::plan::{BarrierFactory, CoordinatorFactory, CoordinatorSetup, OperatorFactory, Plan};
+pub use self::plan::{
+    BarrierFactory, CoordinatorFactory, CoordinatorSetup, JobError, OperatorFactory, Plan,
+};
 pub(crate) use self::plan::{graph_of, job_graph};
 pub use self::shadow::Storage;
 pub use self::task_manager::TaskManager;

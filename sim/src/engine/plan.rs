@@ -32,6 +32,8 @@ use cutline::task::subtask::{LoopEdge, Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
+use crate::scenario::LoopRefusal;
+use crate::scenario::loops::refusals;
 use crate::scenario::model::{
     self, Action, ActionKind, Discovery, ListMode, OperatorKind, Scenario, Source, Spread,
 };
@@ -64,6 +66,17 @@ pub struct CoordinatorSetup {
 /// Makes a barrier handler of the user's own for a subtask with so many input channels.
 pub type BarrierFactory = Arc<dyn Fn(SubtaskId, u32) -> Box<dyn BarrierHandler> + Send + Sync>;
 
+/// Why a job cannot be simulated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Its graph cannot run.
+    #[error(transparent)]
+    Graph(#[from] JobGraphError),
+    /// It has a loop, and with it what it cannot have.
+    #[error(transparent)]
+    Loop(#[from] LoopRefusal),
+}
+
 /// A job, ready to be run.
 pub struct Plan {
     /// What is simulated.
@@ -91,8 +104,8 @@ pub struct Plan {
     custom: BTreeMap<OperatorId, OperatorFactory>,
     /// A coordinator in the place of the built-in one.
     pub coordinator: Option<CoordinatorFactory>,
-    /// Barrier handlers in the place of the built-in ones.
-    pub barriers: Option<BarrierFactory>,
+    /// Barrier handlers in the place of the built-in ones, by [`Plan::replace_barriers`].
+    barriers: Option<BarrierFactory>,
 }
 
 impl fmt::Debug for Plan {
@@ -108,9 +121,12 @@ impl Plan {
     /// Spreads the job of a scenario over its subtasks; nothing is planted in the protocol.
     ///
     /// # Errors
-    /// The job graph cannot run.
-    pub fn new(scenario: Arc<Scenario>) -> Result<Self, JobGraphError> {
+    /// The job graph cannot run, or has a loop beside what it cannot have.
+    pub fn new(scenario: Arc<Scenario>) -> Result<Self, JobError> {
         let job = job_graph(&scenario)?;
+        if let Some(refusal) = refusals(&scenario, false).into_iter().next() {
+            return Err(refusal.into());
+        }
         let spreads = scenario.layouts();
         let number = |layout: &Spread, at: usize| layout.parallelism[at];
         let moves =
@@ -122,7 +138,7 @@ impl Plan {
             let job = job.with_parallelism(&spread.parallelism)?;
             Ok(if spread.chained { job } else { job.unchained() })
         });
-        let jobs: Vec<JobGraph> = jobs.collect::<Result<_, _>>()?;
+        let jobs: Vec<JobGraph> = jobs.collect::<Result<_, JobGraphError>>()?;
         let promises: Vec<_> = jobs.iter().map(|job| promises_order(job, &behaviours)).collect();
         let ordered = (0..behaviours.len()).map(|at| promises.iter().all(|it| it[at])).collect();
         let graph = ExecutionGraph::with_layouts(jobs);
@@ -173,6 +189,18 @@ impl Plan {
         for (id, _) in operators.filter(|(_, operator)| operator.name == name) {
             self.custom.insert(id, Arc::clone(&factory));
         }
+    }
+
+    /// Has the barrier handlers of all tasks made by a factory.
+    ///
+    /// # Errors
+    /// The job has a loop.
+    pub fn replace_barriers(&mut self, factory: BarrierFactory) -> Result<(), LoopRefusal> {
+        if let Some(refusal) = refusals(&self.scenario, true).into_iter().next() {
+            return Err(refusal);
+        }
+        self.barriers = Some(factory);
+        Ok(())
     }
 
     /// The process of a task manager.

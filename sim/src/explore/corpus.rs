@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use cutline::defect::Defects;
-use cutline::job::JobGraphError;
 
 use super::caught::catch;
 use crate::check::Verdict;
+use crate::engine::JobError;
 use crate::run::{Outcome, Simulation};
 use crate::scenario::{Case, Scenario};
 
@@ -41,7 +41,7 @@ impl Kept {
     ///
     /// # Errors
     /// The job cannot run.
-    pub fn difference(&self) -> Result<Option<String>, JobGraphError> {
+    pub fn difference(&self) -> Result<Option<String>, JobError> {
         match self {
             Self::Scenario(scenario) => {
                 for seed in 0..SEEDS {
@@ -81,7 +81,7 @@ fn attempt(
     scenario: &Arc<Scenario>,
     seed: u64,
     defects: Defects,
-) -> Result<Result<Outcome, String>, JobGraphError> {
+) -> Result<Result<Outcome, String>, JobError> {
     let simulation = Simulation::new(Arc::clone(scenario), seed)?;
     Ok(catch(|| simulation.defects(defects).run()).map_err(|panic| panic.to_string()))
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use cutline::job::{Feedback, Partitioner};
+use cutline::job::{BadFeedback, Feedback, Partitioner};
 use cutline::operator::{RULES, StartupMode};
 use cutline::time::VirtualDuration;
 
 use crate::kernel::distribution::Distribution;
 
 use super::chains::apart;
-use super::diagnostic::{Diagnostic, Sink};
-use super::loops::unfit;
+use super::diagnostic::{Diagnostic, Sink, Span};
+use super::loops::{Unfit, unfit};
 use super::model::{Discovery, Edge, Job, ListMode, Operator, OperatorKind, Source, Watermarks};
 use super::read::Node;
 
@@ -282,6 +282,10 @@ impl Builder<'_> {
             let feedback =
                 node.permille("feedback").map(|again_permille| Feedback { again_permille });
             self.refused |= feedback.is_none() && node.given("feedback").is_some();
+            if chained && feedback.is_some() {
+                let chained = Unfit::Graph(BadFeedback::Chained);
+                self.refuse_feedback(node.place("chained"), &chained);
+            }
             edges.push(Edge { from, to, input, partitioner, chained, feedback });
         }
         edges
@@ -518,11 +522,14 @@ impl Builder<'_> {
 
     fn check_loops(&mut self, edges: &[Edge], edge_nodes: &[Node]) {
         if let Some((edge, why)) = unfit(self.operators, edges) {
-            let (message, expected, flink) = why.in_words(self.operators);
-            let place = edge_nodes[edge].place("feedback");
-            let error = Diagnostic::error("bad-feedback", place, message);
-            self.refuse(error.expected(expected).flink(flink));
+            self.refuse_feedback(edge_nodes[edge].place("feedback"), &why);
         }
+    }
+
+    fn refuse_feedback(&mut self, place: Span, why: &Unfit) {
+        let (message, expected, flink) = why.in_words(self.operators);
+        let error = Diagnostic::error("bad-feedback", place, message);
+        self.refuse(error.expected(expected).flink(flink));
     }
 
     /// Follows the edges from every operator; an edge back to where one came from closes a cycle.

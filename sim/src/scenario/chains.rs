@@ -124,7 +124,9 @@ pub(crate) fn is_keyed_stream(operators: &[Operator], edges: &[Edge], operator: 
         && inputs.all(|edge| match edge.partitioner {
             Partitioner::Hash => true,
             Partitioner::Forward => {
+                // A chained feedback edge is refused, but not before this is asked.
                 edge.chained
+                    && edge.feedback.is_none()
                     && keys(edge.from) == keys(edge.to)
                     && is_keyed_stream(operators, edges, edge.from)
             }

@@ -176,55 +176,122 @@ impl Unfit {
 }
 
 /// What a job with a feedback edge cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoopRefusal {
+    /// An operator of the loop may hold back a record, or needs two of them.
+    #[error("the operator {0} may hold a record back, or needs two, and is part of a loop")]
+    HoldsBack(String),
+    /// Too many go round for it to become empty: so many for 1,000 that enter it.
+    #[error("for 1,000 records that enter a loop, {0} go round; at most 900 may")]
+    Grows(u64),
+    /// Barriers that overtake buffers. Flink refuses them, too, unless they are forced.
+    #[error("unaligned checkpoints of a job with a feedback edge")]
+    Unaligned,
+    /// Several checkpoints at once.
+    #[error(
+        "concurrent checkpoints of a job with a feedback edge: what goes round is captured for one"
+    )]
+    Concurrent,
+    /// Watermarks, or windows.
+    #[error(
+        "event time in a job with a feedback edge: a watermark that goes round would never advance"
+    )]
+    EventTime,
+    /// Barrier handlers of the user's own, which capture nothing.
+    #[error("barrier handlers of one's own in a job with a feedback edge: they capture nothing")]
+    OwnBarriers,
+}
+
+/// What a job has, and with its feedback edge cannot; with barrier handlers of the user's own, or
+/// without. Whoever reads a scenario and whoever is about to run one asks here.
+pub(crate) fn refusals(scenario: &Scenario, own_barriers: bool) -> Vec<LoopRefusal> {
+    let job = &scenario.job;
+    if !job.has_loop() {
+        return Vec::new();
+    }
+    let unfit = match unfit(&job.operators, &job.edges) {
+        Some((_, Unfit::HoldsBack(at))) => {
+            Some(LoopRefusal::HoldsBack(job.operators[at].name.clone()))
+        }
+        Some((_, Unfit::Grows(growth))) => Some(LoopRefusal::Grows(growth)),
+        // Said of the job graph.
+        Some((_, Unfit::Graph(_))) | None => None,
+    };
+    let options = &scenario.checkpointing;
+    let had = [
+        (options.unaligned, LoopRefusal::Unaligned),
+        (options.max_concurrent > 1, LoopRefusal::Concurrent),
+        (scenario.has_event_time(), LoopRefusal::EventTime),
+        (own_barriers, LoopRefusal::OwnBarriers),
+    ];
+    let had = had.into_iter().filter(|(has, _)| *has).map(|(_, refusal)| refusal);
+    unfit.into_iter().chain(had).collect()
+}
+
+/// The same of a file, with the places.
 pub(super) fn check(root: &Node, scenario: &Scenario, sink: &mut Sink) {
     let empty = Node::default();
     let job = root.object("job").unwrap_or(&empty);
     let feedback = job.list("edges").iter().find_map(|edge| edge.given("feedback"));
     let Some(feedback) = feedback else { return };
-    let refuse = |place, message: &str, expected: &str, flink: &str| {
-        Diagnostic::error("feedback", place, message)
-            .expected(expected)
-            .also(feedback, "the feedback edge")
-            .flink(flink)
-    };
     let checkpointing = root.object("checkpointing").unwrap_or(&empty);
-    if scenario.checkpointing.unaligned {
-        sink.push(refuse(
-            checkpointing.place("unaligned"),
-            "unaligned checkpoints of a job with a feedback edge",
-            "`unaligned` off: what goes round is captured without",
-            "StreamingJobGraphGenerator#preValidate: \"Unaligned Checkpoints are currently not \
-             supported for iterative jobs\", unless they are forced, which this version does not do",
-        ));
-    }
-    if scenario.checkpointing.max_concurrent > 1 {
-        sink.push(refuse(
-            checkpointing.place("max_concurrent"),
-            "concurrent checkpoints of a job with a feedback edge: what goes round is captured for one",
-            "`max_concurrent` of 1",
-            "Flink ML's HeadOperator logs it for several",
-        ));
-    }
-    if scenario.has_event_time() {
-        let operators = job.list("operators").iter();
-        let times = operators.clone().find_map(|node| node.given("out_of_orderness"));
-        let window = || operators.clone().find(|node| node.variant == "window");
-        let place = times.or_else(|| window().map(|node| node.place("kind")));
-        sink.push(refuse(
-            place.unwrap_or_else(|| job.place("operators")),
-            "event time in a job with a feedback edge: a watermark that goes round would never advance",
-            "no watermarks and no windows",
-            "AbstractStreamOperator: holds the watermarks of an iteration back",
-        ));
+    for refusal in refusals(scenario, false) {
+        let (place, expected, flink) = match refusal {
+            // The edge was refused: see `unfit`.
+            LoopRefusal::HoldsBack(_) | LoopRefusal::Grows(_) => continue,
+            LoopRefusal::OwnBarriers => unreachable!("a file has no code"),
+            LoopRefusal::Unaligned => (
+                checkpointing.place("unaligned"),
+                "`unaligned` off: what goes round is captured without",
+                "StreamingJobGraphGenerator#preValidate: \"Unaligned Checkpoints are currently not \
+                 supported for iterative jobs\", unless they are forced, which this version does not do",
+            ),
+            LoopRefusal::Concurrent => (
+                checkpointing.place("max_concurrent"),
+                "`max_concurrent` of 1",
+                "Flink ML's HeadOperator logs it for several",
+            ),
+            LoopRefusal::EventTime => {
+                let operators = job.list("operators").iter();
+                let times = operators.clone().find_map(|node| node.given("out_of_orderness"));
+                let window = || operators.clone().find(|node| node.variant == "window");
+                let place = times.or_else(|| window().map(|node| node.place("kind")));
+                (
+                    place.unwrap_or_else(|| job.place("operators")),
+                    "no watermarks and no windows",
+                    "AbstractStreamOperator: holds the watermarks of an iteration back",
+                )
+            }
+        };
+        sink.push(
+            Diagnostic::error("feedback", place, refusal.to_string())
+                .expected(expected)
+                .also(feedback, "the feedback edge")
+                .flink(flink),
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::scenario::{Override, load};
+    use std::sync::Arc;
+
+    use cutline::task::barrier::BarrierHandler;
+    use cutline::time::VirtualDuration;
+
+    use super::LoopRefusal;
+    use crate::engine::JobError;
+    use crate::run::Simulation;
+    use crate::scenario::model::{OperatorKind, Watermarks};
+    use crate::scenario::{Override, Scenario, load};
 
     /// The errors of a job with a loop of two operators, with these changes.
     fn errors(changes: &[&str]) -> String {
+        scenario(changes).err().unwrap_or_default()
+    }
+
+    /// That job, or its errors.
+    fn scenario(changes: &[&str]) -> Result<Scenario, String> {
         let text = r#"{
             "format": "cutline-scenario/1", "title": "a loop", "why": "for a test",
             "job": {
@@ -245,8 +312,8 @@ mod tests {
         }"#;
         let changes = changes.iter().map(|change| Override::parse(change).expect("an override"));
         match load(text.as_bytes(), "test", &changes.collect::<Vec<_>>()) {
-            Ok(_) => String::new(),
-            Err(found) => found.render(false),
+            Ok(loaded) => Ok(loaded.scenario),
+            Err(found) => Err(found.render(false)),
         }
     }
 
@@ -260,7 +327,7 @@ mod tests {
             ("job.edges[3].partitioner=forward", "could not be given to other subtasks"),
             ("job.edges[3].feedback=0", "leaves out all, or none"),
             ("job.edges[3].feedback=19/20", "at most 900 on average"),
-            ("job.edges[3].chained=true", "cannot be chained"),
+            ("job.edges[3].chained=true", "a feedback edge is chained"),
             ("job.edges[3].to=sink", "go nowhere"),
             ("job.edges[2].from=head", "the records of `tail` go nowhere"),
             (r#"job.operators[head]={"name": "head", "kind": "buffer"}"#, "may hold a record back"),
@@ -268,5 +335,53 @@ mod tests {
             let found = errors(&[change]);
             assert!(found.contains(expected), "{change}: {found}");
         }
+    }
+
+    /// Nothing but the feedback edge would end the walk back from `tail` along chained edges.
+    #[test]
+    fn a_cycle_of_chained_edges_is_refused() {
+        let found = errors(&["job.edges[1].chained=true", "job.edges[3].chained=true"]);
+        assert!(found.contains("a feedback edge is chained"), "{found}");
+        let found = errors(&[
+            "job.edges[0].partitioner=hash",
+            "job.edges[1].chained=true",
+            r#"job.edges[3]={"from": "tail", "to": "head", "feedback": "1/2", "chained": true}"#,
+        ]);
+        assert!(found.contains("a feedback edge is chained"), "{found}");
+    }
+
+    /// Who changes a scenario in Rust is told the same as who writes it.
+    #[test]
+    fn a_simulation_refuses_what_a_file_may_not_have() {
+        let run = |change: &dyn Fn(&mut Scenario)| {
+            let mut scenario = scenario(&[]).expect("it may have a loop");
+            change(&mut scenario);
+            Simulation::new(Arc::new(scenario), 0)
+        };
+        let refused = |change: &dyn Fn(&mut Scenario)| match run(change) {
+            Err(JobError::Loop(refusal)) => refusal,
+            Err(JobError::Graph(error)) => panic!("{error}"),
+            Ok(_) => panic!("it runs"),
+        };
+        assert_eq!(refused(&|it| it.checkpointing.unaligned = true), LoopRefusal::Unaligned);
+        assert_eq!(refused(&|it| it.checkpointing.max_concurrent = 2), LoopRefusal::Concurrent);
+        let buffer = |it: &mut Scenario| {
+            it.job.operators[1].kind = OperatorKind::Buffer { threshold: 2 };
+        };
+        assert_eq!(refused(&buffer), LoopRefusal::HoldsBack("head".to_owned()));
+        let watermarks = |it: &mut Scenario| {
+            let OperatorKind::Source(source) = &mut it.job.operators[0].kind else {
+                panic!("a source comes first")
+            };
+            source.watermarks = Some(Watermarks {
+                out_of_orderness: VirtualDuration::ZERO,
+                interval: VirtualDuration::ZERO,
+                idle_timeout: None,
+            });
+        };
+        assert_eq!(refused(&watermarks), LoopRefusal::EventTime);
+        let factory = |_, _| -> Box<dyn BarrierHandler> { panic!("no task is built") };
+        let own = run(&|_| {}).expect("it may run").barriers(Arc::new(factory));
+        assert_eq!(own.err(), Some(LoopRefusal::OwnBarriers));
     }
 }

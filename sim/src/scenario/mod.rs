@@ -44,6 +44,7 @@ pub use fields::FORMAT;
 pub use flink_conf::{FlinkConf, check_flink_conf};
 pub(crate) use json_text::{Json as JsonText, text as json_string};
 pub use load::{Loaded, SIZE_MAX, load, read_file};
+pub use loops::LoopRefusal;
 pub use model::Scenario;
 pub use probe::{FieldProbe, base, probes};
 pub use schema::schema;

@@ -43,7 +43,7 @@ pub enum JobsError {
         /// Which, from 1.
         line: usize,
         /// Why.
-        error: cutline::job::JobGraphError,
+        error: crate::engine::JobError,
     },
     /// Time cannot be leapt over in it.
     #[error("line {line}: {error}")]

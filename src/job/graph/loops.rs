@@ -85,12 +85,12 @@ pub(super) fn find(
         let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
         let enters = |edge: &&Edge| !body[edge.from.index()] && body[edge.to.index()];
         let meets = |other: &Loop| other.body.iter().zip(&body).any(|(a, b)| *a && *b);
-        let bad = if !(1..1_000).contains(&feedback.again_permille) {
+        let bad = if edge.chained {
+            Some(BadFeedback::Chained)
+        } else if !(1..1_000).contains(&feedback.again_permille) {
             Some(BadFeedback::Share)
         } else if !matches!(edge.partitioner, Partitioner::Hash | Partitioner::Rebalance) {
             Some(BadFeedback::Partitioner)
-        } else if edge.chained {
-            Some(BadFeedback::Chained)
         } else if !body[tail.index()] {
             Some(BadFeedback::NotBack)
         } else if loops.iter().any(meets) {

@@ -4,12 +4,14 @@
 //! when its last barrier has been read. In Flink: `CheckpointBarrierTracker`.
 //!
 //! At the head of a loop the barriers of forward channels are counted, and what comes ahead of those of
-//! feedback channels after the snapshot is captured. A record behind a barrier that came round early,
-//! from another subtask's part of the loop, may be in the snapshot; none ahead of it is missing.
+//! feedback channels after the snapshot is captured, for one checkpoint at a time. A record behind a
+//! barrier that came round early, from another subtask's part of the loop, may be in the snapshot; none
+//! ahead of it is missing.
 //!
 //! Invariants, asserted by `check`:
 //! - pending checkpoints ascend, unless a cancellation put one in front;
-//! - none of them has as many channels as it needs: then it would be gone.
+//! - none of them has as many channels as it needs: then it would be gone;
+//! - what is captured for is decided.
 
 use std::collections::VecDeque;
 
@@ -46,11 +48,13 @@ pub(super) struct AtLeastOnce {
     checkpoints_after_finish: bool,
     newest: Option<CheckpointId>,
     pending: VecDeque<Pending>,
-    /// The newest barrier that came round, by channel.
+    /// The newest barrier that came round, by channel; of forward channels none.
     round: Vec<Option<CheckpointId>>,
     /// The checkpoint for which what goes round is captured.
     capturing: Option<CheckpointId>,
-    /// The newest checkpoint that the head of a loop has triggered or given up.
+    /// The newest checkpoint that the head of a loop has triggered, or given up because a marker came
+    /// round or on its only open forward channel; elsewhere always `None`. A barrier or marker of it or
+    /// an older one opens nothing.
     decided: Option<CheckpointId>,
 }
 
@@ -125,6 +129,7 @@ impl AtLeastOnce {
         }
         let newer = Some(checkpoint) > self.newest.max(self.decided);
         if newer && cx.gates.open_forward() == 1 {
+            self.decide(cx, checkpoint); // The marker that the head sends on comes round.
             cx.measurement.reset(cx.out);
             cx.abort(checkpoint, AbortReason::Cancelled);
             return;
@@ -178,6 +183,7 @@ impl AtLeastOnce {
             assert!(Some(pending.checkpoint) <= self.newest);
             assert_ne!(pending.arrived.len(), pending.target);
         }
+        assert!(self.capturing.is_none() || self.capturing <= self.decided);
     }
 
     fn place_of(&self, checkpoint: CheckpointId) -> Option<usize> {
@@ -212,12 +218,12 @@ impl AtLeastOnce {
     /// The task takes its snapshot; at the head of a loop, what goes round is captured from now on.
     fn trigger<B: Payload>(&mut self, cx: &mut Context<'_, B>, barrier: &CheckpointBarrier) {
         let checkpoint = barrier.checkpoint;
+        self.decide(cx, checkpoint);
         if self.has_come_round(cx, checkpoint) {
             return cx.trigger(*barrier, Cut::AtLeastOnce);
         }
         // One at a time: a buffer is captured for one checkpoint.
         self.stop_capturing(cx, AbortReason::Subsumed);
-        self.decided = Some(checkpoint);
         let drained = barrier.options.kind == SnapshotKind::SavepointTerminate;
         if !drained && cx.capture.start_feedback(checkpoint, cx.gates, cx.defects, cx.out).is_err()
         {
@@ -239,10 +245,18 @@ impl AtLeastOnce {
         self.come_round(cx);
     }
 
+    /// Keeps in mind at the head of a loop that a checkpoint was triggered or given up: nothing of it
+    /// that comes round begins it again.
+    fn decide<B: Payload>(&mut self, cx: &Context<'_, B>, checkpoint: CheckpointId) {
+        if cx.gates.open_feedback() > 0 {
+            self.decided = self.decided.max(Some(checkpoint));
+        }
+    }
+
     /// Whether the barriers of a checkpoint have come round on all feedback channels, if there are any.
     fn has_come_round<B: Payload>(&self, cx: &Context<'_, B>, checkpoint: CheckpointId) -> bool {
-        let mut feedback = cx.gates.feedback();
-        feedback.all(|channel| self.round[channel.index()] >= Some(checkpoint))
+        let came = |channel: InputChannel| self.round[channel.index()] >= Some(checkpoint);
+        cx.gates.open_feedback() == 0 || cx.gates.feedback().all(came)
     }
 
     /// A barrier has come round on one more channel, or will not.
@@ -263,10 +277,20 @@ impl AtLeastOnce {
     ) {
         if self.awaits_feedback(checkpoint) {
             self.stop_capturing(cx, AbortReason::Cancelled);
-        } else if Some(checkpoint) > self.newest.max(self.decided) {
-            self.decided = Some(checkpoint);
-            cx.abort(checkpoint, AbortReason::Cancelled);
+            return;
         }
+        // Some of its forward barriers may have been read; then it is not begun with the others.
+        let waits = |it: &Pending| it.checkpoint == checkpoint && it.barrier.is_some();
+        let opened = self.pending.iter().position(waits);
+        if opened.and_then(|place| self.pending.remove(place)).is_some() {
+            if Some(checkpoint) == self.newest {
+                cx.measurement.reset(cx.out);
+            }
+        } else if Some(checkpoint) <= self.newest.max(self.decided) {
+            return;
+        }
+        self.decide(cx, checkpoint);
+        cx.abort(checkpoint, AbortReason::Cancelled);
     }
 
     fn stop_capturing<B: Payload>(&mut self, cx: &mut Context<'_, B>, reason: AbortReason) {

@@ -102,13 +102,8 @@ impl Capture {
         out: &mut Vec<Output<B>>,
     ) -> Result<(), Overtaken> {
         for channel in (0..gates.count()).map(InputChannel) {
-            self.start_channel(channel, checkpoint)?;
-            if defects.has(Defect::D52) && gates.gate(channel) != GateId(0) {
-                continue;
-            }
-            if gates.is_remote(channel) {
-                self.persist_waiting(channel, checkpoint, gates, out);
-            }
+            let leaves_out = defects.has(Defect::D52) && gates.gate(channel) != GateId(0);
+            self.start_on(channel, leaves_out, checkpoint, gates, out)?;
         }
         Ok(())
     }
@@ -125,7 +120,22 @@ impl Capture {
             if defects.has(Defect::D49) {
                 continue; // What goes round is in no operator's state: nobody has it.
             }
-            self.start_channel(channel, checkpoint)?;
+            self.start_on(channel, false, checkpoint, gates, out)?;
+        }
+        Ok(())
+    }
+
+    /// Starts it on one channel. What waits in a local one is persisted when it is polled.
+    fn start_on<B: Copy>(
+        &mut self,
+        channel: InputChannel,
+        leaves_out_waiting: bool,
+        checkpoint: CheckpointId,
+        gates: &Gates<B>,
+        out: &mut Vec<Output<B>>,
+    ) -> Result<(), Overtaken> {
+        self.start_channel(channel, checkpoint)?;
+        if gates.is_remote(channel) && !leaves_out_waiting {
             self.persist_waiting(channel, checkpoint, gates, out);
         }
         Ok(())

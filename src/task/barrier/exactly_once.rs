@@ -143,7 +143,9 @@ impl ExactlyOnce {
             return; // What only counts barriers knows no marker.
         }
         let newer = Some(checkpoint) > self.newest;
-        let begun = Some(checkpoint) == self.newest && !self.arrived.is_empty();
+        // At the head of a loop the coordinator may have begun it, behind no barrier.
+        let begun = self.pending() == Some(checkpoint)
+            && (!self.arrived.is_empty() || self.phase == Phase::CollectFeedback);
         if newer || begun {
             self.abort(cx, checkpoint, AbortReason::Cancelled);
         }

@@ -20,16 +20,20 @@ fn barrier(checkpoint: u64, kind: SnapshotKind) -> CheckpointBarrier {
     }
 }
 
-/// What the head does about a script of `d<channel>:<number>` (a buffer is delivered), `b`, `s`, `c`
+/// What the head of remote channels does about a script of `d<channel>:<number>` (a buffer is delivered), `b`, `s`, `c`
 /// (the same of the barrier of a checkpoint, of a savepoint that drains the job, of a cancellation
 /// marker), `x<channel>` (the end of a partition), `t0:<checkpoint>` (the coordinator triggers), `p`
 /// (all is polled, what comes in for the first time first), in letters: Trigger, Persist, Block, Unblock,
 /// Abort, Complete.
 fn run(mode: BarrierMode, script: &str) -> String {
+    run_with(ChannelKind::Remote, mode, script)
+}
+
+fn run_with(kind: ChannelKind, mode: BarrierMode, script: &str) -> String {
     let mut head = InputHandler::new(&InputConfig {
         mode,
         checkpoints_after_finish: true,
-        gates: vec![vec![ChannelKind::Remote; 2]; 2],
+        gates: vec![vec![kind; 2]; 2],
         feedback: vec![GateId(1)],
         defects: Defects::none(),
     });
@@ -127,6 +131,22 @@ fn what_comes_round_ahead_of_the_barrier_is_captured() {
         ),
         ("nothing that was given up before", "c2:1 p b0:1 b1:1 p d2:7", "A1 U0 U1"),
         ("a marker goes round once", "x0 x1 p c2:1 p c2:1 c3:1 p", "A1"),
+        (
+            "not for what the coordinator began in vain",
+            "x0 x1 p t0:1 c2:1 p d3:5 b3:1 p",
+            "T1 A1 U3",
+        ),
+        ("nor if some barriers had come round", "x0 x1 p t0:1 b2:1 c3:1 p", "T1 U2 A1"),
+        (
+            "nor where a newer barrier is on its way back already",
+            "b2:2 b0:1 b1:1 p",
+            "B0 B1 U0 U1 A1 B2",
+        ),
+        (
+            "also when an input ends meanwhile",
+            "b0:1 b1:1 p x0 d2:3 p b2:1 b3:1 p",
+            "B0 B1 T1 U0 U1 P2:3 U2 U3 C1",
+        ),
     ] {
         assert_eq!(run(aligned, script), expected, "{name}");
     }
@@ -151,8 +171,29 @@ fn at_least_once_captures_from_the_snapshot_on() {
         ("nothing that was given up before", "c2:1 p b0:1 b1:1 p d2:7", "A1"),
         ("a marker goes round once", "x0 x1 p c2:1 p c2:1 c3:1 p", "A1"),
         ("where nothing comes in", "x0 x1 p t0:1 d2:3 b2:1 b3:1 p", "T1 P2:3 C1"),
+        ("not one of which a barrier has come", "b0:1 p c2:1 p b1:1 p", "A1"),
+        ("a marker that came in goes round once", "x1 p c0:1 p c2:1 p", "A1"),
+        (
+            "an older one that is begun later is not forgotten for it",
+            "b0:1 p c2:2 p b1:1 p b0:2 b1:2 p b2:1 b3:1 p",
+            "A2 T1 C1",
+        ),
         ("a tail ends", "b0:1 b1:1 p d2:3 x2 p b3:1 p", "T1 P2:3 C1"),
     ] {
         assert_eq!(run(BarrierMode::AtLeastOnce, script), expected, "{name}");
+    }
+}
+
+/// Of what waits in a local channel the sender has the only copy: it is captured when it is polled.
+#[test]
+fn what_comes_round_on_local_channels_is_captured_once() {
+    let aligned = BarrierMode::ExactlyOnce { unaligned: false };
+    for (mode, script, expected) in [
+        (aligned, "b0:1 b1:1 p d2:7 b2:1 d2:8 p d3:9 b3:1 p", "B0 B1 T1 U0 U1 P2:7 U2 P3:9 U3 C1"),
+        (aligned, "d2:7 b0:1 b1:1 p b2:1 b3:1 p", "B0 B1 T1 U0 U1 P2:7 U2 U3 C1"),
+        (aligned, "d2:7 b2:1 d2:8 b0:1 b1:1 p b3:1 p", "B0 B1 T1 U0 U1 P2:7 U2 U3 C1"),
+        (BarrierMode::AtLeastOnce, "d2:7 b0:1 b1:1 p b2:1 b3:1 p", "T1 P2:7 C1"),
+    ] {
+        assert_eq!(run_with(ChannelKind::Local, mode, script), expected, "{script}");
     }
 }

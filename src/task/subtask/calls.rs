@@ -9,7 +9,8 @@ use crate::message::CheckpointBarrier;
 use crate::task::barrier::Cut;
 use crate::time::{VirtualDuration, VirtualTime};
 
-/// A snapshot that waits until everything that was called for has been emitted.
+/// A snapshot that waits until everything that was called for has been emitted, or until nothing goes
+/// round a loop any more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldSnapshot {
     pub(super) barrier: CheckpointBarrier,

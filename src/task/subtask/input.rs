@@ -257,7 +257,8 @@ impl Subtask {
             self.end_rounds_of(now, channel, out);
         }
         if self.is_feedback(channel) {
-            return; // The head has come to its end before.
+            // Of the forward inputs none: the head has come to its end before, or the job stops.
+            return;
         }
         self.open_inputs -= 1;
         // Behind the savepoint with which the job stops there is nothing to finish.

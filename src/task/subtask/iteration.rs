@@ -117,9 +117,10 @@ impl Subtask {
             self.take_snapshot(now, barrier, cut, start_delay, out);
         } else if self.open_inputs == 0 {
             self.end_of_input(out);
-        } else if let Some(rounds) = &mut self.rounds {
-            rounds.reopen(); // The savepoint that the job was to be drained for was given up.
         }
+        // Else the savepoint that the job was to be drained for was given up: whoever has stopped
+        // reading for it fails, and the loop with them. Marks of a second drain could not be told from
+        // those of this one.
     }
 
     fn send_epoch_watermark(&mut self, flowing: bool, out: &mut impl Outputs) {

@@ -156,3 +156,108 @@ fn order() {
         .finds("order", Order),
     ]);
 }
+
+fn with_loop(options: &mut Options) {
+    options.loops = true;
+    options.config.aligned = vec![true; 3];
+}
+
+/// Has the snapshot be one that the job stops with.
+fn stop_with(world: &mut World, stop: SnapshotKind) {
+    world.doctor = Box::new(move |observation| match observation {
+        Observation::Triggered { checkpoint, alignment, kind: _ } => {
+            vec![Observation::Triggered { checkpoint, alignment, kind: stop }]
+        }
+        other => vec![other],
+    });
+}
+
+/// A record is sent back ahead of the barrier. Then come what the script does and the barrier, and the
+/// checkpoint completes.
+fn go_round(world: &mut World, meanwhile: fn(&mut World, CheckpointId)) {
+    let first = world.begin(1);
+    world.take(0);
+    world.take(1);
+    world.see(Observation::Sent { channel: BACK, record: testing::record(0, 0) });
+    world.cut(AGGREGATE, first);
+    meanwhile(world, first);
+    world.see(Observation::BarrierReceived { channel: BACK, checkpoint: first });
+    world.take(LAST);
+    world.cut(SINK, first);
+    world.decide(first);
+}
+
+fn come_round(world: &mut World, _: CheckpointId) {
+    world.see(Observation::Processed { channel: BACK, record: testing::record(0, 0) });
+}
+
+fn capture(world: &mut World, checkpoint: CheckpointId) {
+    let (channel, record, at_sender) = (BACK, testing::record(0, 0), false);
+    world.see(Observation::Persisted { channel, checkpoint, record, at_sender });
+}
+
+#[test]
+fn loops() {
+    use Class::{InconsistentCut, Loss};
+    judge(vec![
+        row("a barrier that comes round overtakes a record", |world| go_round(world, |_, _| {}))
+            .with(with_loop)
+            .finds("order", Loss),
+        row("also where the loop is drained first", |world| {
+            stop_with(world, SnapshotKind::SavepointTerminate);
+            go_round(world, capture);
+        })
+        .with(with_loop)
+        .finds("order", Loss),
+        row("where the job stops with it, what comes round must be captured", |world| {
+            stop_with(world, SnapshotKind::SavepointSuspend);
+            go_round(world, |_, _| {});
+        })
+        .with(with_loop)
+        .finds("cut", Loss),
+        row("what goes round is in no state", |world| go_round(world, come_round))
+            .with(with_loop)
+            .finds("cut", Loss),
+        row("at least once must not lose it either", |world| go_round(world, come_round))
+            .with(|options| {
+                with_loop(options);
+                at_least_once(options);
+            })
+            .finds("cut", Loss),
+        row("in flight where nothing goes round", |world| {
+            world.emit(0, 1);
+            let first = world.begin(1);
+            world.persist(0, first);
+            overtake(world, first);
+            world.decide(first);
+        })
+        .with(|options| {
+            unaligned(options);
+            options.config.aligned = vec![true; 3];
+        })
+        .finds("cut", InconsistentCut),
+    ]);
+}
+
+/// What comes round is in flight although barriers are aligned. No source has emitted it in this
+/// world, so check *state* is not asked.
+#[test]
+fn what_comes_round_is_captured() {
+    let captured: [(Option<SnapshotKind>, fn(&mut World, CheckpointId)); 2] = [
+        (None, |world, first| {
+            capture(world, first);
+            come_round(world, first);
+        }),
+        (Some(SnapshotKind::SavepointSuspend), capture),
+    ];
+    for (stop, meanwhile) in captured {
+        let mut world = World::new(with_loop);
+        if let Some(stop) = stop {
+            stop_with(&mut world, stop);
+        }
+        go_round(&mut world, meanwhile);
+        let found = world.checks.violations().iter();
+        let found: Vec<_> = found.filter(|it| ["cut", "order"].contains(&it.check)).collect();
+        assert!(found.is_empty(), "{stop:?}: {found:#?}");
+    }
+}

@@ -1,11 +1,11 @@
 //! Every check fires on what it is for, with the right class first, and on nothing else.
 
 use cutline::ids::{ChannelId, CheckpointId, OperatorId, SubtaskId};
-use cutline::message::{Alignment, FailureReason};
+use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::Fingerprint;
 use cutline::time::{VirtualDuration, VirtualTime};
 
-use super::testing::{AGGREGATE, LAST, Options, RECORDS, SINK, World};
+use super::testing::{AGGREGATE, BACK, LAST, Options, RECORDS, SINK, World};
 use super::*;
 use crate::observe::{FileId, JobEnd, TaskState, Transaction};
 

@@ -105,6 +105,7 @@ impl Setup {
             timeout: VirtualDuration::from_millis(self.timeout_ms),
             exactly_once: self.exactly_once,
             unaligned: self.unaligned,
+            has_loop: false,
             aligned_timeout: aligned,
             after_tasks_finish: self.checkpoints_after_tasks_finish,
             tolerable_failures: Some(self.tolerable_failures),

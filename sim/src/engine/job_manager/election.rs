@@ -155,7 +155,7 @@ impl JobManager {
         let options = &self.plan.scenario.checkpointing;
         let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
         let setup = CoordinatorSetup {
-            config: translate::coordinator_config(options, StoreKind::Default, self.plan.defects),
+            config: translate::coordinator_config(&self.plan, StoreKind::Default),
             topology: translate::topology(&self.plan, self.layout()),
             sources: self.enumerators.keys().copied().collect(),
             recovered,

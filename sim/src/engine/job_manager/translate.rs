@@ -86,13 +86,11 @@ pub(super) fn alignment(
     }
 }
 
-pub(super) fn coordinator_config(
-    options: &CheckpointingOptions,
-    store: StoreKind,
-    defects: Defects,
-) -> CoordinatorConfig {
+pub(super) fn coordinator_config(plan: &Plan, store: StoreKind) -> CoordinatorConfig {
+    let options = &plan.scenario.checkpointing;
     CoordinatorConfig {
-        defects,
+        defects: plan.defects,
+        has_loop: plan.scenario.job.has_loop(),
         max_concurrent: options.max_concurrent as usize,
         min_pause: options.min_pause,
         timeout: options.timeout,
