@@ -11,9 +11,10 @@
 //!
 //! Who deletes what: a file that no acknowledgement has named is known here alone, and is given out
 //! for deletion once nothing can name it any more. From its first acknowledgement on it belongs to
-//! the [registry](super::registry), which lets go of it when newer checkpoints do without.
-//! Deviation: Flink's task manager keeps it until a checkpoint with it is confirmed, and what it was
-//! not told about stays for ever when the task ends. Each file is one operator's; Flink puts what
+//! the [registry](super::registry), which lets go of it when newer checkpoints do without; if that
+//! acknowledgement is lost, and no later one names it, it stays for ever: whether it is lost is not
+//! known here. Deviation: Flink's task manager keeps it until a checkpoint with it is confirmed, and
+//! what it was not told about stays for ever when the task ends. Each file is one operator's; Flink puts what
 //! several write within `batch.persist-delay` into one. A set that could not be uploaded goes with
 //! the next checkpoint; in Flink no checkpoint succeeds until a materialisation has passed it.
 //!
@@ -420,6 +421,11 @@ impl Changelog {
     pub fn on_aborted(&mut self, checkpoint: CheckpointId) -> Vec<LogFile> {
         self.taken.remove(&checkpoint);
         self.let_go()
+    /// Whether a file was named before: by an acknowledgement, or by the checkpoint that was restored.
+    pub fn is_named(&self, file: &SharedKey) -> bool {
+        self.named.contains(file)
+    }
+
     }
 
     /// The attempt has come to its end: what nobody else knows of is to be deleted, and so is what

@@ -428,6 +428,7 @@ fn log_part(
     new: bool,
 ) -> Part {
     let LogFile { key, path, bytes, nominal, checksum } = file.clone();
-    let (kind, place) = (PartKind::Operator, Place::Logged { key, new });
+    // Whether it was named is known when it is named.
+    let (kind, place) = (PartKind::Operator, Place::Logged { key, new, named: false });
     Part { kind, operator, subtask, path, bytes, nominal, checksum, place }
 }
