@@ -145,6 +145,10 @@ struct ChangeSet {
     contents: Arc<[u8]>,
     status: Status,
 }
+    /// It is the first: all of a state, and not what has changed of one.
+    is_whole: bool,
+    /// Attempts at uploading it that were made in series that were given up.
+    attempts: u32,
 
 #[derive(Clone, Debug)]
 enum Status {
@@ -171,7 +175,7 @@ struct Taken {
 
 impl Changelog {
     /// An attempt whose state is not known to be on storage. What it has restored is its first
-    /// change set.
+    /// change set, whose upload has no timeout.
     ///
     /// Deviation: in Flink the restored files are the materialised part of its checkpoints.
     pub fn new(config: ChangelogConfig) -> Self {
@@ -233,7 +237,9 @@ impl Changelog {
             let file = find(files, key)?;
             let status = Status::Stored(LogFile::read(file));
             let contents = log.contents(file.bytes);
-            log.sets.insert(log.next, ChangeSet { nominal: file.nominal, contents, status });
+            let nominal = file.nominal;
+            let set = ChangeSet { nominal, contents, is_whole: false, attempts: 0, status };
+            log.sets.insert(log.next, set);
             log.next.0 += 1;
         }
         log.named.extend(files.iter().map(|file| file.key.clone()));
@@ -350,6 +356,13 @@ impl Changelog {
             Status::UnderWay(_) | Status::Kept => {
                 log.status = Status::Stored(file);
                 if !keeps {
+    /// Whether `upload.timeout` is for this set. One with all of a state takes as long as it takes,
+    /// as a materialisation does: else a job that is resumed with a large state would never take a
+    /// checkpoint.
+    pub fn has_timeout(&self, set: SequenceNumber) -> bool {
+        self.sets.get(&set).is_some_and(|set| !set.is_whole)
+    }
+
                     log.contents = Arc::from([]);
                 }
                 true
@@ -388,6 +401,7 @@ impl Changelog {
         if let Some(taken) = self.taken.get_mut(&checkpoint) {
             taken.is_acknowledged = true;
             self.named.extend(taken.base.iter().cloned());
+            log.attempts = attempts.made();
             let sets = self.sets.range(taken.sets.clone()).map(|(_, set)| &set.status);
             self.named.extend(sets.filter_map(|status| match status {
                 Status::Stored(file) => Some(file.key.clone()),
@@ -451,7 +465,8 @@ impl Changelog {
         let Some(set) = self.logged.advance(state) else { return };
         let least = if is_first { nominal } else { set.len() as u64 };
         let (nominal, contents) = (logged.max(least), Arc::from(set));
-        self.sets.insert(self.next, ChangeSet { nominal, contents, status: Status::Kept });
+        let (is_whole, status) = (is_first, Status::Kept);
+        self.sets.insert(self.next, ChangeSet { nominal, contents, is_whole, attempts: 0, status });
         self.next.0 += 1;
     }
 
@@ -461,7 +476,7 @@ impl Changelog {
         for (number, set) in self.sets.range_mut(self.materialized.to..) {
             match set.status {
                 Status::Kept => {
-                    set.status = Status::UnderWay(Attempts::default());
+                    set.status = Status::UnderWay(Attempts::after(set.attempts));
                     begun.push(*number);
                 }
                 Status::UnderWay(_) | Status::Stored(_) => {}

@@ -101,12 +101,13 @@ impl TaskManager {
     ) {
         let timeout = self.plan.scenario.checkpointing.changelog.upload_timeout;
         let log = self.changelog((subtask, execution));
-        let Some((attempt, upload)) = log.and_then(|log| log.attempt(set)) else { return };
-        let LogUpload { file, bytes } = upload;
+        let Some(log) = log else { return };
+        let Some((attempt, LogUpload { file, bytes })) = log.attempt(set) else { return };
+        let has_timeout = log.has_timeout(set) && !timeout.is_zero();
         let request = put(&file, bytes);
         let token = self.wait(Waiting::Changes { subtask, execution, set, attempt, file });
         ctx.request(u64::from(token), request);
-        if !timeout.is_zero() {
+        if has_timeout {
             let slow = Waiting::ChangesSlow { subtask, execution, set, attempt };
             self.set_timer(ctx.now() + timeout, slow, ctx);
         }
