@@ -120,6 +120,8 @@ pub struct Changelog {
     active: u64,
     /// The caller was told that they are many.
     is_persist_asked: bool,
+    /// The last set that was persisted ahead, until its upload begins.
+    delayed: Option<SequenceNumber>,
     /// Of the next set.
     next: SequenceNumber,
     /// Those since the materialised state, and older ones that a snapshot under way has.
@@ -192,6 +194,7 @@ impl Changelog {
             logged: Logged::default(),
             active: 0,
             is_persist_asked: false,
+            delayed: None,
             next: SequenceNumber::default(),
             sets: BTreeMap::new(),
             materialized,
@@ -261,9 +264,14 @@ impl Changelog {
 
     /// Whether so much was logged that it is to be persisted ahead of the next checkpoint; said once.
     /// Flink: `preemptive-persist-threshold`.
+    ///
+    /// What is logged before the upload of the last such set begins (`batch.persist-delay`) goes into
+    /// one set after it. In Flink it goes into the same file: either way the threshold, however low,
+    /// makes no more than a file in that time.
     #[inline]
     pub fn asks_to_persist(&mut self) -> bool {
-        let asks = self.active >= self.config.options.preemptive_persist_threshold;
+        let least = self.config.options.preemptive_persist_threshold.max(1);
+        let asks = self.active >= least && self.delayed.is_none();
         asks && !std::mem::replace(&mut self.is_persist_asked, true)
     }
 
@@ -274,6 +282,7 @@ impl Changelog {
         }
         self.roll_over(state, nominal);
         let to_upload = self.begin_uploads();
+        self.delayed = to_upload.last().copied();
         self.check();
         to_upload
     }
@@ -335,6 +344,7 @@ impl Changelog {
     /// An attempt at uploading a set begins: its number, and what is to be written. `None`: the set
     /// is stored, or nobody needs it any more.
     pub fn attempt(&mut self, set: SequenceNumber) -> Option<(u32, LogUpload)> {
+        self.delayed.take_if(|delayed| *delayed == set);
         let key = self.key(set);
         let Writer { operator, subtask, attempt, .. } = self.config.writer;
         let log = self.sets.get_mut(&set)?;
