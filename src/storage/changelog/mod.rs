@@ -145,12 +145,12 @@ pub struct Changelog {
 struct ChangeSet {
     nominal: u64,
     contents: Arc<[u8]>,
-    status: Status,
-}
     /// It is the first: all of a state, and not what has changed of one.
     is_whole: bool,
     /// Attempts at uploading it that were made in series that were given up.
     attempts: u32,
+    status: Status,
+}
 
 #[derive(Clone, Debug)]
 enum Status {
@@ -221,7 +221,7 @@ impl Changelog {
         files: &[ReadFile<'_>],
     ) -> Result<(Self, Vec<u8>), AssembleError> {
         let manifest = Manifest::decode(manifest)?;
-        let (_, state) = manifest.replay(files)?;
+        let state = manifest.replay(files)?;
         let mut log = Self::new(config);
         let is_set = |file: &&ReadFile<'_>| manifest.sets.contains(file.key);
         for file in files.iter().filter(|file| !is_set(file)) {
@@ -356,6 +356,13 @@ impl Changelog {
         Some((attempts.begin(), LogUpload { file, bytes: log.contents.to_vec() }))
     }
 
+    /// Whether `upload.timeout` is for this set. One with all of a state takes as long as it takes,
+    /// as a materialisation does: else a job that is resumed with a large state would never take a
+    /// checkpoint.
+    pub fn has_timeout(&self, set: SequenceNumber) -> bool {
+        self.sets.get(&set).is_some_and(|set| !set.is_whole)
+    }
+
     /// An attempt has succeeded. False: another one had before, or nobody needs the set any more, so
     /// that the file is for nobody.
     pub fn on_stored(&mut self, set: SequenceNumber, file: LogFile) -> bool {
@@ -366,13 +373,6 @@ impl Changelog {
             Status::UnderWay(_) | Status::Kept => {
                 log.status = Status::Stored(file);
                 if !keeps {
-    /// Whether `upload.timeout` is for this set. One with all of a state takes as long as it takes,
-    /// as a materialisation does: else a job that is resumed with a large state would never take a
-    /// checkpoint.
-    pub fn has_timeout(&self, set: SequenceNumber) -> bool {
-        self.sets.get(&set).is_some_and(|set| !set.is_whole)
-    }
-
                     log.contents = Arc::from([]);
                 }
                 true
@@ -401,6 +401,7 @@ impl Changelog {
         let Status::UnderWay(attempts) = &mut log.status else { return NextAttempt::None };
         let next = attempts.on_failed(attempt, self.config.options.upload_attempts, delay);
         if next == NextAttempt::GiveUp {
+            log.attempts = attempts.made();
             log.status = Status::Kept;
         }
         next
@@ -411,7 +412,6 @@ impl Changelog {
         if let Some(taken) = self.taken.get_mut(&checkpoint) {
             taken.is_acknowledged = true;
             self.named.extend(taken.base.iter().cloned());
-            log.attempts = attempts.made();
             let sets = self.sets.range(taken.sets.clone()).map(|(_, set)| &set.status);
             self.named.extend(sets.filter_map(|status| match status {
                 Status::Stored(file) => Some(file.key.clone()),
@@ -419,6 +419,11 @@ impl Changelog {
             }));
         }
         self.let_go()
+    }
+
+    /// Whether a file was named before: by an acknowledgement, or by the checkpoint that was restored.
+    pub fn is_named(&self, file: &SharedKey) -> bool {
+        self.named.contains(file)
     }
 
     /// The snapshot was given up before it was acknowledged. Answers what is to be deleted.
@@ -445,11 +450,6 @@ impl Changelog {
     pub fn on_aborted(&mut self, checkpoint: CheckpointId) -> Vec<LogFile> {
         self.taken.remove(&checkpoint);
         self.let_go()
-    /// Whether a file was named before: by an acknowledgement, or by the checkpoint that was restored.
-    pub fn is_named(&self, file: &SharedKey) -> bool {
-        self.named.contains(file)
-    }
-
     }
 
     /// The attempt has come to its end: what nobody else knows of is to be deleted, and so is what
