@@ -16,6 +16,8 @@ const fn unmodelled(key: &'static str, reason: &'static str) -> Unmodelled {
 const STORE: &str = "one store holds everything; see `checkpointing.dir` and `storage`";
 const LOG: &str =
     "changes are in files beside the checkpoints (`filesystem`), one an operator and upload";
+const RETRIES: &str = "uploads are tried again, as `fixed` says; for `none` set `upload.max-attempts` to \
+                       1 and `upload.timeout` to 0";
 const STATE: &str = "state is modelled by its size; see `state_per_key`";
 const MEMORY: &str = "only network buffers are modelled; see `buffers`";
 const BUFFER: &str = "a record is one buffer, whatever its size";
@@ -66,10 +68,15 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("state.changelog.dstl.dfs.upload.buffer-size", LOG),
     unmodelled("state.changelog.dstl.dfs.upload.max-in-flight", "the store is what limits uploads"),
     unmodelled("state.changelog.dstl.dfs.upload.num-threads", "the store is what limits uploads"),
-    unmodelled(
-        "state.changelog.dstl.dfs.upload.retry-policy",
-        "uploads are tried again, as `fixed` says; one attempt is what `none` says",
-    ),
+    unmodelled("state.changelog.dstl.dfs.upload.retry-policy", RETRIES),
+    unmodelled("dstl.dfs.base-path", LOG),
+    unmodelled("dstl.dfs.batch.persist-size-threshold", LOG),
+    unmodelled("dstl.dfs.compression.enabled", "sizes are nominal"),
+    unmodelled("dstl.dfs.discard.num-threads", "clean-up is one request an object"),
+    unmodelled("dstl.dfs.upload.buffer-size", LOG),
+    unmodelled("dstl.dfs.upload.max-in-flight", "the store is what limits uploads"),
+    unmodelled("dstl.dfs.upload.num-threads", "the store is what limits uploads"),
+    unmodelled("dstl.dfs.upload.retry-policy", RETRIES),
     unmodelled("state.backend", STATE),
     unmodelled("state.latency-track.", STATE),
     unmodelled("parallelism.default", "give each operator its `parallelism`"),

@@ -131,7 +131,7 @@ impl Process for Engine {
             | Control::Decline { .. } => None,
         };
         let parts = snapshot.into_iter().flat_map(|snapshot| &snapshot.parts);
-        parts.filter(|part| part.is_new_file()).map(|part| part.path.as_str())
+        parts.filter(|part| part.is_unheard_of()).map(|part| part.path.as_str())
     }
 
     fn is_settled(&self) -> bool {
@@ -317,6 +317,9 @@ pub enum Place {
         key: SharedKey,
         /// Whether it was uploaded for this checkpoint.
         new: bool,
+        /// Whether an earlier acknowledgement named it, or the checkpoint that the subtask was restored
+        /// from: it may be part of completed checkpoints.
+        named: bool,
     },
     /// Here: they go into the metadata. Flink: `ByteStreamStateHandle`.
     Inline(Vec<u8>),
@@ -331,11 +334,12 @@ impl Part {
         }
     }
 
-    /// Whether whoever gets to know of it is to look after its file.
-    pub fn is_new_file(&self) -> bool {
+    /// Whether nobody has heard of its file before: whoever hears of it now is to look after it, and
+    /// to delete it if nothing comes of the checkpoint.
+    pub fn is_unheard_of(&self) -> bool {
         match self.place {
-            Place::File | Place::Shared(_) | Place::Logged { .. } => true,
-            Place::Known(_) | Place::Inline(_) => false,
+            Place::File | Place::Shared(_) | Place::Logged { named: false, .. } => true,
+            Place::Logged { named: true, .. } | Place::Known(_) | Place::Inline(_) => false,
         }
     }
 

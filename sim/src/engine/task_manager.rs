@@ -364,6 +364,20 @@ impl Task {
         self.members.iter_mut().filter_map(|member| member.increments.as_mut())
     }
 
+    /// Says of files of logs whether they were named before.
+    fn mark_named(&self, parts: &mut [Part]) {
+        if !self.logs {
+            return;
+        }
+        for part in parts {
+            if let Place::Logged { key, named, .. } = &mut part.place {
+                let member = self.members.iter().find(|member| member.operator == part.operator);
+                let log = member.and_then(|member| member.changelog.as_ref());
+                *named = log.is_some_and(|log| log.is_named(key));
+            }
+        }
+    }
+
     /// What is acknowledged, and the copies of it that stay here.
     fn take_snapshot(
         &mut self,

@@ -55,8 +55,9 @@ pub(super) struct Materializing {
 }
 
 impl Changelog {
-    /// The state is to be materialised: its files that are not on storage yet. `None`: nothing has
-    /// changed, or the last materialisation is neither confirmed nor failed. Flink:
+    /// The state is to be materialised: its files that are not on storage yet. If there are none, as
+    /// when the state is again what it was, it can be [completed](Self::complete) at once. `None`:
+    /// nothing has changed, or the last materialisation is neither confirmed nor failed. Flink:
     /// `initMaterialization`.
     pub fn materialize(
         &mut self,
@@ -96,15 +97,20 @@ impl Changelog {
         };
         let stored = materializing.missing.remove(file).expect("each file is written once");
         self.files.insert(file.clone(), stored);
-        if !materializing.missing.is_empty() {
-            return (Progress::UnderWay, Vec::new());
+        match self.complete(id) {
+            Some(gone) => (Progress::Complete, gone),
+            None => (Progress::UnderWay, Vec::new()),
         }
-        let materializing = self.materializing.take().expect("it is complete");
-        self.materialized = materializing.new;
+    }
+
+    /// Completes a materialisation of which no file is missing, and answers what is to be deleted.
+    pub fn complete(&mut self, id: MaterializationId) -> Option<Vec<LogFile>> {
+        let is_whole = |it: &mut Materializing| it.new.id == id && it.missing.is_empty();
+        self.materialized = self.materializing.take_if(is_whole)?.new;
         self.failures_in_row = 0;
         let gone = self.let_go();
         self.check();
-        (Progress::Complete, gone)
+        Some(gone)
     }
 
     /// A file of a materialisation could not be written; `None`: it had failed before.

@@ -11,9 +11,10 @@
 //!
 //! Who deletes what: a file that no acknowledgement has named is known here alone, and is given out
 //! for deletion once nothing can name it any more. From its first acknowledgement on it belongs to
-//! the [registry](super::registry), which lets go of it when newer checkpoints do without.
-//! Deviation: Flink's task manager keeps it until a checkpoint with it is confirmed, and what it was
-//! not told about stays for ever when the task ends. Each file is one operator's; Flink puts what
+//! the [registry](super::registry), which lets go of it when newer checkpoints do without; if that
+//! acknowledgement is lost, and no later one names it, it stays for ever: whether it is lost is not
+//! known here. Deviation: Flink's task manager keeps it until a checkpoint with it is confirmed, and
+//! what it was not told about stays for ever when the task ends. Each file is one operator's; Flink puts what
 //! several write within `batch.persist-delay` into one. A set that could not be uploaded goes with
 //! the next checkpoint; in Flink no checkpoint succeeds until a materialisation has passed it.
 //!
@@ -119,6 +120,8 @@ pub struct Changelog {
     active: u64,
     /// The caller was told that they are many.
     is_persist_asked: bool,
+    /// The last set that was persisted ahead, until its upload begins.
+    delayed: Option<SequenceNumber>,
     /// Of the next set.
     next: SequenceNumber,
     /// Those since the materialised state, and older ones that a snapshot under way has.
@@ -142,6 +145,10 @@ pub struct Changelog {
 struct ChangeSet {
     nominal: u64,
     contents: Arc<[u8]>,
+    /// It is the first: all of a state, and not what has changed of one.
+    is_whole: bool,
+    /// Attempts at uploading it that were made in series that were given up.
+    attempts: u32,
     status: Status,
 }
 
@@ -170,7 +177,7 @@ struct Taken {
 
 impl Changelog {
     /// An attempt whose state is not known to be on storage. What it has restored is its first
-    /// change set.
+    /// change set, whose upload has no timeout.
     ///
     /// Deviation: in Flink the restored files are the materialised part of its checkpoints.
     pub fn new(config: ChangelogConfig) -> Self {
@@ -187,6 +194,7 @@ impl Changelog {
             logged: Logged::default(),
             active: 0,
             is_persist_asked: false,
+            delayed: None,
             next: SequenceNumber::default(),
             sets: BTreeMap::new(),
             materialized,
@@ -213,7 +221,7 @@ impl Changelog {
         files: &[ReadFile<'_>],
     ) -> Result<(Self, Vec<u8>), AssembleError> {
         let manifest = Manifest::decode(manifest)?;
-        let (_, state) = manifest.replay(files)?;
+        let state = manifest.replay(files)?;
         let mut log = Self::new(config);
         let is_set = |file: &&ReadFile<'_>| manifest.sets.contains(file.key);
         for file in files.iter().filter(|file| !is_set(file)) {
@@ -232,7 +240,9 @@ impl Changelog {
             let file = find(files, key)?;
             let status = Status::Stored(LogFile::read(file));
             let contents = log.contents(file.bytes);
-            log.sets.insert(log.next, ChangeSet { nominal: file.nominal, contents, status });
+            let nominal = file.nominal;
+            let set = ChangeSet { nominal, contents, is_whole: false, attempts: 0, status };
+            log.sets.insert(log.next, set);
             log.next.0 += 1;
         }
         log.named.extend(files.iter().map(|file| file.key.clone()));
@@ -254,9 +264,14 @@ impl Changelog {
 
     /// Whether so much was logged that it is to be persisted ahead of the next checkpoint; said once.
     /// Flink: `preemptive-persist-threshold`.
+    ///
+    /// What is logged before the upload of the last such set begins (`batch.persist-delay`) goes into
+    /// one set after it. In Flink it goes into the same file: either way the threshold, however low,
+    /// makes no more than a file in that time.
     #[inline]
     pub fn asks_to_persist(&mut self) -> bool {
-        let asks = self.active >= self.config.options.preemptive_persist_threshold;
+        let least = self.config.options.preemptive_persist_threshold.max(1);
+        let asks = self.active >= least && self.delayed.is_none();
         asks && !std::mem::replace(&mut self.is_persist_asked, true)
     }
 
@@ -267,6 +282,7 @@ impl Changelog {
         }
         self.roll_over(state, nominal);
         let to_upload = self.begin_uploads();
+        self.delayed = to_upload.last().copied();
         self.check();
         to_upload
     }
@@ -328,6 +344,7 @@ impl Changelog {
     /// An attempt at uploading a set begins: its number, and what is to be written. `None`: the set
     /// is stored, or nobody needs it any more.
     pub fn attempt(&mut self, set: SequenceNumber) -> Option<(u32, LogUpload)> {
+        self.delayed.take_if(|delayed| *delayed == set);
         let key = self.key(set);
         let Writer { operator, subtask, attempt, .. } = self.config.writer;
         let log = self.sets.get_mut(&set)?;
@@ -337,6 +354,13 @@ impl Changelog {
         let name = PartName { operator, subtask, attempt, number, part };
         let file = LogFile::new(key, name, &log.contents, log.nominal);
         Some((attempts.begin(), LogUpload { file, bytes: log.contents.to_vec() }))
+    }
+
+    /// Whether `upload.timeout` is for this set. One with all of a state takes as long as it takes,
+    /// as a materialisation does: else a job that is resumed with a large state would never take a
+    /// checkpoint.
+    pub fn has_timeout(&self, set: SequenceNumber) -> bool {
+        self.sets.get(&set).is_some_and(|set| !set.is_whole)
     }
 
     /// An attempt has succeeded. False: another one had before, or nobody needs the set any more, so
@@ -377,6 +401,7 @@ impl Changelog {
         let Status::UnderWay(attempts) = &mut log.status else { return NextAttempt::None };
         let next = attempts.on_failed(attempt, self.config.options.upload_attempts, delay);
         if next == NextAttempt::GiveUp {
+            log.attempts = attempts.made();
             log.status = Status::Kept;
         }
         next
@@ -394,6 +419,11 @@ impl Changelog {
             }));
         }
         self.let_go()
+    }
+
+    /// Whether a file was named before: by an acknowledgement, or by the checkpoint that was restored.
+    pub fn is_named(&self, file: &SharedKey) -> bool {
+        self.named.contains(file)
     }
 
     /// The snapshot was given up before it was acknowledged. Answers what is to be deleted.
@@ -445,7 +475,8 @@ impl Changelog {
         let Some(set) = self.logged.advance(state) else { return };
         let least = if is_first { nominal } else { set.len() as u64 };
         let (nominal, contents) = (logged.max(least), Arc::from(set));
-        self.sets.insert(self.next, ChangeSet { nominal, contents, status: Status::Kept });
+        let (is_whole, status) = (is_first, Status::Kept);
+        self.sets.insert(self.next, ChangeSet { nominal, contents, is_whole, attempts: 0, status });
         self.next.0 += 1;
     }
 
@@ -455,7 +486,7 @@ impl Changelog {
         for (number, set) in self.sets.range_mut(self.materialized.to..) {
             match set.status {
                 Status::Kept => {
-                    set.status = Status::UnderWay(Attempts::default());
+                    set.status = Status::UnderWay(Attempts::after(set.attempts));
                     begun.push(*number);
                 }
                 Status::UnderWay(_) | Status::Stored(_) => {}

@@ -132,21 +132,17 @@ impl Manifest {
         Ok(Self { base, sets })
     }
 
-    /// The materialised state, and the state after all changes.
-    pub(super) fn replay(
-        &self,
-        files: &[ReadFile<'_>],
-    ) -> Result<(Vec<u8>, Vec<u8>), AssembleError> {
-        let base = match &self.base {
+    /// The state after all changes.
+    pub(super) fn replay(&self, files: &[ReadFile<'_>]) -> Result<Vec<u8>, AssembleError> {
+        let mut state = match &self.base {
             Base::Nothing => Vec::new(),
             Base::Whole(key) => find(files, key)?.bytes.to_vec(),
             Base::Increment(manifest) => increment::assemble(manifest, files)?,
         };
-        let mut state = base.clone();
         for key in &self.sets {
             apply(&mut state, find(files, key)?.bytes)?;
         }
-        Ok((base, state))
+        Ok(state)
     }
 }
 
@@ -178,8 +174,7 @@ pub fn contents(manifest: &[u8]) -> Result<(bool, u32), AssembleError> {
 /// # Errors
 /// A file is missing or damaged.
 pub fn assemble(manifest: &[u8], files: &[ReadFile<'_>]) -> Result<Vec<u8>, AssembleError> {
-    let (_, state) = Manifest::decode(manifest)?.replay(files)?;
-    Ok(state)
+    Manifest::decode(manifest)?.replay(files)
 }
 
 #[cfg(test)]

@@ -379,13 +379,16 @@ impl JobManager {
 
     /// What is acknowledged after the end of the job, by a task that did not hear of it in time.
     ///
+    /// Files of a log that were named before are left alone: they are those of completed checkpoints,
+    /// too, which a job manager that has stepped down, or has not recovered yet, knows nothing about.
+    ///
     /// Deviation: Flink's coordinator does not look at it, and its files stay for ever.
     pub(super) fn on_late<O: Observer>(
         &mut self,
         parts: Vec<Part>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        for part in parts.into_iter().filter(Part::is_new_file) {
+        for part in parts.into_iter().filter(Part::is_unheard_of) {
             let handle = handle_of(&part);
             let mut coordinator = self.coordinator.iter();
             if !coordinator.any(|coordinator| coordinator.refers_to(&handle)) {

@@ -101,12 +101,13 @@ impl TaskManager {
     ) {
         let timeout = self.plan.scenario.checkpointing.changelog.upload_timeout;
         let log = self.changelog((subtask, execution));
-        let Some((attempt, upload)) = log.and_then(|log| log.attempt(set)) else { return };
-        let LogUpload { file, bytes } = upload;
+        let Some(log) = log else { return };
+        let Some((attempt, LogUpload { file, bytes })) = log.attempt(set) else { return };
+        let has_timeout = log.has_timeout(set) && !timeout.is_zero();
         let request = put(&file, bytes);
         let token = self.wait(Waiting::Changes { subtask, execution, set, attempt, file });
         ctx.request(u64::from(token), request);
-        if !timeout.is_zero() {
+        if has_timeout {
             let slow = Waiting::ChangesSlow { subtask, execution, set, attempt };
             self.set_timer(ctx.now() + timeout, slow, ctx);
         }
@@ -220,7 +221,7 @@ impl TaskManager {
 
     // ---- materialisation ----------------------------------------------------------------------
 
-    /// The task runs. Flink draws the first delay by a hash of the subtask's name.
+    /// The task runs. Flink takes the first delay from a hash of `operatorSubtaskId`.
     pub(super) fn begin_materializing<O: Observer>(
         &mut self,
         place: u32,
@@ -317,11 +318,27 @@ impl TaskManager {
         uploads: Vec<LogUpload>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
+        if uploads.is_empty() {
+            let log = self.changelog((subtask, execution)).expect("its state was just captured");
+            let gone = log.complete(id).expect("nothing is missing");
+            return self.on_materialization_complete((subtask, execution), gone, ctx);
+        }
         for LogUpload { file, bytes } in uploads {
             let request = put(&file, bytes);
             let token = self.wait(Waiting::Materialized { subtask, execution, id, file });
             ctx.request(u64::from(token), request);
         }
+    }
+
+    fn on_materialization_complete<O: Observer>(
+        &mut self,
+        of: Of,
+        gone: Vec<LogFile>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        ctx.observe_task(of, Observation::Materialized { subtask: of.0 });
+        self.delete_logged(of.0, gone, ctx);
+        self.materialize_later(of, ctx);
     }
 
     /// A file of a materialisation was written, or was not.
@@ -350,11 +367,7 @@ impl TaskManager {
         match progress {
             Progress::UnderWay => {}
             Progress::Stale => self.delete_logged(subtask, vec![file], ctx),
-            Progress::Complete => {
-                ctx.observe_task(of, Observation::Materialized { subtask });
-                self.delete_logged(subtask, gone, ctx);
-                self.materialize_later(of, ctx);
-            }
+            Progress::Complete => self.on_materialization_complete(of, gone, ctx),
         }
     }
 
@@ -428,6 +441,7 @@ fn log_part(
     new: bool,
 ) -> Part {
     let LogFile { key, path, bytes, nominal, checksum } = file.clone();
-    let (kind, place) = (PartKind::Operator, Place::Logged { key, new });
+    // Whether it was named is known when it is named.
+    let (kind, place) = (PartKind::Operator, Place::Logged { key, new, named: false });
     Part { kind, operator, subtask, path, bytes, nominal, checksum, place }
 }

@@ -250,7 +250,8 @@ impl TaskManager {
                     ctx.observe_task(attempt, step_of(subtask, Step::B6, checkpoint));
                     ctx.observe_task(attempt, Observation::Acknowledged { subtask, checkpoint });
                 }
-                let (snapshot, copies) = task.take_snapshot(checkpoint, ctx.now());
+                let (mut snapshot, copies) = task.take_snapshot(checkpoint, ctx.now());
+                task.mark_named(&mut snapshot.parts);
                 for (subtask, copy) in copies {
                     let (made_by, copies) = self.copies.entry(subtask).or_default();
                     *made_by = execution;

@@ -312,7 +312,7 @@ impl TaskManager {
         parts: Vec<Part>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        for part in parts.into_iter().filter(Part::is_new_file) {
+        for part in parts.into_iter().filter(Part::is_unheard_of) {
             let path = part.path.clone();
             let token = self.wait(Waiting::Discarded(part));
             ctx.request(u64::from(token), Request::Delete { path });

@@ -38,7 +38,28 @@ pub(super) fn draw(scenario: &mut Scenario, (load, logged): (&Load, u64), draws:
         return false;
     }
     scenario.checkpointing.changelog = options(load, draws);
+    leave_room_for_requests(scenario);
     true
+}
+
+/// A store that limits requests has room for those of the logs, besides all others: else no
+/// checkpoint would ever be taken.
+fn leave_room_for_requests(scenario: &mut Scenario) {
+    const DEFAULT_THRESHOLD: u64 = 5 << 20;
+    let Some(limit) = &mut scenario.storage.requests_per_prefix else { return };
+    let log = &mut scenario.checkpointing.changelog;
+    let a_second = |every: VirtualDuration| 1_000_u32.div_ceil(every.as_millis().max(1) as u32);
+    // Without a delay each record may be a file.
+    log.persist_delay = log.persist_delay.max(VirtualDuration::from_millis(1));
+    let ahead = log.preemptive_persist_threshold < DEFAULT_THRESHOLD;
+    // Sets that are persisted ahead, those of checkpoints, and a few files of each state.
+    let files = if ahead { a_second(log.persist_delay) } else { 0 }
+        + scenario.checkpointing.interval.map_or(0, a_second)
+        + a_second(log.materialize_interval) * 4;
+    let keyed = scenario.job.operators.iter().filter(|operator| operator.kind.is_keyed());
+    let logs: u32 = keyed.map(|operator| operator.parallelism).sum();
+    // Each is written and deleted.
+    *limit += files * 2 * logs;
 }
 
 fn options(load: &Load, draws: &Draws) -> ChangelogOptions {
