@@ -89,7 +89,8 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let waiting = Waiting::PersistChanges { subtask, execution, set };
-        self.set_timer(ctx.now() + delay, waiting, ctx);
+        let at = ctx.relative_time() + delay;
+        self.set_clock_timer(at, waiting, ctx);
     }
 
     /// An attempt at uploading a change set.
@@ -109,7 +110,8 @@ impl TaskManager {
         ctx.request(u64::from(token), request);
         if has_timeout {
             let slow = Waiting::ChangesSlow { subtask, execution, set, attempt };
-            self.set_timer(ctx.now() + timeout, slow, ctx);
+            let at = ctx.relative_time() + timeout;
+            self.set_clock_timer(at, slow, ctx);
         }
     }
 
@@ -238,7 +240,8 @@ impl TaskManager {
             let mut draws = ctx.streams().stream("first materialization", name);
             let delay = VirtualDuration(draws.below(interval.0));
             let waiting = Waiting::Materialize { subtask, execution };
-            self.set_timer(ctx.now() + delay, waiting, ctx);
+            let at = ctx.relative_time() + delay;
+            self.set_clock_timer(at, waiting, ctx);
         }
     }
 
@@ -249,7 +252,8 @@ impl TaskManager {
     ) {
         let interval = self.plan.scenario.checkpointing.changelog.materialize_interval;
         let waiting = Waiting::Materialize { subtask, execution };
-        self.set_timer(ctx.now() + interval, waiting, ctx);
+        let at = ctx.relative_time() + interval;
+        self.set_clock_timer(at, waiting, ctx);
     }
 
     /// It is time to materialise: the state is asked for.
