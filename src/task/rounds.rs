@@ -127,6 +127,8 @@ pub(crate) enum Told {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CHANNELS: [InputChannel; 2] = [InputChannel(0), InputChannel(1)];
@@ -170,5 +172,179 @@ mod tests {
         assert_eq!(head.take(), None, "more may come in");
         assert!(head.drain());
         assert_eq!(head.take(), Some(Told::Empty));
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Sent {
+        Record,
+        Mark(bool),
+    }
+
+    /// The heads and tails of a loop: each head leads to all tails, or to its own; each tail to all heads.
+    struct Circle {
+        heads: Vec<Rounds>,
+        tails: Vec<Rounds>,
+        /// From a head to a tail, by both; `None` where none leads.
+        forth: Vec<Vec<Option<VecDeque<Sent>>>>,
+        /// From a tail to a head, by both.
+        back: Vec<Vec<VecDeque<Sent>>>,
+        /// Records that each head has yet to get from outside.
+        input: Vec<u32>,
+        /// How many times a record may still go round, all in all.
+        hops: u32,
+        /// Marks that each head has sent.
+        marks: Vec<u32>,
+        choices: Vec<u16>,
+        chosen: usize,
+    }
+
+    impl Circle {
+        fn new(width: usize, own_tail: bool, input: Vec<u32>, choices: Vec<u16>) -> Self {
+            let heads = input.len();
+            let tails = if own_tail { heads } else { width };
+            let leads = |head, tail| !own_tail || head == tail;
+            let inputs = |tail| (0..heads).map(move |head| leads(head, tail));
+            let outside_and = |tails| [false].into_iter().chain((0..tails).map(|_| true));
+            let forth =
+                |head| (0..tails).map(move |tail| leads(head, tail).then(VecDeque::new)).collect();
+            Self {
+                heads: (0..heads).map(|_| Rounds::new(true, outside_and(tails))).collect(),
+                tails: (0..tails).map(|tail| Rounds::new(false, inputs(tail))).collect(),
+                forth: (0..heads).map(forth).collect(),
+                back: vec![vec![VecDeque::new(); heads]; tails],
+                input,
+                hops: 60,
+                marks: vec![0; heads],
+                choices,
+                chosen: 0,
+            }
+        }
+
+        /// One of so many; the first when all choices are made.
+        fn choose(&mut self, of: usize) -> usize {
+            let choice =
+                self.choices.get(self.chosen).map_or(0, |choice| usize::from(*choice) % of);
+            self.chosen += 1;
+            choice
+        }
+
+        /// A record comes from outside, or out of some channel; false if nothing is left.
+        fn step(&mut self) -> bool {
+            let (heads, tails) = (self.heads.len(), self.tails.len());
+            let open = |head: usize| self.input[head] > 0 || self.heads[head].drain == Drain::Open;
+            let inputs = (0..heads).filter(|head| open(*head)).map(|head| (head, None));
+            let pairs = (0..heads).flat_map(|head| (0..tails).map(move |tail| (head, tail)));
+            let forth = |(head, tail): &(usize, usize)| {
+                self.forth[*head][*tail].as_ref().is_some_and(|queue| !queue.is_empty())
+            };
+            let back = |(head, tail): &(usize, usize)| !self.back[*tail][*head].is_empty();
+            let forth = pairs.clone().filter(forth).map(|(head, tail)| (head, Some((tail, true))));
+            let back = pairs.filter(back).map(|(head, tail)| (head, Some((tail, false))));
+            let possible: Vec<_> = inputs.chain(forth).chain(back).collect();
+            if possible.is_empty() {
+                return false;
+            }
+            match possible[self.choose(possible.len())] {
+                (head, None) => self.enter(head),
+                (head, Some((tail, true))) => self.at_tail(head, tail),
+                (head, Some((tail, false))) => self.at_head(head, tail),
+            }
+            true
+        }
+
+        /// A head gets a record from outside, or comes to the end of them.
+        fn enter(&mut self, head: usize) {
+            if self.input[head] > 0 {
+                self.input[head] -= 1;
+                return self.send_forth(head);
+            }
+            if self.heads[head].drain() {
+                self.mark_forth(head, true);
+            }
+            self.follow_head(head);
+        }
+
+        fn send_forth(&mut self, head: usize) {
+            let leads: Vec<usize> =
+                (0..self.tails.len()).filter(|tail| self.forth[head][*tail].is_some()).collect();
+            let tail = leads[self.choose(leads.len())];
+            let queue = self.forth[head][tail].as_mut().expect("it leads there");
+            queue.push_back(Sent::Record);
+        }
+
+        fn mark_forth(&mut self, head: usize, flowing: bool) {
+            self.marks[head] += 1;
+            let queues = self.forth[head].iter_mut().flatten();
+            queues.for_each(|queue| queue.push_back(Sent::Mark(flowing)));
+        }
+
+        fn at_tail(&mut self, head: usize, tail: usize) {
+            let queue = self.forth[head][tail].as_mut().expect("it leads there");
+            match queue.pop_front().expect("something waits") {
+                Sent::Record if self.hops > 0 && self.choose(4) > 0 => {
+                    self.hops -= 1;
+                    let head = self.choose(self.heads.len());
+                    self.back[tail][head].push_back(Sent::Record);
+                }
+                Sent::Record => {} // It leaves.
+                Sent::Mark(flowing) => {
+                    self.tails[tail].on_mark(InputChannel(head as u32), flowing);
+                    while let Some(told) = self.tails[tail].take() {
+                        let Told::Send { flowing } = told else { panic!("a tail knows of no end") };
+                        let queues = self.back[tail].iter_mut();
+                        queues.for_each(|queue| queue.push_back(Sent::Mark(flowing)));
+                    }
+                }
+            }
+        }
+
+        fn at_head(&mut self, head: usize, tail: usize) {
+            match self.back[tail][head].pop_front().expect("something waits") {
+                Sent::Record => {
+                    self.heads[head].receive();
+                    self.send_forth(head);
+                }
+                Sent::Mark(flowing) => {
+                    self.heads[head].on_mark(InputChannel(1 + tail as u32), flowing);
+                    self.follow_head(head);
+                }
+            }
+        }
+
+        fn follow_head(&mut self, head: usize) {
+            while let Some(told) = self.heads[head].take() {
+                match told {
+                    Told::Send { flowing } => self.mark_forth(head, flowing),
+                    Told::Empty => self.judge_end(),
+                }
+            }
+        }
+
+        /// A head says that the loop is empty.
+        fn judge_end(&self) {
+            assert!(self.input.iter().all(|left| *left == 0), "a record has yet to come in");
+            let forth = self.forth.iter().flatten().flatten();
+            let mut queues = forth.chain(self.back.iter().flatten());
+            assert!(queues.all(|queue| !queue.contains(&Sent::Record)), "a record is under way");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn heads_agree_when_a_loop_is_empty(
+            width in 1usize..4,
+            own_tail: bool,
+            input in prop::collection::vec(0u32..6, 1..4),
+            choices in prop::collection::vec(any::<u16>(), 0..800),
+        ) {
+            let mut circle = Circle::new(width, own_tail, input, choices);
+            let mut steps = 0;
+            while circle.step() {
+                steps += 1;
+                prop_assert!(steps < 100_000, "marks go round for ever");
+            }
+            prop_assert!(circle.heads.iter().all(Rounds::is_empty));
+            prop_assert!(circle.marks.iter().all(|marks| *marks == circle.marks[0]));
+        }
     }
 }

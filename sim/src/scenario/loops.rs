@@ -325,7 +325,7 @@ mod tests {
             ("checkpointing.max_concurrent=2", "captured for one"),
             ("job.operators[source].out_of_orderness=1 s", "event time in a job with a feedback"),
             ("job.edges[3].partitioner=forward", "could not be given to other subtasks"),
-            ("job.edges[3].feedback=0", "leaves out all, or none"),
+            ("job.edges[3].feedback=0", "`feedback` cannot be a number"),
             ("job.edges[3].feedback=19/20", "at most 900 on average"),
             ("job.edges[3].chained=true", "a feedback edge is chained"),
             ("job.edges[3].to=sink", "go nowhere"),
