@@ -6,7 +6,7 @@ use cutline_sim::observe::Observation;
 use cutline_sim::run::Outcome;
 use cutline_sim::scenario::load;
 
-use crate::support::{count, finished, observations, runs, situation};
+use crate::support::{count, finished, observations, situation};
 
 const SCENARIO: &str = "changelog.json";
 const SEEDS: u64 = 4;
@@ -156,7 +156,7 @@ fn what_was_persisted_ahead_is_not_waited_for() {
 }
 
 #[test]
-fn what_flink_refuses_is_refused() {
+fn what_cannot_be_is_refused() {
     let text = include_str!("../../scenarios/changelog.json");
     let refused = |changes: &[&str], expected: &str| {
         let parse =
@@ -165,10 +165,21 @@ fn what_flink_refuses_is_refused() {
         let found = load(text.as_bytes(), SCENARIO, &changes).expect_err(expected).to_string();
         assert!(found.contains(expected), "{found}");
     };
-    refused(&["checkpointing.max_concurrent=2"], "concurrent");
+    refused(&["checkpointing.max_concurrent=2"], "not modelled");
     let resume = r#"actions=[{"at": "5 s", "kind": "cancel"}, {"at": "6 s", "kind": "resume"}]"#;
     refused(&[resume], "owns the snapshot");
     let full = r#"checkpointing.manual=[{"at": "1 s", "kind": "full_checkpoint"}]"#;
     refused(&[full], "never full");
-    assert!(runs(SCENARIO, &["limits.until=1 s"], 0..1).next().is_some());
+}
+
+/// What is said of seed 0: a task fails when its state was materialised and no checkpoint has it yet.
+#[test]
+fn a_task_fails_between_materialisation_and_checkpoint() {
+    let outcome = finished(SCENARIO, &[], 0..1).next().expect("one seed");
+    let before_the_fault = observations(&outcome)
+        .take_while(|it| !matches!(it, Observation::FaultInjected { .. }))
+        .filter(|it| {
+            matches!(it, Observation::Materialized { .. } | Observation::Completed { .. })
+        });
+    assert!(matches!(before_the_fault.last(), Some(Observation::Materialized { .. })));
 }

@@ -152,9 +152,88 @@ fn a_threshold_is_said_once() {
     log.append(2);
     assert!(log.asks_to_persist());
     assert!(!log.asks_to_persist());
-    log.persist(&[1], 1);
+    let set = log.persist(&[1], 1)[0];
     log.append((5 << 20) / 100 + 1);
+    assert!(!log.asks_to_persist(), "what comes before the upload begins waits for it");
+    assert!(log.attempt(set).is_some());
     assert!(log.asks_to_persist());
+    let mut config = config(false);
+    config.options.preemptive_persist_threshold = 0;
+    let mut log = Changelog::new(config);
+    assert!(!log.asks_to_persist(), "there is nothing to persist");
+    log.append(1);
+    assert!(log.asks_to_persist());
+}
+
+/// The whole state may take as long as it takes; changes of it may not.
+#[test]
+fn the_first_set_has_no_timeout() {
+    let (mut log, mut store) = (Changelog::new(config(false)), Store::new());
+    let first = log.persist(&[1; PIECE], 1_000_000)[0];
+    assert!(!log.has_timeout(first));
+    upload(&mut log, first, &mut store);
+    let second = log.persist(&[2; PIECE], 1_000_000)[0];
+    assert!(log.has_timeout(second));
+}
+
+/// A state may come to be again what was materialised, or be a part of it.
+#[test]
+fn a_materialisation_without_a_new_file_is_complete() {
+    let (mut log, mut store) = (Changelog::new(config(true)), Store::new());
+    let states = [vec![1; 2 * PIECE], [vec![1; PIECE], vec![2; PIECE]].concat()];
+    let [whole, other] = &states;
+    assert_eq!(materialize(&mut log, whole, &mut store), Some(Progress::Complete));
+    checkpoint(&mut log, 1, whole, &mut store);
+    log.on_acknowledged(CheckpointId(1));
+    log.on_complete(CheckpointId(1));
+    for state in [other, whole] {
+        let early = log.persist(state, 1_000);
+        early.into_iter().for_each(|set| upload(&mut log, set, &mut store));
+    }
+    log.append(1);
+    let shorter = &whole[..PIECE];
+    let (id, uploads) = log.materialize(shorter, 1_000).expect("the state has changed");
+    assert_eq!(uploads, []);
+    assert!(log.complete(id).is_some());
+    let second = checkpoint(&mut log, 2, shorter, &mut store);
+    assert_eq!(assemble(&second.manifest, &read(&second, &store)), Ok(shorter.to_vec()));
+}
+
+/// News of attempts of a series that was given up are none of the next.
+#[test]
+fn a_late_answer_does_not_end_the_next_series() {
+    let mut config = config(false);
+    config.options.upload_attempts = 1;
+    let mut log = Changelog::new(config);
+    let mut attempts = Vec::new();
+    for id in 1..=2 {
+        let snapshot = log.snapshot(CheckpointId(id), SnapshotKind::Checkpoint, &[1], 1);
+        let set = snapshot.to_upload[0];
+        let (attempt, _) = log.attempt(set).expect("it is under way");
+        if id == 1 {
+            assert_eq!(log.on_attempt_slow(set, attempt), NextAttempt::GiveUp);
+            log.on_given_up(CheckpointId(1));
+        }
+        attempts.push((set, attempt));
+    }
+    let [(set, first), (_, second)] = attempts[..] else { unreachable!("two were made") };
+    assert_eq!(log.on_attempt_failed(set, first), NextAttempt::None);
+    assert_eq!(log.on_attempt_failed(set, second), NextAttempt::GiveUp);
+}
+
+#[test]
+fn what_was_named_once_is_known() {
+    let (mut log, mut store) = (Changelog::new(config(false)), Store::new());
+    let taken = checkpoint(&mut log, 1, &[1], &mut store);
+    let key = &taken.files[0].key;
+    assert!(!log.is_named(key));
+    log.on_acknowledged(CheckpointId(1));
+    assert!(log.is_named(key));
+    let mut config = config(false);
+    config.writer.attempt = Attempt(4);
+    let (log, _) = Changelog::restored(config, &taken.manifest, &read(&taken, &store))
+        .expect("its files are there");
+    assert!(log.is_named(key));
 }
 
 proptest! {
