@@ -328,7 +328,7 @@ mod tests {
             ("job.edges[3].feedback=0", "`feedback` cannot be a number"),
             ("job.edges[3].feedback=19/20", "at most 900 on average"),
             ("job.edges[3].chained=true", "a feedback edge is chained"),
-            ("job.edges[3].to=sink", "go nowhere"),
+            ("job.edges[3].to=sink", "leads to no operator upstream of its sender"),
             ("job.edges[2].from=head", "the records of `tail` go nowhere"),
             (r#"job.operators[head]={"name": "head", "kind": "buffer"}"#, "may hold a record back"),
         ] {
