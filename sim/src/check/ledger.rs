@@ -7,7 +7,7 @@
 //! sent. What was recovered may be observed after the first record was sent (the tasks restore at
 //! different speeds), so digests of sequences must concatenate: hence a polynomial hash.
 
-use cutline::ids::{ChannelId, CheckpointId, LayoutId, RegionId, SubtaskId};
+use cutline::ids::{ChannelId, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
 use cutline::job::{EdgeId, ExecutionGraph, Layout};
 use cutline::message::{Alignment, SnapshotKind};
 use cutline::operator::{Record, SplitId, mix};
@@ -190,6 +190,8 @@ pub(super) struct Kept {
     pub(super) layout: LayoutId,
     /// The records themselves, if the job is going to be rescaled.
     persisted: Vec<Persisted>,
+    /// Subtasks that had finished.
+    finished: Vec<SubtaskId>,
 }
 
 /// Numbers the splits of all sources densely.
@@ -245,6 +247,8 @@ pub(super) struct Ledger {
     readers: Vec<Option<SubtaskId>>,
     /// Subtasks that have finished in this execution.
     pub(super) finished: Vec<bool>,
+    /// Subtasks that had finished in the checkpoint that this execution began with.
+    had_finished: Vec<bool>,
     /// In-flight records of the checkpoint that this execution began with, on channels of edges that
     /// have not changed.
     restored: Vec<InFlight>,
@@ -270,6 +274,7 @@ impl Ledger {
             positions: splits.first.clone(),
             readers: vec![None; splits.ids.len()],
             finished: vec![false; graph.subtasks()],
+            had_finished: vec![false; graph.subtasks()],
             restored: Vec::new(),
             moved: Vec::new(),
             changed: vec![false; graph.job().edges().len()],
@@ -291,6 +296,11 @@ impl Ledger {
     /// What a durable checkpoint left.
     pub(super) fn kept(&self, checkpoint: CheckpointId) -> Option<&Kept> {
         self.kept.iter().find(|kept| kept.checkpoint == checkpoint)
+    }
+
+    /// Whether a subtask had finished in the checkpoint that it began with.
+    pub(super) fn had_finished(&self, subtask: SubtaskId) -> bool {
+        self.had_finished[subtask.index()]
     }
 
     /// What the present execution must find in front of a channel, and send on it first.
@@ -499,6 +509,10 @@ impl Ledger {
                 .collect(),
             layout: line.layout,
             persisted,
+            finished: (0..line.parts.len() as u32)
+                .map(SubtaskId)
+                .filter(|subtask| line.parts[subtask.index()] == Part::Finished)
+                .collect(),
         };
         self.kept.push(kept);
         self.close(checkpoint);
@@ -534,6 +548,7 @@ impl Ledger {
         self.blocked.fill(0);
         self.readers.fill(None);
         self.finished.fill(false);
+        self.had_finished.fill(false);
         self.restored.clear();
         self.moved.clear();
         self.changed.fill(false);
@@ -548,8 +563,17 @@ impl Ledger {
         self.positions.copy_from_slice(&kept.positions);
         if kept.layout == layout {
             self.restored.extend_from_slice(&kept.in_flight);
+            kept.finished.iter().for_each(|it| self.had_finished[it.index()] = true);
         } else {
             let (before, now) = (graph.layout(kept.layout), graph.layout(layout));
+            let operators = (0..graph.job().operators().len() as u32).map(OperatorId);
+            let over = |it: &OperatorId| {
+                let mut subtasks = before.subtasks_of(*it).map(SubtaskId);
+                subtasks.all(|subtask| kept.finished.contains(&subtask))
+            };
+            for subtask in operators.filter(over).flat_map(|it| now.subtasks_of(it)) {
+                self.had_finished[subtask as usize] = true;
+            }
             for (edge, changed) in graph.job().edges().iter().zip(&mut self.changed) {
                 *changed = before.differs(now, edge.from) || before.differs(now, edge.to);
             }
@@ -597,6 +621,8 @@ impl Ledger {
         self.restored.retain(|in_flight| !within(receiver(in_flight.channel)));
         for &subtask in regions.subtasks(region) {
             self.finished[subtask.index()] = false;
+            self.had_finished[subtask.index()] =
+                kept.is_some_and(|kept| kept.finished.contains(&subtask));
             self.blocked[subtask.index()] = 0;
             for &channel in graph.inputs(subtask) {
                 self.flows[channel.index()] = Flow::NEW;

@@ -1,5 +1,7 @@
 //! What happens on channels: *cut* and *order*.
 
+use cutline::operator::{Record, TimeMark};
+
 use super::*;
 
 #[test]
@@ -259,5 +261,40 @@ fn what_comes_round_is_captured() {
         let found = world.checks.violations().iter();
         let found: Vec<_> = found.filter(|it| ["cut", "order"].contains(&it.check)).collect();
         assert!(found.is_empty(), "{stop:?}: {found:#?}");
+    }
+}
+
+/// What comes to whoever had finished is a mark of event time, and nobody takes it.
+#[test]
+fn a_subtask_that_had_finished_takes_no_marks() {
+    for finished in [true, false] {
+        let mut world = World::new(idempotent);
+        for source in 0..2 {
+            world.emit(source, RECORDS);
+        }
+        world.drain();
+        if finished {
+            world.task(SINK, TaskState::Finished);
+        }
+        let first = world.begin(1);
+        world.take(0);
+        world.take(1);
+        world.cut(AGGREGATE, first);
+        if !finished {
+            world.take(LAST);
+            world.cut(SINK, first);
+        }
+        world.acknowledge(first);
+        world.decide(first);
+        world.complete(first);
+        world.crash();
+        world.deploy(Some(first));
+        let record = Record::of_mark(TimeMark::Idle);
+        world.see(Observation::Sent { channel: ChannelId(LAST), record });
+        world.end();
+        world.finish(Ending::Quiescent);
+        let found = world.checks.violations();
+        let of_order = found.iter().filter(|it| it.rule == "a channel is not FIFO").count();
+        assert_eq!(of_order, usize::from(!finished), "{found:#?}");
     }
 }
