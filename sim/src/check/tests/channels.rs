@@ -245,7 +245,8 @@ fn loops() {
 /// world, so check *state* is not asked.
 #[test]
 fn what_comes_round_is_captured() {
-    let captured: [(Option<SnapshotKind>, fn(&mut World, CheckpointId)); 2] = [
+    type Script = fn(&mut World, CheckpointId);
+    let captured: [(Option<SnapshotKind>, Script); 2] = [
         (None, |world, first| {
             capture(world, first);
             come_round(world, first);
