@@ -106,6 +106,13 @@ pub struct Edge {
     pub feedback: Option<Feedback>,
 }
 
+impl Edge {
+    /// Whether it is no feedback edge: without those, edges form no cycle.
+    pub fn leads_on(&self) -> bool {
+        self.feedback.is_none()
+    }
+}
+
 /// An edge, numbered in the order of the job graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EdgeId(pub u32);
@@ -285,17 +292,12 @@ impl JobGraph {
         &self.edges
     }
 
-    /// Its edges but those that lead back.
-    fn forward(&self) -> impl Iterator<Item = &Edge> {
-        self.edges.iter().filter(|edge| edge.feedback.is_none())
-    }
-
     /// Which operators are behind one of those, by a way along any edges but feedback edges; not those
     /// themselves.
     pub fn behind(&self, those: impl Fn(OperatorId) -> bool) -> Vec<bool> {
         let mut behind = vec![false; self.operators().len()];
         for &operator in self.topological_order() {
-            for edge in self.forward().filter(|edge| edge.from == operator) {
+            for edge in forward(&self.edges).filter(|edge| edge.from == operator) {
                 behind[edge.to.index()] |= behind[operator.index()] || those(operator);
             }
         }
@@ -309,13 +311,17 @@ impl JobGraph {
     }
 }
 
+/// The edges but those that lead back.
+fn forward(edges: &[Edge]) -> impl Iterator<Item = &Edge> + Clone {
+    edges.iter().filter(|edge| edge.leads_on())
+}
+
 fn topological_order(
     operators: &[JobOperator],
     edges: &[Edge],
 ) -> Result<Vec<OperatorId>, JobGraphError> {
-    let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
     let mut missing = vec![0_u32; operators.len()];
-    for edge in forward() {
+    for edge in forward(edges) {
         missing[edge.to.index()] += 1;
     }
     let mut order: Vec<OperatorId> = Vec::with_capacity(operators.len());
@@ -323,7 +329,7 @@ fn topological_order(
     while let Some(next) = (0..operators.len()).find(|&i| !done[i] && missing[i] == 0) {
         done[next] = true;
         order.push(OperatorId(next as u32));
-        for edge in forward().filter(|edge| edge.from.index() == next) {
+        for edge in forward(edges).filter(|edge| edge.from.index() == next) {
             missing[edge.to.index()] -= 1;
         }
     }
@@ -339,9 +345,7 @@ fn cycle(operators: &[JobOperator], edges: &[Edge], done: &[bool]) -> Vec<String
     let mut at = done.iter().position(|done| !done).expect("some operator was not ordered");
     let mut walked = vec![at];
     loop {
-        at = edges
-            .iter()
-            .filter(|edge| edge.feedback.is_none())
+        at = forward(edges)
             .find(|edge| edge.to.index() == at && !done[edge.from.index()])
             .expect("an unordered operator has an unordered sender")
             .from

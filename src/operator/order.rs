@@ -42,7 +42,7 @@ pub fn orders(job: &JobGraph, behaviours: &[Behaviour]) -> Vec<Order> {
     assert_eq!(behaviours.len(), job.operators().len(), "one behaviour an operator");
     let mut inputs = vec![Order::Total; behaviours.len()];
     // What comes round meets what comes for the first time in whatever order.
-    for edge in job.edges().iter().filter(|edge| edge.feedback.is_some()) {
+    for edge in job.edges().iter().filter(|edge| !edge.leads_on()) {
         inputs[edge.to.index()] = Order::None;
     }
     for &operator in job.topological_order() {

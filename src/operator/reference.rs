@@ -76,12 +76,12 @@ impl Reference {
     fn new(job: &JobGraph, mut factory: impl FnMut(OperatorId) -> Box<dyn Operator>) -> Self {
         let vertex = |operator: OperatorId| {
             let edges = || (0..).map(EdgeId).zip(job.edges()).filter(|it| it.1.from == operator);
-            let forward = || edges().filter(|it| it.1.feedback.is_none());
+            let forward = || edges().filter(|it| it.1.leads_on());
             let several = forward().count() > 1;
             let output = |(id, edge): (EdgeId, &Edge)| Output {
                 to: edge.to,
                 input: edge.input,
-                mixed: (several && edge.feedback.is_none()).then_some(id),
+                mixed: (several && edge.leads_on()).then_some(id),
                 copies: (edge.partitioner == Partitioner::Broadcast)
                     .then(|| job.operators()[edge.to.index()].parallelism),
             };

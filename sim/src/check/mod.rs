@@ -113,7 +113,7 @@ impl Setup {
     /// Whether what comes on a channel has gone round a loop.
     fn goes_round(&self, channel: ChannelId) -> bool {
         let edge = self.graph.channels()[channel.index()].edge;
-        self.graph.job().edges()[edge.0 as usize].feedback.is_some()
+        !self.graph.job().edges()[edge.0 as usize].leads_on()
     }
 
     /// Whether what an operator gets depends on when watermarks came.

@@ -419,9 +419,8 @@ impl Builder<'_> {
         let operator = &self.operators[index];
         let (name, place) = (operator.name.as_str(), self.nodes[index].place("name"));
         // What only goes round has come from nowhere, and gets nowhere.
-        let leads_on = |edge: &Edge| edge.feedback.is_none();
-        let input = edges.iter().position(|edge| edge.to == index && leads_on(edge));
-        let output = edges.iter().position(|edge| edge.from == index && leads_on(edge));
+        let input = edges.iter().position(|edge| edge.to == index && edge.leads_on());
+        let output = edges.iter().position(|edge| edge.from == index && edge.leads_on());
         let is_source = matches!(operator.kind, OperatorKind::Source(_));
         let error = match (is_source, operator.kind.is_sink(), input, output) {
             (true, _, Some(edge), _) => Diagnostic::error(
@@ -551,14 +550,14 @@ impl Builder<'_> {
 
 /// The edges of a cycle, in their order, if there is one.
 fn find_cycle(operators: usize, edges: &[Edge]) -> Option<Vec<usize>> {
-    let leads_on = |edge: &&Edge| edge.feedback.is_none();
+    let leads_on = || edges.iter().filter(|edge| edge.leads_on());
     let mut missing = vec![0_usize; operators];
-    for edge in edges.iter().filter(leads_on) {
+    for edge in leads_on() {
         missing[edge.to] += 1;
     }
     let mut free: Vec<usize> = (0..operators).filter(|index| missing[*index] == 0).collect();
     while let Some(index) = free.pop() {
-        for edge in edges.iter().filter(leads_on).filter(|edge| edge.from == index) {
+        for edge in leads_on().filter(|edge| edge.from == index) {
             missing[edge.to] -= 1;
             if missing[edge.to] == 0 {
                 free.push(edge.to);
@@ -572,7 +571,7 @@ fn find_cycle(operators: usize, edges: &[Edge]) -> Option<Vec<usize>> {
     loop {
         let back = edges
             .iter()
-            .position(|edge| edge.to == at && missing[edge.from] > 0 && leads_on(&edge))?;
+            .position(|edge| edge.to == at && missing[edge.from] > 0 && edge.leads_on())?;
         if let Some(start) = walked.iter().position(|edge| edges[*edge].to == at) {
             let mut cycle = walked.split_off(start);
             cycle.reverse();

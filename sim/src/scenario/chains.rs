@@ -126,7 +126,7 @@ pub(crate) fn is_keyed_stream(operators: &[Operator], edges: &[Edge], operator: 
             Partitioner::Forward => {
                 // A chained feedback edge is refused, but not before this is asked.
                 edge.chained
-                    && edge.feedback.is_none()
+                    && edge.leads_on()
                     && keys(edge.from) == keys(edge.to)
                     && is_keyed_stream(operators, edges, edge.from)
             }

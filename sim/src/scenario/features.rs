@@ -247,7 +247,7 @@ impl Found {
         for edge in &job.edges {
             self.add("edge", partitioner(edge.partitioner));
             self.add_if(edge.chained, "shape", "operator chain");
-            self.add_if(edge.feedback.is_some(), "shape", "loop");
+            self.add_if(!edge.leads_on(), "shape", "loop");
             let keyed = edge.chained && job.operators[edge.to].kind.is_keyed();
             self.add_if(keyed, "shape", "chain of keyed operators");
         }
@@ -444,7 +444,7 @@ fn is_diamond(scenario: &Scenario, from: usize) -> bool {
     // Few operators, and no cycle without feedback edges: relaxing once an operator reaches everything.
     let mut waiting = vec![from];
     while let Some(at) = waiting.pop() {
-        for edge in edges.iter().filter(|edge| edge.from == at && edge.feedback.is_none()) {
+        for edge in edges.iter().filter(|edge| edge.from == at && edge.leads_on()) {
             ways[edge.to] += 1;
             if ways[edge.to] > 1 {
                 return true;

@@ -76,11 +76,9 @@ pub struct Job {
 impl Job {
     /// Whether records go round in it.
     pub fn has_loop(&self) -> bool {
-        self.edges.iter().any(|edge| edge.feedback.is_some())
+        self.edges.iter().any(|edge| !edge.leads_on())
     }
-}
 
-impl Job {
     /// The first source with an enumerator, by name.
     pub fn enumerated(&self) -> Option<&str> {
         let mut operators = self.operators.iter();
@@ -348,6 +346,13 @@ pub struct Edge {
     pub chained: bool,
     /// It leads back to an operator upstream of its sender.
     pub feedback: Option<Feedback>,
+}
+
+impl Edge {
+    /// Whether it is no feedback edge: without those, edges form no cycle.
+    pub fn leads_on(&self) -> bool {
+        self.feedback.is_none()
+    }
 }
 
 /// Task managers, slots, failure detection.

@@ -5,7 +5,7 @@
 //! it anywhere. In Flink: `IterativeStream`, `FeedbackTransformation` of the DataStream API, which 2.0
 //! has dropped; `Iterations`, `HeadOperator` and `TailOperator` of Flink ML.
 
-use super::{Edge, EdgeId, JobGraph, Partitioner};
+use super::{Edge, EdgeId, JobGraph, Partitioner, forward};
 use crate::ids::OperatorId;
 
 /// What makes an edge a feedback edge.
@@ -61,7 +61,7 @@ impl Loop {
     /// Whether an edge is part of the loop: its feedback edge, or one within.
     pub fn has_edge(&self, id: EdgeId, edge: &Edge) -> bool {
         let within = self.body[edge.from.index()] && self.body[edge.to.index()];
-        id == self.edge || within && edge.feedback.is_none()
+        id == self.edge || within && edge.leads_on()
     }
 }
 
@@ -82,7 +82,6 @@ pub(super) fn find(
         let Some(feedback) = edge.feedback else { continue };
         let (head, tail) = (edge.to, edge.from);
         let body = between(head, tail, edges, order);
-        let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
         let enters = |edge: &&Edge| !body[edge.from.index()] && body[edge.to.index()];
         let meets = |other: &Loop| other.body.iter().zip(&body).any(|(a, b)| *a && *b);
         let bad = if edge.chained {
@@ -95,9 +94,9 @@ pub(super) fn find(
             Some(BadFeedback::NotBack)
         } else if loops.iter().any(meets) {
             Some(BadFeedback::Overlap)
-        } else if forward().filter(enters).any(|edge| edge.to != head) {
+        } else if forward(edges).filter(enters).any(|edge| edge.to != head) {
             Some(BadFeedback::SideInput)
-        } else if !forward().any(|edge| edge.to == head) {
+        } else if !forward(edges).any(|edge| edge.to == head) {
             Some(BadFeedback::NothingEnters)
         } else {
             None
@@ -112,18 +111,17 @@ pub(super) fn find(
 
 /// By operator, whether it is on a way from one to another, those two included; none if there is no way.
 fn between(from: OperatorId, to: OperatorId, edges: &[Edge], order: &[OperatorId]) -> Vec<bool> {
-    let forward = || edges.iter().filter(|edge| edge.feedback.is_none());
     let mut behind = vec![false; order.len()];
     behind[from.index()] = true;
     for at in order {
-        for edge in forward().filter(|edge| edge.from == *at) {
+        for edge in forward(edges).filter(|edge| edge.from == *at) {
             behind[edge.to.index()] |= behind[at.index()];
         }
     }
     let mut before = vec![false; order.len()];
     before[to.index()] = true;
     for at in order.iter().rev() {
-        for edge in forward().filter(|edge| edge.to == *at) {
+        for edge in forward(edges).filter(|edge| edge.to == *at) {
             before[edge.from.index()] |= before[at.index()];
         }
     }

@@ -142,7 +142,7 @@ pub(super) fn topology(plan: &Plan, layout: &Layout) -> Topology {
         vertices: job.operators().iter().enumerate().map(vertex).collect(),
         // Whoever is at the head of a loop has nobody in front of it any more when the others have
         // finished: what comes round is what it has sent.
-        edges: job.edges().iter().filter(|edge| edge.feedback.is_none()).map(edge).collect(),
+        edges: job.edges().iter().filter(|edge| edge.leads_on()).map(edge).collect(),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn edges(scenario: &Scenario) -> Vec<Edit> {
             edits.push(Edit::new(format!("with {} unchained", name(edge)), edited));
         }
         for partitioner in [Partitioner::Forward, Partitioner::Hash] {
-            let pointwise_loop = edge.feedback.is_some() && partitioner == Partitioner::Forward;
+            let pointwise_loop = !edge.leads_on() && partitioner == Partitioner::Forward;
             if edge.partitioner != partitioner && !pointwise_loop {
                 let mut edited = scenario.clone();
                 edited.job.edges[index].partitioner = partitioner;
@@ -209,9 +209,8 @@ fn without(scenario: &Scenario, operator: usize) -> Option<Scenario> {
 /// Takes an operator out and connects its senders with its receivers.
 fn bridged(scenario: &Scenario, operator: usize) -> Option<Scenario> {
     let job = &scenario.job;
-    let leads_on = |edge: &&Edge| edge.feedback.is_none();
-    let inputs = job.edges.iter().filter(leads_on).filter(|edge| edge.to == operator);
-    let inputs: Vec<&Edge> = inputs.collect();
+    let enters = |edge: &&Edge| edge.to == operator && edge.leads_on();
+    let inputs: Vec<&Edge> = job.edges.iter().filter(enters).collect();
     let outputs: Vec<&Edge> = job.edges.iter().filter(|edge| edge.from == operator).collect();
     if inputs.is_empty() || outputs.is_empty() {
         return None;
@@ -242,9 +241,9 @@ fn pruned(scenario: &Scenario, mut keep: Vec<bool>, mut edges: Vec<Edge>) -> Opt
     loop {
         edges.retain(|edge| keep[edge.from] && keep[edge.to]);
         let idle = (0..operators.len()).find(|&at| {
-            let leads_on = |edge: &&Edge| edge.feedback.is_none();
-            let fed = edges.iter().filter(leads_on).any(|edge| edge.to == at);
-            let heard = edges.iter().filter(leads_on).any(|edge| edge.from == at);
+            let leads_on = || edges.iter().filter(|edge| edge.leads_on());
+            let fed = leads_on().any(|edge| edge.to == at);
+            let heard = leads_on().any(|edge| edge.from == at);
             let source = matches!(operators[at].kind, OperatorKind::Source(_));
             let sink = operators[at].kind.is_sink();
             keep[at] && ((!source && !fed) || (!sink && !heard))

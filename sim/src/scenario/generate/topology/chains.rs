@@ -26,8 +26,7 @@ impl Builder<'_> {
             let (from, to) = (self.edges[at].from, self.edges[at].to);
             let name = format!("{} -> {}", self.operators[from].name, self.operators[to].name);
             let mut stream = self.draws.of("chain", &name);
-            let leads_on = self.edges[at].feedback.is_none();
-            if permille_chance(&mut stream, 700) && leads_on {
+            if permille_chance(&mut stream, 700) && self.edges[at].leads_on() {
                 self.chain(at);
             }
         }
