@@ -63,6 +63,14 @@ pub struct Writer {
     pub defects: Defects,
 }
 
+impl Writer {
+    /// The name of a part that it uploads, which has this number among them.
+    pub(super) fn name(&self, number: u64, part: Part) -> PartName {
+        let Self { operator, subtask, attempt, defects: _ } = *self;
+        PartName { operator, subtask, attempt, number, part }
+    }
+}
+
 /// A file, in the order of making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct LocalId(u64);
@@ -212,10 +220,9 @@ impl Increments {
                 Some(uploaded) => (uploaded.clone(), None),
                 None => {
                     self.uploads += 1;
-                    let Writer { operator, subtask, attempt, defects } = self.writer;
-                    let (number, part) = (self.uploads, Part::State);
-                    let name = PartName { operator, subtask, attempt, number, part };
+                    let name = self.writer.name(self.uploads, Part::State);
                     let bytes = file.encode();
+                    let Writer { operator, subtask, defects, .. } = self.writer;
                     let key = match defects.has(Defect::D33) {
                         true => format!("o{}-s{subtask}-{}", operator.0, id.0), // Its local name.
                         false => name.to_string(),

@@ -10,8 +10,7 @@ use super::{Changelog, LogFile, LogUpload, SequenceNumber, Stored};
 use crate::ids::CheckpointId;
 use crate::message::SnapshotKind;
 use crate::storage::handle::SharedKey;
-use crate::storage::increment::Writer;
-use crate::storage::layout::{Part, PartName};
+use crate::storage::layout::Part;
 
 /// Names a materialisation within an attempt; 0 is what was restored. Flink: `materializationID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,9 +139,7 @@ impl Changelog {
         let (mut uploads, mut others) = (Vec::new(), Vec::new());
         let Some(increments) = &mut self.increments else {
             self.numbers += 1;
-            let Writer { operator, subtask, attempt, .. } = self.config.writer;
-            let (number, part) = (self.numbers, Part::State);
-            let name = PartName { operator, subtask, attempt, number, part };
+            let name = self.config.writer.name(self.numbers, Part::State);
             let key = SharedKey(name.to_string().into());
             let file = LogFile::new(key.clone(), name, state, nominal);
             return (Base::Whole(key), vec![LogUpload { file, bytes: state.to_vec() }], others);

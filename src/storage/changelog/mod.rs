@@ -346,12 +346,10 @@ impl Changelog {
     pub fn attempt(&mut self, set: SequenceNumber) -> Option<(u32, LogUpload)> {
         self.delayed.take_if(|delayed| *delayed == set);
         let key = self.key(set);
-        let Writer { operator, subtask, attempt, .. } = self.config.writer;
         let log = self.sets.get_mut(&set)?;
         let Status::UnderWay(attempts) = &mut log.status else { return None };
         self.numbers += 1;
-        let (number, part) = (self.numbers, Part::Changes);
-        let name = PartName { operator, subtask, attempt, number, part };
+        let name = self.config.writer.name(self.numbers, Part::Changes);
         let file = LogFile::new(key, name, &log.contents, log.nominal);
         Some((attempts.begin(), LogUpload { file, bytes: log.contents.to_vec() }))
     }
