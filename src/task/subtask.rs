@@ -525,6 +525,7 @@ impl Subtask {
         let circulates = gate_of.iter().map(|gate| feedback.is_empty() || feedback.contains(gate));
         let rounds = (in_loop.contains(&true))
             .then(|| Box::new(Rounds::new(!feedback.is_empty(), circulates)));
+        let gates = InputHandler::new(&config.input);
         let chained = operator.as_chain().map_or(1, |chain| chain.len() as u32);
         Self {
             phase: Phase::Initializing,
@@ -534,13 +535,13 @@ impl Subtask {
             ending: false,
             held: None,
             operator,
-            gates: InputHandler::new(&config.input),
+            open_inputs: gates.open_forward_channels(),
+            gates,
             gate_inputs: config.gate_inputs,
             next_gate: 0,
             credits,
             recovered: VecDeque::new(),
             ended_inputs: vec![false; inputs],
-            open_inputs: gate_of.iter().filter(|gate| !feedback.contains(gate)).count() as u32,
             valve: Valve::new(inputs),
             gate_of,
             rounds,

@@ -325,6 +325,12 @@ impl<B: Payload> InputHandler<B> {
         self.gates.open_forward()
     }
 
+    /// Whether what comes in on a channel has gone round a loop.
+    #[inline]
+    pub fn is_feedback(&self, channel: InputChannel) -> bool {
+        self.gates.is_feedback(channel)
+    }
+
     /// Whether a triggered checkpoint waits for its barriers to come round, and for what comes ahead of
     /// them.
     pub fn awaits_feedback(&self, checkpoint: CheckpointId) -> bool {

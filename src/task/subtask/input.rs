@@ -190,7 +190,7 @@ impl Subtask {
         for output in &asked {
             match *output {
                 barrier::Output::Buffer { channel, ref buffer } => {
-                    match self.is_feedback(channel) {
+                    match self.gates.is_feedback(channel) {
                         true => self.on_feedback(channel, buffer, out),
                         false => self.process_polled(channel, buffer, out),
                     }
@@ -256,7 +256,7 @@ impl Subtask {
         if self.rounds.is_some() {
             self.end_rounds_of(now, channel, out);
         }
-        if self.is_feedback(channel) {
+        if self.gates.is_feedback(channel) {
             // Of the forward inputs none: the head has come to its end before, or the job stops.
             return;
         }

@@ -27,11 +27,6 @@ impl Subtask {
         self.poll(now, |gates: &InputHandler<_>, gate| !gates.is_empty(gate), out);
     }
 
-    #[inline]
-    pub(super) fn is_feedback(&self, channel: InputChannel) -> bool {
-        !self.feedback.is_empty() && self.feedback.contains(&self.gate_of[channel.index()])
-    }
-
     /// A record has come round. Behind the savepoint with which the job stops it is not processed: it is
     /// part of the savepoint, and whoever goes on from that will process it.
     pub(super) fn on_feedback(
