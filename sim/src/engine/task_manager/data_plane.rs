@@ -24,9 +24,7 @@ impl TaskManager {
         let place = self.place_of_lane[lane.index()];
         let now = ctx.relative_time();
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
-        if let Some(ahead) = ctx.clock_offset() {
-            task.set_wall_clock(now, ahead, &mut self.outputs);
-        }
+        task.tell_wall_clock(now, ctx, &mut self.outputs);
         let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
         while let Some((channel, frame)) = hands.ctx.arrival(lane) {
             let channel = self.plan.graph.channels()[channel.index()].input;
@@ -36,9 +34,7 @@ impl TaskManager {
             machine.handle(now, Input::Timeout, &mut hands);
         }
         machine.handle(now, Input::Run, &mut hands);
-        if ctx.clock_offset().is_some() && task.machine.has_read_wall_clock() {
-            ctx.absolute_time();
-        }
+        task.feel_wall_clock(ctx);
         if !self.outputs.is_empty() {
             self.follow(place, ctx);
         }
@@ -83,14 +79,10 @@ impl TaskManager {
     ) {
         let task = self.tasks[place as usize].as_mut().expect("found by the caller");
         let now = ctx.relative_time();
-        if let Some(ahead) = ctx.clock_offset() {
-            task.set_wall_clock(now, ahead, &mut self.outputs);
-        }
+        task.tell_wall_clock(now, ctx, &mut self.outputs);
         let (machine, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
         machine.handle(now, input, &mut hands);
-        if ctx.clock_offset().is_some() && task.machine.has_read_wall_clock() {
-            ctx.absolute_time();
-        }
+        task.feel_wall_clock(ctx);
         self.follow(place, ctx);
     }
 
@@ -365,11 +357,31 @@ pub(super) struct Hands<'a, 'c, O> {
 }
 
 impl Task {
-    /// What the machine is to know of the wall clock of its host.
+    /// What the machine is to know of the wall clock of its host, before anything else happens to it.
+    #[inline]
+    fn tell_wall_clock<O: Observer>(
+        &mut self,
+        now: VirtualTime,
+        ctx: &Context<'_, Engine, O>,
+        outputs: &mut Vec<Output>,
+    ) {
+        if let Some(ahead) = ctx.clock_offset() {
+            self.set_wall_clock(now, ahead, outputs);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn set_wall_clock(&mut self, now: VirtualTime, ahead: ClockOffset, outputs: &mut Vec<Output>) {
         self.machine.handle(now, Input::WallClock(ahead), outputs);
+    }
+
+    /// Has the wall clock read if something has come of it.
+    #[inline]
+    fn feel_wall_clock<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if ctx.clock_offset().is_some() && self.machine.has_read_wall_clock() {
+            ctx.absolute_time();
+        }
     }
 
     /// The machine, and who does what it asks for.
