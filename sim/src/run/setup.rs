@@ -69,6 +69,7 @@ fn differing(plan: &Plan, link: &Link) -> (ProcessId, ProcessId, LinkConfig) {
 
 pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
     let scenario = &plan.scenario;
+    let patience = patience(scenario);
     let role = |kind: &OperatorKind| match kind {
         OperatorKind::Source(source) => {
             Role::Source { splits: source.splits, records: source.records }
@@ -97,8 +98,8 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         aligned: aligned(scenario),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
         due: last_record(plan),
-        settle: patience(scenario),
-        recovery: patience(scenario),
+        settle: patience,
+        recovery: patience,
         windows: windows(plan),
         list_states: operators.clone().map(|operator| list_states(&operator.kind)).collect(),
         holds_back: operators.clone().any(|it| it.kind.holds_back()),

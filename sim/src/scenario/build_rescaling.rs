@@ -6,7 +6,7 @@ use cutline::job::Partitioner;
 use super::build_faults::Known;
 use super::build_job::{CHANNELS_MAX, channels};
 use super::diagnostic::{Diagnostic, Sink};
-use super::model::{Action, ActionKind, OperatorKind, Scenario, SnapshotSource};
+use super::model::{Action, ActionKind, OperatorKind, Scenario, SnapshotSource, Spread};
 use super::read::{Counted, Datum, Node};
 
 /// The numbers of subtasks that a resumed job has, by the index of the operator, ascending.
@@ -82,31 +82,19 @@ pub(super) fn widest(actions: &[Node]) -> u32 {
 
 /// Refuses jobs that cannot run, or not from what they are resumed from.
 pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sink: &mut Sink) {
-    let resumes = nodes.iter().filter(|node| node.variant == "resume");
-    let wanted = actions.iter().filter_map(|action| match &action.what {
-        ActionKind::Resume { parallelism, from, operator_chaining, changelog, .. } => {
-            Some((scenario.spread(parallelism, *operator_chaining, *changelog), *from))
-        }
-        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => None,
-    });
-    if resumes.clone().count() != wanted.clone().count() {
-        return; // One was refused; which is the other's node is not known.
-    }
+    let Some(resumes) = resumes(nodes, actions, scenario) else { return };
+    // Jobs that differ in their chains or their logs alone have channels of their own, too.
     let mut layouts = vec![scenario.spread(&[], None, None)];
-    let mut before = vec![scenario.parallelism(&[])];
-    for (node, (spread, from)) in resumes.zip(wanted) {
-        let layout = spread.parallelism.clone();
+    for (node, Resume { layout, from, .. }) in resumes {
         let mut checker = Checker { scenario, node, sink };
-        if layout != before[0] {
-            checker.check_job(&before[0], &layout);
+        if layout.parallelism != layouts[0].parallelism {
+            checker.check_job(&layouts[0].parallelism, &layout.parallelism);
         }
         if from == SnapshotSource::Checkpoint && scenario.checkpointing.unaligned {
-            checker.check_in_flight(&before, &layout);
+            checker.check_in_flight(&layouts, &layout.parallelism);
         }
-        before.push(layout);
-        // Jobs that differ in their chains or their logs alone have channels of their own, too.
-        if !layouts.contains(&spread) {
-            layouts.push(spread);
+        if !layouts.contains(&layout) {
+            layouts.push(layout);
         }
     }
     let edges = &scenario.job.edges;
@@ -122,6 +110,33 @@ pub(super) fn check(nodes: &[Node], actions: &[Action], scenario: &Scenario, sin
         let error = Diagnostic::error("too-large", place, message);
         sink.push(error.expected(format!("at most {CHANNELS_MAX}")));
     }
+}
+
+/// A new job that a user starts.
+pub(super) struct Resume {
+    /// How it is spread.
+    pub(super) layout: Spread,
+    pub(super) from: SnapshotSource,
+    pub(super) claims: bool,
+}
+
+/// The new jobs that users start, each with its place in the file; `None` if one was refused: which is
+/// the other's place is not known then.
+pub(super) fn resumes<'n>(
+    nodes: &'n [Node],
+    actions: &[Action],
+    scenario: &Scenario,
+) -> Option<Vec<(&'n Node, Resume)>> {
+    let places = nodes.iter().filter(|node| node.variant == "resume");
+    let resumes = actions.iter().filter_map(|action| match &action.what {
+        ActionKind::Resume { from, claims, parallelism, operator_chaining, changelog } => {
+            let layout = scenario.spread(parallelism, *operator_chaining, *changelog);
+            Some(Resume { layout, from: *from, claims: *claims })
+        }
+        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => None,
+    });
+    let resumes: Vec<_> = resumes.collect();
+    (places.clone().count() == resumes.len()).then(|| places.zip(resumes).collect())
 }
 
 /// Whether an operator may get another number of subtasks.
@@ -205,10 +220,10 @@ impl Checker<'_> {
 
     /// Only hash and rebalance edges can be restored with what was in flight on them; on others
     /// nothing is, unless it is forced to be.
-    fn check_in_flight(&mut self, before: &[Vec<u32>], layout: &[u32]) {
+    fn check_in_flight(&mut self, before: &[Spread], layout: &[u32]) {
         let job = &self.scenario.job;
         let aligned = self.scenario.aligned_operators(Defects::none());
-        let stays = |at: usize| before.iter().all(|numbers| numbers[at] == layout[at]);
+        let stays = |at: usize| before.iter().all(|it| it.parallelism[at] == layout[at]);
         for edge in &job.edges {
             let pointwise = match edge.partitioner {
                 Partitioner::Forward => "forward",

@@ -75,8 +75,10 @@ pub(super) fn draw(
             let what =
                 of_partition(scenario, commits, &mut draws.of("partition", &name)).unwrap_or(what);
             let what = of_loss(scenario, &mut draws.of("lost messages", &name)).unwrap_or(what);
-            let wrong = |_| of_clocks(scenario, &mut draws.of("wrong clock", &name));
-            let what = clocks.then_some(()).and_then(wrong).unwrap_or(what);
+            let what = match clocks {
+                true => of_clocks(scenario, &mut draws.of("wrong clock", &name)).unwrap_or(what),
+                false => what,
+            };
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
