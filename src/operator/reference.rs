@@ -204,10 +204,10 @@ impl Reference {
     fn deliver(&mut self, from: OperatorId) {
         let mut emitter = std::mem::take(&mut self.operators[from.index()].emitter);
         for record in emitter.records().iter().filter(|record| record.is_data()) {
-            if let Some((edge, feedback, output)) = self.operators[from.index()].back
-                && path::goes_round(record, edge, feedback)
+            if let Some((edge, feedback, output)) = &self.operators[from.index()].back
+                && path::goes_round(record, *edge, *feedback)
             {
-                let path = path::of_round(record.path, edge);
+                let (path, output) = (path::of_round(record.path, *edge), *output);
                 self.inject(output.to, output.input, &Record { path, ..*record });
                 continue;
             }

@@ -84,7 +84,7 @@ impl Router {
 }
 
 impl Edge {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, record: Record, send: &mut impl FnMut(OutputChannel, Record)) {
         match &mut self.route {
             Route::Single(channel) => send(*channel, record),

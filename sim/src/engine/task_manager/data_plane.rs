@@ -385,7 +385,7 @@ impl Task {
     }
 
     /// The machine, and who does what it asks for.
-    #[inline]
+    #[inline(always)]
     fn hands<'a, 'c, O: Observer>(
         &'a mut self,
         graph: &'a ExecutionGraph,
