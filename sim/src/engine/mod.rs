@@ -134,6 +134,23 @@ impl Process for Engine {
         parts.filter(|part| part.is_unheard_of()).map(|part| part.path.as_str())
     }
 
+    fn is_routine(message: &Fenced) -> bool {
+        match &message.message {
+            Control::Heartbeat | Control::Alive => true,
+            Control::Register { .. }
+            | Control::Registered
+            | Control::Deploy(_)
+            | Control::Cancel { .. }
+            | Control::Canceled { .. }
+            | Control::Mail { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
+            | Control::Task { .. }
+            | Control::Acknowledge { .. }
+            | Control::Decline { .. } => false,
+        }
+    }
+
     fn is_settled(&self) -> bool {
         match self {
             Self::JobManager(job_manager) => job_manager.is_settled(),

@@ -180,6 +180,8 @@ enum Parcel<C> {
     },
 }
 
+        /// That of a routine call: nobody waits for the last one.
+        routine: bool,
 /// Somebody who waits for another leader.
 #[derive(Clone, Copy, Debug)]
 struct Watcher {
@@ -200,6 +202,8 @@ struct Receipt {
 
 #[derive(Debug)]
 struct Host {
+    /// Whether the call is one of many for as long as processes live.
+    routine: bool,
     alive: bool,
     /// Counts the processes that lived here; what was meant for a former one is dropped.
     life: u32,
@@ -540,14 +544,15 @@ impl<P: Process, O: Observer> Core<P, O> {
     fn answer_call(
         &mut self,
         (from, to): (ProcessId, ProcessId),
-        Receipt { life, token }: Receipt,
+        Receipt { life, token, routine }: Receipt,
         delivered: bool,
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
         let answer = if delivered { Ok(Answer::Done) } else { Err(Refusal::Unreachable) };
         let at = self.control_arrival(to, from, now);
-        self.answer((from, life, token), answer, at, queue);
+        let slot = self.put_parcel(Parcel::Answer { to: from, life, token, routine, answer });
+        queue.push(at, Due::Answer(slot));
     }
 
     fn answer(
@@ -557,7 +562,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         at: VirtualTime,
         queue: &mut Queue<Due>,
     ) {
-        let slot = self.put_parcel(Parcel::Answer { to, life, token, answer });
+        let slot = self.put_parcel(Parcel::Answer { to, life, token, routine: false, answer });
         queue.push(at, Due::Answer(slot));
     }
 

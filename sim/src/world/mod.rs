@@ -101,6 +101,13 @@ pub trait Process: Sized {
         std::iter::empty()
     }
 
+    /// Whether a message is one of many for as long as processes live, such as a heartbeat: a run whose
+    /// job has ended does not wait for the last of them.
+    fn is_routine(message: &Self::Control) -> bool {
+        let _ = message;
+        false
+    }
+
     /// Whether the process has nothing left to do once the job has ended. One that has not heard
     /// of the end yet may have: the run goes on until it has.
     fn is_settled(&self) -> bool {

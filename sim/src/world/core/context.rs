@@ -158,7 +158,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     /// [`Refusal::Unreachable`]: crate::world::Refusal::Unreachable
     /// [`Refusal::TimedOut`]: crate::world::Refusal::TimedOut
     pub fn call(&mut self, token: u64, (to, life): (ProcessId, u32), message: P::Control) {
-        let receipt = Receipt { life: self.life(), token };
+        let routine = P::is_routine(&message);
+        let receipt = Receipt { life: self.life(), token, routine };
         self.post((to, life), message, Some(receipt));
     }
 

@@ -86,7 +86,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// The answer to a call is lost, or there is none.
     pub(super) fn lose_answer_to(
         &mut self,
-        (caller, Receipt { life, token }): (ProcessId, Receipt),
+        (caller, Receipt { life, token, .. }): (ProcessId, Receipt),
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) {

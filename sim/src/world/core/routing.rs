@@ -32,8 +32,18 @@ impl<P: Process, O: Observer> World<P, O> {
     /// A job that has ended is over when nothing is under way any more, and everybody knows.
     fn is_settled(&self) -> bool {
         let mut alive = self.processes.iter().zip(&self.core.hosts).filter(|(_, host)| host.alive);
-        self.core.parcels.len() == self.core.free_parcels.len()
+        self.core.parcels.iter().all(Self::is_of_no_account)
             && alive.all(|(process, _)| process.is_settled())
+    }
+
+    /// Whether nothing comes of what is under way.
+    fn is_of_no_account(parcel: &Parcel<P::Control>) -> bool {
+        match parcel {
+            Parcel::Empty => true,
+            Parcel::Mail { message, .. } => P::is_routine(message),
+            Parcel::Answer { routine, .. } => *routine,
+            Parcel::Request { .. } | Parcel::Unanswered { .. } => false,
+        }
     }
 
     #[inline]
