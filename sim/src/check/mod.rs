@@ -20,6 +20,7 @@
 
 mod config;
 mod cut;
+mod event_time;
 mod ledger;
 mod liveness;
 mod moved;
@@ -249,6 +250,11 @@ impl Checks {
         match *observation {
             Observation::Sent { channel, ref record } => {
                 self.order.on_sent(now, channel, record, ledger, setup, report);
+                if !record.is_data()
+                    && let Some(event_time) = &mut self.state.event_time
+                {
+                    event_time.on_sent(setup.graph.channels()[channel.index()].from, record);
+                }
             }
             Observation::Processed { channel, ref record } => {
                 self.order.on_processed(now, channel, record, ledger, setup, report);
@@ -257,7 +263,13 @@ impl Checks {
                 }
                 match record.mark() {
                     None => self.counter.statistics.records.processed += 1,
-                    Some(mark) => self.situations.on_mark(mark),
+                    Some(mark) => {
+                        self.situations.on_mark(mark);
+                        if let Some(event_time) = &mut self.state.event_time {
+                            let to = setup.graph.channels()[channel.index()].to;
+                            event_time.on_mark_processed(to);
+                        }
+                    }
                 }
             }
             Observation::SourceEmitted { subtask, split, offset } => {
@@ -403,6 +415,9 @@ impl Checks {
         self.policy.observe(now, observation, weather, setup, report);
         self.liveness.observe(now, observation, (ledger, weather), setup, report);
         self.counter.observe(now, observation, setup);
+        if let Some(event_time) = &mut self.state.event_time {
+            event_time.observe(observation);
+        }
         match *observation {
             Observation::Durable { checkpoint } => {
                 self.state.on_durable(checkpoint, ledger, setup);

@@ -4,7 +4,8 @@
 //! When checkpoint n becomes durable it is advanced to the source positions of n, and the
 //! fingerprints of its operators are kept as version n. A shadow restore (all parts of n, read from
 //! storage only, then the in-flight records) must give version n. At the end of a finished job the
-//! sinks must have shown what the reference has written.
+//! sinks must have shown what the reference has written. And no window is open in a snapshot behind a
+//! watermark that its subtask has passed on before.
 //!
 //! Sources are watched all the time: after a restore a split goes on where the cut was, and no
 //! offset is skipped or repeated within an execution. A job that was stopped with a savepoint has read
@@ -14,17 +15,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cutline::ids::{CheckpointId, LayoutId, OperatorId, SubtaskId};
+use cutline::job::key_groups::owner_of;
 use cutline::job::rescale::DistributionMode;
 use cutline::message::SnapshotKind;
 use cutline::operator::{Fingerprint, Operator, Record, Reference, SplitId, StateEntry};
-use cutline::time::VirtualTime;
+use cutline::time::{VirtualDuration, VirtualTime};
 
+use super::event_time::{EventTime, Reached};
 use super::ledger::Ledger;
 use super::output::Output;
 use super::violation::{Class, Report, Subject};
 use super::{Role, Setup, ShadowState};
 
 pub(super) const NAME: &str = "state";
+
+/// What the entry of a window is called that has not fired; its path is its end.
+const OPEN: &str = "open";
 
 /// Makes the single instance of an operator, with no state: what the reference runs.
 pub type OperatorFactory = Box<dyn Fn(OperatorId) -> Box<dyn Operator> + Send>;
@@ -46,6 +52,8 @@ pub(super) struct State {
     last_states: BTreeMap<(u32, OperatorId, u32), Vec<Vec<u8>>>,
     /// The snapshot that a user was told of last.
     taken: Option<CheckpointId>,
+    /// `None`: no window is ever overdue.
+    pub(super) event_time: Option<EventTime>,
 }
 
 /// The reference at the positions of a durable checkpoint.
@@ -60,6 +68,8 @@ struct Version {
     fingerprints: Vec<Fingerprint>,
     /// How far event time was, by operator: the job itself may have lagged behind.
     watermarks: Vec<Option<VirtualTime>>,
+    /// How far event time was in the job, at the cuts of its subtasks.
+    reached: Reached,
 }
 
 impl fmt::Debug for State {
@@ -81,6 +91,7 @@ impl State {
             spread: 0,
             last_states: BTreeMap::new(),
             taken: None,
+            event_time: EventTime::of(setup),
         }
     }
 
@@ -144,8 +155,10 @@ impl State {
         }
         let fingerprints = setup.operators().map(|it| reference.fingerprint(it)).collect();
         let watermarks = reference.watermarks();
+        let reached = self.event_time.as_mut().map(|it| it.at(checkpoint)).unwrap_or_default();
         let spread = self.spread;
-        self.versions.push(Version { checkpoint, layout, spread, fingerprints, watermarks });
+        let version = Version { checkpoint, layout, spread, fingerprints, watermarks, reached };
+        self.versions.push(version);
         if drained {
             self.begin_anew();
         }
@@ -263,6 +276,9 @@ impl State {
             let known = !unknown[operator.index()];
             output.expect(now, checkpoint, operator, known.then_some(written), setup, report);
         }
+        if let Some(version) = version {
+            self.judge_windows(now, version, &restored, setup, report);
+        }
         for in_flight in &shadow.in_flight {
             restored.inject(in_flight.operator, in_flight.input, &in_flight.record);
         }
@@ -284,6 +300,41 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What was due had been done when a watermark was passed on.
+    fn judge_windows(
+        &mut self,
+        now: VirtualTime,
+        version: usize,
+        restored: &Reference,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let Version { checkpoint, layout, ref reached, .. } = self.versions[version];
+        let job = setup.graph.layout(layout).job();
+        for &(subtask, watermark) in reached {
+            let operator = setup.graph.operator(subtask);
+            let number = setup.graph.index_in_operator(subtask);
+            let vertex = &job.operators()[operator.index()];
+            self.judged += 1;
+            restored.visit(operator, &mut |entry| {
+                let (Some(key), OPEN) = (entry.key, entry.what) else { return };
+                let owner = owner_of(key, vertex.max_parallelism, vertex.parallelism);
+                let end = VirtualTime(entry.path);
+                if owner != number || end > watermark + VirtualDuration(1) {
+                    return;
+                }
+                let what = (NAME, Class::Loss, "a window is open behind the watermark");
+                report.add(what, now, Subject::subtask(subtask).at(checkpoint), || {
+                    let name = setup.graph.subtask_name(subtask);
+                    format!(
+                        "{name} had passed the watermark {watermark} on when {checkpoint} was taken of \
+                         it, but its window of key {key} until {end} was open"
+                    )
+                });
+            });
+        }
     }
 
     /// Where restored state and reference differ, entry by entry.

@@ -68,6 +68,10 @@ fn state(rule: &str) -> &'static str {
             "A source emits every offset of a split once and in order; after a restore it goes on \
              where the checkpoint ends."
         }
+        "a window is open behind the watermark" => {
+            "A subtask passes a watermark on when all windows that end before it have fired."
+        }
+        "dropped as late" => "A record that comes before every watermark behind it is not late.",
         "finished before the end of a split" => {
             "A job finishes when every split is read to its end."
         }
