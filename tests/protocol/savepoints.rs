@@ -162,3 +162,39 @@ fn nothing_is_left_of_a_cancelled_job_whose_checkpoints_are_not_retained() {
         assert_eq!(snapshots_left(&outcome), [""; 0]);
     }
 }
+
+/// A notification of the checkpoint before is slower than the barrier of the savepoint: it does not end
+/// the task, which waits for its savepoint.
+#[test]
+fn an_older_checkpoint_does_not_end_a_stop() {
+    let changes = [
+        r#"actions=[{"at": {"step": "F4", "checkpoint": 3}, "kind": "stop_with_savepoint"}]"#,
+        r#"faults=[{"at": {"step": "F2", "checkpoint": 3}, "kind": "slow_link", "for": "1 s",
+            "from": "job_manager", "to": "task_manager[1]", "factor": 100}]"#,
+        "job.operators[source].parallelism=1",
+    ];
+    let mut overtaken = 0;
+    for outcome in runs("stop-and-resume.json", &changes) {
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint], "seed {}", outcome.seed);
+        let savepoint = observations(&outcome).find_map(|it| match *it {
+            Observation::Triggered { checkpoint, kind, .. } => {
+                kind.is_savepoint().then_some(checkpoint)
+            }
+            _ => None,
+        });
+        let savepoint = savepoint.expect("it was triggered");
+        let mut stopping = Vec::new();
+        for observation in observations(&outcome) {
+            match *observation {
+                Observation::Cut { subtask, checkpoint, .. } if checkpoint == savepoint => {
+                    stopping.push(subtask);
+                }
+                Observation::NotifiedComplete { subtask, checkpoint } if checkpoint < savepoint => {
+                    overtaken += u32::from(stopping.contains(&subtask));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(overtaken > 0);
+}
