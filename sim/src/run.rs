@@ -434,6 +434,7 @@ mod tests {
             every: ms(2),
             keys: 50,
             record_bytes: 100,
+            key_run: 1,
             weight: 1,
             disorder: VirtualDuration::ZERO,
             watermarks: None,

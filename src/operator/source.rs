@@ -92,6 +92,8 @@ pub struct SourceOptions {
     /// Size of the key space, at least 1. Splits with the same index of two sources have the same
     /// keys if their key spaces are equally large, so that the sources can be joined.
     pub keys: u32,
+    /// So many records of a split in a row have the same key, at least 1.
+    pub key_run: u32,
     /// How many real records one stands for.
     pub weight: u32,
     /// Bytes of one real record.
@@ -244,7 +246,8 @@ impl Source {
 
     fn emit(&mut self, at: usize, out: &mut Emitter) {
         let Split { index, offset, .. } = self.splits[at];
-        let hash = mix(mix(KEY_SALT, u64::from(index)), offset);
+        let run = offset / u64::from(self.options.key_run);
+        let hash = mix(mix(KEY_SALT, u64::from(index)), run);
         let event_time = self.event_time(index, offset);
         out.emit(Record {
             split: SplitId::new(self.instance.operator.0, index),

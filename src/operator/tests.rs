@@ -71,6 +71,7 @@ fn build(kind: Kind, instance: Instance) -> Box<dyn Operator> {
                 start: VirtualTime::ZERO,
                 every: VirtualDuration(10),
                 keys: 8,
+                key_run: 1,
                 weight: 1,
                 record_bytes: 10,
                 disorder: VirtualDuration::ZERO,

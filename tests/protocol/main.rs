@@ -7,6 +7,7 @@ mod clocks;
 mod event_time;
 mod failover;
 mod forced_aligned;
+mod hot_keys;
 mod leadership;
 mod list_state;
 mod local_recovery;

@@ -64,6 +64,7 @@ impl Plan {
                     start: VirtualTime::ZERO,
                     every: VirtualDuration(1),
                     keys: 5,
+                    key_run: 1,
                     weight: 1,
                     record_bytes: 100,
                     disorder: VirtualDuration::ZERO,

@@ -122,6 +122,7 @@ fn operator(sink: Role, operator: OperatorId, subtask: u32, parallelism: u32) ->
         start: VirtualTime::ZERO,
         every: VirtualDuration::from_millis(1),
         keys: 2,
+        key_run: 1,
         weight: 1,
         record_bytes: 1,
         disorder: VirtualDuration::ZERO,

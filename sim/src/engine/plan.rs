@@ -588,6 +588,7 @@ pub(crate) fn source_options(source: &Source, is_reference: bool) -> SourceOptio
         start: VirtualTime::ZERO,
         every: source.every,
         keys: source.keys,
+        key_run: source.key_run,
         weight: source.weight,
         record_bytes: source.record_bytes,
         disorder: source.disorder,

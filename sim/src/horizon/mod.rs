@@ -244,7 +244,7 @@ fn warm_up(scenario: &Scenario, tolerance: f64) -> VirtualDuration {
         return VirtualDuration::ZERO;
     }
     let keys = operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) => Some(source.keys),
+        OperatorKind::Source(source) => Some(source.keys.saturating_mul(source.key_run)),
         OperatorKind::Map { rekey } => *rekey,
         _ => None,
     });

@@ -222,6 +222,7 @@ fn source(node: &Node, parallelism: u32, sink: &mut Sink) -> Source {
         },
         every: every.unwrap_or(DEFAULT_EVERY),
         keys: node.u32("keys").unwrap_or(1),
+        key_run: node.u32("key_run").unwrap_or(1),
         record_bytes: node.u32("record_size").unwrap_or(1),
         weight: node.u32("weight").unwrap_or(1),
         disorder: node.duration("disorder").unwrap_or_default(),

@@ -51,7 +51,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 16] = [
+const SHAPES: [&str; 17] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -63,6 +63,7 @@ const SHAPES: [&str; 16] = [
     "union list state",
     "unordered calls",
     "history",
+    "runs of keys",
     "latest offset",
     "several regions",
     "operator chain",
@@ -231,6 +232,7 @@ impl Found {
                 self.add_if(union, "shape", "union list state");
                 self.add_if(source.history > 0, "shape", "history");
                 let latest = source.startup_mode == StartupMode::LatestOffset;
+                self.add_if(source.key_run > 1, "shape", "runs of keys");
                 self.add_if(latest, "shape", "latest offset");
                 self.event_time(source);
             }

@@ -278,6 +278,13 @@ fn source() -> Vec<Field> {
         )
         .default("100"),
         Field::new(
+            "key_run",
+            Kind::Integer { min: 1, max: U32 },
+            "So many records of a split in a row have the same key, as in sessions.",
+            ["5", "30"],
+        )
+        .default("1"),
+        Field::new(
             "record_size",
             Kind::Size { min: 1, max: 1 << 30 },
             "Bytes of one real record.",

@@ -254,6 +254,8 @@ pub struct Source {
     /// Size of the key space.
     pub keys: u32,
     /// Bytes of one real record.
+    /// So many records of a split in a row have the same key.
+    pub key_run: u32,
     pub record_bytes: u32,
     /// How many real records a simulated one stands for.
     pub weight: u32,

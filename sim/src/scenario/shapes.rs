@@ -53,6 +53,7 @@ pub fn pipeline(
         every,
         keys: 64,
         record_bytes: 100,
+        key_run: 1,
         weight: 1,
         disorder: VirtualDuration::ZERO,
         watermarks: None,

@@ -255,6 +255,9 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
     }
     if let Some(watermarks) = &of.watermarks {
         parts.push(("out_of_orderness", span(watermarks.out_of_orderness)));
+    if of.key_run != 1 {
+        parts.push(("key_run", number(of.key_run)));
+    }
         parts.push(("watermark_interval", span(watermarks.interval)));
         parts.extend(watermarks.idle_timeout.map(|timeout| ("idle_timeout", span(timeout))));
     }

@@ -14,6 +14,7 @@ fn options(records: Option<u64>) -> SourceOptions {
         start: VirtualTime(100),
         every: VirtualDuration(10),
         keys: 50,
+        key_run: 1,
         weight: 1,
         record_bytes: 100,
         disorder: VirtualDuration::ZERO,
@@ -322,4 +323,19 @@ fn where_a_split_was_begun_is_stored() {
     restored.restore(&snapshot.state).expect("it is a source's");
     restored.open(Some(CheckpointId(1)), &mut Vec::new());
     assert_eq!(restored.position(SplitId::new(0, 0)), Some(4));
+}
+
+#[test]
+fn a_run_of_records_has_one_key() {
+    let mut source = opened(0, 0, 1, Some(40));
+    source.options.key_run = 8;
+    let mut out = Emitter::default();
+    (0..40).for_each(|_| assert!(source.emit_from(SplitId::new(0, 1), &mut out)));
+    let keys: Vec<u32> = out.records().iter().map(|it| it.key).collect();
+    let (runs, rest) = keys.as_chunks::<8>();
+    assert!(rest.is_empty() && runs.iter().all(|run| run.iter().all(|key| *key == run[0])));
+    let mut found: Vec<u32> = runs.iter().map(|run| run[0]).collect();
+    found.sort_unstable();
+    found.dedup();
+    assert!(found.len() > 1, "{keys:?}");
 }

@@ -116,6 +116,9 @@ pub(super) fn kinds(scenario: &Scenario) -> Vec<Edit> {
         if source.history > 0 {
             simpler("a history", Source { history: 0, ..source.clone() });
         }
+        if source.key_run > 1 {
+            simpler("runs of keys", Source { key_run: 1, ..source.clone() });
+        }
         if source.watermarks.is_some() {
             let disorder = VirtualDuration::ZERO;
             simpler("watermarks", Source { watermarks: None, disorder, ..source.clone() });

@@ -142,6 +142,7 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.discovery.is_some())
                 + u64::from(source.history > 0)
                 + u64::from(source.startup_mode == StartupMode::LatestOffset)
+                + u64::from(source.key_run > 1)
                 + u64::from(source.list_mode == ListMode::Union)
                 + source
                     .watermarks

@@ -52,7 +52,7 @@ impl Default for Options {
             sources_max: 3,
             layers_max: 4,
             parallelism_max: 4,
-            records_max: 4_000,
+            records_max: 1_000,
             faults_max: 6,
             actions: true,
             unbounded: true,

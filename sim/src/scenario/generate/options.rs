@@ -13,7 +13,7 @@ use crate::scenario::model::ManualTrigger;
 /// About so many checkpoints a job takes at most. What is wrong with one is found in another seed
 /// sooner than in the same run: with no bound, campaigns find defects after as many runs, and take half
 /// as long again for them.
-const CHECKPOINTS_MAX: u64 = 40;
+const CHECKPOINTS_MAX: u64 = 24;
 
 pub(super) fn checkpointing(
     options: &Options,

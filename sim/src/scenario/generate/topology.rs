@@ -57,6 +57,7 @@ struct Swarm {
     /// All operators have this parallelism, so that forward edges are possible everywhere.
     parallelism: Option<u32>,
     keys: u32,
+    key_run: u32,
     state_per_key: bool,
 }
 
@@ -81,6 +82,10 @@ impl Swarm {
             parallelism: permille_chance(&mut parallelism, 400)
                 .then(|| parallelism.between(1, u64::from(options.parallelism_max)) as u32),
             keys: log_between(&mut draws.of("keys", ""), 1, 200) as u32,
+            key_run: match draws.is("runs of keys", 350) {
+                true => log_between(&mut draws.of("runs of keys", "how long"), 2, 32) as u32,
+                false => 1,
+            },
             state_per_key: draws.is("state per key", 400),
         }
     }
@@ -113,6 +118,9 @@ pub(super) fn draw(options: &Options, draws: &Draws) -> Drawn {
     builder.vary_regions();
     builder.finish()
 }
+
+/// Records that all subtasks process together in an undisturbed run, at least.
+const RECORDS_MIN: u64 = 200;
 
 /// Flows are in thousandths of the records of one source.
 const ONE: u64 = 1_000;
@@ -147,6 +155,7 @@ impl Builder<'_> {
                 startup_mode: StartupMode::EarliestOffset,
                 every: VirtualDuration::ZERO,
                 keys: self.swarm.keys,
+                key_run: self.swarm.key_run,
                 record_bytes: log_between(&mut stream, 10, 2_000) as u32,
                 weight: 1,
                 disorder: VirtualDuration::ZERO,
@@ -329,7 +338,8 @@ impl Builder<'_> {
     /// Now that the flows are known: how many records there are, how fast, and who is slow.
     fn finish(mut self) -> Drawn {
         let total: u64 = self.flow.iter().map(|flow| flow.arriving).sum();
-        let budget = log_between(&mut self.draws.of("records", ""), 500, self.options.records_max);
+        let mut stream = self.draws.of("records", "");
+        let budget = log_between(&mut stream, RECORDS_MIN, self.options.records_max);
         let each = (budget * ONE / total.max(ONE)).max(20);
         let ms = log_between(&mut self.draws.of("span", ""), 300, 5_000);
         let span = VirtualDuration::from_millis(ms);
@@ -345,7 +355,11 @@ impl Builder<'_> {
             let share = [each, each / 2, each / 10][weighted(&mut stream, &[7, 2, 1])];
             let records = share / u64::from(source.splits) + 1;
             source.records = bounded.then_some(records);
-            source.every = VirtualDuration::from_micros((ms * 1_000 / records).max(1));
+            let early = match permille_chance(&mut stream, 300) {
+                true => stream.between(2, 10),
+                false => 1,
+            };
+            source.every = VirtualDuration::from_micros((ms * 1_000 / records / early).max(1));
             source.weight = weight;
         }
         let mut records: Vec<u64> =
