@@ -66,6 +66,7 @@ defects! {
     D33 "Two different uploads of the same local file share one registry key",
     D34 "Recovered checkpoints are not registered again",
     D35 "A savepoint subsumes the checkpoint that later increments build on",
+    D36 "Committed file is not flushed to stable storage",
     D38 "File name of a snapshot part does not contain the attempt",
     D40 "A short read is taken for the end of the header",
     D41 "Two stateful operators of one task share a local directory",

@@ -297,7 +297,8 @@ impl Task {
         out.bytes(&ChannelState { inputs: Vec::new(), outputs }.encode());
         let (path, bytes, nominal) = (self.path(), out.seal(), snapshot.nominal);
         self.step(Step::B5, ctx);
-        ctx.request(WRITE, Request::Put { path, bytes, nominal, purpose: Purpose::State });
+        let (purpose, synced) = (Purpose::State, true);
+        ctx.request(WRITE, Request::Put { path, bytes, nominal, purpose, synced });
         self.writing = Some(self.taken);
         if self.impatient {
             self.say_saved(self.taken, ctx);

@@ -562,4 +562,17 @@ pub enum Observation {
         /// Thousandths of a second that they go on in a millisecond.
         pace: u32,
     },
+    /// The host that stores the checkpoints has crashed.
+    StorageHostCrashed {
+        /// How many files were being written: they are cut off.
+        writes: u32,
+    },
+    /// A file had not been forced to disk when the host that stores it crashed: whoever goes on as if it
+    /// were there has itself to blame.
+    UnsyncedLost {
+        /// The file.
+        file: FileId,
+        /// It is gone wholly; else the second half of it.
+        gone: bool,
+    },
 }

@@ -399,6 +399,7 @@ mod tests {
     use cutline::config::*;
     use cutline::job::Partitioner;
     use cutline::operator::StartupMode;
+    use cutline::storage::SyncPolicy;
     use cutline::time::VirtualDuration;
 
     fn ms(ms: u64) -> VirtualDuration {
@@ -433,8 +434,8 @@ mod tests {
             startup_mode: StartupMode::EarliestOffset,
             every: ms(2),
             keys: 50,
-            record_bytes: 100,
             key_run: 1,
+            record_bytes: 100,
             weight: 1,
             disorder: VirtualDuration::ZERO,
             watermarks: None,
@@ -504,6 +505,8 @@ mod tests {
                 visibility: constant(0),
                 name_node: None,
                 requests_per_prefix: None,
+                sync: SyncPolicy::default(),
+                write_back: WRITE_BACK,
                 client: StorageClient::default(),
             },
             ha: HighAvailability {

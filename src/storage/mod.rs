@@ -9,3 +9,6 @@ pub mod layout;
 pub mod local;
 pub mod metadata;
 pub mod registry;
+mod sync;
+
+pub use sync::SyncPolicy;

@@ -68,6 +68,13 @@ const SCENES: &[(&str, &[&str])] = &[
         &["faults=[]", "storage.latency=1 s", "checkpointing.interval=200 ms", "limits.until=9 s"],
     ),
     (
+        "the storage host crashes between two checkpoints",
+        &[
+            r#"faults=[{"at": "900 ms", "kind": "crash_storage_host", "for": "50 ms"}]"#,
+            "storage.sync=never",
+        ],
+    ),
+    (
         "every checkpoint expires",
         &["faults=[]", "storage.latency=1 s", "checkpointing.timeout=50 ms", "limits.until=9 s"],
     ),

@@ -2,10 +2,14 @@
 //! it. The checks of every run judge that nothing is lost, leaked or restored wrongly; here it is
 //! asserted that what the scenarios are about does happen.
 
+use std::sync::Arc;
+
 use cutline::message::FailureReason;
-use cutline_sim::observe::{JobEnd, Observation};
-use cutline_sim::run::Outcome;
+use cutline_sim::check::Class;
+use cutline_sim::observe::{FileId, JobEnd, Observation};
+use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::model::Disturbance;
+use cutline_sim::scenario::{Override, load};
 
 use crate::support::{self, count, observations, situation};
 
@@ -342,5 +346,72 @@ fn memory_goes_with_the_job_manager() {
     for outcome in runs("memory-lost.json", &["checkpointing.dir=file:///mnt/flink"]) {
         assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
         assert_eq!(outcome.statistics.records.committed, 8_000);
+    }
+}
+
+#[test]
+fn what_was_forced_to_disk_outlives_the_host() {
+    let mut cut_off = 0;
+    for outcome in runs("storage-host-crash.json", &[]) {
+        let seed = outcome.seed;
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {seed}");
+        assert_eq!(outcome.statistics.records.committed, 8_000, "seed {seed}");
+        assert_eq!(outcome.statistics.restores, 1, "seed {seed}");
+        assert_eq!(count(&outcome, |it| matches!(it, Observation::UnsyncedLost { .. })), 0);
+        assert_eq!(count(&outcome, |it| matches!(it, Observation::StorageHostCrashed { .. })), 2);
+        let torn = bites(&outcome, Disturbance::Torn);
+        let declined = failed(&outcome, FailureReason::CheckpointAsyncException);
+        assert_eq!(declined > 0, torn > 0, "seed {seed}");
+        cut_off += torn;
+    }
+    assert!(cut_off > 0);
+}
+
+/// Flink's way on a file system that does not sync when a file is closed, and the way before that.
+#[test]
+fn what_was_only_closed_goes_with_the_host() {
+    for (sync, of_metadata) in [("metadata", false), ("never", true)] {
+        let scenario =
+            support::scenario("storage-host-crash.json", &[&format!("storage.sync={sync}")]);
+        let (mut gone, mut halved) = (0, 0);
+        for seed in 0..SEEDS {
+            let simulation = Simulation::new(Arc::clone(&scenario), seed).expect("it can run");
+            let outcome = simulation.trace(true).run();
+            let violation = outcome.violations.first().expect("a retained checkpoint lost files");
+            assert_eq!(violation.class, Class::UnusableCheckpoint, "seed {seed}");
+            let lost = observations(&outcome).filter_map(|it| match *it {
+                Observation::UnsyncedLost { file, gone } => Some((file, gone)),
+                _ => None,
+            });
+            let lost: Vec<_> = lost.collect();
+            let path = |file: FileId| &outcome.files[file.0 as usize];
+            let metadata = lost.iter().any(|(file, _)| path(*file).ends_with("_metadata"));
+            assert_eq!(metadata, of_metadata, "seed {seed}");
+            gone += lost.iter().filter(|(_, gone)| *gone).count();
+            halved += lost.iter().filter(|(_, gone)| !*gone).count();
+        }
+        assert!(gone > 0 && halved > 0, "{sync}: {gone} gone, {halved} cut short");
+    }
+    // What has been in memory for long enough has been written back.
+    let changes = ["storage.sync=never", "storage.write_back=1 ms"];
+    for outcome in runs("storage-host-crash.json", &changes) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+    }
+}
+
+#[test]
+fn a_store_of_its_own_has_no_host_that_crashes() {
+    let host = support::file("storage-host-crash.json");
+    for (dir, changes, code) in [
+        ("s3://bucket/flink", &[][..], "impossible-fault"),
+        ("memory://", &[][..], "impossible-fault"),
+        ("s3://bucket/flink", &["faults=[]", "storage.sync=never"][..], "contradiction"),
+    ] {
+        let dir = format!("checkpointing.dir={dir}");
+        let changes = [&[dir.as_str()], changes].concat();
+        let changes: Vec<Override> =
+            changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
+        let found = load(&host, "a file", &changes).expect_err("there is no such host").to_string();
+        assert!(found.contains(code), "{found}");
     }
 }

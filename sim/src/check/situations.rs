@@ -107,6 +107,8 @@ situations! {
     ObjectDamaged = "object damaged",
     /// An object is gone with the job manager's memory.
     ObjectLost = "object lost with the job manager",
+    /// The host of the store crashes, and cuts a write off.
+    StorageHostCrashed = "storage host crashed while it was written to",
     /// A checkpoint becomes durable that has a file of another one.
     FilesShared = "checkpoints with a file in common",
     /// An execution goes back to a checkpoint with an object that is damaged.
@@ -407,6 +409,9 @@ impl Situations {
             Observation::FileDamaged { .. } => self.saw(Situation::ObjectDamaged),
             Observation::TransactionExpired { .. } => self.saw(Situation::TransactionExpired),
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
+            Observation::StorageHostCrashed { writes } => {
+                self.saw_if(writes > 0, Situation::StorageHostCrashed);
+            }
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
             Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),

@@ -76,6 +76,8 @@ struct File {
     bytes: u64,
     /// A bit of it has flipped.
     damaged: bool,
+    /// The half of it that was not synced is gone.
+    cut_short: bool,
 }
 
 impl File {
@@ -111,12 +113,15 @@ impl Storage {
                 let file = self.file(file);
                 (file.exists, file.written, file.bytes) = (true, now, bytes);
                 file.keeper = (!orphaned).then_some(process);
-                file.damaged = false;
+                (file.damaged, file.cut_short) = (false, false);
             }
             Observation::FileDamaged { file } => self.file(file).damaged = true,
             Observation::FileLost { file } => {
                 let file = self.file(file);
                 (file.exists, file.damaged) = (false, true);
+            }
+            Observation::UnsyncedLost { file, gone } => {
+                self.on_unsynced_lost(now, file, gone, report);
             }
             Observation::FileHandedOver { file, process, orphaned } => {
                 self.file(file).keeper = (!orphaned).then_some(process);
@@ -183,6 +188,12 @@ impl Storage {
                     format!("{checkpoint} became durable, but file {} is not there", id.0)
                 });
             }
+            if file.cut_short {
+                let what = (NAME, Class::UnusableCheckpoint, "durable with half a file");
+                report.add(what, now, Subject::file(id).at(checkpoint), || {
+                    format!("{checkpoint} became durable, but file {} was cut short", id.0)
+                });
+            }
             if shares {
                 let what = (NAME, Class::UnusableCheckpoint, "the user's snapshot shares a file");
                 report.add(what, now, Subject::file(id).at(checkpoint), || {
@@ -235,6 +246,28 @@ impl Storage {
             report.add(what, now, subject, || {
                 let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
                 format!("file {} was deleted, but {owner} is retained and refers to it", id.0)
+            });
+        }
+    }
+
+    /// What a checkpoint refers to was forced to disk before: a crash of the host takes nothing of it.
+    fn on_unsynced_lost(&mut self, now: VirtualTime, id: FileId, gone: bool, report: &mut Report) {
+        self.judged += 1;
+        let file = self.file(id);
+        file.exists &= !gone;
+        file.cut_short = !gone;
+        if file.references > 0 {
+            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
+            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+            let what = (NAME, Class::UnusableCheckpoint, "a file in use was not synced");
+            report.add(what, now, subject, || {
+                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                let how = if gone { "is gone" } else { "was cut short" };
+                format!(
+                    "file {} {how} when the storage host crashed: {owner} refers to it, but it had \
+                     not been synced",
+                    id.0
+                )
             });
         }
     }

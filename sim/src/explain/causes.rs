@@ -133,9 +133,9 @@ impl Seen {
                 fault_at(trace, n, at).or(self.lost)
             }
             O::ExecutionEnded | O::RegionEnded { .. } | O::Failed { .. } => self.lost,
-            O::FileHandedOver { file, .. } | O::FileDeleted { file } => {
-                self.files.get(&file).copied()
-            }
+            O::FileHandedOver { file, .. }
+            | O::FileDeleted { file }
+            | O::UnsyncedLost { file, .. } => self.files.get(&file).copied(),
             O::Committed { transaction, .. } | O::TransactionAborted { transaction } => {
                 self.prepared.get(&transaction).copied()
             }
@@ -250,6 +250,8 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::WrongTimeRead { .. }
         | O::FileDamaged { .. }
         | O::FileLost { .. }
+        | O::UnsyncedLost { .. }
+        | O::StorageHostCrashed { .. }
         | O::TransactionExpired { .. } => Place::World,
         _ => Place::JobManager,
     }

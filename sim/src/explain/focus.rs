@@ -235,7 +235,15 @@ impl Focus {
     fn ends(&self, trace: Trace<'_>) -> Vec<usize> {
         let Some(last) = trace.events.len().checked_sub(1) else { return Vec::new() };
         if !self.is_waiting {
-            return vec![last];
+            let (at, ref breaks) = trace.events[last];
+            // That a fault has struck is reported behind what it does.
+            return match matches!(breaks, Observation::FaultInjected { .. }) {
+                true => {
+                    let before = trace.events.iter().rposition(|(then, _)| *then != at);
+                    (before.map_or(0, |before| before + 1)..=last).collect()
+                }
+                false => vec![last],
+            };
         }
         const RECENT: usize = 4_096;
         (trace.events.len().saturating_sub(RECENT)..=last).collect()

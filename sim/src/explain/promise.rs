@@ -130,8 +130,16 @@ fn restore(rule: &str) -> &'static str {
 fn storage(rule: &str) -> &'static str {
     match rule {
         "a file in use was deleted" => "No file is deleted that a retained checkpoint refers to.",
-        "durable without a file" => "All files of a checkpoint are written before it is durable.",
-        "a savepoint shares a file" => "A savepoint shares no file with any other snapshot.",
+        "durable without a file" | "durable with half a file" => {
+            "All files of a checkpoint are written before it is durable."
+        }
+        "a file in use was not synced" => {
+            "A file is forced to disk before a checkpoint that refers to it is durable."
+        }
+        "a file in use was overwritten" => "What a checkpoint refers to is never written again.",
+        "the user's snapshot shares a file" => {
+            "A snapshot that is the user's shares no file with any other."
+        }
         "a pointer is left" => "When a job is over, no pointer leads to its checkpoints.",
         _ => "When nothing is under way any more, no file is left that nothing refers to.",
     }

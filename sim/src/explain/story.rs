@@ -67,6 +67,7 @@ fn disturbs(observation: &Observation) -> bool {
             | O::WrongTimeRead { .. }
             | O::FileDamaged { .. }
             | O::FileLost { .. }
+            | O::UnsyncedLost { .. }
             | O::TransactionExpired { .. }
             | O::Task { state: TaskState::Failed, .. }
     )
@@ -99,7 +100,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
         O::SplitAssigned { subtask: at, .. } => detail(subtask(at)),
         // That the fault has struck says it.
-        O::WrongTimeRead { .. } | O::PaceChanged { .. } => None,
+        O::WrongTimeRead { .. } | O::PaceChanged { .. } | O::StorageHostCrashed { .. } => None,
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),
@@ -173,7 +174,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         | O::FileHandedOver { file, .. }
         | O::FileDeleted { file }
         | O::FileDamaged { file }
-        | O::FileLost { file } => essential(focus.files.contains(&file)),
+        | O::FileLost { file }
+        | O::UnsyncedLost { file, .. } => essential(focus.files.contains(&file)),
         O::StorageDisturbed { .. } => link(true),
     }
 }

@@ -406,6 +406,13 @@ impl Line {
             O::PaceChanged { process, pace } => {
                 self.event("pace_changed").detail_of("process", process).detail_of("pace", pace)
             }
+            O::StorageHostCrashed { writes } => {
+                self.event("storage_host_crashed").detail_of("writes", writes)
+            }
+            O::UnsyncedLost { file, gone } => self
+                .event("unsynced_lost")
+                .detail_of("file", names.file(file))
+                .detail_of("gone", u32::from(gone)),
             O::AskTimedOut { process } => self.event("ask_timed_out").detail_of("process", process),
             O::SplitAssigned { subtask, split } => {
                 self.event("split_assigned").at_subtask(subtask, names).detail_of("split", split)

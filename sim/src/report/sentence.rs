@@ -66,6 +66,12 @@ pub fn sentence(line: &Line) -> String {
         "file_written" => format!("file {} is written", detail("file")),
         "file_handed_over" => format!("the job manager is told of file {}", detail("file")),
         "file_deleted" => format!("file {} is deleted", detail("file")),
+        "unsynced_lost" => {
+            let gone = line.detail("gone").and_then(Value::as_u64) == Some(1);
+            let how = if gone { "is gone" } else { "is cut short" };
+            format!("file {} {how}: it had not been synced", detail("file"))
+        }
+        "storage_host_crashed" => "the host that stores the checkpoints crashes".to_owned(),
         "process_lost" => match line.detail("process").and_then(Value::as_u64) {
             Some(0) | None => "the job manager dies".to_owned(),
             Some(number) => format!("task manager {} dies", number - 1),

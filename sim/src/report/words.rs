@@ -97,6 +97,8 @@ pub(super) fn words(line: &Line) -> String {
         "file_written" => format!("writes {} ({} b)", detail("file"), detail("bytes")),
         "file_handed_over" => format!("hands over {}", detail("file")),
         "file_deleted" => format!("deletes {}", detail("file")),
+        "unsynced_lost" => format!("loses {}", detail("file")),
+        "storage_host_crashed" => "the storage host crashes".to_owned(),
         "fault_injected" => format!("fault {} strikes", detail("fault")),
         "fault_healed" => format!("fault {} is over", detail("fault")),
         "action_taken" => format!("action {} asked for", detail("action")),

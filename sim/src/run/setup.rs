@@ -40,6 +40,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
             max: VirtualDuration::from_millis(4),
         }),
         storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_write_back: scenario.storage.write_back,
         storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,
         external_latency: scenario.external.latency,
@@ -270,6 +271,7 @@ pub(super) fn planned(plan: &Plan, fault: &Fault, announced: bool) -> PlannedFau
             let target = target.map(|end| process(plan, end));
             PlannedFaultKind::DriftClock(target, pace, span)
         }
+        FaultKind::CrashStorageHost(span) => PlannedFaultKind::CrashStorageHost(span),
         FaultKind::StepClock(target, step, by, span) => {
             let target = target.map(|end| process(plan, end));
             PlannedFaultKind::StepClock(target, step.offset(by), span)

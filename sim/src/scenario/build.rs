@@ -7,6 +7,7 @@
 
 use cutline::config::{ElectionOptions, Scheme};
 use cutline::message::SnapshotKind;
+use cutline::storage::SyncPolicy;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use crate::kernel::distribution::Distribution;
@@ -54,6 +55,8 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             visibility: span(storage, "visibility"),
             name_node: storage.distribution("name_node"),
             requests_per_prefix: storage.u32("requests_per_prefix"),
+            sync: sync(storage),
+            write_back: storage.duration("write_back").unwrap_or_default(),
             client: StorageClient {
                 attempts: storage.u32("attempts").unwrap_or(1),
                 backoff: storage.duration("backoff").unwrap_or_default(),
@@ -127,6 +130,20 @@ fn refuse_of_other_stores(root: &Node, scenario: &Scenario, sink: &mut Sink) {
             );
         }
     }
+    if storage.sync != SyncPolicy::default() && !scenario.has_storage_host() {
+        let message = "`sync` has no effect: what was written to this store is there, or is gone with \
+                       its process";
+        sink.push(
+            Diagnostic::error("contradiction", node.place("sync"), message)
+                .expected("a `checkpointing.dir` of files, such as hdfs:// or file://"),
+        );
+    }
+}
+
+fn sync(storage: &Node) -> SyncPolicy {
+    let word = storage.word("sync");
+    let named = SyncPolicy::ALL.into_iter().find(|it| Some(it.name()) == word);
+    named.unwrap_or_default()
 }
 
 fn manual(checkpointing: &Node) -> Vec<ManualTrigger> {

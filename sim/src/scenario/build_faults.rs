@@ -331,9 +331,23 @@ impl Builder<'_> {
                 let step = ClockStep::ALL.into_iter().find(|step| step.name() == word)?;
                 FaultKind::StepClock(self.process(node)?, step, span("by")?, span("for")?)
             }
+            "crash_storage_host" => {
+                self.check_storage_host(node);
+                FaultKind::CrashStorageHost(span("for")?)
+            }
             // A kind that was refused.
             _ => return None,
         })
+    }
+
+    /// Refuses the crash of a host that is none.
+    fn check_storage_host(&mut self, node: &Node) {
+        if self.known.rest && !self.scenario.has_storage_host() {
+            let message = "checkpoints are not kept on a host of their own that may crash";
+            let error = Diagnostic::error("impossible-fault", node.place("kind"), message);
+            self.sink
+                .push(error.expected("a `checkpointing.dir` of files, such as hdfs:// or file://"));
+        }
     }
 
     /// Refuses a drift that is none.

@@ -117,7 +117,7 @@ const WORLDS: [&str; 19] = [
 const TIMES: [&str; 5] =
     ["watermarks", "disorder", "late records", "idle sources", "sliding windows"];
 const DISTRIBUTIONS: [&str; 4] = ["constant", "uniform", "exponential", "log-normal"];
-const FAULTS: [&str; 23] = [
+const FAULTS: [&str; 24] = [
     "crash task",
     "crash task manager",
     "crash job manager",
@@ -141,6 +141,7 @@ const FAULTS: [&str; 23] = [
     "lose messages",
     "drift clock",
     "step clock",
+    "crash storage host",
 ];
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
@@ -231,8 +232,8 @@ impl Found {
                 let union = source.list_mode == ListMode::Union;
                 self.add_if(union, "shape", "union list state");
                 self.add_if(source.history > 0, "shape", "history");
-                let latest = source.startup_mode == StartupMode::LatestOffset;
                 self.add_if(source.key_run > 1, "shape", "runs of keys");
+                let latest = source.startup_mode == StartupMode::LatestOffset;
                 self.add_if(latest, "shape", "latest offset");
                 self.event_time(source);
             }
@@ -513,6 +514,7 @@ fn fault_kind(kind: &FaultKind) -> &'static str {
         FaultKind::LoseMessages(..) => 20,
         FaultKind::DriftClock(..) => 21,
         FaultKind::StepClock(..) => 22,
+        FaultKind::CrashStorageHost(_) => 23,
     }]
 }
 

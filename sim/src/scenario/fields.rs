@@ -1,6 +1,7 @@
 //! What the table holds: section by section, in the order of a file.
 
 use cutline::config::OPTIONS;
+use cutline::storage::SyncPolicy;
 use cutline::time::VirtualDuration;
 
 use super::fields_faults::{action, failures, fault};
@@ -396,6 +397,24 @@ fn storage() -> Object {
                  prefix, such as `shared/`; more are throttled (HTTP 503). Absent: 3500.",
                 ["2", "3"],
             ),
+            Field::new(
+                "sync",
+                Kind::Choice(SyncPolicy::ALL.map(SyncPolicy::name).to_vec()),
+                "Where checkpoints are files: which of them are forced to disk before they count as \
+                 written. `metadata`: only those, as Flink does on a file system that does not sync \
+                 when a file is closed (`dfs.datanode.synconclose`). What is not forced, a crash of \
+                 the storage host may take away (`crash_storage_host`).",
+                ["\"metadata\"", "\"never\""],
+            )
+            .default("\"always\""),
+            Field::new(
+                "write_back",
+                SOME_SPAN,
+                "After so long a file is on disk although nobody has forced it there \
+                 (`vm.dirty_expire_centisecs`).",
+                ["\"1 ms\"", "\"10 min\""],
+            )
+            .default("\"30 s\""),
             Field::new(
                 "attempts",
                 Kind::Integer { min: 1, max: 1_000 },

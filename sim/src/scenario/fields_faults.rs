@@ -293,6 +293,13 @@ pub(super) fn fault() -> Object {
                         span(),
                     ],
                 ),
+                kind(
+                    "crash_storage_host",
+                    "The host that stores the checkpoints crashes, and is back after a while: what \
+                     is being written is cut off, what was not synced may be lost, and what is asked \
+                     meanwhile is answered afterwards.",
+                    vec![span()],
+                ),
             ],
         }),
     }

@@ -5,11 +5,12 @@
 
 use cutline::config::{
     CheckpointingOptions, ElectionOptions, FailoverStrategy, NetworkOptions, RestartStrategy,
-    RpcFailures,
+    RpcFailures, Scheme,
 };
 use cutline::job::{Feedback, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
+use cutline::storage::SyncPolicy;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 pub use faults::{
@@ -253,9 +254,9 @@ pub struct Source {
     pub every: VirtualDuration,
     /// Size of the key space.
     pub keys: u32,
-    /// Bytes of one real record.
     /// So many records of a split in a row have the same key.
     pub key_run: u32,
+    /// Bytes of one real record.
     pub record_bytes: u32,
     /// How many real records a simulated one stands for.
     pub weight: u32,
@@ -440,6 +441,10 @@ impl Link {
     }
 }
 
+/// How long a file stays in memory alone, at most, unless something else is said. Linux:
+/// `vm.dirty_expire_centisecs`.
+pub const WRITE_BACK: VirtualDuration = VirtualDuration::from_secs(30);
+
 /// The object store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
@@ -454,6 +459,11 @@ pub struct Storage {
     /// With `s3://`: requests a second that are answered below one prefix; `None`: as many as
     /// Amazon's are.
     pub requests_per_prefix: Option<u32>,
+    /// Which files are forced to disk before they count as written.
+    pub sync: SyncPolicy,
+    /// What was not forced to disk is there after so long all the same. Linux:
+    /// `vm.dirty_expire_centisecs`.
+    pub write_back: VirtualDuration,
     /// How patient those are who ask it for something.
     pub client: StorageClient,
 }
@@ -559,6 +569,15 @@ pub enum ActionKind {
 }
 
 impl Scenario {
+    /// Whether checkpoints are files on a host, which may crash: not where a store is its own business,
+    /// and not in the memory of a process.
+    pub fn has_storage_host(&self) -> bool {
+        match self.checkpointing.dir {
+            None | Some(Scheme::Hdfs | Scheme::File) => true,
+            Some(Scheme::S3 | Scheme::Memory) => false,
+        }
+    }
+
     /// How much longer than planned a restart may wait because a wall clock is wrong: the exponential
     /// strategy waits for the instant that it has once planned by the clock of the job manager, even if
     /// that was set back since. Nobody else waits until a wall clock shows something, and what a timer

@@ -45,6 +45,9 @@ const POLICIES: [(&str, &str); 3] = [
 /// Two operators run in one task.
 const CHAINED: &str = "job.edges[1].chained=true";
 
+/// No fault concerns a host of the store, which is not one that has any.
+const NO_HOST: &str = r#"faults[23]={"at": "16 s", "kind": "cut_storage", "for": "150 ms"}"#;
+
 /// A job in which records go round.
 const LOOP: [&str; 2] = [
     r#"job={
@@ -190,7 +193,9 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
             "storage.name_node" => vec!["checkpointing.dir=hdfs://namenode".to_owned()],
             // Whether chains are made matters where something is chained.
             "job.operator_chaining" => vec![CHAINED.to_owned()],
-            "storage.requests_per_prefix" => vec!["checkpointing.dir=s3://bucket".to_owned()],
+            "storage.requests_per_prefix" => {
+                vec!["checkpointing.dir=s3://bucket".to_owned(), NO_HOST.to_owned()]
+            }
             _ => Vec::new(),
         };
         probes.push(FieldProbe { path: path.to_owned(), with, values });
@@ -224,6 +229,7 @@ fn applies(probe: &FieldProbe) -> bool {
 
 fn option_probe(spec: &OptionSpec, path: &str) -> FieldProbe {
     let with = match (spec.id, spec.strategy) {
+        (Key::Directory, _) => vec![NO_HOST.to_owned()],
         (Key::AlignedTimeout, _) => vec!["checkpointing.unaligned=true".to_owned()],
         (Key::RetryPeriod, _) => {
             vec!["cluster.job_managers=3".to_owned(), LEADER_CUT_OFF.to_owned()]

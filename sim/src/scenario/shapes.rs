@@ -5,11 +5,12 @@ use cutline::config::{
 };
 use cutline::job::Partitioner;
 use cutline::operator::StartupMode;
+use cutline::storage::SyncPolicy;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::model::{
     Cluster, Edge, External, HighAvailability, Job, Limits, ListMode, Network, Operator,
-    OperatorKind, Scenario, Source, Storage, StorageClient,
+    OperatorKind, Scenario, Source, Storage, StorageClient, WRITE_BACK,
 };
 use crate::kernel::distribution::Distribution;
 
@@ -52,8 +53,8 @@ pub fn pipeline(
         startup_mode: StartupMode::EarliestOffset,
         every,
         keys: 64,
-        record_bytes: 100,
         key_run: 1,
+        record_bytes: 100,
         weight: 1,
         disorder: VirtualDuration::ZERO,
         watermarks: None,
@@ -116,6 +117,8 @@ pub fn pipeline(
             visibility: constant(0),
             name_node: None,
             requests_per_prefix: None,
+            sync: SyncPolicy::default(),
+            write_back: WRITE_BACK,
             client: StorageClient::default(),
         },
         ha: HighAvailability { latency: uniform(500, 1_000), election: ElectionOptions::default() },

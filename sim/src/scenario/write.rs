@@ -6,6 +6,7 @@ use cutline::config::{FlinkConfig, HeartbeatOptions, OPTIONS, OptionValue};
 use cutline::job::{Feedback, Partitioner};
 use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
+use cutline::storage::SyncPolicy;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
 
@@ -16,7 +17,7 @@ use super::json_text::{Json, text};
 use super::model::{
     Action, ActionKind, Direction, Edge, External, FailureLaw, FailureTarget, Failures, Fault,
     FaultKind, Link, ListMode, ManualTrigger, Operator, OperatorKind, Scenario, SnapshotSource,
-    Source, StepAnchor, Storage, When,
+    Source, StepAnchor, Storage, WRITE_BACK, When,
 };
 use super::values::{format_bandwidth, format_endpoint};
 
@@ -131,6 +132,12 @@ fn storage(of: &Storage) -> Vec<(&'static str, Json)> {
     }
     if let Some(requests) = of.requests_per_prefix {
         parts.push(("requests_per_prefix", number(requests)));
+    }
+    if of.sync != SyncPolicy::default() {
+        parts.push(("sync", text(of.sync.name())));
+    }
+    if of.write_back != WRITE_BACK {
+        parts.push(("write_back", span(of.write_back)));
     }
     parts.push(("attempts", number(of.client.attempts)));
     parts.push(("backoff", span(of.client.backoff)));
@@ -248,6 +255,9 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
     }
     parts.push(("every", span(of.every)));
     parts.push(("keys", number(of.keys)));
+    if of.key_run != 1 {
+        parts.push(("key_run", number(of.key_run)));
+    }
     parts.push(("record_size", text(&format_size(u64::from(of.record_bytes)))));
     parts.push(("weight", number(of.weight)));
     if of.disorder > VirtualDuration::ZERO {
@@ -255,9 +265,6 @@ fn source(of: &Source) -> Vec<(&'static str, Json)> {
     }
     if let Some(watermarks) = &of.watermarks {
         parts.push(("out_of_orderness", span(watermarks.out_of_orderness)));
-    if of.key_run != 1 {
-        parts.push(("key_run", number(of.key_run)));
-    }
         parts.push(("watermark_interval", span(watermarks.interval)));
         parts.extend(watermarks.idle_timeout.map(|timeout| ("idle_timeout", span(timeout))));
     }
@@ -436,6 +443,7 @@ fn fault(of: &Fault, scenario: &Scenario) -> Json {
             let rest = [("rate", text(&format_permille(pace))), ("for", span(length))];
             target.into_iter().chain(rest).collect()
         }
+        FaultKind::CrashStorageHost(length) => vec![("for", span(length))],
         FaultKind::StepClock(target, step, by, length) => {
             let target = target.map(|it| ("target", text(&format_endpoint(it))));
             let rest = [("direction", text(step.name())), ("by", span(by)), ("for", span(length))];

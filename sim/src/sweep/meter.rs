@@ -151,7 +151,8 @@ impl Meter {
             | FaultKind::CutHa(..)
             | FaultKind::CutStorage(..)
             | FaultKind::DriftClock(..)
-            | FaultKind::StepClock(..) => false,
+            | FaultKind::StepClock(..)
+            | FaultKind::CrashStorageHost(_) => false,
         });
         // A loss that nothing else shows is noticed within a heartbeat timeout.
         let patience = plan.scenario.cluster.heartbeat_timeout * 2;
@@ -253,9 +254,9 @@ impl Meter {
                 measures.written_bytes += bytes;
                 self.stored.set(now, file, bytes);
             }
-            Observation::FileDeleted { file } | Observation::FileLost { file } => {
-                self.stored.set(now, file, 0)
-            }
+            Observation::FileDeleted { file }
+            | Observation::FileLost { file }
+            | Observation::UnsyncedLost { file, gone: true } => self.stored.set(now, file, 0),
             _ => {}
         }
     }

@@ -61,6 +61,8 @@ pub struct WorldConfig {
     pub storage_name_node: Distribution,
     /// Requests a second that are answered below one prefix.
     pub storage_requests_per_prefix: u32,
+    /// After so long a file of the object store is on disk although it was not synced.
+    pub storage_write_back: VirtualDuration,
     /// How patient the clients of the stores are.
     pub storage_client: StorageClient,
     /// Time of an HA-store request.
@@ -163,6 +165,8 @@ enum Parcel<C> {
         back: VirtualDuration,
         /// How often it has been made, from 1.
         attempt: u32,
+        /// The host of the store crashes while it is being written.
+        cut_off: bool,
         request: Request,
     },
     /// Somebody has waited for an answer long enough.
@@ -176,12 +180,12 @@ enum Parcel<C> {
         to: ProcessId,
         life: u32,
         token: u64,
+        /// That of a routine call: nobody waits for the last one.
+        routine: bool,
         answer: Result<Answer, Refusal>,
     },
 }
 
-        /// That of a routine call: nobody waits for the last one.
-        routine: bool,
 /// Somebody who waits for another leader.
 #[derive(Clone, Copy, Debug)]
 struct Watcher {
@@ -198,12 +202,12 @@ struct Receipt {
     life: u32,
     /// Its name for the call.
     token: u64,
+    /// Whether the call is one of many for as long as processes live.
+    routine: bool,
 }
 
 #[derive(Debug)]
 struct Host {
-    /// Whether the call is one of many for as long as processes live.
-    routine: bool,
     alive: bool,
     /// Counts the processes that lived here; what was meant for a former one is dropped.
     life: u32,
@@ -277,6 +281,8 @@ pub struct Core<P: Process, O> {
     faults: Faults,
     reorder: Option<Reorder<Due>>,
     limits: PrefixLimits,
+    /// Until then the object store answers nobody.
+    storage_back_at: VirtualTime,
     outside: Outside,
     /// `None`: no clock is ever wrong.
     clocks: Option<Box<Clocks>>,
@@ -379,6 +385,7 @@ impl<P: Process, O: Observer> World<P, O> {
             faults,
             reorder: None,
             limits: PrefixLimits::default(),
+            storage_back_at: VirtualTime::ZERO,
             outside,
             clocks,
             watchers: Vec::new(),

@@ -66,6 +66,8 @@ pub enum PlannedFaultKind {
     DriftClock(Option<ProcessId>, u32, VirtualDuration),
     /// The absolute clock of a host, or of that of the process that leads, is so far ahead for a while.
     StepClock(Option<ProcessId>, ClockOffset, VirtualDuration),
+    /// The host of the object store crashes, and is back after a while.
+    CrashStorageHost(VirtualDuration),
     /// Requests take so much longer, for a while.
     SlowStorage(StorageOperation, VirtualDuration, VirtualDuration),
     /// The next requests fail.
@@ -98,6 +100,7 @@ impl PlannedFaultKind {
             | Self::Reorder(_, _, span)
             | Self::DriftClock(_, _, span)
             | Self::StepClock(_, _, span)
+            | Self::CrashStorageHost(span)
             | Self::SlowStorage(_, _, span)
             | Self::SlowExternal(_, _, span)
             | Self::Command(Command::Pause(_, span)) => span,
@@ -128,6 +131,7 @@ impl PlannedFaultKind {
             | Self::RepeatMessages(..)
             | Self::LoseMessages(..)
             | Self::Reorder(..)
+            | Self::CrashStorageHost(_)
             | Self::SlowStorage(..)
             | Self::FailStorage(..)
             | Self::DisturbStorage(..)

@@ -33,6 +33,9 @@ pub enum Request {
         nominal: u64,
         /// What for.
         purpose: Purpose,
+        /// Whether it is forced to disk before it counts as written, and so outlives a crash of the
+        /// store's host.
+        synced: bool,
     },
     /// Object store: read an object.
     Get {

@@ -20,6 +20,8 @@ pub struct StoredObject {
     pub purpose: Purpose,
     /// From when on it can be read and listed.
     pub visible_at: VirtualTime,
+    /// From when on it is on disk.
+    pub durable_at: VirtualTime,
 }
 
 /// The contents of the object store. Requests to it, with their latency and failures, go through
@@ -40,7 +42,7 @@ impl ObjectStore {
         &mut self,
         path: String,
         (bytes, nominal, purpose): (Vec<u8>, u64, Purpose),
-        at: VirtualTime,
+        (visible_at, durable_at): (VirtualTime, VirtualTime),
     ) -> FileId {
         let file = match self.files.get(&path) {
             Some(file) => *file,
@@ -52,7 +54,8 @@ impl ObjectStore {
             }
         };
         self.bytes_written += nominal;
-        self.objects.insert(path, StoredObject { file, bytes, nominal, purpose, visible_at: at });
+        let object = StoredObject { file, bytes, nominal, purpose, visible_at, durable_at };
+        self.objects.insert(path, object);
         file
     }
 
@@ -75,6 +78,28 @@ impl ObjectStore {
         let bit = draw(object.bytes.len() as u64 * 8);
         object.bytes[bit as usize / 8] ^= 1 << (bit % 8);
         Some(object.file)
+    }
+
+    /// Loses what is not on disk yet: each object wholly, or the second half of it, as `is_gone` draws.
+    /// Says which, and which wholly.
+    pub fn lose_unsynced(
+        &mut self,
+        now: VirtualTime,
+        mut is_gone: impl FnMut() -> bool,
+    ) -> Vec<(FileId, bool)> {
+        let mut lost = Vec::new();
+        self.objects.retain(|_, object| {
+            if object.durable_at <= now {
+                return true;
+            }
+            let gone = is_gone();
+            lost.push((object.file, gone));
+            object.bytes.truncate(object.bytes.len() / 2);
+            object.nominal /= 2;
+            object.durable_at = now;
+            !gone
+        });
+        lost
     }
 
     /// Loses all objects, and says which.

@@ -10,12 +10,17 @@ use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::{Override, Scenario, load, read_file};
 
+/// The text of a scenario of the repository.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    read_file(&file).expect("readable")
+}
+
 /// A scenario of the repository, changed so.
 pub(crate) fn scenario(name: &str, changes: &[&str]) -> Arc<Scenario> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
     let overrides: Vec<Override> =
         changes.iter().map(|text| Override::parse(text).expect("an override")).collect();
-    let text = read_file(&file).expect("readable");
+    let text = file(name);
     let loaded = load(&text, name, &overrides).unwrap_or_else(|found| panic!("{found}"));
     Arc::new(loaded.scenario)
 }

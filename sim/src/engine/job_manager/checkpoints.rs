@@ -419,7 +419,8 @@ impl JobManager {
         let nominal = bytes.len() as u64;
         let savepoint = checkpoint.kind == SnapshotKind::Savepoint;
         let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal, savepoint };
-        let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata };
+        let synced = self.plan.scenario.storage.sync.covers_metadata(self.plan.defects);
+        let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata, synced };
         self.request(waiting, request, ctx);
     }
 

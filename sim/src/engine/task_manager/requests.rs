@@ -500,7 +500,8 @@ impl TaskManager {
         }
         let (path, nominal) = (part.path.clone(), part.nominal);
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
-        let request = Request::Put { path, bytes, nominal, purpose: Purpose::State };
+        let synced = self.plan.scenario.storage.sync.covers_state();
+        let request = Request::Put { path, bytes, nominal, purpose: Purpose::State, synced };
         ctx.request(u64::from(token), request);
     }
 

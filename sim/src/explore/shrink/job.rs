@@ -430,7 +430,8 @@ fn aim_within(scenario: &mut Scenario) {
             | FaultKind::CutHa(..)
             | FaultKind::CutStorage(..)
             | FaultKind::DriftClock(..)
-            | FaultKind::StepClock(..) => true,
+            | FaultKind::StepClock(..)
+            | FaultKind::CrashStorageHost(_) => true,
         }
     });
 }

@@ -92,6 +92,8 @@ const KNOBS: &[Knob] = knobs! {
     "storage.visibility": storage.visibility,
     "storage.name_node": storage.name_node,
     "storage.requests_per_prefix": storage.requests_per_prefix,
+    "storage.sync": storage.sync,
+    "storage.write_back": storage.write_back,
     "storage.attempts": storage.client.attempts,
     "storage.backoff": storage.client.backoff,
     "storage.timeout": storage.client.timeout,
@@ -140,9 +142,9 @@ fn kind(kind: &OperatorKind) -> u64 {
                 + u64::from(source.records.is_none())
                 + u64::from(source.disorder > VirtualDuration::ZERO)
                 + u64::from(source.discovery.is_some())
+                + u64::from(source.key_run > 1)
                 + u64::from(source.history > 0)
                 + u64::from(source.startup_mode == StartupMode::LatestOffset)
-                + u64::from(source.key_run > 1)
                 + u64::from(source.list_mode == ListMode::Union)
                 + source
                     .watermarks

@@ -225,7 +225,9 @@ pub(super) fn parts(kind: &mut FaultKind) -> Parts<'_> {
             Parts { task_managers: vec![number], spans: vec![&mut span.0], ..none }
         }
         FaultKind::CrashJobManager | FaultKind::DamageObject(_) => none,
-        FaultKind::PauseJobManager(span) => Parts { spans: vec![&mut span.0], ..none },
+        FaultKind::PauseJobManager(span) | FaultKind::CrashStorageHost(span) => {
+            Parts { spans: vec![&mut span.0], ..none }
+        }
         FaultKind::SlowLink(from, to, factor, span) => Parts {
             task_managers: task_managers([from, to]),
             count: Some(factor),

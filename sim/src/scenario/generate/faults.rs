@@ -79,6 +79,8 @@ pub(super) fn draw(
                 true => of_clocks(scenario, &mut draws.of("wrong clock", &name)).unwrap_or(what),
                 false => what,
             };
+            let what =
+                of_storage_host(scenario, &mut draws.of("storage host", &name)).unwrap_or(what);
             Fault { what, at: when(scenario, &steps, span, &mut draws.of("fault time", &name)) }
         })
         .collect()
@@ -239,6 +241,14 @@ fn of_clocks(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
     }
     let step = *stream.choice(&ClockStep::ALL).expect("there are two");
     Some(FaultKind::StepClock(host, step, ms(log_between(stream, 1, 20_000)), span))
+}
+
+/// In one case of twenty, where checkpoints are files on a host: it crashes.
+fn of_storage_host(scenario: &Scenario, stream: &mut Stream) -> Option<FaultKind> {
+    if !scenario.has_storage_host() || !permille_chance(stream, 50) {
+        return None;
+    }
+    Some(FaultKind::CrashStorageHost(VirtualDuration::from_millis(log_between(stream, 5, 3_000))))
 }
 
 fn disturbance(stream: &mut Stream) -> FaultKind {

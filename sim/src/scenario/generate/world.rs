@@ -1,6 +1,7 @@
 //! Where the job runs: cluster, network, storage and the services.
 
 use cutline::config::{ElectionOptions, FailoverStrategy, RestartStrategy, RpcFailures, Scheme};
+use cutline::storage::SyncPolicy;
 use cutline::time::VirtualDuration;
 
 use super::topology::Drawn;
@@ -9,6 +10,7 @@ use crate::kernel::distribution::Distribution;
 use crate::kernel::stream::Stream;
 use crate::scenario::model::{
     Cluster, Endpoint, External, HighAvailability, Link, Network, Storage, StorageClient,
+    WRITE_BACK,
 };
 
 /// The parts of a scenario that are neither job, options nor faults.
@@ -178,6 +180,8 @@ fn storage(draws: &Draws) -> Storage {
         visibility,
         name_node: None,
         requests_per_prefix: None,
+        sync: SyncPolicy::default(),
+        write_back: WRITE_BACK,
         client: client(&mut draws.of("storage client", "")),
     }
 }

@@ -95,6 +95,9 @@ pub enum FaultKind {
     /// The wall clock of the host of a process is set forward or back by so much, for a while. `None`: of
     /// the job manager that leads then.
     StepClock(Option<Endpoint>, ClockStep, VirtualDuration, VirtualDuration),
+    /// The host that stores the checkpoints crashes and is back after a while. What was being written is
+    /// cut off, what was not synced may be gone, and what is asked meanwhile is answered afterwards.
+    CrashStorageHost(VirtualDuration),
 }
 
 impl FaultKind {
@@ -124,6 +127,7 @@ impl FaultKind {
             Self::CutStorage(..) => "cut_storage",
             Self::DriftClock(..) => "drift_clock",
             Self::StepClock(..) => "step_clock",
+            Self::CrashStorageHost(_) => "crash_storage_host",
         }
     }
 
@@ -157,6 +161,7 @@ impl FaultKind {
             | Self::AmbiguousExternal(..)
             | Self::CutExternal(..)
             | Self::CutHa(..)
+            | Self::CrashStorageHost(_)
             | Self::CutStorage(..) => None,
         }
     }

@@ -31,10 +31,12 @@ impl<P: Process, O: Observer> Core<P, O> {
     pub(super) fn disturbance(
         &mut self,
         (request, operation): (&Request, Option<StorageOperation>),
+        cut_off: bool,
         now: VirtualTime,
     ) -> Option<(StorageOperation, Disturbance)> {
         let operation = operation?;
         let how = match self.faults.disturbs(operation) {
+            _ if cut_off => Disturbance::Torn,
             Some(how) => how,
             None if self.is_over_limit(request, now) => Disturbance::Throttled,
             None => return None,
@@ -116,14 +118,14 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) -> Refusal {
-        let Request::Put { path, mut bytes, nominal, purpose } = request else {
+        let Request::Put { path, mut bytes, nominal, purpose, synced } = request else {
             unreachable!("only what is written can be torn");
         };
         if scheme::is_whole_or_nothing(self.config.storage_scheme, purpose) {
             return Refusal::Failed;
         }
         bytes.truncate(bytes.len() / 2);
-        let request = Request::Put { path, bytes, nominal: nominal / 2, purpose };
+        let request = Request::Put { path, bytes, nominal: nominal / 2, purpose, synced };
         // Refused, if at all, as the whole would have been.
         self.apply_request(request, asker, now, queue).err().unwrap_or(Refusal::Unknown)
     }

@@ -68,9 +68,9 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
         let life = self.core.hosts[self.me.index()].life;
-        let attempt = 1;
+        let (from, attempt, cut_off) = (self.me, 1, false);
         let parcel =
-            Parcel::Request { from: self.me, life, session, token, back, attempt, request };
+            Parcel::Request { from, life, session, token, back, attempt, cut_off, request };
         let slot = self.core.put_parcel(parcel);
         self.queue.push(self.now + held + span.saturating_sub(back), Due::Apply(slot));
     }
@@ -99,7 +99,10 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     pub(super) fn apply(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
-        let Parcel::Request { from, life, session, token, back, attempt, request } =
+        if now < self.storage_back_at && self.is_of_storage(slot) {
+            return queue.push(self.storage_back_at, Due::Apply(slot));
+        }
+        let Parcel::Request { from, life, session, token, back, attempt, cut_off, request } =
             self.take_parcel(slot)
         else {
             unreachable!("only requests are applied");
@@ -125,16 +128,25 @@ impl<P: Process, O: Observer> Core<P, O> {
                 let _ = self.apply_request(request, asker, now, queue);
             }
             Err(Refusal::Failed)
-        } else if let Some((operation, how)) = self.disturbance((&request, operation), now) {
+        } else if let Some((operation, how)) = self.disturbance((&request, operation), cut_off, now)
+        {
             self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
             match self.disturb(how, (request, attempt), asker, now, queue) {
                 Disturbed::Answered(answer) => answer,
                 // A process that has died asks no more, and nobody is to be answered.
                 Disturbed::AskedAgain(..) if asker.2 => return,
                 Disturbed::AskedAgain(at, request) => {
-                    let attempt = attempt + 1;
-                    let parcel =
-                        Parcel::Request { from, life, session, token, back, attempt, request };
+                    let (attempt, cut_off) = (attempt + 1, false);
+                    let parcel = Parcel::Request {
+                        from,
+                        life,
+                        session,
+                        token,
+                        back,
+                        attempt,
+                        cut_off,
+                        request,
+                    };
                     let slot = self.put_parcel(parcel);
                     queue.push(at, Due::Apply(slot));
                     return;
@@ -145,6 +157,16 @@ impl<P: Process, O: Observer> Core<P, O> {
         };
         let held = self.hosts[from.index()].cut(service).back.since(now);
         self.answer((from, life, token), answer, now + back + held, queue);
+    }
+
+    fn is_of_storage(&self, slot: u32) -> bool {
+        match &self.parcels[slot as usize] {
+            Parcel::Request { request, .. } => request.service() == Service::ObjectStore,
+            Parcel::Mail { .. }
+            | Parcel::Answer { .. }
+            | Parcel::Unanswered { .. }
+            | Parcel::Empty => false,
+        }
     }
 
     fn is_led_by_lease(&self) -> bool {
@@ -210,10 +232,14 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         match request {
             Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
-            Request::Put { path, bytes, nominal, purpose } => {
+            Request::Put { path, bytes, nominal, purpose, synced } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
-                let file = self.store.put(path, (bytes, nominal, purpose), visible);
+                let durable = match synced || !scheme::is_on_a_host(self.config.storage_scheme) {
+                    true => now,
+                    false => now + self.config.storage_write_back,
+                };
+                let file = self.store.put(path, (bytes, nominal, purpose), (visible, durable));
                 let bytes = nominal;
                 let written = Observation::FileWritten { file, bytes, process, orphaned };
                 self.observer.observe(now, &written);

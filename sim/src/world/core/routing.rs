@@ -180,7 +180,7 @@ impl<P: Process, O: Observer> World<P, O> {
                     self.deliver(to, Event::Unanswered { peer, message }, now, queue);
                 }
             }
-            Parcel::Answer { to, life, token, answer } => {
+            Parcel::Answer { to, life, token, answer, .. } => {
                 if self.core.lives(to, life) {
                     if let Ok(Answer::Session(session)) = answer {
                         self.core.hosts[to.index()].session = session;
@@ -323,6 +323,9 @@ impl<P: Process, O: Observer> World<P, O> {
                 let process = process.unwrap_or(self.core.leader());
                 self.core.step(process, (index, now + span), by, now, queue);
                 false // It strikes when somebody reads the clock.
+            }
+            PlannedFaultKind::CrashStorageHost(span) => {
+                self.core.crash_storage_host(now + span, now)
             }
             PlannedFaultKind::SlowStorage(operation, by, span) => {
                 self.core.faults.slow.push((operation, by, now + span));

@@ -8,6 +8,10 @@
 //! | `file://` | half a state file; metadata are renamed into place | a directory that all hosts have mounted |
 //! | `memory://` | nothing | gone with the job manager; a state has at most 5 MiB |
 //!
+//! The first, `hdfs://` and `file://` are files on a host, which may crash: what was not synced goes with
+//! it ([`StoredObject::durable_at`](crate::world::store::StoredObject::durable_at)). Names are safer than
+//! contents: what was deleted stays deleted.
+//!
 //! In Flink: `FsCheckpointStateOutputStream` writes states in place; `FsCheckpointMetadataOutputStream`
 //! uses the file system's `RecoverableWriter` where there is one, which these have.
 
@@ -16,7 +20,7 @@ use std::collections::BTreeMap;
 use cutline::config::Scheme;
 use cutline::time::VirtualTime;
 
-use super::Core;
+use super::{Core, Parcel};
 use crate::observe::Observation;
 use crate::world::services::Service;
 use crate::world::{Observer, Process, Purpose, Request};
@@ -47,6 +51,14 @@ pub(super) fn is_whole_or_nothing(scheme: Option<Scheme>, purpose: Purpose) -> b
         None => false,
         Some(Scheme::Hdfs | Scheme::File) => purpose == Purpose::Metadata,
         Some(Scheme::S3 | Scheme::Memory) => true,
+    }
+}
+
+/// Whether what is stored are files on a host.
+pub(super) fn is_on_a_host(scheme: Option<Scheme>) -> bool {
+    match scheme {
+        None | Some(Scheme::Hdfs | Scheme::File) => true,
+        Some(Scheme::S3 | Scheme::Memory) => false,
     }
 }
 
@@ -81,6 +93,25 @@ impl<P: Process, O: Observer> Core<P, O> {
     /// Whether the job manager's memory does not take a state of this size.
     pub(super) fn is_too_large(&self, nominal: u64) -> bool {
         self.config.storage_scheme == Some(Scheme::Memory) && nominal > IN_MEMORY_MAX
+    }
+
+    /// The host of the store crashes. A write that is under way is cut off; what else is asked before it
+    /// is back is asked again until it is. (HDFS: `dfs.client.retry.policy`; NFS: a `hard` mount.)
+    pub(super) fn crash_storage_host(&mut self, back_at: VirtualTime, now: VirtualTime) -> bool {
+        let mut writes = 0;
+        for parcel in &mut self.parcels {
+            if let Parcel::Request { request: Request::Put { .. }, cut_off, .. } = parcel {
+                writes += u32::from(!*cut_off);
+                *cut_off = true;
+            }
+        }
+        self.observer.observe(now, &Observation::StorageHostCrashed { writes });
+        self.storage_back_at = self.storage_back_at.max(back_at);
+        let mut stream = self.streams.stream("storage host", &now.as_nanos().to_string());
+        for (file, gone) in self.store.lose_unsynced(now, || stream.below(2) == 0) {
+            self.observer.observe(now, &Observation::UnsyncedLost { file, gone });
+        }
+        true
     }
 
     /// The job manager has died, and what was in its memory is gone.
