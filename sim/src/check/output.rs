@@ -46,6 +46,8 @@ pub(super) struct Output {
     history: History,
     /// The newest attempt of each subtask, and since when it runs.
     newest: Vec<(Attempt, VirtualTime)>,
+    /// The savepoint of the last stop, and which subtasks were there to be part of it.
+    stop: Option<(CheckpointId, Vec<bool>)>,
 }
 
 /// What a region has gone back behind: checkpoints above `restored`, up to `triggered`.
@@ -77,6 +79,7 @@ impl Output {
             promises: Promises::new(setup),
             history: History::default(),
             newest: vec![(Attempt(0), VirtualTime::ZERO); setup.graph.subtasks()],
+            stop: None,
         }
     }
 
@@ -107,6 +110,9 @@ impl Output {
                 if kind == SnapshotKind::Savepoint {
                     self.plain_savepoints.push(checkpoint);
                 }
+                if kind.is_synchronous() {
+                    self.stop = Some((checkpoint, vec![false; setup.graph.subtasks()]));
+                }
             }
             Observation::PreCommitted { transaction, contents } => {
                 let checkpoint = transaction.checkpoint;
@@ -135,6 +141,13 @@ impl Output {
                 }
             }
             Observation::Adopted { checkpoint, .. } => self.on_adopted(checkpoint),
+            Observation::Cut { subtask, checkpoint, .. } => {
+                if let Some((savepoint, cut)) = &mut self.stop
+                    && *savepoint == checkpoint
+                {
+                    cut[subtask.index()] = true;
+                }
+            }
             Observation::Task { subtask, attempt, state: TaskState::Running } => {
                 self.newest[subtask.index()] = (attempt, now);
             }
@@ -543,14 +556,22 @@ impl Output {
     ) {
         let options = &setup.config.checkpointing;
         let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
-        let over = match end {
-            Some(JobEnd::Finished) if commits_all => true,
-            Some(JobEnd::StoppedWithSavepoint) => true,
-            None => false,
+        let cut = |owner: SubtaskId| self.stop.as_ref().is_some_and(|(_, cut)| cut[owner.index()]);
+        let over = |it: &OpenTransaction, operator| match end {
+            // Who had finished before, without a checkpoint, left its last one open.
+            Some(JobEnd::StoppedWithSavepoint) => {
+                commits_all || cut(owner_of(operator, it.subtask, setup))
+            }
+            Some(JobEnd::Finished) => true,
+            Some(JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) | None => false,
+        };
+        match end {
+            Some(JobEnd::StoppedWithSavepoint) | None => {}
+            Some(JobEnd::Finished) if commits_all => {}
             // A job that fails or is cancelled leaves its last transactions to the timeout, and so
             // does one that ends without a final checkpoint.
             Some(JobEnd::Finished | JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) => return,
-        };
+        }
         for operator in setup.sinks() {
             if !setup.is_transactional(operator) {
                 continue;
@@ -563,7 +584,7 @@ impl Output {
                 let (newest, since) = self.newest[owner.index()];
                 it.attempt < newest && weather.is_overdue(since, setup.config.settle, now)
             };
-            let Some(open) = outside.open.iter().find(|it| over || left(it)) else {
+            let Some(open) = outside.open.iter().find(|it| over(it, operator) || left(it)) else {
                 continue;
             };
             let what = match outside.hidden.count {
