@@ -95,6 +95,15 @@ impl Scheme {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Hdfs, Self::S3, Self::File, Self::Memory];
 
+    /// Whether what is stored are files on a host, which may crash: not where a store is its own business,
+    /// and not in the memory of a process.
+    pub fn has_host(self) -> bool {
+        match self {
+            Self::Hdfs | Self::File => true,
+            Self::S3 | Self::Memory => false,
+        }
+    }
+
     /// How a path begins.
     pub fn prefix(self) -> &'static str {
         match self {

@@ -569,13 +569,9 @@ pub enum ActionKind {
 }
 
 impl Scenario {
-    /// Whether checkpoints are files on a host, which may crash: not where a store is its own business,
-    /// and not in the memory of a process.
+    /// Whether checkpoints are files on a host, which may crash.
     pub fn has_storage_host(&self) -> bool {
-        match self.checkpointing.dir {
-            None | Some(Scheme::Hdfs | Scheme::File) => true,
-            Some(Scheme::S3 | Scheme::Memory) => false,
-        }
+        self.checkpointing.dir.is_none_or(Scheme::has_host)
     }
 
     /// How much longer than planned a restart may wait because a wall clock is wrong: the exponential

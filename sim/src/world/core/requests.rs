@@ -235,9 +235,10 @@ impl<P: Process, O: Observer> Core<P, O> {
             Request::Put { path, bytes, nominal, purpose, synced } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
-                let durable = match synced || !scheme::is_on_a_host(self.config.storage_scheme) {
-                    true => now,
-                    false => now + self.config.storage_write_back,
+                let has_host = self.config.storage_scheme.is_none_or(Scheme::has_host);
+                let durable = match has_host && !synced {
+                    true => now + self.config.storage_write_back,
+                    false => now,
                 };
                 let file = self.store.put(path, (bytes, nominal, purpose), (visible, durable));
                 let bytes = nominal;

@@ -54,14 +54,6 @@ pub(super) fn is_whole_or_nothing(scheme: Option<Scheme>, purpose: Purpose) -> b
     }
 }
 
-/// Whether what is stored are files on a host.
-pub(super) fn is_on_a_host(scheme: Option<Scheme>) -> bool {
-    match scheme {
-        None | Some(Scheme::Hdfs | Scheme::File) => true,
-        Some(Scheme::S3 | Scheme::Memory) => false,
-    }
-}
-
 fn prefix(request: &Request) -> Option<&str> {
     let path = match request {
         Request::Put { path, .. } | Request::Get { path } | Request::Delete { path } => path,
