@@ -222,14 +222,21 @@ impl Storage {
         self.pointers.insert(checkpoint, files);
     }
 
+    /// A file that retained checkpoints refer to, with the oldest of these; `None` if none does.
+    fn in_use(&mut self, id: FileId) -> Option<Subject> {
+        if self.file(id).references == 0 {
+            return None; // As most: nothing is looked for.
+        }
+        let owner = self.references.iter().find(|(_, files)| files.contains(&id));
+        Some(Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) })
+    }
+
     /// No name is used twice: what a checkpoint refers to is never written again.
     fn judge_overwriting(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
-        if self.file(id).references > 0 {
-            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
-            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+        if let Some(subject) = self.in_use(id) {
             let what = (NAME, Class::UnusableCheckpoint, "a file in use was overwritten");
             report.add(what, now, subject, || {
-                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                let owner = owner(subject);
                 format!("file {} was written again, but {owner} refers to it", id.0)
             });
         }
@@ -237,14 +244,11 @@ impl Storage {
 
     fn on_deleted(&mut self, now: VirtualTime, id: FileId, report: &mut Report) {
         self.judged += 1;
-        let file = self.file(id);
-        file.exists = false;
-        if file.references > 0 {
-            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
-            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+        self.file(id).exists = false;
+        if let Some(subject) = self.in_use(id) {
             let what = (NAME, Class::PrematureDelete, "a file in use was deleted");
             report.add(what, now, subject, || {
-                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                let owner = owner(subject);
                 format!("file {} was deleted, but {owner} is retained and refers to it", id.0)
             });
         }
@@ -256,12 +260,10 @@ impl Storage {
         let file = self.file(id);
         file.exists &= !gone;
         file.cut_short = !gone;
-        if file.references > 0 {
-            let owner = self.references.iter().find(|(_, files)| files.contains(&id));
-            let subject = Subject { checkpoint: owner.map(|(id, _)| *id), ..Subject::file(id) };
+        if let Some(subject) = self.in_use(id) {
             let what = (NAME, Class::UnusableCheckpoint, "a file in use was not synced");
             report.add(what, now, subject, || {
-                let owner = subject.checkpoint.map_or_else(String::new, |id| id.to_string());
+                let owner = owner(subject);
                 let how = if gone { "is gone" } else { "was cut short" };
                 format!(
                     "file {} {how} when the storage host crashed: {owner} refers to it, but it had \
@@ -399,4 +401,9 @@ pub(super) fn discards(end: JobEnd, setup: &Setup) -> bool {
         | (JobEnd::Canceled, Retention::RetainOnCancellation)
         | (JobEnd::Stopped, _) => false,
     }
+}
+
+/// Who refers to a file, if that is known.
+fn owner(of: Subject) -> String {
+    of.checkpoint.map_or_else(String::new, |id| id.to_string())
 }
