@@ -556,22 +556,16 @@ impl Output {
     ) {
         let options = &setup.config.checkpointing;
         let commits_all = options.checkpoints_after_tasks_finish && options.interval.is_some();
-        let cut = |owner: SubtaskId| self.stop.as_ref().is_some_and(|(_, cut)| cut[owner.index()]);
-        let over = |it: &OpenTransaction, operator| match end {
-            // Who had finished before, without a checkpoint, left its last one open.
-            Some(JobEnd::StoppedWithSavepoint) => {
-                commits_all || cut(owner_of(operator, it.subtask, setup))
-            }
-            Some(JobEnd::Finished) => true,
-            Some(JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) | None => false,
-        };
-        match end {
-            Some(JobEnd::StoppedWithSavepoint) | None => {}
-            Some(JobEnd::Finished) if commits_all => {}
+        let over = match end {
+            Some(JobEnd::Finished) if commits_all => true,
+            Some(JobEnd::StoppedWithSavepoint) => true,
+            None => false,
             // A job that fails or is cancelled leaves its last transactions to the timeout, and so
             // does one that ends without a final checkpoint.
             Some(JobEnd::Finished | JobEnd::Failed | JobEnd::Stopped | JobEnd::Canceled) => return,
-        }
+        };
+        // Who had finished before a stop, without a checkpoint, left its last one open.
+        let cut = |owner: SubtaskId| self.stop.as_ref().is_some_and(|(_, cut)| cut[owner.index()]);
         for operator in setup.sinks() {
             if !setup.is_transactional(operator) {
                 continue;
@@ -581,10 +575,13 @@ impl Output {
             // Replaced so long ago that its successor has had time to clean up.
             let left = |it: &&OpenTransaction| {
                 let owner = owner_of(operator, it.subtask, setup);
+                if over && (commits_all || cut(owner)) {
+                    return true;
+                }
                 let (newest, since) = self.newest[owner.index()];
                 it.attempt < newest && weather.is_overdue(since, setup.config.settle, now)
             };
-            let Some(open) = outside.open.iter().find(|it| over(it, operator) || left(it)) else {
+            let Some(open) = outside.open.iter().find(left) else {
                 continue;
             };
             let what = match outside.hidden.count {
