@@ -68,10 +68,12 @@ impl EventTime {
         }
     }
 
-    /// How far event time was at the cuts of a checkpoint that is durable; older ones are forgotten.
+    /// How far event time was at the cuts of a checkpoint that is durable, by subtask; older ones are
+    /// forgotten.
     pub(super) fn at(&mut self, checkpoint: CheckpointId) -> Reached {
-        let newer = self.cuts.split_off(&checkpoint);
-        self.cuts = newer;
-        self.cuts.remove(&checkpoint).unwrap_or_default()
+        self.cuts = self.cuts.split_off(&checkpoint);
+        let mut reached = self.cuts.remove(&checkpoint).unwrap_or_default();
+        reached.sort_unstable();
+        reached
     }
 }

@@ -312,17 +312,22 @@ impl State {
         report: &mut Report,
     ) {
         let Version { checkpoint, layout, ref reached, .. } = self.versions[version];
-        let job = setup.graph.layout(layout).job();
-        for &(subtask, watermark) in reached {
-            let operator = setup.graph.operator(subtask);
-            let number = setup.graph.index_in_operator(subtask);
-            let vertex = &job.operators()[operator.index()];
-            self.judged += 1;
+        self.judged += reached.len() as u64;
+        let layout = setup.graph.layout(layout);
+        let by_operator =
+            reached.chunk_by(|(a, _), (b, _)| setup.graph.operator(*a) == setup.graph.operator(*b));
+        for reached in by_operator {
+            let operator = setup.graph.operator(reached[0].0);
+            let vertex = &layout.job().operators()[operator.index()];
             restored.visit(operator, &mut |entry| {
                 let (Some(key), OPEN) = (entry.key, entry.what) else { return };
                 let owner = owner_of(key, vertex.max_parallelism, vertex.parallelism);
+                let owner = layout.subtask(operator, owner);
+                let Some(&(subtask, watermark)) = reached.iter().find(|it| it.0 == owner) else {
+                    return; // Nothing is known of it.
+                };
                 let end = VirtualTime(entry.path);
-                if owner != number || end > watermark + VirtualDuration(1) {
+                if end > watermark + VirtualDuration(1) {
                     return;
                 }
                 let what = (NAME, Class::Loss, "a window is open behind the watermark");
