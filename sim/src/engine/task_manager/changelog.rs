@@ -21,7 +21,7 @@ use cutline::time::VirtualDuration;
 use super::{TaskManager, Waiting};
 use crate::engine::{Engine, Part, Place};
 use crate::observe::Observation;
-use crate::world::{Answer, Context, Observer, Purpose, Refusal, Request};
+use crate::world::{Answer, Context, Observer, Refusal};
 
 /// A subtask in one of its executions.
 type Of = (SubtaskId, u32);
@@ -105,7 +105,7 @@ impl TaskManager {
         let Some(log) = log else { return };
         let Some((attempt, LogUpload { file, bytes })) = log.attempt(set) else { return };
         let has_timeout = log.has_timeout(set) && !timeout.is_zero();
-        let request = put(&file, bytes, self.plan.scenario.storage.sync.covers_state());
+        let request = self.put((file.path.clone(), file.nominal), bytes);
         let token = self.wait(Waiting::Changes { subtask, execution, set, attempt, file });
         ctx.request(u64::from(token), request);
         if has_timeout {
@@ -328,7 +328,7 @@ impl TaskManager {
             return self.on_materialization_complete((subtask, execution), gone, ctx);
         }
         for LogUpload { file, bytes } in uploads {
-            let request = put(&file, bytes, self.plan.scenario.storage.sync.covers_state());
+            let request = self.put((file.path.clone(), file.nominal), bytes);
             let token = self.wait(Waiting::Materialized { subtask, execution, id, file });
             ctx.request(u64::from(token), request);
         }
@@ -431,11 +431,6 @@ impl TaskManager {
         let parts = files.iter().map(|file| log_part(writer, file, true)).collect();
         self.discard(parts, ctx);
     }
-}
-
-fn put(file: &LogFile, bytes: Vec<u8>, synced: bool) -> Request {
-    let (path, nominal) = (file.path.clone(), file.nominal);
-    Request::Put { path, bytes, nominal, purpose: Purpose::State, synced }
 }
 
 /// A file of a log as a part of a snapshot.

@@ -498,11 +498,15 @@ impl TaskManager {
             let inlined = Waiting::Inlined { subtask, execution, checkpoint, part };
             return self.set_timer(ctx.now(), inlined, ctx);
         }
-        let (path, nominal) = (part.path.clone(), part.nominal);
+        let request = self.put((part.path.clone(), part.nominal), bytes);
         let token = self.wait(Waiting::Upload { subtask, execution, checkpoint, part });
-        let synced = self.plan.scenario.storage.sync.covers_state();
-        let request = Request::Put { path, bytes, nominal, purpose: Purpose::State, synced };
         ctx.request(u64::from(token), request);
+    }
+
+    /// Has a part of a snapshot written.
+    pub(super) fn put(&self, (path, nominal): (String, u64), bytes: Vec<u8>) -> Request {
+        let synced = self.plan.scenario.storage.sync.covers_state();
+        Request::Put { path, bytes, nominal, purpose: Purpose::State, synced }
     }
 
     pub(super) fn on_effect<O: Observer>(
