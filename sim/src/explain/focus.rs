@@ -235,15 +235,13 @@ impl Focus {
     fn ends(&self, trace: Trace<'_>) -> Vec<usize> {
         let Some(last) = trace.events.len().checked_sub(1) else { return Vec::new() };
         if !self.is_waiting {
-            let (at, ref breaks) = trace.events[last];
+            let (at, breaks) = &trace.events[last];
             // That a fault has struck is reported behind what it does.
-            return match matches!(breaks, Observation::FaultInjected { .. }) {
-                true => {
-                    let before = trace.events.iter().rposition(|(then, _)| *then != at);
-                    (before.map_or(0, |before| before + 1)..=last).collect()
-                }
-                false => vec![last],
+            let first = match matches!(breaks, Observation::FaultInjected { .. }) {
+                true => trace.events.partition_point(|(then, _)| then < at),
+                false => last,
             };
+            return (first..=last).collect();
         }
         const RECENT: usize = 4_096;
         (trace.events.len().saturating_sub(RECENT)..=last).collect()
