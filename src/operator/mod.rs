@@ -248,6 +248,12 @@ impl Emitter {
         &self.effects
     }
 
+    /// Whether there is anything but records.
+    #[inline]
+    pub(crate) fn has_more_than_records(&self) -> bool {
+        !self.effects.is_empty() || !self.notes.is_empty()
+    }
+
     /// Takes the effects out, in order.
     #[inline]
     pub(crate) fn drain_effects(&mut self) -> impl Iterator<Item = Effect> {

@@ -120,8 +120,8 @@ pub struct Source {
     options: SourceOptions,
     /// In the order of their indices.
     splits: Vec<Split>,
-    /// Index of the split whose record is due first.
-    next: Option<usize>,
+    /// The record that is due first, by the index of its split.
+    next: Option<Next>,
     lists: Lists<Split>,
     /// Some old subtask's splits were restored.
     is_restored: bool,
@@ -140,8 +140,15 @@ struct Split {
     offset: u64,
     /// Stored, not derived: a split that ended stays ended.
     finished: bool,
-    /// The latest event time that this attempt has read; not stored.
+    /// The latest event time that this attempt has read, if there are watermarks; not stored.
     latest: Option<VirtualTime>,
+}
+
+/// By due time, then by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    due: VirtualTime,
+    at: usize,
 }
 
 impl Split {
@@ -205,11 +212,7 @@ impl Source {
     }
 
     fn record_due(&self) -> Option<VirtualTime> {
-        self.next.map(|at| self.due_of(&self.splits[at]))
-    }
-
-    fn due_of(&self, split: &Split) -> VirtualTime {
-        self.options.due(split.index, split.offset)
+        self.next.map(|next| next.due)
     }
 
     /// Of all splits that were restored, those that it would have been assigned at a first start; one
@@ -230,7 +233,8 @@ impl Source {
     /// Deviation: those that were read to their end are kept, and stored. Flink's readers drop them.
     fn choose_next(&mut self) {
         let unfinished = self.splits.iter().enumerate().filter(|(_, split)| !split.finished);
-        self.next = unfinished.min_by_key(|(_, split)| self.due_of(split)).map(|(at, _)| at);
+        let due = |split: &Split| self.options.due(split.index, split.offset);
+        self.next = unfinished.map(|(at, split)| Next { due: due(split), at }).min();
     }
 
     /// When the record of an offset has happened. Flink: what a `TimestampAssigner` reads from it.
@@ -246,7 +250,10 @@ impl Source {
 
     fn emit(&mut self, at: usize, out: &mut Emitter) {
         let Split { index, offset, .. } = self.splits[at];
-        let run = offset / u64::from(self.options.key_run);
+        let run = match self.options.key_run {
+            1 => offset, // As it is almost always, and a division is dear.
+            key_run => offset / u64::from(key_run),
+        };
         let hash = mix(mix(KEY_SALT, u64::from(index)), run);
         let event_time = self.event_time(index, offset);
         out.emit(Record {
@@ -260,10 +267,12 @@ impl Source {
         });
         let split = &mut self.splits[at];
         split.offset += 1;
-        split.latest = split.latest.max(Some(event_time));
+        if self.options.watermarks.is_some() {
+            split.latest = split.latest.max(Some(event_time));
+        }
         split.finished = self.options.records == Some(split.offset);
         // A split that was not next has but moved further behind the one that is.
-        if self.next == Some(at) {
+        if self.next.is_some_and(|next| next.at == at) {
             self.choose_next();
         }
     }
@@ -316,15 +325,11 @@ impl SplitReader for Source {
         if let Some(()) = self.starts_again.take() {
             self.start_again(now);
         }
-        let next = self.next.filter(|at| self.due_of(&self.splits[*at]) <= now);
-        if let Some(options) = self.options.watermarks.filter(|_| !self.is_finished()) {
-            self.clock.since.get_or_insert(now);
-            self.emit_mark(now, &options, out);
-            if next.is_some() {
-                self.on_read(now, &options, out);
-            }
+        let next = self.next.filter(|next| next.due <= now);
+        if self.options.watermarks.is_some() {
+            self.emit_marks(now, next.is_some(), out);
         }
-        if let Some(at) = next {
+        if let Some(Next { at, .. }) = next {
             self.emit(at, out);
         }
         next.is_some()

@@ -189,6 +189,12 @@ impl<B: Payload> Subpartition<B> {
         self.stopped
     }
 
+    /// Whether nothing is queued.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Everything that is queued, in the order in which it would leave.
     pub fn queued(&self) -> impl Iterator<Item = &Element<B>> {
         self.queue.iter()

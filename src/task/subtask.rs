@@ -388,6 +388,14 @@ pub enum Output {
 pub trait Outputs {
     /// Takes the next output.
     fn push(&mut self, output: Output);
+
+    /// What has come back on an output channel by now, oldest first. `None` if it is not known here:
+    /// then [`Output::AwaitBack`] asks for it.
+    #[inline]
+    fn take_back(&mut self, channel: OutputChannel) -> Option<Back> {
+        let _ = channel;
+        None
+    }
 }
 
 impl Outputs for Vec<Output> {
@@ -621,11 +629,17 @@ impl Subtask {
     }
 
     /// When [`Input::Timeout`] is due.
-    #[inline]
+    #[inline(always)]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
-        if self.output_timeouts.is_empty() && self.commits.is_empty() {
-            return self.gates.next_timeout();
+        match self.output_timeouts.is_empty() && self.commits.is_empty() {
+            true => self.gates.next_timeout(),
+            false => self.next_of_timeouts(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_of_timeouts(&self) -> Option<VirtualTime> {
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
         let timeouts = [self.gates.next_timeout(), outputs, self.commits.next_timeout()];
         timeouts.into_iter().flatten().min()
@@ -644,59 +658,51 @@ impl Subtask {
         self.clock_offset
     }
 
-    /// Whether [`Input::Run`] would do something now.
+    /// When [`Input::Run`] would do something, as long as nothing else happens: not after `now` if it
+    /// would at once.
     #[inline]
-    pub fn is_ready(&mut self, now: VirtualTime) -> bool {
+    pub fn next_run(&mut self, now: VirtualTime) -> Option<VirtualTime> {
         match self.phase {
-            Phase::Initializing | Phase::Finished => false,
+            Phase::Initializing | Phase::Finished => None,
             Phase::Recovering
             | Phase::Running
             | Phase::Stopping
             | Phase::AwaitingFinalCheckpoint(_)
             | Phase::Settling => {
                 match self.turn() {
-                    Turn::Emit => return true,
-                    Turn::Wait => return false,
+                    Turn::Emit => return Some(now),
+                    Turn::Wait => return None,
                     Turn::Free => {}
                 }
-                !self.mailbox.is_empty()
-                    || if self.full_outputs == 0 {
-                        self.gates.has_input() || !self.recovered.is_empty() || self.can_read(now)
-                    } else {
-                        self.has_priority()
-                    }
+                if !self.mailbox.is_empty() {
+                    return Some(now);
+                }
+                if self.full_outputs > 0 {
+                    return self.has_priority().then_some(now);
+                }
+                if self.gates.has_input() || !self.recovered.is_empty() {
+                    return Some(now);
+                }
+                if self.is_source { self.next_read(now) } else { None }
             }
         }
     }
 
-    /// Whether a source has a record that is due, or has come to its end without saying so yet.
+    /// When a source has its next record, or has to say that it has come to its end.
     #[inline]
-    fn can_read(&mut self, now: VirtualTime) -> bool {
-        self.is_source
-            && self.phase == Phase::Running
-            && self.operator.as_source().is_some_and(|source| match source.next_due() {
-                Some(due) => due <= now,
-                None => source.is_finished(),
-            })
+    fn next_read(&mut self, now: VirtualTime) -> Option<VirtualTime> {
+        let source = self.operator.as_source().filter(|_| self.phase == Phase::Running)?;
+        source.next_due().or_else(|| source.is_finished().then_some(now))
     }
 
     fn has_priority(&self) -> bool {
         (0..self.credits.len()).any(|gate| self.gates.has_priority(GateId(gate as u32)))
     }
 
-    /// When a source has its next record, unless it cannot emit now.
-    #[inline]
-    pub fn next_read(&mut self) -> Option<VirtualTime> {
-        if !self.is_source || self.phase != Phase::Running || self.full_outputs > 0 {
-            return None;
-        }
-        self.operator.as_source().and_then(|source| source.next_due())
-    }
-
     /// Whether something waits on an output channel for its receiver.
     #[inline]
     pub fn awaits_back(&self, channel: OutputChannel) -> bool {
-        self.outputs[channel.index()].queued().next().is_some()
+        !self.outputs[channel.index()].is_empty()
     }
 
     /// Whether the subtask has come to its end.

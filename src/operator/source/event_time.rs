@@ -42,13 +42,18 @@ impl Source {
         self.record_due().is_none_or(|due| from < due).then_some(from)
     }
 
+    /// What event time has to say at a turn of the reader, ahead of the record if one is read.
+    pub(super) fn emit_marks(&mut self, now: VirtualTime, reads: bool, out: &mut Emitter) {
+        let Some(options) = self.options.watermarks.filter(|_| !self.is_finished()) else { return };
+        self.clock.since.get_or_insert(now);
+        self.emit_mark(now, &options, out);
+        if reads {
+            self.on_read(now, &options, out);
+        }
+    }
+
     /// Emits the mark that is due, if one is. A watermark that says nothing new is left out.
-    pub(super) fn emit_mark(
-        &mut self,
-        now: VirtualTime,
-        options: &WatermarkOptions,
-        out: &mut Emitter,
-    ) {
+    fn emit_mark(&mut self, now: VirtualTime, options: &WatermarkOptions, out: &mut Emitter) {
         if self.clock.tick.is_some_and(|tick| tick <= now) {
             self.clock.tick = None;
             if let Some(time) = self.watermark().filter(|it| Some(*it) > self.clock.emitted) {
@@ -62,12 +67,7 @@ impl Source {
     }
 
     /// A record was read: from here on the reader is not idle, and has something to tell.
-    pub(super) fn on_read(
-        &mut self,
-        now: VirtualTime,
-        options: &WatermarkOptions,
-        out: &mut Emitter,
-    ) {
+    fn on_read(&mut self, now: VirtualTime, options: &WatermarkOptions, out: &mut Emitter) {
         let clock = &mut self.clock;
         if std::mem::take(&mut clock.idle) {
             out.emit(Record::of_mark(TimeMark::Active));

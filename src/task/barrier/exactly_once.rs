@@ -76,6 +76,7 @@ impl ExactlyOnce {
         self.pending.as_ref().map(|pending| pending.barrier.checkpoint)
     }
 
+    #[inline]
     pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
         self.pending.as_ref()?.timeout
     }

@@ -76,6 +76,7 @@ impl Handler {
         }
     }
 
+    #[inline]
     pub(super) fn next_timeout(&self) -> Option<VirtualTime> {
         match self {
             Self::AtLeastOnce(_) => None,

@@ -292,6 +292,7 @@ impl<B: Payload> InputHandler<B> {
     }
 
     /// When [`Input::Timeout`] is due: an alignment turns unaligned.
+    #[inline]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
         self.handler.next_timeout()
     }

@@ -150,6 +150,13 @@ impl Subtask {
     /// Hands out all that the operators have to say but what they have emitted.
     #[inline]
     fn flush_notes(&mut self, out: &mut impl Outputs) {
+        if self.emitter.has_more_than_records() {
+            self.hand_out_notes(out);
+        }
+    }
+
+    #[inline(never)]
+    fn hand_out_notes(&mut self, out: &mut impl Outputs) {
         self.report_notes(out);
         for effect in self.emitter.drain_effects() {
             hand_out(effect, &mut self.snapshots, &mut self.commits, out);

@@ -21,13 +21,35 @@ impl Subtask {
 
     #[inline]
     pub(super) fn send(&mut self, channel: OutputChannel, record: Record, out: &mut impl Outputs) {
-        if self.connected[channel.index()] && self.outputs[channel.index()].pass() {
+        if self.connected[channel.index()]
+            && (self.outputs[channel.index()].pass() || self.passes_after_all(channel, out))
+        {
             out.push(Output::Passed { channel, record });
             return;
         }
         out.push(Output::Sent { channel, record });
         let element = Element::Buffer(record);
         self.drive(channel, subpartition::Input::Push { element, priority: false }, out);
+    }
+
+    /// Whether a record may leave at once on a channel with what has come back meanwhile.
+    #[inline]
+    fn passes_after_all(&mut self, channel: OutputChannel, out: &mut impl Outputs) -> bool {
+        let outputs = &mut self.subpartition_outputs;
+        let subpartition = &mut self.outputs[channel.index()];
+        if !subpartition.is_empty() {
+            return false; // Then it is looked for already.
+        }
+        while let Some(back) = out.take_back(channel) {
+            match back {
+                Back::Connect(credit) | Back::Credit(credit) => {
+                    subpartition.handle(subpartition::Input::Credit(credit), outputs);
+                }
+                Back::Resume => subpartition.handle(subpartition::Input::Resume, outputs),
+            }
+        }
+        debug_assert!(outputs.is_empty(), "where nothing is queued, nothing comes of it");
+        subpartition.pass()
     }
 
     pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut impl Outputs) {
@@ -101,7 +123,7 @@ impl Subtask {
             (true, false) => self.full_outputs -= 1,
             (false, false) | (true, true) => {}
         }
-        let waits = subpartition.queued().next().is_some();
+        let waits = !subpartition.is_empty();
         for output in &self.subpartition_outputs {
             match *output {
                 subpartition::Output::Send { element, priority, backlog } => {

@@ -8,7 +8,7 @@ use cutline::operator::{Record, TimeEvent};
 use cutline::step::Step;
 use cutline::storage::changelog::Changelog;
 use cutline::task::barrier::Cut;
-use cutline::task::subtask::{Frame, Input, Output, Outputs, Subtask};
+use cutline::task::subtask::{Back, Frame, Input, Output, Outputs, Subtask};
 use cutline::time::{ClockOffset, VirtualTime};
 
 use super::{Link, Member, SnapshotUnderWay, Task, TaskManager};
@@ -42,10 +42,10 @@ impl TaskManager {
             self.persist_ahead(place, ctx);
         }
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
-        if task.machine.is_ready(now) {
-            ctx.lane_ready(lane);
-        } else if let Some(due) = task.machine.next_read() {
-            ctx.wake_lane_by_clock(lane, due);
+        match task.machine.next_run(now) {
+            Some(due) if due <= now => ctx.lane_ready(lane),
+            Some(due) => ctx.wake_lane_by_clock(lane, due),
+            None => {}
         }
         if let Some(due) = task.machine.next_timeout() {
             ctx.alarm_lane_by_clock(lane, due);
@@ -63,11 +63,14 @@ impl TaskManager {
         self.follow(place, ctx);
         let Some(task) = self.tasks[place as usize].as_mut() else { return };
         let lane = task.lane;
-        if task.machine.is_ready(ctx.relative_time()) {
-            let now = ctx.now();
-            ctx.wake_lane(lane, now);
-        } else if let Some(due) = task.machine.next_read() {
-            ctx.wake_lane_by_clock(lane, due);
+        let relative = ctx.relative_time();
+        match task.machine.next_run(relative) {
+            Some(due) if due <= relative => {
+                let now = ctx.now();
+                ctx.wake_lane(lane, now);
+            }
+            Some(due) => ctx.wake_lane_by_clock(lane, due),
+            None => {}
         }
     }
 
@@ -416,6 +419,11 @@ impl<O: Observer> Outputs for Hands<'_, '_, O> {
         if let Some(output) = rest {
             self.put_off(output);
         }
+    }
+
+    #[inline]
+    fn take_back(&mut self, channel: OutputChannel) -> Option<Back> {
+        self.ctx.take_back(self.outputs[channel.index()], self.execution)
     }
 }
 
