@@ -7,52 +7,44 @@
 //!
 //! # Measured
 //!
-//! On a shared 2-core x86_64 virtual machine under load, hence in CPU time: `perf stat -e task-clock`
-//! of this binary with `--bench --test <name>`, which runs a benchmark once and cold, less the 1.8 ms
-//! that it takes with a name that fits nothing; instructions by callgrind of the same.
+//! On a shared 2-core x86_64 virtual machine. Times: medians of criterion, but `channels`, which is CPU
+//! time of one run. Instructions: callgrind of this binary with `--bench --test <name>`, which runs a
+//! benchmark once and cold, less the 1.2 million of a name that fits nothing.
 //!
-//! | benchmark | CPU time | instructions | aim |
+//! | benchmark | time | instructions | aim |
 //! | --- | --- | --- | --- |
-//! | `pipeline/full protocol` | 0.26 µs an event | about 3,300 an event | 0.20 µs |
-//! | `pipeline/bare heap loop` | 0.027 µs an event, a tenth of the above | | 0.35 of the above |
-//! | `seeds/10,000 events` | 3.3 ms, or 310 a second | | 300 a second |
-//! | `seeds/set-up and 8 records` | 0.35 ms | | 0.05 ms, warm |
-//! | `subtasks/16` | 0.25 µs an event | about 3,200 an event | |
-//! | `subtasks/256` | 1.3 µs an event, 5 times that of 16 | about 5,100 an event | 1.5 times |
-//! | `channels` | 1.2 s, 87 MiB at most | | 10 s, 1 GiB |
+//! | `pipeline/full protocol` | 0.27 µs an event | 3,300 an event | 0.20 µs |
+//! | `pipeline/bare heap loop` | 0.020 µs an event, 0.07 of the above | 300 an event | 0.35 of the above |
+//! | `seeds/10,000 events` | 3.3 ms, or 304 a second | 38 million | 300 a second |
+//! | `seeds/set-up and 8 records` | 0.14 ms | 1.3 million | 0.05 ms |
+//! | `subtasks/16` | 0.25 µs an event | 3,140 an event | |
+//! | `subtasks/256` | 0.61 µs an event, 2.4 times that of 16 | 4,520 an event | 1.5 times |
+//! | `channels` | 0.67 s, 80 MiB at most | 2.9 billion | 10 s, 1 GiB |
 //!
-//! Where the time goes: with 10 or 16 subtasks nowhere in particular. A tenth of the instructions
-//! are the sequential reference, a fifth what comes back to senders (credit), and no function has 4 %
-//! of its own. With 256 subtasks it is memory: 1.6 times the instructions take 5 times the time,
-//! spread over everything that touches a channel. The next step is less memory a channel: the queues
-//! of sender, link and receiver own a ring each, and elements go round through all of it. (To send an
-//! emptied ring back to its start, so that it keeps to one cache line, gained nothing: 1.04 of the
-//! CPU time, 5 pairs of runs of a job as in `subtasks/256`.)
+//! The bar for later features is the protocol without them (commit df46fa3): a job that uses none of them
+//! is to lose no more than 5 %. Both built alike (thin LTO, four codegen units, the same compiler), run in
+//! turn, nine pairs; the ratio of CPU times is a median:
+//!
+//! | benchmark | instructions then | now | | CPU time, now over then |
+//! | --- | ---: | ---: | ---: | ---: |
+//! | `pipeline/full protocol` | 544.9 million | 531.3 million | −2.5 % | 1.03 |
+//! | `seeds/10,000 events` | 38.7 million | 39.1 million | +1.1 % | 1.05 |
+//! | `subtasks/16` | 781.2 million | 754.8 million | −3.4 % | 1.01 |
+//! | `subtasks/256` | 1,866 million | 1,642 million | −12 % | 0.82 |
+//! | `channels` | 4,215 million | 2,901 million | −31 % | 0.42 |
+//!
+//! Where the time goes: nowhere in particular; no function has 5 % of its own. With 256 subtasks it is
+//! memory: 1.4 times the instructions take 2.4 times the time, spread over everything that touches a
+//! channel. (To send an emptied ring back to its start, so that it keeps to one cache line, gained
+//! nothing: 1.04 of the CPU time, 5 pairs of runs of a job as in `subtasks/256`.)
 //!
 //! # A campaign
 //!
-//! Random scenarios are dearer than these: `cutline campaign --seeds 0..60 --threads 1` takes 36
-//! million instructions a run (callgrind, incremental release build; 39 million while every step
-//! went through every check) for 7,300 kernel events in the mean (seeds 0..500: median 4,600, one run
-//! in a hundred has more than 34,000). On the same machine, under load, that was 9.3 ms of CPU time
-//! a run, and 0.90 of what it was (median of 5 pairs, `--seeds 0..300`): short of 300 a second. It
-//! is not that a few long runs make it so: set-up is 0.2 %, drawing the scenario 1 %, and events are
-//! 84 %.
-//!
-//! | part of a campaign, with all it calls (they overlap) | share of instructions |
-//! | --- | --- |
-//! | subtasks and what they ask for | 50 % |
-//! | job manager | 14 % |
-//! | `malloc` and `free` | 12 % |
-//! | shadow restores of what is durable | 9 % |
-//! | checks of what is neither record nor barrier | 8 % |
-//!
-//! With 32 KiB of first-level instruction cache (callgrind) 2.3 % of instructions miss it, more than
-//! twice the misses of data: there is much code, each piece of which runs seldom. A
-//! build with incremental code generation takes 1.3 times the CPU time of the same without (7
-//! pairs). The next steps: an allocator of its own for the command (`mimalloc` preloaded took 0.93
-//! of the instructions and of the CPU time, 6 pairs), less code on the way of an observation, and a
-//! shadow restore that reads only what is new.
+//! Random jobs are smaller and see more: `cutline campaign --seeds 0..60 --threads 1` takes 13 million
+//! instructions a run for 3,000 kernel events (callgrind, incremental release build). On the same machine
+//! `--seeds 0..1500` takes 1.4 ms of CPU time a run, or 700 runs a second and core; 0.95 of what it was
+//! before a record looked for credit that had come back (3 pairs). A build with incremental code generation
+//! takes 1.3 times the CPU time of the same without (7 pairs).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
