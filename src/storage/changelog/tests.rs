@@ -38,6 +38,30 @@ fn read<'a>(taken: &'a Taken, store: &'a Store) -> Vec<ReadFile<'a>> {
     taken.files.iter().map(file).collect()
 }
 
+/// The coordinator's part: it knows what acknowledgements have named, and which checkpoint was the last
+/// to name it.
+#[derive(Default)]
+struct Registry(BTreeMap<String, CheckpointId>);
+
+impl Registry {
+    fn register(&mut self, id: CheckpointId, taken: &Taken) {
+        for file in &taken.files {
+            let last = self.0.entry(file.path.clone()).or_insert(id);
+            *last = id.max(*last);
+        }
+    }
+
+    /// Deletes what no checkpoint from this one on has named. Flink:
+    /// `SharedStateRegistry#unregisterUnusedState`.
+    fn subsume(&mut self, lowest: CheckpointId, store: &mut Store) {
+        self.0.retain(|path, last| {
+            let keeps = *last >= lowest;
+            assert!(keeps || store.remove(path).is_some(), "{path} is deleted twice");
+            keeps
+        });
+    }
+}
+
 fn delete(store: &mut Store, files: Vec<LogFile>) {
     for file in files {
         assert!(store.remove(&file.path).is_some(), "{} is deleted twice", file.path);
@@ -249,6 +273,7 @@ proptest! {
         let mut pending: BTreeMap<CheckpointId, Taken> = BTreeMap::new();
         let mut completed: Option<(CheckpointId, Taken)> = None;
         let (mut id, mut attempt) = (0, 3);
+        let mut registry = Registry::default();
         for (what, at, value) in steps {
             let at = at * PIECE / 2;
             if state.len() <= at {
@@ -260,13 +285,14 @@ proptest! {
                 0 | 1 => {
                     id += 1;
                     let taken = checkpoint(&mut log, id, &state, &mut store);
+                    registry.register(CheckpointId(id), &taken);
                     delete(&mut store, log.on_acknowledged(CheckpointId(id)));
                     pending.insert(CheckpointId(id), taken);
                 }
                 2 | 3 => if let Some((done, taken)) = pending.pop_last() {
                     pending.clear();
                     delete(&mut store, log.on_complete(done));
-                    // The registry's share: what this one does without, no later one has.
+                    registry.subsume(done, &mut store);
                     completed = Some((done, taken));
                 },
                 4 => if let Some((aborted, _)) = pending.pop_first() {
@@ -292,5 +318,16 @@ proptest! {
                 prop_assert_eq!(&assemble(&taken.manifest, &read(taken, &store))?, &taken.state);
             }
         }
+        let last = CheckpointId(id + 1);
+        let taken = checkpoint(&mut log, last.0, &state, &mut store);
+        registry.register(last, &taken);
+        delete(&mut store, log.on_acknowledged(last));
+        delete(&mut store, log.on_complete(last));
+        registry.subsume(last, &mut store);
+        delete(&mut store, log.close());
+        let left: Vec<_> = store.keys().collect();
+        let mut named: Vec<_> = taken.files.iter().map(|file| &file.path).collect();
+        named.sort();
+        prop_assert_eq!(left, named);
     }
 }
