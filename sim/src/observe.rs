@@ -3,7 +3,9 @@
 //! Plain values, made by the engine at the moment the thing happens. An engine that reports them
 //! gets every check for free.
 
-use cutline::ids::{Attempt, ChannelId, CheckpointId, LayoutId, OperatorId, RegionId, SubtaskId};
+use cutline::ids::{
+    Attempt, ChannelId, CheckpointId, GateId, LayoutId, OperatorId, RegionId, SubtaskId,
+};
 use cutline::message::{Alignment, FailureReason, SnapshotKind};
 use cutline::operator::{Fingerprint, Record, SplitId, TransactionId};
 use cutline::step::Step;
@@ -574,5 +576,14 @@ pub enum Observation {
         file: FileId,
         /// It is gone wholly; else the second half of it.
         gone: bool,
+    },
+    /// The senders of a gate are told to make buffers of another size. Flink: `NewBufferSize`.
+    BufferSizeAnnounced {
+        /// Who tells them.
+        subtask: SubtaskId,
+        /// Its gate.
+        gate: GateId,
+        /// Bytes of a buffer.
+        bytes: u32,
     },
 }

@@ -205,6 +205,23 @@ pub struct NetworkOptions {
     pub floating_per_gate: u32,
     /// `taskmanager.network.memory.max-buffers-per-channel`: queued in one subpartition.
     pub max_per_subpartition: u32,
+    /// `taskmanager.network.memory.buffer-debloat.*`.
+    pub debloat: DebloatOptions,
+}
+
+/// `taskmanager.network.memory.buffer-debloat.*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebloatOptions {
+    /// `enabled`.
+    pub enabled: bool,
+    /// `target`: what is in front of a task is to be processed within so long.
+    pub target: VirtualDuration,
+    /// `period`: time between two samples.
+    pub period: VirtualDuration,
+    /// `samples`: of so many an average is taken.
+    pub samples: u32,
+    /// `threshold-percentages`: a size that differs by less from the one announced is not announced.
+    pub threshold: u32,
 }
 
 impl Default for CheckpointingOptions {
@@ -248,7 +265,24 @@ impl Default for RestartStrategy {
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { buffers_per_channel: 2, floating_per_gate: 8, max_per_subpartition: 10 }
+        Self {
+            buffers_per_channel: 2,
+            floating_per_gate: 8,
+            max_per_subpartition: 10,
+            debloat: DebloatOptions::default(),
+        }
+    }
+}
+
+impl Default for DebloatOptions {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            target: VirtualDuration::from_secs(1),
+            period: VirtualDuration::from_millis(200),
+            samples: 20,
+            threshold: 25,
+        }
     }
 }
 

@@ -294,6 +294,23 @@ options! {
     MaxPerSubpartition { "taskmanager.network.memory.max-buffers-per-channel";
         "buffers"."max_per_subpartition"; Integer, default "10";
         "Buffers that may queue up in one output channel."; ["2", "3"] }
+    Debloat { "taskmanager.network.memory.buffer-debloat.enabled";
+        "buffers"."debloat"; Boolean, default "false";
+        "Whether buffers become smaller where what is queued would take too long to process.";
+        ["true", "false"] }
+    DebloatTarget { "taskmanager.network.memory.buffer-debloat.target";
+        "buffers"."debloat_target"; Duration, default "1 s";
+        "What is in front of a subtask is to be processed within so long."; ["500 ms", "2 s"] }
+    DebloatPeriod { "taskmanager.network.memory.buffer-debloat.period";
+        "buffers"."debloat_period"; Duration, default "200 ms";
+        "Time between two looks at what a subtask processes."; ["100 ms", "500 ms"] }
+    DebloatSamples { "taskmanager.network.memory.buffer-debloat.samples";
+        "buffers"."debloat_samples"; Integer, default "20";
+        "So many looks make an average."; ["4", "30"] }
+    DebloatThreshold { "taskmanager.network.memory.buffer-debloat.threshold-percentages";
+        "buffers"."debloat_threshold"; Integer, default "25";
+        "A size that differs by less (in percent) from the one that was announced is not announced.";
+        ["10", "50"] }
 
     HeartbeatInterval { "heartbeat.interval"; "cluster"."heartbeat_interval";
         Duration, default "10 s"; "Time between two heartbeat requests."; ["500 ms", "1 s"] }

@@ -90,7 +90,6 @@ pub const NOT_MODELLED: &[Unmodelled] = &[
     unmodelled("jobmanager.", SCHEDULER),
     unmodelled("taskmanager.memory.segment-size", BUFFER),
     unmodelled("taskmanager.network.memory.max-overdraft-buffers-per-gate", BUFFER),
-    unmodelled("taskmanager.network.memory.buffer-debloat.", MEMORY),
     unmodelled("taskmanager.network.memory.read-buffer.", MEMORY),
     unmodelled("taskmanager.network.", MEMORY),
     unmodelled("taskmanager.memory.", MEMORY),

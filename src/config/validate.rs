@@ -9,8 +9,8 @@ use crate::time::VirtualDuration;
 use super::options::{Key, OPTIONS, OptionValue, OptionValues};
 use super::text::format_duration as shown;
 use super::{
-    ChangelogOptions, CheckpointingOptions, ElectionOptions, FailoverStrategy, HeartbeatOptions,
-    NetworkOptions, RestartStrategy, Retention, RpcFailures, Scheme,
+    ChangelogOptions, CheckpointingOptions, DebloatOptions, ElectionOptions, FailoverStrategy,
+    HeartbeatOptions, NetworkOptions, RestartStrategy, Retention, RpcFailures, Scheme,
 };
 
 /// Flink: `CheckpointCoordinatorConfiguration#MINIMAL_CHECKPOINT_TIME`.
@@ -158,6 +158,13 @@ impl FlinkConfig {
         set(Key::BuffersPerChannel, integer(n.buffers_per_channel));
         set(Key::FloatingBuffers, integer(n.floating_per_gate));
         set(Key::MaxPerSubpartition, integer(n.max_per_subpartition));
+        if n.debloat != DebloatOptions::default() {
+            set(Key::Debloat, OptionValue::Boolean(n.debloat.enabled));
+            set(Key::DebloatTarget, OptionValue::Duration(n.debloat.target));
+            set(Key::DebloatPeriod, OptionValue::Duration(n.debloat.period));
+            set(Key::DebloatSamples, integer(n.debloat.samples));
+            set(Key::DebloatThreshold, integer(n.debloat.threshold));
+        }
         set(Key::HeartbeatInterval, OptionValue::Duration(self.heartbeat.interval));
         set(Key::HeartbeatTimeout, OptionValue::Duration(self.heartbeat.timeout));
         if let Some(failures) = self.heartbeat.rpc_failures {
@@ -474,6 +481,7 @@ impl Reader {
             buffers_per_channel: self.at_least(Key::BuffersPerChannel, 0, SHUFFLE),
             floating_per_gate: self.at_least(Key::FloatingBuffers, 0, SHUFFLE),
             max_per_subpartition: self.at_least(Key::MaxPerSubpartition, 1, SHUFFLE),
+            debloat: self.debloat(),
         };
         if network.buffers_per_channel == 0 && network.floating_per_gate == 0 {
             let message = "an input without exclusive and without floating buffers reads nothing";
@@ -481,6 +489,19 @@ impl Reader {
             self.with(Key::FloatingBuffers);
         }
         network
+    }
+
+    /// Flink: `StreamTask#scheduleBufferDebloater`, `BufferDebloadConfiguration`.
+    fn debloat(&mut self) -> DebloatOptions {
+        const DEBLOATER: &str = "BufferDebloadConfiguration: the task fails";
+        let ms = VirtualDuration::from_millis(1);
+        DebloatOptions {
+            enabled: self.boolean(Key::Debloat),
+            target: self.duration(Key::DebloatTarget, ms, DEBLOATER),
+            period: self.duration(Key::DebloatPeriod, ms, DEBLOATER),
+            samples: self.at_least(Key::DebloatSamples, 1, DEBLOATER),
+            threshold: self.at_least(Key::DebloatThreshold, 0, DEBLOATER),
+        }
     }
 
     /// Flink: the constructor of `HeartbeatServicesImpl`.

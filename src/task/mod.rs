@@ -12,6 +12,7 @@
 
 pub mod barrier;
 pub mod credit;
+pub mod debloat;
 pub mod router;
 pub mod snapshots;
 pub mod subpartition;
@@ -20,6 +21,7 @@ pub mod subtask;
 mod channel_set;
 mod commits;
 mod gate;
+mod pool;
 mod prioritized;
 mod rounds;
 mod turns;

@@ -189,6 +189,13 @@ impl<B: Payload> Subpartition<B> {
         self.stopped
     }
 
+    /// Lets another number of buffers queue from now on, unless there is no limit.
+    pub fn set_buffers_max(&mut self, buffers_max: u32) {
+        if self.buffers_max != u32::MAX {
+            self.buffers_max = buffers_max;
+        }
+    }
+
     /// Whether nothing is queued.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -15,6 +15,7 @@
 //! - nothing leaves on a channel before its receiver has connected.
 
 mod calls;
+mod debloating;
 mod event_time;
 mod input;
 mod iteration;
@@ -27,6 +28,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use self::calls::{HeldSnapshot, Turn};
+use crate::config::DebloatOptions;
 use crate::defect::{Defect, Defects, PutOff};
 use crate::enumerator::{EventId, SplitEvent};
 use crate::ids::{CheckpointId, GateId, InputChannel, OutputChannel};
@@ -37,6 +39,8 @@ use crate::task::barrier::{self, AlignmentMetrics, BarrierMode, Cut, InputConfig
 pub use crate::task::commits::CommitError;
 use crate::task::commits::Commits;
 use crate::task::credit::GateCredit;
+use crate::task::debloat::{Debloater, PARTS};
+use crate::task::pool::Pool;
 use crate::task::rounds::Rounds;
 use crate::task::router::Router;
 use crate::task::snapshots::{PartKind, Snapshots};
@@ -51,6 +55,10 @@ pub struct SubtaskConfig {
     pub input: InputConfig,
     /// Which operator input each gate feeds.
     pub gate_inputs: Vec<u32>,
+    /// Of each input channel, whether its sender is on the same task manager.
+    pub local_inputs: Vec<bool>,
+    /// Of each output channel, whether its receiver is on the same task manager.
+    pub local_outputs: Vec<bool>,
     /// Flink: `taskmanager.network.memory.buffers-per-channel`.
     pub exclusive_buffers: u32,
     /// Flink: `taskmanager.network.memory.floating-buffers-per-gate`.
@@ -64,6 +72,8 @@ pub struct SubtaskConfig {
     pub loop_edges: Vec<LoopEdge>,
     /// Flink: `taskmanager.network.memory.max-buffers-per-channel`.
     pub buffers_per_subpartition: u32,
+    /// Flink: `taskmanager.network.memory.buffer-debloat.*`.
+    pub debloat: DebloatOptions,
     /// After the end of its input, wait until a checkpoint that contains it has completed.
     /// Flink: `execution.checkpointing.checkpoints-after-tasks-finish`, with checkpointing on.
     pub waits_for_final_checkpoint: bool,
@@ -170,6 +180,8 @@ pub enum Back {
     Credit(u32),
     /// Go on after an aligned barrier. Flink: `ResumeConsumption`.
     Resume,
+    /// Make buffers of so many bytes from now on. Flink: `NewBufferSize`.
+    BufferSize(u32),
 }
 
 /// A message for the mailbox thread.
@@ -258,6 +270,14 @@ pub enum Output {
     },
     /// Something waits on an output channel for the receiver: look whether it has sent anything.
     AwaitBack(OutputChannel),
+    /// A buffer is free again once the record that was in it has been worked on: the credit for it
+    /// flows back to the sender then.
+    Recycled {
+        /// The input channel against which it flows.
+        channel: InputChannel,
+        /// How many.
+        credit: u32,
+    },
     /// Something flows back to a sender.
     SendBack {
         /// The input channel against which it flows.
@@ -355,6 +375,13 @@ pub enum Output {
     /// What the outside is asked to do; `PreCommit` is answered with [`Input::Flushed`], `Commit`
     /// and `Apply` with [`Input::Committed`] or [`Input::CommitFailed`].
     Effect(Effect),
+    /// The senders of a gate were told to make buffers of so many bytes.
+    BufferSize {
+        /// The gate.
+        gate: GateId,
+        /// Bytes.
+        bytes: u32,
+    },
     /// A reader has no split left: ask its enumerator for one. Flink: `RequestSplitEvent`.
     RequestSplit,
     /// What event time has done to a record or a window.
@@ -456,7 +483,17 @@ pub struct Subtask {
     in_loop: Vec<bool>,
     outputs: Vec<Subpartition<Record>>,
     connected: Vec<bool>,
-    /// Output channels above their limit of queued buffers.
+    /// Of each output channel, the pool from which its buffers are.
+    pool_of: Vec<u32>,
+    pools: Vec<Pool>,
+    /// Of each output channel, how much of the buffers a record takes.
+    parts_of_record: Vec<u32>,
+    /// Buffers that may queue in a subpartition.
+    subpartition_max: u32,
+    debloat: DebloatOptions,
+    /// One a gate, from the start on, if buffers are to be debloated.
+    debloaters: Vec<Debloater>,
+    /// Output channels above their limit of queued buffers, and pools of which nothing is left.
     full_outputs: u32,
     router: Router,
     mailbox: VecDeque<Mail>,
@@ -497,9 +534,10 @@ impl Subtask {
         let mut gate_of = Vec::new();
         let mut credits = Vec::new();
         for (gate, channels) in config.input.gates.iter().enumerate() {
+            let first = gate_of.len();
             credits.push(GateCredit::new(
-                gate_of.len() as u32,
-                channels.len(),
+                first as u32,
+                &config.local_inputs[first..first + channels.len()],
                 config.exclusive_buffers,
                 config.floating_buffers,
             ));
@@ -527,6 +565,7 @@ impl Subtask {
                 },
             })
         };
+        let (pool_of, pools) = Pool::of_edges(&config);
         let feedback = config.input.feedback.clone();
         let in_loop: Vec<bool> = loop_edges.iter().map(|edge| *edge != LoopEdge::Outside).collect();
         // All inputs of whoever is in a loop and not its head are part of it.
@@ -557,6 +596,12 @@ impl Subtask {
             in_loop,
             outputs: loop_edges.iter().map(subpartition).collect(),
             connected: vec![false; outputs],
+            pool_of,
+            pools,
+            parts_of_record: vec![PARTS; outputs],
+            subpartition_max: buffers_max,
+            debloat: config.debloat,
+            debloaters: Vec::new(),
             full_outputs: 0,
             router,
             mailbox: VecDeque::new(),
@@ -621,6 +666,7 @@ impl Subtask {
             }
             Input::Start { restored, state, channels } => {
                 self.on_start(restored, &state, &channels, out);
+                self.begin_debloating(now);
             }
         }
         if self.phase == Phase::Settling {
@@ -631,7 +677,8 @@ impl Subtask {
     /// When [`Input::Timeout`] is due.
     #[inline(always)]
     pub fn next_timeout(&self) -> Option<VirtualTime> {
-        match self.output_timeouts.is_empty() && self.commits.is_empty() {
+        let is_plain = self.output_timeouts.is_empty() && self.commits.is_empty();
+        match is_plain && self.debloaters.is_empty() {
             true => self.gates.next_timeout(),
             false => self.next_of_timeouts(),
         }
@@ -641,7 +688,8 @@ impl Subtask {
     #[inline(never)]
     fn next_of_timeouts(&self) -> Option<VirtualTime> {
         let outputs = self.output_timeouts.iter().map(|(at, _)| *at).min();
-        let timeouts = [self.gates.next_timeout(), outputs, self.commits.next_timeout()];
+        let timeouts =
+            [self.gates.next_timeout(), outputs, self.commits.next_timeout(), self.next_sample()];
         timeouts.into_iter().flatten().min()
     }
 
@@ -783,6 +831,9 @@ impl Subtask {
         if self.gates.next_timeout().is_some_and(|due| due <= now) {
             self.gates.handle(now, barrier::Input::Timeout, &mut self.gate_outputs);
             self.follow_gates(now, out);
+        }
+        if self.next_sample().is_some_and(|due| due <= now) {
+            self.debloat(now, out);
         }
         while let Some(index) = self.output_timeouts.iter().position(|(due, _)| *due <= now) {
             let (_, checkpoint) = self.output_timeouts.swap_remove(index);

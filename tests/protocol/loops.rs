@@ -180,6 +180,7 @@ fn a_loop_does_not_block_itself() {
         "job.operators[step].cost=700 µs",
         "job.edges[2].feedback=9/10",
         "checkpointing.timeout=60 s",
+        "limits.until=5 min",
     ];
     for outcome in support::finished(NAME, &tight, 0..2) {
         assert_eq!(committed(observations(&outcome)), RECORDS);

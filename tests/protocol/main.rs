@@ -1,6 +1,7 @@
 //! The protocol against what a real Flink did, and in simulated worlds: all tests of it in one
 //! binary, which is linked once.
 
+mod backpressure;
 mod chains;
 mod changelog;
 mod clocks;

@@ -152,6 +152,16 @@ const SCENES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "what is queued takes too long",
+        &[
+            "faults=[]",
+            "buffers.debloat=true",
+            "buffers.debloat_target=50 ms",
+            "buffers.debloat_samples=2",
+            "job.operators[expand].cost=3 ms",
+        ],
+    ),
+    (
         "two pipelines side by side",
         &[
             r#"job={

@@ -11,6 +11,7 @@ use cutline::job::rescale::DistributionMode;
 use cutline::message::{Alignment, FailureReason};
 use cutline::operator::TimeMark;
 use cutline::step::Step;
+use cutline::task::debloat::SIZE_MAX;
 use cutline::time::VirtualTime;
 
 use super::Setup;
@@ -109,6 +110,8 @@ situations! {
     ObjectLost = "object lost with the job manager",
     /// The host of the store crashes, and cuts a write off.
     StorageHostCrashed = "storage host crashed while it was written to",
+    /// A subtask is behind, and its senders make smaller buffers.
+    BuffersDebloated = "buffers made smaller",
     /// A checkpoint becomes durable that has a file of another one.
     FilesShared = "checkpoints with a file in common",
     /// An execution goes back to a checkpoint with an object that is damaged.
@@ -411,6 +414,9 @@ impl Situations {
             Observation::FileLost { .. } => self.saw(Situation::ObjectLost),
             Observation::StorageHostCrashed { writes } => {
                 self.saw_if(writes > 0, Situation::StorageHostCrashed);
+            }
+            Observation::BufferSizeAnnounced { bytes, .. } => {
+                self.saw_if(bytes < SIZE_MAX, Situation::BuffersDebloated);
             }
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
             Observation::FencedOff { .. } => self.saw(Situation::FencedOff),

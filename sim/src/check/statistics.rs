@@ -168,7 +168,22 @@ pub(super) struct Counter {
     /// Regions that have ended and have not begun again.
     regions_down: u64,
     /// By subtask: the checkpoint it takes, and when it passed the last stage.
-    stages: Vec<Option<(CheckpointId, VirtualTime)>>,
+    stages: Vec<Option<Stage>>,
+}
+
+/// How far a subtask is with a checkpoint.
+#[derive(Clone, Copy, Debug)]
+struct Stage {
+    checkpoint: CheckpointId,
+    since: VirtualTime,
+    /// The synchronous part is over: what is uploaded later has waited for the network.
+    uploads: bool,
+}
+
+impl Stage {
+    fn new(checkpoint: CheckpointId, since: VirtualTime) -> Self {
+        Self { checkpoint, since, uploads: false }
+    }
 }
 
 impl Counter {
@@ -187,9 +202,12 @@ impl Counter {
     ) {
         if step == Step::B5
             && let (Some(checkpoint), Some(subtask)) = (checkpoint, subtask)
-            && let Some(cut) = self.next_stage(now, subtask, checkpoint)
+            && let Some(stage) = &mut self.stages[subtask.index()]
+            && stage.checkpoint == checkpoint
+            && !std::mem::replace(&mut stage.uploads, true)
         {
-            self.statistics.sync.add(now.since(cut));
+            self.statistics.sync.add(now.since(stage.since));
+            stage.since = now;
         }
     }
 
@@ -208,7 +226,7 @@ impl Counter {
                 if let Some(began) = self.next_stage(now, subtask, checkpoint) {
                     self.statistics.alignment.add(now.since(began));
                 }
-                self.stages[subtask.index()] = Some((checkpoint, now));
+                self.stages[subtask.index()] = Some(Stage::new(checkpoint, now));
             }
             Observation::Acknowledged { subtask, checkpoint } => {
                 if let Some(began) = self.next_stage(now, subtask, checkpoint) {
@@ -283,9 +301,9 @@ impl Counter {
         let triggered = self.pending.iter().find(|pending| pending.0 == checkpoint);
         let stage = &mut self.stages[subtask.index()];
         if let Some(&(_, triggered)) = triggered
-            && stage.is_none_or(|(last, _)| last < checkpoint)
+            && stage.is_none_or(|last| last.checkpoint < checkpoint)
         {
-            *stage = Some((checkpoint, now));
+            *stage = Some(Stage::new(checkpoint, now));
             self.statistics.start_delay.add(now.since(triggered));
         }
     }
@@ -297,8 +315,9 @@ impl Counter {
         subtask: SubtaskId,
         checkpoint: CheckpointId,
     ) -> Option<VirtualTime> {
-        let stage = self.stages[subtask.index()].as_mut().filter(|stage| stage.0 == checkpoint)?;
-        Some(std::mem::replace(&mut stage.1, now))
+        let stage = self.stages[subtask.index()].as_mut();
+        let stage = stage.filter(|stage| stage.checkpoint == checkpoint)?;
+        Some(std::mem::replace(&mut stage.since, now))
     }
 
     fn end(&mut self, checkpoint: CheckpointId) -> Option<VirtualTime> {

@@ -282,6 +282,8 @@ pub struct Deployment {
     pub first_execution: u32,
     /// Which subtask; of a chain, the head, by whose number the task goes.
     pub subtask: SubtaskId,
+    /// The subtasks on the same task manager: channels between them are local. In ascending order.
+    pub beside: Vec<SubtaskId>,
     /// The checkpoint its state comes from; `None`: a first start.
     pub restored: Option<CheckpointId>,
     /// The parts of its state, and of those of the others in its chain.

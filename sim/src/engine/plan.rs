@@ -404,8 +404,10 @@ impl Plan {
         let tail = graph.tail(subtask);
         let options = &self.scenario.checkpointing;
         let buffers = &self.scenario.buffers;
-        // Deviation: channels within a process are treated as remote ones with no latency. Flink
-        // lets a local receiver read the sender's queue; the buffers in between are the same.
+        // Deviation: to the barrier handler, channels within a process are remote ones without
+        // latency.
+        let is_local = |peer: SubtaskId| deployment.beside.binary_search(&peer).is_ok();
+        let channels = graph.channels();
         let gates = graph.gates(subtask);
         let remote = |channels: u32| vec![ChannelKind::Remote; channels as usize];
         let mode = if options.exactly_once {
@@ -427,6 +429,12 @@ impl Plan {
                 defects: self.defects,
             },
             gate_inputs: gates.iter().map(|gate| gate.input).collect(),
+            local_inputs: (graph.inputs(subtask).iter())
+                .map(|channel| is_local(channels[channel.index()].from))
+                .collect(),
+            local_outputs: (graph.outputs(tail).iter())
+                .map(|channel| is_local(channels[channel.index()].to))
+                .collect(),
             exclusive_buffers: buffers.buffers_per_channel,
             floating_buffers: buffers.floating_per_gate,
             output_edges: graph
@@ -441,6 +449,7 @@ impl Plan {
                 .collect(),
             loop_edges: graph.output_edges(tail).iter().map(loop_edge).collect(),
             buffers_per_subpartition: buffers.max_per_subpartition,
+            debloat: buffers.debloat,
             waits_for_final_checkpoint: options.checkpoints_after_tasks_finish
                 && self.is_checkpointed(),
             finished_on_restore: deployment.finished,

@@ -210,6 +210,7 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::MaterializationFailed { subtask }
         | O::ChangesReplayed { subtask, .. }
         | O::TaskRestored { subtask, .. }
+        | O::BufferSizeAnnounced { subtask, .. }
         | O::Upserted { subtask, .. }
         | O::Appended { subtask, .. } => Place::Subtask(subtask),
         O::Step { step, subtask: Some(subtask), .. } if !step.is_at_job_manager() => {

@@ -105,7 +105,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
-        O::WindowFired { .. } | O::Called { .. } => None,
+        O::WindowFired { .. } | O::Called { .. } | O::BufferSizeAnnounced { .. } => None,
         O::ReadLocally { subtask: at, .. } | O::ChangesReplayed { subtask: at, .. } => {
             link(subtask(at))
         }

@@ -413,6 +413,11 @@ impl Line {
                 .event("unsynced_lost")
                 .detail_of("file", names.file(file))
                 .detail_of("gone", u32::from(gone)),
+            O::BufferSizeAnnounced { subtask, gate, bytes } => self
+                .event("buffer_size_announced")
+                .at_subtask(subtask, names)
+                .detail_of("gate", gate.0)
+                .detail_of("bytes", bytes),
             O::AskTimedOut { process } => self.event("ask_timed_out").detail_of("process", process),
             O::SplitAssigned { subtask, split } => {
                 self.event("split_assigned").at_subtask(subtask, names).detail_of("split", split)

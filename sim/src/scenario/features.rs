@@ -378,6 +378,7 @@ impl Found {
         self.add_if(cluster.task_managers == 1, "world", "one task manager");
         self.add_if(widest.is_some_and(|widest| spare >= widest), "world", "spare slots");
         self.add_if(scenario.buffers.max_per_subpartition < 4, "world", "small buffers");
+        self.add_if(scenario.buffers.debloat.enabled, "world", "debloated buffers");
         self.add_if(scenario.network.bandwidth > 0, "world", "limited bandwidth");
         self.add_if(!scenario.network.links.is_empty(), "world", "links that differ");
         self.add_if(scenario.storage.bandwidth > 0, "world", "limited storage bandwidth");

@@ -4,7 +4,7 @@ use super::snapshot::hand_out;
 use super::{Back, Frame, Output, Outputs, Phase, Subtask};
 use crate::defect::Defect;
 use crate::ids::{GateId, InputChannel};
-use crate::message::Element;
+use crate::message::{Element, Payload};
 use crate::operator::Record;
 use crate::task::barrier::{self, InputHandler};
 use crate::time::VirtualTime;
@@ -42,7 +42,7 @@ impl Subtask {
             self.next_gate = if self.next_gate + 1 == count { 0 } else { self.next_gate + 1 };
             if has(&self.gates, gate) {
                 if let Some((channel, record)) = self.gates.poll_plain(gate) {
-                    self.process_polled(channel, &record, out);
+                    self.process_polled(now, channel, &record, out);
                     return;
                 }
                 self.poll_gate(now, gate, out);
@@ -122,10 +122,12 @@ impl Subtask {
     #[inline]
     pub(super) fn process_polled(
         &mut self,
+        now: VirtualTime,
         channel: InputChannel,
         record: &Record,
         out: &mut impl Outputs,
     ) {
+        self.measure(now, channel, record.bytes());
         self.process(channel, record, out);
         self.recycle(channel, out);
     }
@@ -134,7 +136,7 @@ impl Subtask {
     pub(super) fn recycle(&mut self, channel: InputChannel, out: &mut impl Outputs) {
         let gate = self.gate_of[channel.index()].index();
         self.credits[gate].on_recycled(channel, |channel, credit| {
-            out.push(Output::SendBack { channel, back: Back::Credit(credit) });
+            out.push(Output::Recycled { channel, credit });
         });
     }
 
@@ -198,8 +200,8 @@ impl Subtask {
             match *output {
                 barrier::Output::Buffer { channel, ref buffer } => {
                     match self.gates.is_feedback(channel) {
-                        true => self.on_feedback(channel, buffer, out),
-                        false => self.process_polled(channel, buffer, out),
+                        true => self.on_feedback(now, channel, buffer, out),
+                        false => self.process_polled(now, channel, buffer, out),
                     }
                 }
                 barrier::Output::Barrier { channel, barrier } => {

@@ -31,6 +31,7 @@ impl Subtask {
     /// part of the savepoint, and whoever goes on from that will process it.
     pub(super) fn on_feedback(
         &mut self,
+        now: VirtualTime,
         channel: InputChannel,
         record: &Record,
         out: &mut impl Outputs,
@@ -39,7 +40,7 @@ impl Subtask {
             rounds.receive();
         }
         match self.stops_with {
-            None => self.process_polled(channel, record, out),
+            None => self.process_polled(now, channel, record, out),
             Some(_) => self.recycle(channel, out),
         }
     }

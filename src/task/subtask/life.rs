@@ -26,8 +26,8 @@ impl Subtask {
         self.operator.open(restored, &mut self.effects);
         self.flush_effects(out);
         for (index, gate) in self.gate_of.iter().enumerate() {
-            let credit = self.credits[gate.index()].initial();
             let channel = InputChannel(index as u32);
+            let credit = self.credits[gate.index()].initial(channel);
             out.push(Output::SendBack { channel, back: Back::Connect(credit) });
         }
         for (channel, record) in &channels.inputs {

@@ -5,6 +5,7 @@ use crate::defect::Defect;
 use crate::ids::OutputChannel;
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
 use crate::operator::Record;
+use crate::task::pool::Filled;
 use crate::task::subpartition;
 
 impl Subtask {
@@ -35,21 +36,23 @@ impl Subtask {
     /// Whether a record may leave at once on a channel with what has come back meanwhile.
     #[inline]
     fn passes_after_all(&mut self, channel: OutputChannel, out: &mut impl Outputs) -> bool {
-        let outputs = &mut self.subpartition_outputs;
-        let subpartition = &mut self.outputs[channel.index()];
-        if !subpartition.is_empty() {
+        let index = channel.index();
+        if !self.outputs[index].is_empty() {
             return false; // Then it is looked for already.
         }
         while let Some(back) = out.take_back(channel) {
+            let outputs = &mut self.subpartition_outputs;
+            let subpartition = &mut self.outputs[index];
             match back {
                 Back::Connect(credit) | Back::Credit(credit) => {
                     subpartition.handle(subpartition::Input::Credit(credit), outputs);
                 }
                 Back::Resume => subpartition.handle(subpartition::Input::Resume, outputs),
+                Back::BufferSize(bytes) => self.on_buffer_size(channel, bytes),
             }
         }
-        debug_assert!(outputs.is_empty(), "where nothing is queued, nothing comes of it");
-        subpartition.pass()
+        debug_assert!(self.subpartition_outputs.is_empty(), "nothing is queued");
+        self.outputs[index].pass()
     }
 
     pub(super) fn broadcast(&mut self, element: Element<Record>, out: &mut impl Outputs) {
@@ -97,6 +100,7 @@ impl Subtask {
             }
             Back::Credit(credit) => self.drive(channel, subpartition::Input::Credit(credit), out),
             Back::Resume => self.drive(channel, subpartition::Input::Resume, out),
+            Back::BufferSize(bytes) => self.on_buffer_size(channel, bytes),
         }
     }
 
@@ -111,7 +115,7 @@ impl Subtask {
         let index = channel.index();
         let outputs = &mut self.subpartition_outputs;
         let subpartition = &mut self.outputs[index];
-        let was_full = subpartition.is_full();
+        let (was_full, queued) = (subpartition.is_full(), subpartition.queued_buffers());
         subpartition.handle(input, outputs);
         if self.connected[index] {
             while subpartition.is_available() {
@@ -122,6 +126,13 @@ impl Subtask {
             (false, true) => self.full_outputs += 1,
             (true, false) => self.full_outputs -= 1,
             (false, false) | (true, true) => {}
+        }
+        let pool = &mut self.pools[self.pool_of[index] as usize];
+        let parts = self.parts_of_record[index];
+        match pool.on_queued(queued * parts, subpartition.queued_buffers() * parts) {
+            Filled::Now => self.full_outputs += 1,
+            Filled::NoMore => self.full_outputs -= 1,
+            Filled::AsBefore => {}
         }
         let waits = !subpartition.is_empty();
         for output in &self.subpartition_outputs {

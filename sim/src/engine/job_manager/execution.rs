@@ -299,10 +299,13 @@ impl JobManager {
 
     /// What a task is to begin with; of a chain, all of it.
     fn deployment(&self, head: SubtaskId, restored: Option<&ToRestore<'_>>) -> Deployment {
+        let places = &self.execution.places;
+        let is_beside = |it: &SubtaskId| places[it.index()] == places[head.index()];
         let mut deployment = Deployment {
             execution: self.execution.attempt(head),
             first_execution: self.execution.first,
             subtask: head,
+            beside: self.layout().subtasks().map(SubtaskId).filter(is_beside).collect(),
             restored: None,
             parts: Vec::new(),
             finished: false,

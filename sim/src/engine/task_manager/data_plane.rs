@@ -113,6 +113,7 @@ impl TaskManager {
                 | Output::Passed { .. }
                 | Output::Sent { .. }
                 | Output::Transmit { .. }
+                | Output::Recycled { .. }
                 | Output::SendBack { .. } => {
                     let (_, mut hands) = task.hands(&self.plan.graph, ctx, &mut self.outputs);
                     let rest = hands.act(output);
@@ -294,6 +295,12 @@ impl TaskManager {
                     ctx.observe_task(attempt, Observation::NotifiedAborted { subtask, checkpoint });
                 }
             }
+            Output::BufferSize { gate, bytes } => {
+                ctx.observe_task(
+                    attempt,
+                    Observation::BufferSizeAnnounced { subtask, gate, bytes },
+                );
+            }
             Output::RequestSplit => {
                 self.tell(Control::RequestSplit { execution, subtask }, ctx);
             }
@@ -333,6 +340,7 @@ impl TaskManager {
             | Output::Passed { .. }
             | Output::Sent { .. }
             | Output::Transmit { .. }
+            | Output::Recycled { .. }
             | Output::SendBack { .. }
             | Output::AwaitBack(_) => unreachable!("handled by the caller"),
         }
@@ -463,7 +471,13 @@ impl<O: Observer> Hands<'_, '_, O> {
                 }
             }
             Output::SendBack { channel, back } => {
-                self.ctx.send_back(self.inputs[channel.index()], self.execution, back);
+                let now = self.ctx.now();
+                self.ctx.send_back(self.inputs[channel.index()], self.execution, back, now);
+            }
+            Output::Recycled { channel, credit } => {
+                let free = self.ctx.busy_until(self.lane);
+                let back = Back::Credit(credit);
+                self.ctx.send_back(self.inputs[channel.index()], self.execution, back, free);
             }
             other => return Some(other),
         }

@@ -73,6 +73,7 @@ const KNOBS: &[Knob] = knobs! {
     "buffers.buffers_per_channel": buffers.buffers_per_channel,
     "buffers.floating_per_gate": buffers.floating_per_gate,
     "buffers.max_per_subpartition": buffers.max_per_subpartition,
+    "buffers.debloat": buffers.debloat,
     "cluster.job_managers": cluster.job_managers,
     "cluster.heartbeat_interval": cluster.heartbeat_interval,
     "cluster.heartbeat_timeout": cluster.heartbeat_timeout,

@@ -1,6 +1,8 @@
 //! Flink's options: checkpointing, restart strategy, buffers. What Flink refuses is not drawn.
 
-use cutline::config::{CheckpointingOptions, NetworkOptions, RestartStrategy, Retention, Scheme};
+use cutline::config::{
+    CheckpointingOptions, DebloatOptions, NetworkOptions, RestartStrategy, Retention, Scheme,
+};
 use cutline::message::SnapshotKind;
 use cutline::time::{VirtualDuration, VirtualTime};
 use cutline::trigger::adaptive::{Bounds, Estimate, Formula, IntervalPolicy};
@@ -219,14 +221,31 @@ pub(super) fn lose_patience(restart: &mut RestartStrategy) {
     }
 }
 
+/// Targets that the queues of a busy job exceed, and looks often enough for a short one.
+fn debloat(draws: &Draws) -> DebloatOptions {
+    let mut stream = draws.of("debloating", "");
+    if stream.below(6) > 0 {
+        return DebloatOptions::default();
+    }
+    DebloatOptions {
+        enabled: true,
+        target: VirtualDuration::from_millis(stream.between(1, 50)),
+        period: VirtualDuration::from_millis(stream.between(2, 200)),
+        samples: stream.between(1, 20) as u32,
+        threshold: stream.between(0, 50) as u32,
+    }
+}
+
 /// Each channel has a buffer of its own: without one, aligned barriers may wait for the floating
 /// buffers that blocked channels hold, in Flink as here.
 pub(super) fn buffers(draws: &Draws) -> NetworkOptions {
     let mut stream = draws.of("buffers", "");
+    let debloat = debloat(draws);
     if stream.below(2) == 0 {
-        return NetworkOptions::default();
+        return NetworkOptions { debloat, ..NetworkOptions::default() };
     }
     NetworkOptions {
+        debloat,
         buffers_per_channel: stream.between(1, 3) as u32,
         floating_per_gate: stream.between(0, 8) as u32,
         max_per_subpartition: stream.between(1, 10) as u32,

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 
 use cutline::ids::ChannelId;
+use cutline::time::VirtualTime;
 
 use super::{Context, Due, transfer};
 use crate::world::network::{DataChannel, End};
@@ -123,15 +124,15 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         }
     }
 
-    /// Sends something back to the sender of a channel.
+    /// Sends something back to the sender of a channel, at this time or at once if that has passed.
     #[inline]
-    pub fn send_back(&mut self, channel: ChannelId, epoch: u32, back: P::Back) {
+    pub fn send_back(&mut self, channel: ChannelId, epoch: u32, back: P::Back, at: VirtualTime) {
         let core = &mut *self.core;
         let state = &mut core.channels[channel.index()];
         if state.epoch != epoch {
             return;
         }
-        let mut at = self.now;
+        let mut at = at.max(self.now);
         let from = state.from.map(|end| end.process);
         if from != Some(self.me) {
             // The way back has the same latency as the way there, as the draw of the channel.
