@@ -120,7 +120,7 @@ impl Debloater {
         };
         self.average =
             average.clamp(u64::from(SIZE_MIN) << FRACTION, u64::from(SIZE_MAX) << FRACTION);
-        (self.average + (1 << (FRACTION - 1)) >> FRACTION) as u32
+        ((self.average + (1 << (FRACTION - 1))) >> FRACTION) as u32
     }
 }
 
