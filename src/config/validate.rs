@@ -483,10 +483,13 @@ impl Reader {
             max_per_subpartition: self.at_least(Key::MaxPerSubpartition, 1, SHUFFLE),
             debloat: self.debloat(),
         };
-        if network.buffers_per_channel == 0 && network.floating_per_gate == 0 {
-            let message = "an input without exclusive and without floating buffers reads nothing";
-            self.refuse(Key::BuffersPerChannel, message.to_owned(), SHUFFLE);
-            self.with(Key::FloatingBuffers);
+        if network.buffers_per_channel == 0 {
+            let message = "must be at least 1: that a sender without credit announces its backlog is not modelled";
+            self.refuse(
+                Key::BuffersPerChannel,
+                message.to_owned(),
+                "NettyMessage.BacklogAnnouncement",
+            );
         }
         network
     }

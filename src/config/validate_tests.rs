@@ -62,12 +62,7 @@ fn what_flink_refuses_is_refused() {
         ("jitter", &[(Jitter, "1.1")], Jitter, "between 0 and 1"),
         ("backoff", &[(InitialBackoff, "2 min")], InitialBackoff, "longer than the maximum"),
         ("backoff attempts", &[(BackoffAttempts, "0")], BackoffAttempts, "at least 1"),
-        (
-            "no buffers",
-            &[(BuffersPerChannel, "0"), (FloatingBuffers, "0")],
-            BuffersPerChannel,
-            "reads",
-        ),
+        ("no buffers", &[(BuffersPerChannel, "0")], BuffersPerChannel, "not modelled"),
         ("heartbeat", &[(HeartbeatTimeout, "5 s")], HeartbeatTimeout, "shorter than"),
         ("slots", &[(Slots, "0")], Slots, "at least 1"),
     ];

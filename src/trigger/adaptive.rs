@@ -89,6 +89,22 @@ impl IntervalPolicy {
         }
     }
 
+    /// The interval that a job begins with, from which its first delay is drawn.
+    pub fn at_first(
+        chosen: Option<Self>,
+        interval: Option<VirtualDuration>,
+    ) -> Option<VirtualDuration> {
+        Some(match (chosen, interval?) {
+            (None | Some(Self::DuringBacklog { .. }), interval) => interval,
+            (Some(Self::Formula(formula, estimate, bounds)), _) => {
+                bounds.interval(formula, estimate)
+            }
+            (Some(Self::Measured(estimate, bounds)), _) => {
+                bounds.interval(Formula::Exact, estimate)
+            }
+        })
+    }
+
     /// Until when the sources report a backlog.
     pub fn backlog_until(self) -> Option<VirtualTime> {
         match self {
@@ -182,7 +198,8 @@ impl TriggerPolicy for MeasuredCost {
             Some(_) => self.failures += 1,
             None => self.began = Some(now),
         }
-        now + delay
+        // It was drawn for the interval of the beginning; a shorter one is known by now, perhaps.
+        now + delay.min(self.interval(now))
     }
 
     fn fired(&mut self, now: VirtualTime, due: VirtualTime) -> Option<VirtualTime> {

@@ -18,6 +18,7 @@ mod model_tables;
 mod operators;
 mod options;
 mod partitions;
+mod policies;
 mod properties;
 mod random_topologies;
 mod regressions;

@@ -70,6 +70,18 @@ pub(super) fn policy(root: &Node, scenario: &Scenario, sink: &mut Sink) -> Optio
                 .expected("at most `longest`"),
         );
     }
+    if let (Some(during), Some(interval)) =
+        (node.duration("during_backlog"), scenario.checkpointing.interval)
+        && !during.is_zero()
+        && during < interval
+    {
+        // Flink: `CheckpointConfig#getCheckpointIntervalDuringBacklog` throws.
+        let message = "`during_backlog` is shorter than the interval, which Flink refuses";
+        sink.push(
+            Diagnostic::error("contradiction", node.place("during_backlog"), message)
+                .expected("at least `interval`, or 0 for no checkpoints during backlog"),
+        );
+    }
     let estimate = || {
         let cost = node.duration("checkpoint_cost")?;
         Some(Estimate { cost, mtbf: node.duration("expected_mtbf")? })

@@ -13,6 +13,7 @@ use cutline::restart::{Decision, RestartBackoff};
 use cutline::step::Step;
 use cutline::storage::handle::SubtaskState;
 use cutline::task::snapshots::PartKind;
+use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::calls::Call;
 use super::{EXECUTIONS_PER_LEADER, JobManager, Phase, SnapshotPayload, Waiting, translate};
@@ -221,11 +222,12 @@ impl JobManager {
         }
     }
 
-    /// Flink draws the first delay between the minimum pause and the interval.
+    /// Flink draws the first delay between the minimum pause and the interval, which is the policy's.
     fn initial_delay(&mut self) -> cutline::time::VirtualDuration {
         let options = &self.plan.scenario.checkpointing;
         let least = options.min_pause.as_nanos();
-        let most = options.interval.map_or(least, |interval| interval.as_nanos().max(least));
+        let interval = IntervalPolicy::at_first(options.policy, options.interval);
+        let most = interval.map_or(least, |interval| interval.as_nanos().max(least));
         let draws = self.draws.as_mut().expect("made at the start");
         let drawn = cutline::time::VirtualDuration(draws.between(least, most));
         options.initial_delay.unwrap_or(drawn)
