@@ -21,10 +21,13 @@ fn checkpoints_are_rarer_during_backlog() {
         assert!(during <= 3, "seed {}: {during} in 3 s", outcome.seed);
         assert!(all.len() > during + 10, "seed {}: {}", outcome.seed, all.len());
     }
-    for outcome in
-        finished("backlog-interval.json", &["checkpointing.policy.during_backlog=0 s"], 0..4)
-    {
-        assert!(triggered(&outcome)[0] >= over, "seed {}", outcome.seed);
+    // Flink sets the timer at a start all the same: the first checkpoint comes, and no other.
+    let none = "checkpointing.policy.during_backlog=0 s";
+    for outcome in finished("backlog-interval.json", &[none], 0..4) {
+        let all = triggered(&outcome);
+        let during = all.iter().filter(|at| **at < over).count();
+        assert!(during <= 2, "seed {}: {during} with one restart", outcome.seed);
+        assert!(all.len() > during + 10, "seed {}", outcome.seed);
     }
 }
 
