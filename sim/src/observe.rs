@@ -575,4 +575,9 @@ pub enum Observation {
         /// It is gone wholly; else the second half of it.
         gone: bool,
     },
+    /// Somebody outside has asked for something; it is asked for until a leader takes it up.
+    ActionAsked {
+        /// Its index in the scenario.
+        action: u32,
+    },
 }

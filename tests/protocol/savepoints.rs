@@ -83,6 +83,35 @@ fn a_drain_ends_the_job_with_all_that_was_read_committed() {
     }
 }
 
+/// The next leader finds a checkpoint that it cannot read, and has no coordinator for what is asked.
+#[test]
+fn a_job_that_was_given_up_in_its_recovery_is_resumed() {
+    for outcome in runs("savepoint-after-damage.json", &[]) {
+        let seed = outcome.seed;
+        assert_eq!(ends(&outcome), [JobEnd::Failed, JobEnd::Finished], "seed {seed}");
+        assert_eq!(answers(&outcome), [(0, true), (1, true)], "seed {seed}");
+        assert!(committed(observations(&outcome)) > RECORDS, "seed {seed}");
+    }
+    // What was in memory is gone, the savepoint with it.
+    let lost = [
+        "checkpointing.dir=memory://",
+        r#"faults=[{"at": "2200 ms", "kind": "crash_job_manager"}]"#,
+        r#"actions=[{"at": "1200 ms", "kind": "savepoint"}, {"at": "3500 ms", "kind": "cancel"},
+            {"at": "4 s", "kind": "resume", "from": "savepoint"}]"#,
+    ];
+    for outcome in runs("savepoint-after-damage.json", &lost) {
+        assert_eq!(ends(&outcome), [JobEnd::Failed], "seed {}", outcome.seed);
+        assert_eq!(answers(&outcome), [(0, true), (1, false), (2, false)]);
+    }
+    // What was asked for while it read is refused when it is given up.
+    let early = r#"actions=[{"at": "2300 ms", "kind": "savepoint"}, {"at": "2350 ms", "kind": "stop_with_savepoint"},
+        {"at": "2400 ms", "kind": "cancel"}]"#;
+    for outcome in runs("savepoint-after-damage.json", &[early]) {
+        assert_eq!(ends(&outcome), [JobEnd::Failed], "seed {}", outcome.seed);
+        assert_eq!(answers(&outcome), [(0, false), (1, false), (2, false)]);
+    }
+}
+
 #[test]
 fn a_stop_whose_savepoint_fails_leaves_the_job_to_its_end() {
     let fails = r#"faults=[{"at": {"step": "F2", "checkpoint": 5}, "kind": "fail_storage", "operation": "write_metadata"}]"#;

@@ -380,6 +380,7 @@ impl Line {
                 .detail_of("how", how.name()),
             O::FaultInjected { fault } => self.event("fault_injected").detail_of("fault", fault),
             O::FaultHealed { fault } => self.event("fault_healed").detail_of("fault", fault),
+            O::ActionAsked { action } => self.event("action_asked").detail_of("action", action),
             O::ActionTaken { action } => self.event("action_taken").detail_of("action", action),
             O::ActionEnded { action, checkpoint, done } => {
                 let line = self.event("action_ended").detail_of("action", action);

@@ -137,6 +137,7 @@ impl JobManager {
     fn give_up_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         if self.phase == Phase::Recovering {
             self.end(self.ended.unwrap_or(JobEnd::Failed), ctx);
+            self.on_asked(ctx);
         }
     }
 
