@@ -580,4 +580,11 @@ pub enum Observation {
         /// Its index in the scenario.
         action: u32,
     },
+    /// A process has died that was writing objects: nobody completes them.
+    UploadsCutOff {
+        /// Its number.
+        process: u32,
+        /// How many.
+        writes: u32,
+    },
 }

@@ -191,6 +191,8 @@ situations! {
     ClockDrifted = "clock too fast or too slow",
     /// A process goes by a wall clock that was set wrong.
     ClockStepped = "wall clock set wrong",
+    /// A process dies while it writes an object.
+    UploadCutOff = "process lost while it was writing to storage",
 }
 
 impl fmt::Display for Situation {
@@ -412,6 +414,7 @@ impl Situations {
             Observation::StorageHostCrashed { writes } => {
                 self.saw_if(writes > 0, Situation::StorageHostCrashed);
             }
+            Observation::UploadsCutOff { .. } => self.saw(Situation::UploadCutOff),
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
             Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),

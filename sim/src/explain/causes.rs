@@ -252,6 +252,7 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::FileLost { .. }
         | O::UnsyncedLost { .. }
         | O::StorageHostCrashed { .. }
+        | O::UploadsCutOff { .. }
         | O::ActionAsked { .. }
         | O::TransactionExpired { .. } => Place::World,
         _ => Place::JobManager,

@@ -101,6 +101,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
         O::SplitAssigned { subtask: at, .. } => detail(subtask(at)),
         // That the fault has struck says it.
+        O::UploadsCutOff { .. } => detail(true),
         O::WrongTimeRead { .. } | O::PaceChanged { .. } | O::StorageHostCrashed { .. } => None,
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),

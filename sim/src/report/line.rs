@@ -410,6 +410,10 @@ impl Line {
             O::StorageHostCrashed { writes } => {
                 self.event("storage_host_crashed").detail_of("writes", writes)
             }
+            O::UploadsCutOff { process, writes } => self
+                .event("uploads_cut_off")
+                .detail_of("process", process)
+                .detail_of("writes", writes),
             O::UnsyncedLost { file, gone } => self
                 .event("unsynced_lost")
                 .detail_of("file", names.file(file))

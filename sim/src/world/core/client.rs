@@ -111,7 +111,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     /// The first half of an object arrives, and is left behind where the store cannot help it.
-    fn tear(
+    pub(super) fn tear(
         &mut self,
         request: Request,
         asker: (ProcessId, u64, bool),
