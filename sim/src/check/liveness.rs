@@ -5,7 +5,8 @@
 //! - A bounded job finishes within `settle` after its last record is due and the last fault.
 //! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
 //! - What a user has asked for is answered: done, failed or refused. A new job may be waited for until
-//!   the one before has ended. What a job manager had taken up is forgotten with its leadership.
+//!   the one before has ended. What a job manager had taken up is forgotten with its leadership, and
+//!   when the job is over, somebody must lead to be asked.
 //!
 //! A violation says who waits for whom, as far as observations tell. (That a pending checkpoint
 //! expires in time is the business of *policy*.)
@@ -119,6 +120,8 @@ impl Weather {
 struct Asked {
     action: u32,
     at: VirtualTime,
+    /// Somebody has led since.
+    heard: bool,
     /// A leader knows of it, and nobody else.
     taken: bool,
 }
@@ -134,6 +137,10 @@ pub(super) struct Liveness {
     pending: Vec<(CheckpointId, VirtualTime, Vec<bool>)>,
     end: Option<JobEnd>,
     asked: Vec<Asked>,
+    /// The newest leader's session.
+    session: u64,
+    /// Somebody leads, or will: only when a job is over need nobody do so.
+    led: bool,
 }
 
 impl Liveness {
@@ -145,6 +152,8 @@ impl Liveness {
             pending: Vec::new(),
             end: None,
             asked: Vec::new(),
+            session: 0,
+            led: true,
         }
     }
 
@@ -203,13 +212,21 @@ impl Liveness {
                 self.recovering = Some(now);
             }
             // A new leader knows nothing of them.
-            Observation::LeaderElected { .. } => {
+            Observation::LeaderElected { session } => {
                 self.pending.clear();
                 self.asked.retain(|asked| !asked.taken);
+                self.asked.iter_mut().for_each(|asked| asked.heard = true);
+                (self.session, self.led) = (session, true);
             }
-            Observation::LeadershipLost { .. } => self.asked.retain(|asked| !asked.taken),
+            Observation::LeadershipLost { session } if session == self.session => {
+                self.asked.retain(|asked| !asked.taken);
+                self.led = false;
+            }
+            // Perhaps its leader, whom nobody need follow when the job is over.
+            Observation::ProcessLost { .. } if self.end.is_some() => self.led = false,
             Observation::ActionAsked { action } => {
-                self.asked.push(Asked { action, at: now, taken: false });
+                let heard = self.led;
+                self.asked.push(Asked { action, at: now, heard, taken: false });
             }
             Observation::ActionTaken { action } => {
                 let asked = self.asked.iter_mut().find(|asked| asked.action == action);
@@ -331,7 +348,7 @@ impl Liveness {
                     weather.is_calm_since(asked.at, patience, now)
                 }
             };
-            if waits || !late {
+            if waits || !late || !asked.heard {
                 continue;
             }
             self.judged += 1;

@@ -410,6 +410,19 @@ impl Line {
             O::StorageHostCrashed { writes } => {
                 self.event("storage_host_crashed").detail_of("writes", writes)
             }
+            O::StateInlined { subtask, checkpoint } => {
+                self.event("state_inlined").at_subtask(subtask, names).of(checkpoint)
+            }
+            O::PrefixLimitReached => self.event("prefix_limit_reached"),
+            O::ResultFound { end } => self.event("result_found").detail_of("how", job_end(end)),
+            O::OrderRefused { process, session } => self
+                .event("order_refused")
+                .detail_of("process", process)
+                .detail_of("session", session),
+            O::ProducerFenced { transaction } => {
+                self.event("producer_fenced").transaction(transaction, names)
+            }
+            O::TooManyFailures => self.event("too_many_failures"),
             O::UploadsCutOff { process, writes } => self
                 .event("uploads_cut_off")
                 .detail_of("process", process)

@@ -169,6 +169,14 @@ fn liveness() {
             run_out(world, Ending::Quiescent);
         })
         .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
+        row("a savepoint when the job is over, and nobody leads", |world| {
+            world.see(Observation::LeaderElected { session: 2 });
+            world.run_out(9);
+            world.see(Observation::LeadershipLost { session: 2 });
+            world.see(Observation::ActionAsked { action: 0 });
+            world.finish(Ending::Quiescent);
+        })
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
         row("a new job that nobody starts", |world| {
             world.see(Observation::ActionAsked { action: 0 });
             run_out(world, Ending::TimeUp);

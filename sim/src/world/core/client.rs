@@ -38,7 +38,10 @@ impl<P: Process, O: Observer> Core<P, O> {
         let how = match self.faults.disturbs(operation) {
             _ if cut_off => Disturbance::Torn,
             Some(how) => how,
-            None if self.is_over_limit(request, now) => Disturbance::Throttled,
+            None if self.is_over_limit(request, now) => {
+                self.observer.observe(now, &Observation::PrefixLimitReached);
+                Disturbance::Throttled
+            }
             None => return None,
         };
         Some((operation, how))

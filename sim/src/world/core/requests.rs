@@ -354,7 +354,12 @@ impl<P: Process, O: Observer> Core<P, O> {
                 if let Some((due, place)) = self.external.begin(transaction, now) {
                     queue.push(due, Due::Expire(place));
                 }
-                self.external.pre_commit(transaction, (checkpoint, contents))?;
+                let taken = self.external.pre_commit(transaction, (checkpoint, contents));
+                if taken == Err(Refusal::ProducerFenced) {
+                    let transaction = Transaction::of(transaction);
+                    self.observer.observe(now, &Observation::ProducerFenced { transaction });
+                }
+                taken?;
                 let stored = self.external.transactions[&transaction];
                 let transaction = external::observed(transaction, &stored);
                 self.observer.observe(now, &Observation::PreCommitted { transaction, contents });
