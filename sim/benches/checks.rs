@@ -50,6 +50,7 @@ fn checks(graph: &ExecutionGraph) -> Checks {
         first_offsets: Vec::new(),
         aligned: Vec::new(),
         manual: Vec::new(),
+        actions: Vec::new(),
         due: None,
         settle: VirtualDuration::from_secs(10),
         windows: None,

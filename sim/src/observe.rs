@@ -586,4 +586,45 @@ pub enum Observation {
         /// Bytes of a buffer.
         bytes: u32,
     },
+    /// Somebody outside has asked for something; it is asked for until a leader takes it up.
+    ActionAsked {
+        /// Its index in the scenario.
+        action: u32,
+    },
+    /// A process has died that was writing objects: nobody completes them.
+    UploadsCutOff {
+        /// Its number.
+        process: u32,
+        /// How many.
+        writes: u32,
+    },
+    /// A part of a subtask's state is so small that it becomes a part of the metadata, and no file.
+    StateInlined {
+        /// The subtask.
+        subtask: SubtaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// The store has answered as many requests below one prefix in this second as it does.
+    PrefixLimitReached,
+    /// A new leader finds that the job has ended: it is not run again.
+    ResultFound {
+        /// How it has ended.
+        end: JobEnd,
+    },
+    /// A task manager does not do what a former leader tells it to.
+    OrderRefused {
+        /// The task manager's process.
+        process: u32,
+        /// The session of the former leader.
+        session: u64,
+    },
+    /// The external system takes nothing of a transaction any more: a later attempt has fenced its
+    /// producer off.
+    ProducerFenced {
+        /// The transaction.
+        transaction: Transaction,
+    },
+    /// More checkpoints in a row have failed than are tolerated: the job fails.
+    TooManyFailures,
 }

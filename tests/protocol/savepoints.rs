@@ -6,7 +6,7 @@ use cutline::ids::CheckpointId;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use crate::support::{self, committed, observations};
+use crate::support::{self, committed, observations, situation};
 
 const SEEDS: u64 = 24;
 /// Records of the sources of these scenarios, all of which reach the sink.
@@ -80,6 +80,54 @@ fn a_drain_ends_the_job_with_all_that_was_read_committed() {
         let all = || observations(&outcome);
         assert_eq!(committed(all()), emitted(all()));
         assert!(committed(all()) < RECORDS);
+    }
+}
+
+#[test]
+fn a_source_that_has_ended_is_not_read_again() {
+    for outcome in runs("mixed-sources.json", &[]) {
+        let seed = outcome.seed;
+        let stopped = JobEnd::StoppedWithSavepoint;
+        assert_eq!(ends(&outcome), [stopped, stopped], "seed {seed}");
+        assert_eq!(answers(&outcome), [(0, true), (1, true), (2, true)], "seed {seed}");
+        // Records of its two splits, which are those of the first operator, once each.
+        let history = observations(&outcome).filter(
+            |it| matches!(it, Observation::SourceEmitted { split, .. } if split.source() == 0),
+        );
+        assert_eq!(history.count(), 400, "seed {seed}");
+        assert!(situation(&outcome, "bounded source finished beside an unbounded one") >= 2);
+        assert!(situation(&outcome, "checkpoint with finished tasks") >= 4);
+        assert_eq!(situation(&outcome, "stopped with a savepoint, suspended"), 2);
+        assert_eq!(situation(&outcome, "resumed without claim"), 1);
+    }
+}
+
+/// The next leader finds a checkpoint that it cannot read, and has no coordinator for what is asked.
+#[test]
+fn a_job_that_was_given_up_in_its_recovery_is_resumed() {
+    for outcome in runs("savepoint-after-damage.json", &[]) {
+        let seed = outcome.seed;
+        assert_eq!(ends(&outcome), [JobEnd::Failed, JobEnd::Finished], "seed {seed}");
+        assert_eq!(answers(&outcome), [(0, true), (1, true)], "seed {seed}");
+        assert!(committed(observations(&outcome)) > RECORDS, "seed {seed}");
+    }
+    // What was in memory is gone, the savepoint with it.
+    let lost = [
+        "checkpointing.dir=memory://",
+        r#"faults=[{"at": "2200 ms", "kind": "crash_job_manager"}]"#,
+        r#"actions=[{"at": "1200 ms", "kind": "savepoint"}, {"at": "3500 ms", "kind": "cancel"},
+            {"at": "4 s", "kind": "resume", "from": "savepoint"}]"#,
+    ];
+    for outcome in runs("savepoint-after-damage.json", &lost) {
+        assert_eq!(ends(&outcome), [JobEnd::Failed], "seed {}", outcome.seed);
+        assert_eq!(answers(&outcome), [(0, true), (1, false), (2, false)]);
+    }
+    // What was asked for while it read is refused when it is given up.
+    let early = r#"actions=[{"at": "2300 ms", "kind": "savepoint"}, {"at": "2350 ms", "kind": "stop_with_savepoint"},
+        {"at": "2400 ms", "kind": "cancel"}]"#;
+    for outcome in runs("savepoint-after-damage.json", &[early]) {
+        assert_eq!(ends(&outcome), [JobEnd::Failed], "seed {}", outcome.seed);
+        assert_eq!(answers(&outcome), [(0, false), (1, false), (2, false)]);
     }
 }
 
@@ -197,4 +245,47 @@ fn an_older_checkpoint_does_not_end_a_stop() {
         }
     }
     assert!(overtaken > 0);
+}
+
+/// What jobs and those who ask something of them go through is counted: in some run, and in none of a job
+/// that nobody asks for anything.
+#[test]
+fn what_becomes_of_jobs_is_counted() {
+    const FAILING: &str = r#"faults=[{"at": {"step": "F2", "checkpoint": 5}, "kind": "fail_storage", "operation": "write_metadata"}]"#;
+    const STOP: &str =
+        r#"actions=[{"at": {"step": "F5", "checkpoint": 4}, "kind": "stop_with_savepoint"}]"#;
+    const LOST: &str = r#"faults=[{"at": "2800 ms", "kind": "crash_job_manager"}]"#;
+    const UNWRITTEN: &str = r#"faults=[{"at": {"step": "T5", "checkpoint": 2}, "kind": "fail_storage", "operation": "write_metadata"}]"#;
+    let rows: [(&str, &str, &[&str]); 17] = [
+        ("savepoint taken", "savepoint-after-damage.json", &[]),
+        ("stopped with a savepoint, suspended", "stop-and-resume.json", &[]),
+        ("stopped with a savepoint, drained", "stop-fails.json", &[]),
+        ("stop failed before its savepoint was complete", "stop-and-resume.json", &[FAILING, STOP]),
+        ("stop failed behind its savepoint", "stop-fails.json", &[]),
+        ("resumed with claim", "cancel-and-resume.json", &[]),
+        ("resumed without claim", "stop-and-resume.json", &[]),
+        ("checkpoint retained when the job ended", "cancel-and-resume.json", &[]),
+        ("checkpoint retained when the job ended", "damaged-checkpoint.json", &[]),
+        ("state within the metadata", "quickstart.json", &["checkpointing.inline_threshold=1 mb"]),
+        ("request over the limit of a prefix", "store-throttles.json", &[]),
+        ("result of the job found by a new leader", "stop-and-resume.json", &[LOST]),
+        ("former leader refused by a task manager", "zombie-leader.json", &[]),
+        ("producer fenced off", "zombie-producer.json", &[]),
+        ("restart strategy gave up", "damaged-checkpoint.json", &[]),
+        ("recovery given up", "savepoint-after-damage.json", &[]),
+        ("final checkpoint with finished tasks", "mixed-sources.json", &[]),
+    ];
+    for (name, scenario, changes) in rows {
+        let seen: u64 = runs(scenario, changes).take(4).map(|it| situation(&it, name)).sum();
+        assert!(seen > 0, "{name}");
+        let calm = runs("quickstart.json", &["faults=[]"]).next().expect("some seeds");
+        assert_eq!(situation(&calm, name), 0, "{name}");
+    }
+    let name = "too many failed checkpoints in a row";
+    for (tolerated, restarts) in [(0, true), (1, false)] {
+        let tolerable = format!("checkpointing.tolerable_failures={tolerated}");
+        for outcome in runs("quickstart.json", &[UNWRITTEN, &tolerable]).take(4) {
+            assert_eq!(situation(&outcome, name) > 0, restarts, "{tolerated} tolerated");
+        }
+    }
 }

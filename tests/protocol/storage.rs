@@ -309,6 +309,62 @@ fn what_a_write_that_is_cut_off_leaves_depends_on_the_store() {
     }
 }
 
+/// What is there in the end of an upload whose process dies.
+#[test]
+fn nobody_completes_the_uploads_of_the_dead() {
+    let large = [
+        "actions=[]",
+        "job.operators[count].state_per_key=5 mb",
+        "storage.bandwidth=100 mb/s",
+        "checkpointing.timeout=5 min",
+        r#"faults=[{"at": {"step": "B5", "checkpoint": 1, "subtask": "count[1]", "delay": "300 ms"},
+            "kind": "crash_task_manager", "target": 1}]"#,
+    ];
+    for (dir, keeps_halves) in
+        [("hdfs://namenode/flink", true), ("s3://bucket/flink", false), ("/mnt/flink", true)]
+    {
+        let dir = format!("checkpointing.dir={dir}");
+        let changes = [&large[..], &[dir.as_str()]].concat();
+        let (mut none, mut halves) = (0, 0);
+        for outcome in runs("stop-and-resume.json", &changes) {
+            let cut_off = count(&outcome, |it| matches!(it, Observation::UploadsCutOff { .. }));
+            assert_eq!(cut_off, 1, "{dir} seed {}", outcome.seed);
+            assert_eq!(situation(&outcome, "process lost while it was writing to storage"), 1);
+            let left = observations(&outcome).filter_map(|it| match *it {
+                Observation::FileWritten { bytes, orphaned: true, .. } => Some(bytes),
+                _ => None,
+            });
+            let left: Vec<u64> = left.collect();
+            let whole = 25 * 5 * 1_000_000;
+            assert!(left.iter().all(|bytes| *bytes < whole), "{dir}: {left:?}");
+            none += usize::from(left.is_empty());
+            halves += left.len();
+        }
+        assert_eq!(halves > 0, keeps_halves, "{dir}");
+        assert!(none > 0, "{dir}");
+    }
+}
+
+/// An object that small is complete as soon as it is begun: what says so is on its way.
+#[test]
+fn what_was_sent_before_its_process_died_arrives() {
+    let sent = [
+        "actions=[]",
+        "storage.latency=400 ms",
+        "checkpointing.interval=1 s",
+        r#"faults=[{"at": {"step": "B5", "checkpoint": 1, "subtask": "count[1]", "delay": "DELAY"},
+            "kind": "crash_task_manager", "target": 1}]"#,
+    ];
+    // Complete after 200 ms, and there after 300 ms.
+    for (delay, whole) in [("190 ms", false), ("210 ms", true)] {
+        let fault = sent[3].replace("DELAY", delay);
+        for outcome in runs("stop-and-resume.json", &[sent[0], sent[1], sent[2], &fault]) {
+            let cut_off = count(&outcome, |it| matches!(it, Observation::UploadsCutOff { .. }));
+            assert_eq!(cut_off == 0, whole, "seed {}", outcome.seed);
+        }
+    }
+}
+
 #[test]
 fn a_name_node_is_asked_for_everything() {
     let mean = |changes: &[&str]| {

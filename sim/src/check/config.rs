@@ -4,6 +4,8 @@ use cutline::config::CheckpointingOptions;
 use cutline::job::rescale::DistributionMode;
 use cutline::time::{VirtualDuration, VirtualTime};
 
+use crate::scenario::model::ActionKind;
+
 /// What the checks must know of a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckConfig {
@@ -20,6 +22,8 @@ pub struct CheckConfig {
     pub aligned: Vec<bool>,
     /// When checkpoints are asked for by hand.
     pub manual: Vec<VirtualTime>,
+    /// What users ask for, by index: all of it is answered in the end.
+    pub actions: Vec<ActionKind>,
     /// When the last record of a bounded job is due; `None`: the job does not end by itself.
     pub due: Option<VirtualTime>,
     /// Calm time within which a bounded job finishes after its last record, a decided transaction

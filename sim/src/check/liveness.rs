@@ -4,6 +4,9 @@
 //!   by the end of the job, within the time the restart strategy may take.
 //! - A bounded job finishes within `settle` after its last record is due and the last fault.
 //! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
+//! - What a user has asked for is answered: done, failed or refused. A new job may be waited for until
+//!   the one before has ended. What a job manager had taken up is forgotten with its leadership, and
+//!   when the job is over, somebody must lead to be asked.
 //!
 //! A violation says who waits for whom, as far as observations tell. (That a pending checkpoint
 //! expires in time is the business of *policy*.)
@@ -18,6 +21,7 @@ use super::ledger::{Flow, Ledger};
 use super::violation::{Class, Report, Subject};
 use super::{Ending, Setup};
 use crate::observe::{FileId, JobEnd, Observation, TaskState};
+use crate::scenario::model::ActionKind;
 use crate::world::RIGHT_PACE;
 
 pub(super) const NAME: &str = "liveness";
@@ -100,11 +104,26 @@ impl Weather {
         bound: VirtualDuration,
         now: VirtualTime,
     ) -> bool {
+        self.damaged.is_empty() && self.is_calm_since(since, bound, now)
+    }
+
+    /// The same, whatever is damaged.
+    fn is_calm_since(&self, since: VirtualTime, bound: VirtualDuration, now: VirtualTime) -> bool {
         self.active.is_empty()
             && self.drifting.is_empty()
-            && self.damaged.is_empty()
             && now > since.max(self.changed).max(self.acted) + bound
     }
+}
+
+/// Something a user has asked for, and has no answer to.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    action: u32,
+    at: VirtualTime,
+    /// Somebody has led since.
+    heard: bool,
+    /// A leader knows of it, and nobody else.
+    taken: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +136,11 @@ pub(super) struct Liveness {
     /// Pending checkpoints, and who has acknowledged them.
     pending: Vec<(CheckpointId, VirtualTime, Vec<bool>)>,
     end: Option<JobEnd>,
+    asked: Vec<Asked>,
+    /// The newest leader's session.
+    session: u64,
+    /// Somebody leads, or will: only when a job is over need nobody do so.
+    led: bool,
 }
 
 impl Liveness {
@@ -127,6 +151,9 @@ impl Liveness {
             recovering: Some(VirtualTime::ZERO),
             pending: Vec::new(),
             end: None,
+            asked: Vec::new(),
+            session: 0,
+            led: true,
         }
     }
 
@@ -185,7 +212,32 @@ impl Liveness {
                 self.recovering = Some(now);
             }
             // A new leader knows nothing of them.
-            Observation::LeaderElected { .. } => self.pending.clear(),
+            Observation::LeaderElected { session } => {
+                self.pending.clear();
+                self.asked.retain(|asked| !asked.taken);
+                self.asked.iter_mut().for_each(|asked| asked.heard = true);
+                (self.session, self.led) = (session, true);
+            }
+            Observation::LeadershipLost { session } if session == self.session => {
+                self.asked.retain(|asked| !asked.taken);
+                self.led = false;
+            }
+            // Perhaps its leader, whom nobody need follow when the job is over.
+            Observation::ProcessLost { .. } if self.end.is_some() => self.led = false,
+            Observation::ActionAsked { action } => {
+                let heard = self.led;
+                self.asked.push(Asked { action, at: now, heard, taken: false });
+            }
+            Observation::ActionTaken { action } => {
+                let asked = self.asked.iter_mut().find(|asked| asked.action == action);
+                if let Some(asked) = asked {
+                    asked.taken = true;
+                }
+            }
+            Observation::ActionEnded { action, .. } => {
+                self.judged += 1;
+                self.asked.retain(|asked| asked.action != action);
+            }
             Observation::JobEnded { end } => {
                 self.judged += 1;
                 self.end = Some(end);
@@ -252,6 +304,7 @@ impl Liveness {
         report: &mut Report,
     ) {
         self.judge_time(now, (ledger, weather), setup, report);
+        self.judge_asked(now, ending, weather, setup, report);
         // A job whose checkpoint is damaged goes back to it again and again, as Flink's does.
         if !weather.damaged.is_empty() {
             return;
@@ -270,6 +323,41 @@ impl Liveness {
         report.add((NAME, Class::Stuck, rule), now, Subject::default(), || {
             format!("{what}{}", self.who_waits(ledger, setup))
         });
+    }
+
+    /// What was asked for long enough ago, in calm weather, and has no answer.
+    fn judge_asked(
+        &mut self,
+        now: VirtualTime,
+        ending: Ending,
+        weather: &Weather,
+        setup: &Setup,
+        report: &mut Report,
+    ) {
+        let patience = setup.config.recovery + setup.config.settle;
+        for asked in std::mem::take(&mut self.asked) {
+            // A new job begins when the one before is over, whatever is damaged of that one.
+            let resumes = matches!(
+                setup.config.actions.get(asked.action as usize),
+                Some(ActionKind::Resume { .. })
+            );
+            let waits = if resumes { self.end.is_none() } else { !weather.damaged.is_empty() };
+            let late = match ending {
+                Ending::Quiescent => true,
+                Ending::TimeUp | Ending::BudgetSpent => {
+                    weather.is_calm_since(asked.at, patience, now)
+                }
+            };
+            if waits || !late || !asked.heard {
+                continue;
+            }
+            self.judged += 1;
+            let what = (NAME, Class::Stuck, "a request without an answer");
+            report.add(what, now, Subject::default(), || {
+                let (action, at) = (asked.action, asked.at);
+                format!("action {action} was asked for at {at}, and nobody has answered")
+            });
+        }
     }
 
     /// The state of affairs, a clause for each kind of waiting.

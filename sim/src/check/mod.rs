@@ -132,6 +132,14 @@ impl Setup {
         self.config.roles[operator.index()] == Role::TransactionalSink
     }
 
+    /// Whether a subtask reads a source that ends, in a job with one that does not.
+    fn ends_beside_unbounded(&self, subtask: SubtaskId) -> bool {
+        let role = self.config.roles[self.graph.operator(subtask).index()];
+        let unbounded = |role: &Role| matches!(role, Role::Source { records: None, .. });
+        matches!(role, Role::Source { records: Some(_), .. })
+            && self.config.roles.iter().any(unbounded)
+    }
+
     fn operators(&self) -> impl Iterator<Item = OperatorId> + use<> {
         (0..self.config.roles.len() as u32).map(OperatorId)
     }
@@ -443,6 +451,11 @@ impl Checks {
             }
             Observation::ActionEnded { checkpoint, done: true, .. } => {
                 self.state.on_taken(checkpoint);
+            }
+            Observation::JobEnded { end: JobEnd::Canceled | JobEnd::Failed }
+                if self.storage.retains() =>
+            {
+                self.situations.on_retained();
             }
             Observation::JobEnded { end: JobEnd::StoppedWithSavepoint } => {
                 self.state.judge_stop(now, ledger, setup, report);

@@ -16,8 +16,8 @@ use cutline::time::VirtualTime;
 
 use super::Setup;
 use super::ledger::{Ledger, Part};
-use crate::observe::{CutKind, Observation, TaskState};
-use crate::scenario::model::Disturbance;
+use crate::observe::{CutKind, JobEnd, Observation, TaskState};
+use crate::scenario::model::{ActionKind, Disturbance};
 
 macro_rules! situations {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
@@ -194,6 +194,44 @@ situations! {
     ClockDrifted = "clock too fast or too slow",
     /// A process goes by a wall clock that was set wrong.
     ClockStepped = "wall clock set wrong",
+    /// A process dies while it writes an object.
+    UploadCutOff = "process lost while it was writing to storage",
+    /// A savepoint that a user has asked for is complete, and the job goes on.
+    SavepointTaken = "savepoint taken",
+    /// A job has ended with a savepoint, to be continued.
+    StoppedSuspended = "stopped with a savepoint, suspended",
+    /// A job has ended with a savepoint, with its input as if at its end.
+    StoppedDrained = "stopped with a savepoint, drained",
+    /// The savepoint of a stop was begun and has failed.
+    StopFailedBefore = "stop failed before its savepoint was complete",
+    /// The savepoint of a stop is complete, and some task has failed behind it.
+    StopFailedBehind = "stop failed behind its savepoint",
+    /// A new job owns what it was started from.
+    ResumedClaiming = "resumed with claim",
+    /// A new job leaves what it was started from to its user.
+    ResumedNotClaiming = "resumed without claim",
+    /// A job has failed or was cancelled, and leaves a checkpoint to its user.
+    CheckpointRetained = "checkpoint retained when the job ended",
+    /// A part of a state becomes a part of the metadata.
+    StateInlined = "state within the metadata",
+    /// A request is one too many below its prefix in this second.
+    OverLimit = "request over the limit of a prefix",
+    /// A new leader finds that the job has ended.
+    ResultFound = "result of the job found by a new leader",
+    /// A task manager refuses a former leader's order.
+    OrderRefused = "former leader refused by a task manager",
+    /// The external system refuses an attempt that a later one has fenced off.
+    ProducerFenced = "producer fenced off",
+    /// A job that has run fails for good.
+    RestartsExhausted = "restart strategy gave up",
+    /// A job fails before a new leader has run it.
+    RecoveryGivenUp = "recovery given up",
+    /// A task finishes after it was told of a checkpoint without tasks that had finished before.
+    FinalWithFinished = "final checkpoint with finished tasks",
+    /// A job is restarted because of its checkpoints alone.
+    TooManyFailures = "too many failed checkpoints in a row",
+    /// A source has been read to its end in a job with another one that has none.
+    EndedBesideUnbounded = "bounded source finished beside an unbounded one",
 }
 
 impl fmt::Display for Situation {
@@ -241,6 +279,14 @@ pub(super) struct Situations {
     recovering: bool,
     running: Vec<bool>,
     told: Vec<bool>,
+    /// Durable, without some tasks, which had finished.
+    partly: Vec<CheckpointId>,
+    /// The checkpoint it was told of last is one of these.
+    told_partly: Vec<bool>,
+    /// The job has been led, but not run, since then.
+    led_only: bool,
+    /// The savepoint of a stop was triggered.
+    stop_begun: bool,
     /// By channel: barriers under way.
     barriers: Vec<u32>,
     resumed: bool,
@@ -274,6 +320,10 @@ impl Situations {
             recovering: true,
             running: vec![false; subtasks],
             told: vec![false; subtasks],
+            partly: Vec::new(),
+            told_partly: vec![false; subtasks],
+            led_only: true,
+            stop_begun: false,
             barriers: vec![0; channels],
             resumed: false,
             lost: false,
@@ -355,7 +405,12 @@ impl Situations {
                 self.saw_if(!ledger.moved.is_empty(), Situation::InFlightRescaled);
             }
             Observation::Filtered { .. } => self.saw(Situation::InFlightFiltered),
-            Observation::Adopted { .. } => {
+            Observation::Adopted { claimed, .. } => {
+                self.saw(match claimed {
+                    true => Situation::ResumedClaiming,
+                    false => Situation::ResumedNotClaiming,
+                });
+                self.led_only = true;
                 self.saw_if(self.resumed, Situation::ResumedAgain);
                 self.resumed = true;
             }
@@ -372,7 +427,8 @@ impl Situations {
                     pending.declined = true;
                 }
             }
-            Observation::Triggered { checkpoint, .. } => {
+            Observation::Triggered { checkpoint, kind, .. } => {
+                self.stop_begun |= kind.is_synchronous();
                 self.saw_if(!self.pending.is_empty(), Situation::Concurrent);
                 let (acknowledged, declined) = (false, false);
                 self.pending.push(Pending { checkpoint, acknowledged, declined, reached: None });
@@ -382,10 +438,16 @@ impl Situations {
             Observation::Failed { checkpoint, reason } => self.on_failed(checkpoint, reason),
             Observation::RequestFailed { .. } => self.saw(Situation::RequestRefused),
             Observation::NotifiedComplete { subtask, checkpoint } => {
+                let partly = self.partly.contains(&checkpoint);
+                self.told_partly[subtask.index()] = partly;
                 self.on_told(subtask, checkpoint, setup.present().len());
             }
             Observation::Task { subtask, state, .. } => {
                 self.on_task(subtask, state, setup.present());
+                self.saw_if(
+                    state == TaskState::Finished && setup.ends_beside_unbounded(subtask),
+                    Situation::EndedBesideUnbounded,
+                );
             }
             Observation::ExecutionEnded => self.on_execution_ended(),
             Observation::RestoreChosen { checkpoint } => self.on_chosen(checkpoint, setup),
@@ -418,6 +480,21 @@ impl Situations {
             Observation::BufferSizeAnnounced { bytes, .. } => {
                 self.saw_if(bytes < SIZE_MAX, Situation::BuffersDebloated);
             }
+            Observation::UploadsCutOff { .. } => self.saw(Situation::UploadCutOff),
+            Observation::StateInlined { .. } => self.saw(Situation::StateInlined),
+            Observation::PrefixLimitReached => self.saw(Situation::OverLimit),
+            Observation::ResultFound { .. } => self.saw(Situation::ResultFound),
+            Observation::OrderRefused { .. } => self.saw(Situation::OrderRefused),
+            Observation::ProducerFenced { .. } => self.saw(Situation::ProducerFenced),
+            Observation::TooManyFailures => self.saw(Situation::TooManyFailures),
+            Observation::ActionEnded { action, checkpoint, done } => {
+                let what = setup.config.actions.get(action as usize);
+                self.on_answered(what, checkpoint.is_some(), done);
+            }
+            Observation::JobEnded { end: JobEnd::Failed } => self.saw(match self.led_only {
+                true => Situation::RecoveryGivenUp,
+                false => Situation::RestartsExhausted,
+            }),
             Observation::DeploymentRefused { .. } => self.saw(Situation::DeployedOntoDead),
             Observation::FencedOff { .. } => self.saw(Situation::FencedOff),
             Observation::LeadershipLost { .. } => self.saw(Situation::LeadershipLost),
@@ -521,6 +598,9 @@ impl Situations {
         self.untold.push((checkpoint, 0));
         let finished =
             ledger.line(checkpoint).is_some_and(|line| line.parts.contains(&Part::Finished));
+        if finished {
+            self.partly.push(checkpoint);
+        }
         self.saw_if(finished, Situation::CheckpointWithFinished);
         self.end(checkpoint);
     }
@@ -561,6 +641,30 @@ impl Situations {
         }
         let told = state == TaskState::Finished && self.told[subtask.index()];
         self.saw_if(told, Situation::FinalCheckpoint);
+        let partly = told && self.told_partly[subtask.index()];
+        self.saw_if(partly, Situation::FinalWithFinished);
+    }
+
+    /// Whoever asked for something has an answer.
+    fn on_answered(&mut self, what: Option<&ActionKind>, snapshot: bool, done: bool) {
+        match what {
+            Some(ActionKind::Savepoint) => self.saw_if(done, Situation::SavepointTaken),
+            Some(ActionKind::StopWithSavepoint { drain }) => {
+                let begun = std::mem::take(&mut self.stop_begun);
+                match (done, drain) {
+                    (true, false) => self.saw(Situation::StoppedSuspended),
+                    (true, true) => self.saw(Situation::StoppedDrained),
+                    (false, _) if snapshot => self.saw(Situation::StopFailedBehind),
+                    (false, _) => self.saw_if(begun, Situation::StopFailedBefore),
+                }
+            }
+            Some(ActionKind::Cancel | ActionKind::Resume { .. }) | None => {}
+        }
+    }
+
+    /// A job that has failed or was cancelled leaves a checkpoint behind.
+    pub(super) fn on_retained(&mut self) {
+        self.saw(Situation::CheckpointRetained);
     }
 
     fn on_execution_ended(&mut self) {
@@ -576,6 +680,8 @@ impl Situations {
 
     fn on_chosen(&mut self, chosen: Option<CheckpointId>, setup: &Setup) {
         self.executions += 1;
+        self.led_only = false;
+        self.stop_begun = false;
         self.down.clear();
         let union = |it: OperatorId| setup.has_list_state(it, DistributionMode::Union);
         let restores_union = chosen.is_some() && setup.operators().any(union);
@@ -639,6 +745,8 @@ impl Situations {
 
     fn on_elected(&mut self, session: u64) {
         self.saw_if(session > 1, Situation::LeaderChanged);
+        self.led_only = true;
+        self.stop_begun = false;
         let at = |step| self.pending.iter().any(|pending| pending.reached >= Some(step));
         let (finalizing, writing) = (at(Step::A2), at(Step::F2));
         let lost = std::mem::take(&mut self.lost);

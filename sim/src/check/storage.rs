@@ -342,6 +342,11 @@ impl Storage {
         given
     }
 
+    /// Whether the job has left a checkpoint to its user: one that no user had asked for.
+    pub(super) fn retains(&self) -> bool {
+        self.over && !self.discards && self.references.keys().any(|id| !self.users.contains(id))
+    }
+
     fn on_ended(&mut self, end: JobEnd, setup: &Setup) {
         self.discards = discards(end, setup);
         self.over = end != JobEnd::Stopped;

@@ -170,6 +170,7 @@ pub(super) fn config(sink: Role) -> CheckConfig {
         first_offsets: Vec::new(),
         aligned: Vec::new(),
         manual: Vec::new(),
+        actions: Vec::new(),
         due: Some(VirtualTime::from_millis(RECORDS)),
         settle: VirtualDuration::from_secs(10),
         windows: None,

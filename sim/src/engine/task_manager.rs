@@ -263,7 +263,24 @@ impl TaskManager {
     ) {
         let fences = self.plan.elects() && !self.plan.defects.has(Defect::D26);
         if !fences || self.leader == Some((from, token)) {
-            self.on_message(message, ctx);
+            return self.on_message(message, ctx);
+        }
+        let orders = match message {
+            Control::Deploy(_) | Control::Cancel { .. } | Control::Mail { .. } => true,
+            Control::Registered
+            | Control::Heartbeat
+            | Control::Register { .. }
+            | Control::Alive
+            | Control::Canceled { .. }
+            | Control::RequestSplit { .. }
+            | Control::EventArrived { .. }
+            | Control::Task { .. }
+            | Control::Acknowledge { .. }
+            | Control::Decline { .. } => false,
+        };
+        if orders && self.leader.is_some_and(|(_, session)| token < session) {
+            let process = ctx.me().0;
+            ctx.observe(Observation::OrderRefused { process, session: token });
         }
     }
 

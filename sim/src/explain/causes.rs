@@ -253,6 +253,10 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::FileLost { .. }
         | O::UnsyncedLost { .. }
         | O::StorageHostCrashed { .. }
+        | O::UploadsCutOff { .. }
+        | O::PrefixLimitReached
+        | O::ProducerFenced { .. }
+        | O::ActionAsked { .. }
         | O::TransactionExpired { .. } => Place::World,
         _ => Place::JobManager,
     }

@@ -92,7 +92,8 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FaultInjected { .. } | O::ProcessLost { .. } | O::ExecutionEnded => essential(true),
         O::RestoreChosen { .. } | O::JobEnded { .. } | O::Adopted { .. } => essential(true),
         O::RegionEnded { .. } | O::RegionRestored { .. } => essential(true),
-        O::FaultHealed { .. } | O::ActionTaken { .. } | O::ActionEnded { .. } => link(true),
+        O::FaultHealed { .. } | O::ActionAsked { .. } | O::ActionTaken { .. } => link(true),
+        O::ActionEnded { .. } => link(true),
         O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
         O::CancellationSlow { .. } => detail(true),
         O::LeadershipLost { .. } => essential(true),
@@ -100,12 +101,15 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::MessageLost { .. } | O::AskTimedOut { .. } => link(true),
         O::SplitAssigned { subtask: at, .. } => detail(subtask(at)),
         // That the fault has struck says it.
+        O::UploadsCutOff { .. } | O::PrefixLimitReached => detail(true),
+        O::ResultFound { .. } | O::OrderRefused { .. } | O::TooManyFailures => link(true),
         O::WrongTimeRead { .. } | O::PaceChanged { .. } | O::StorageHostCrashed { .. } => None,
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),
         O::DeploymentRefused { subtask: at } => link(subtask(at)),
         O::Filtered { .. } => detail(focus.subtasks.is_empty()),
         O::WindowFired { .. } | O::Called { .. } | O::BufferSizeAnnounced { .. } => None,
+        O::StateInlined { .. } => None,
         O::ReadLocally { subtask: at, .. } | O::ChangesReplayed { subtask: at, .. } => {
             link(subtask(at))
         }
@@ -165,6 +169,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::PreCommitted { transaction, .. }
         | O::Committed { transaction, .. }
         | O::TransactionExpired { transaction }
+        | O::ProducerFenced { transaction }
         | O::TransactionAborted { transaction } => {
             let graph = &trace.plan.graph;
             let at = graph.subtask(transaction.operator, transaction.subtask);

@@ -380,6 +380,7 @@ impl Line {
                 .detail_of("how", how.name()),
             O::FaultInjected { fault } => self.event("fault_injected").detail_of("fault", fault),
             O::FaultHealed { fault } => self.event("fault_healed").detail_of("fault", fault),
+            O::ActionAsked { action } => self.event("action_asked").detail_of("action", action),
             O::ActionTaken { action } => self.event("action_taken").detail_of("action", action),
             O::ActionEnded { action, checkpoint, done } => {
                 let line = self.event("action_ended").detail_of("action", action);
@@ -409,6 +410,23 @@ impl Line {
             O::StorageHostCrashed { writes } => {
                 self.event("storage_host_crashed").detail_of("writes", writes)
             }
+            O::StateInlined { subtask, checkpoint } => {
+                self.event("state_inlined").at_subtask(subtask, names).of(checkpoint)
+            }
+            O::PrefixLimitReached => self.event("prefix_limit_reached"),
+            O::ResultFound { end } => self.event("result_found").detail_of("how", job_end(end)),
+            O::OrderRefused { process, session } => self
+                .event("order_refused")
+                .detail_of("process", process)
+                .detail_of("session", session),
+            O::ProducerFenced { transaction } => {
+                self.event("producer_fenced").transaction(transaction, names)
+            }
+            O::TooManyFailures => self.event("too_many_failures"),
+            O::UploadsCutOff { process, writes } => self
+                .event("uploads_cut_off")
+                .detail_of("process", process)
+                .detail_of("writes", writes),
             O::UnsyncedLost { file, gone } => self
                 .event("unsynced_lost")
                 .detail_of("file", names.file(file))

@@ -98,6 +98,7 @@ pub(super) fn checks_of(plan: &Arc<Plan>) -> Checks {
         first_offsets: operators.clone().map(|operator| first_offsets(&operator.kind)).collect(),
         aligned: aligned(scenario),
         manual: scenario.manual.iter().map(|trigger| trigger.at).collect(),
+        actions: scenario.actions.iter().map(|action| action.what.clone()).collect(),
         due: last_record(plan),
         settle: patience,
         recovery: patience,

@@ -51,7 +51,7 @@ const KINDS: [&str; 16] = [
     "async",
 ];
 const EDGES: [&str; 5] = ["forward", "hash", "rebalance", "rescale", "broadcast"];
-const SHAPES: [&str; 17] = [
+const SHAPES: [&str; 18] = [
     "fan-out",
     "fan-in",
     "diamond",
@@ -59,6 +59,7 @@ const SHAPES: [&str; 17] = [
     "several sinks",
     "rekey",
     "unbounded",
+    "mixed sources",
     "split enumerator",
     "union list state",
     "unordered calls",
@@ -223,6 +224,10 @@ impl Found {
 
     fn job(&mut self, scenario: &Scenario) {
         let job = &scenario.job;
+        let sources = || job.operators.iter().filter_map(|operator| operator.kind.as_source());
+        let mixed =
+            sources().any(|it| it.records.is_some()) && sources().any(|it| it.records.is_none());
+        self.add_if(mixed, "shape", "mixed sources");
         for operator in &job.operators {
             self.add("operator", kind(&operator.kind));
             if let OperatorKind::Source(source) = &operator.kind {

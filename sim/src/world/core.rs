@@ -165,8 +165,10 @@ enum Parcel<C> {
         back: VirtualDuration,
         /// How often it has been made, from 1.
         attempt: u32,
-        /// The host of the store crashes while it is being written.
-        cut_off: bool,
+        /// When its last message leaves who makes it: from then on that one may die.
+        sent: VirtualTime,
+        /// What a crash makes of an object that is being written.
+        cut_off: CutOff,
         request: Request,
     },
     /// Somebody has waited for an answer long enough.
@@ -420,6 +422,20 @@ impl<P: Process, O: Observer> World<P, O> {
     }
 }
 
+/// What a crash makes of an object that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutOff {
+    /// Nothing.
+    No,
+    /// The host of the store has crashed; who writes is answered.
+    ByStore,
+    /// The process that writes has died.
+    ByWriter {
+        /// The store had begun with it, and may keep the half of it.
+        half: bool,
+    },
+}
+
 impl<P: Process, O: Observer> Core<P, O> {
     fn lives(&self, process: ProcessId, life: u32) -> bool {
         let host = &self.hosts[process.index()];
@@ -455,6 +471,7 @@ impl<P: Process, O: Observer> Core<P, O> {
         if process == self.leader() {
             self.lose_memory(now);
         }
+        self.cut_uploads_off(process, now);
         let host = &mut self.hosts[process.index()];
         host.alive = false;
         host.life += 1;

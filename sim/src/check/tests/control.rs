@@ -3,6 +3,7 @@
 use cutline::step::Step;
 
 use super::*;
+use crate::scenario::model::{ActionKind, SnapshotSource};
 
 #[test]
 fn policy() {
@@ -155,6 +156,63 @@ fn liveness() {
             world.wait(20_000);
         }),
         row("nothing moves", |world| world.finish(Ending::Quiescent)).finds(stuck.0, stuck.1),
+        row("a savepoint that nobody takes up", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            run_out(world, Ending::Quiescent);
+        })
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint])
+        .finds(stuck.0, stuck.1),
+        row("a savepoint that its leader has forgotten", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            world.see(Observation::ActionTaken { action: 0 });
+            world.see(Observation::LeaderElected { session: 2 });
+            run_out(world, Ending::Quiescent);
+        })
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
+        row("a savepoint when the job is over, and nobody leads", |world| {
+            world.see(Observation::LeaderElected { session: 2 });
+            world.run_out(9);
+            world.see(Observation::LeadershipLost { session: 2 });
+            world.see(Observation::ActionAsked { action: 0 });
+            world.finish(Ending::Quiescent);
+        })
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
+        row("a new job that nobody starts", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            run_out(world, Ending::TimeUp);
+        })
+        .with(|options| options.config.actions = vec![resume()])
+        .finds(stuck.0, stuck.1),
+        row("a new job that waits for the end of this one", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            world.checkpoint(1);
+            world.finish(Ending::TimeUp);
+        })
+        .with(|options| options.config.actions = vec![resume()]),
+        row("a new job that is refused", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            world.see(Observation::ActionTaken { action: 0 });
+            world.see(Observation::ActionEnded { action: 0, checkpoint: None, done: false });
+            run_out(world, Ending::TimeUp);
+        })
+        .with(|options| options.config.actions = vec![resume()]),
         row("too many events", |world| world.finish(Ending::BudgetSpent)).finds(stuck.0, stuck.1),
     ]);
+}
+
+fn resume() -> ActionKind {
+    ActionKind::Resume {
+        from: SnapshotSource::Savepoint,
+        claims: false,
+        parallelism: Vec::new(),
+        operator_chaining: None,
+        changelog: None,
+    }
+}
+
+/// The job comes to its end, and the run long after it.
+fn run_out(world: &mut World, ending: Ending) {
+    world.run_out(9);
+    world.wait(30_000);
+    world.finish(ending);
 }

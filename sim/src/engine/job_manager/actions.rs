@@ -51,7 +51,9 @@ pub(super) struct Resuming {
 impl JobManager {
     /// Takes up what was asked for, as far as that can be done now.
     pub(super) fn on_asked<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if self.coordinator.is_none() || self.phase == Phase::Suspending {
+        // A job whose recovery was given up has ended without one, and takes what is asked all the same.
+        let over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
+        if self.coordinator.is_none() && !over || self.phase == Phase::Suspending {
             return; // Asked again once there is one.
         }
         for action in ctx.asked() {

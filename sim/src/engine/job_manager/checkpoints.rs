@@ -172,7 +172,13 @@ impl JobManager {
             Output::RequestCompleted { request, checkpoint } => {
                 self.on_request_completed(request, checkpoint, ctx);
             }
-            Output::FailJob { task: _ } => self.on_failure(ctx),
+            Output::FailJob { task: _ } => {
+                // A stop whose savepoint fails fails the job, whatever is tolerated.
+                if self.phase == Phase::Running && !self.may_be_stopping() {
+                    self.observe(Observation::TooManyFailures, ctx);
+                }
+                self.on_failure(ctx);
+            }
             Output::Restored { checkpoint, scope } => match scope {
                 RestoreScope::Global => self.on_restore_chosen(checkpoint.as_ref(), ctx),
                 RestoreScope::Region => self.on_regions_chosen(checkpoint.as_ref(), ctx),

@@ -13,7 +13,7 @@ use cutline::trigger::adaptive::IntervalPolicy;
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, translate};
 use crate::engine::plan::CoordinatorSetup;
 use crate::engine::{Control, Engine};
-use crate::observe::JobEnd;
+use crate::observe::{JobEnd, Observation};
 use crate::world::{
     Answer, Context, KnownSnapshot, Observer, Pointer, ProcessId, Refusal, Request,
 };
@@ -72,6 +72,9 @@ impl JobManager {
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));
+                if let Some(end) = self.ended {
+                    self.observe(Observation::ResultFound { end }, ctx);
+                }
                 for (checkpoint, pointer) in pointers {
                     let path = pointer.metadata.clone();
                     let waiting = Waiting::Metadata { checkpoint, pointer };
@@ -137,6 +140,7 @@ impl JobManager {
     fn give_up_recovery<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         if self.phase == Phase::Recovering {
             self.end(self.ended.unwrap_or(JobEnd::Failed), ctx);
+            self.on_asked(ctx);
         }
     }
 

@@ -495,6 +495,8 @@ impl TaskManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         if matches!(part.place, Place::Inline(_)) {
+            let inlined = Observation::StateInlined { subtask, checkpoint };
+            ctx.observe_task((subtask, execution), inlined);
             let inlined = Waiting::Inlined { subtask, execution, checkpoint, part };
             return self.set_timer(ctx.now(), inlined, ctx);
         }

@@ -344,7 +344,7 @@ impl Builder<'_> {
         let ms = log_between(&mut self.draws.of("span", ""), 300, 5_000);
         let span = VirtualDuration::from_millis(ms);
         let unbounded = self.options.unbounded && !self.options.exactly_once_output;
-        let bounded = !(unbounded && self.draws.is("unbounded", 100));
+        let mut bounded = !(unbounded && self.draws.is("unbounded", 100));
         let weight = match self.draws.of("weight", "").below(5) {
             0 => log_between(&mut self.draws.of("weight", "heavy"), 2, 20) as u32,
             _ => 1,
@@ -364,6 +364,7 @@ impl Builder<'_> {
         }
         let mut records: Vec<u64> =
             self.flow.iter().map(|flow| flow.arriving * each / ONE).collect();
+        bounded &= !(unbounded && bounded && self.mix_sources());
         self.slow_one_down(&records, span, weight);
         self.vary_transactional_sinks();
         self.vary_event_time(span);
@@ -392,6 +393,24 @@ impl Builder<'_> {
             span,
             bounded,
         }
+    }
+
+    /// Some jobs have sources that end beside such that do not: they end as if none did. Whether this
+    /// is one of them.
+    fn mix_sources(&mut self) -> bool {
+        if self.sources < 2 || !self.draws.is("mixed sources", 250) {
+            return false;
+        }
+        let mut stream = self.draws.of("mixed sources", "which");
+        let ends = stream.below(self.sources as u64) as usize;
+        let goes_on = (ends + 1 + stream.below(self.sources as u64 - 1) as usize) % self.sources;
+        for (index, operator) in self.operators[..self.sources].iter_mut().enumerate() {
+            let OperatorKind::Source(source) = &mut operator.kind else { continue };
+            if index == goes_on || index != ends && stream.below(2) == 0 {
+                source.records = None;
+            }
+        }
+        true
     }
 
     /// Some of the transactional sinks commit in another way: through a committer downstream, or by

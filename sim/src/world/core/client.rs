@@ -38,7 +38,10 @@ impl<P: Process, O: Observer> Core<P, O> {
         let how = match self.faults.disturbs(operation) {
             _ if cut_off => Disturbance::Torn,
             Some(how) => how,
-            None if self.is_over_limit(request, now) => Disturbance::Throttled,
+            None if self.is_over_limit(request, now) => {
+                self.observer.observe(now, &Observation::PrefixLimitReached);
+                Disturbance::Throttled
+            }
             None => return None,
         };
         Some((operation, how))
@@ -111,7 +114,7 @@ impl<P: Process, O: Observer> Core<P, O> {
     }
 
     /// The first half of an object arrives, and is left behind where the store cannot help it.
-    fn tear(
+    pub(super) fn tear(
         &mut self,
         request: Request,
         asker: (ProcessId, u64, bool),

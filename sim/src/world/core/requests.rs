@@ -6,7 +6,7 @@ use cutline::operator::TransactionId;
 use cutline::time::{VirtualDuration, VirtualTime};
 
 use super::client::Disturbed;
-use super::{Context, Core, Due, Parcel, Watcher, scheme, transfer};
+use super::{Context, Core, CutOff, Due, Parcel, Watcher, scheme, transfer};
 use crate::kernel::queue::Queue;
 use crate::observe::{Observation, Transaction};
 use crate::scenario::model::{ExternalOperation, StorageOperation};
@@ -49,8 +49,8 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         } else {
             0
         };
-        let mut span =
-            latency.draw(&mut host.storage) + transfer(nominal, config.storage_bandwidth);
+        let carried = transfer(nominal, config.storage_bandwidth);
+        let mut span = latency.draw(&mut host.storage) + carried;
         let rounds = scheme::rounds(&request);
         if config.storage_scheme == Some(Scheme::Hdfs) {
             for _ in 0..rounds {
@@ -68,11 +68,16 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         // The last quarter is the way of the answer.
         let back = VirtualDuration(span.as_nanos() / 4);
         let life = self.core.hosts[self.me.index()].life;
-        let (from, attempt, cut_off) = (self.me, 1, false);
+        let (from, attempt, cut_off) = (self.me, 1, CutOff::No);
+        let at = self.now + held + span.saturating_sub(back);
+        // An object is there when its writer has said that it is complete, behind all of its bytes. That
+        // message is on its way for a quarter of the time that messages alone take.
+        let way = VirtualDuration(span.saturating_sub(carried).as_nanos() / 4);
+        let sent = self.now.max(at - way);
         let parcel =
-            Parcel::Request { from, life, session, token, back, attempt, cut_off, request };
+            Parcel::Request { from, life, session, token, back, attempt, sent, cut_off, request };
         let slot = self.core.put_parcel(parcel);
-        self.queue.push(self.now + held + span.saturating_sub(back), Due::Apply(slot));
+        self.queue.push(at, Due::Apply(slot));
     }
 }
 
@@ -100,9 +105,10 @@ impl<P: Process, O: Observer> Core<P, O> {
 
     pub(super) fn apply(&mut self, slot: u32, now: VirtualTime, queue: &mut Queue<Due>) {
         if now < self.storage_back_at && self.is_of_storage(slot) {
+            self.put_off(slot);
             return queue.push(self.storage_back_at, Due::Apply(slot));
         }
-        let Parcel::Request { from, life, session, token, back, attempt, cut_off, request } =
+        let Parcel::Request { from, life, session, token, back, attempt, cut_off, request, .. } =
             self.take_parcel(slot)
         else {
             unreachable!("only requests are applied");
@@ -113,6 +119,14 @@ impl<P: Process, O: Observer> Core<P, O> {
             self.watchers.push(Watcher { process: from, life, token, back });
             return;
         }
+        let asker = (from, session, !self.lives(from, life));
+        if let CutOff::ByWriter { half } = cut_off {
+            if half {
+                // Nobody is there to be told.
+                let _ = self.tear(request, asker, now, queue);
+            }
+            return;
+        }
         let operation = operation_of(&request);
         let external = external_operation_of(&request);
         let service = request.service();
@@ -121,14 +135,14 @@ impl<P: Process, O: Observer> Core<P, O> {
             (None, Some(operation)) => self.faults.external.fails(operation),
             (None, None) => None,
         };
-        let asker = (from, session, !self.lives(from, life));
         let answer = if let Some(applied) = fails {
             if applied == Applied::Yes {
                 // Done all the same; whoever asked does not learn it.
                 let _ = self.apply_request(request, asker, now, queue);
             }
             Err(Refusal::Failed)
-        } else if let Some((operation, how)) = self.disturbance((&request, operation), cut_off, now)
+        } else if let Some((operation, how)) =
+            self.disturbance((&request, operation), cut_off == CutOff::ByStore, now)
         {
             self.observer.observe(now, &Observation::StorageDisturbed { operation, how });
             match self.disturb(how, (request, attempt), asker, now, queue) {
@@ -136,7 +150,8 @@ impl<P: Process, O: Observer> Core<P, O> {
                 // A process that has died asks no more, and nobody is to be answered.
                 Disturbed::AskedAgain(..) if asker.2 => return,
                 Disturbed::AskedAgain(at, request) => {
-                    let (attempt, cut_off) = (attempt + 1, false);
+                    // Before it is made again, nothing of it is on its way.
+                    let (attempt, sent, cut_off) = (attempt + 1, at, CutOff::No);
                     let parcel = Parcel::Request {
                         from,
                         life,
@@ -144,6 +159,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                         token,
                         back,
                         attempt,
+                        sent,
                         cut_off,
                         request,
                     };
@@ -157,6 +173,14 @@ impl<P: Process, O: Observer> Core<P, O> {
         };
         let held = self.hosts[from.index()].cut(service).back.since(now);
         self.answer((from, life, token), answer, now + back + held, queue);
+    }
+
+    /// The host of the store is down: what is asked of it is asked again until it is back.
+    fn put_off(&mut self, slot: u32) {
+        let back_at = self.storage_back_at;
+        if let Parcel::Request { sent, .. } = &mut self.parcels[slot as usize] {
+            *sent = back_at;
+        }
     }
 
     fn is_of_storage(&self, slot: u32) -> bool {
@@ -330,7 +354,12 @@ impl<P: Process, O: Observer> Core<P, O> {
                 if let Some((due, place)) = self.external.begin(transaction, now) {
                     queue.push(due, Due::Expire(place));
                 }
-                self.external.pre_commit(transaction, (checkpoint, contents))?;
+                let taken = self.external.pre_commit(transaction, (checkpoint, contents));
+                if taken == Err(Refusal::ProducerFenced) {
+                    let transaction = Transaction::of(transaction);
+                    self.observer.observe(now, &Observation::ProducerFenced { transaction });
+                }
+                taken?;
                 let stored = self.external.transactions[&transaction];
                 let transaction = external::observed(transaction, &stored);
                 self.observer.observe(now, &Observation::PreCommitted { transaction, contents });

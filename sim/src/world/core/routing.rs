@@ -96,6 +96,7 @@ impl<P: Process, O: Observer> World<P, O> {
             Due::Expire(place) => self.core.expire(place, now),
             Due::Ask(index) => {
                 self.core.outside.ask(index);
+                self.core.observer.observe(now, &Observation::ActionAsked { action: index });
                 let leader = self.core.leader();
                 if self.core.hosts[leader.index()].alive {
                     self.deliver(leader, Event::Asked, now, queue);

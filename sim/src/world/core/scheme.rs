@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 use cutline::config::Scheme;
 use cutline::time::VirtualTime;
 
-use super::{Core, Parcel};
+use super::{Core, CutOff, Parcel};
 use crate::observe::Observation;
 use crate::world::services::Service;
-use crate::world::{Observer, Process, Purpose, Request};
+use crate::world::{Observer, Process, ProcessId, Purpose, Request};
 
 /// Flink: `JobManagerCheckpointStorage#DEFAULT_MAX_STATE_SIZE`.
 const IN_MEMORY_MAX: u64 = 5 << 20;
@@ -92,9 +92,11 @@ impl<P: Process, O: Observer> Core<P, O> {
     pub(super) fn crash_storage_host(&mut self, back_at: VirtualTime, now: VirtualTime) -> bool {
         let mut writes = 0;
         for parcel in &mut self.parcels {
-            if let Parcel::Request { request: Request::Put { .. }, cut_off, .. } = parcel {
-                writes += u32::from(!*cut_off);
-                *cut_off = true;
+            if let Parcel::Request { request: Request::Put { .. }, cut_off, .. } = parcel
+                && *cut_off == CutOff::No
+            {
+                writes += 1;
+                *cut_off = CutOff::ByStore;
             }
         }
         self.observer.observe(now, &Observation::StorageHostCrashed { writes });
@@ -104,6 +106,32 @@ impl<P: Process, O: Observer> Core<P, O> {
             self.observer.observe(now, &Observation::UnsyncedLost { file, gone });
         }
         true
+    }
+
+    /// A process has died, and nobody completes what it was writing: no upload (S3), no file that is
+    /// closed or renamed. What had come to its last message arrives all the same, as that is on its way.
+    ///
+    /// In Flink: `S3RecoverableMultipartUploadManager`, `FsCheckpointStateOutputStream
+    /// #closeAndGetHandle`; what HDFS keeps of a file that nobody closes, its lease recovery decides.
+    pub(super) fn cut_uploads_off(&mut self, process: ProcessId, now: VirtualTime) {
+        let mut writes = 0;
+        let name = format!("{} {}", process.0, now.as_nanos());
+        let mut stream = self.streams.stream("writer dies", &name);
+        for parcel in &mut self.parcels {
+            if let Parcel::Request { request: Request::Put { .. }, from, sent, cut_off, .. } =
+                parcel
+                && *from == process
+                && now < *sent
+                && *cut_off == CutOff::No
+            {
+                writes += 1;
+                *cut_off = CutOff::ByWriter { half: stream.below(2) == 0 };
+            }
+        }
+        if writes > 0 {
+            let process = process.0;
+            self.observer.observe(now, &Observation::UploadsCutOff { process, writes });
+        }
     }
 
     /// The job manager has died, and what was in its memory is gone.
