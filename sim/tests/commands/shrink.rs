@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A failing case of a campaign with a planted defect.
 fn case(here: &Path, defect: &str) -> String {
-    let line = format!("campaign --seeds 0..320 --defect {defect} --format json");
+    let line = format!("campaign --seeds 0..640 --defect {defect} --format json");
     let said = cutline(here, &line);
     assert!(matches!(said.code, 10 | 11), "{}", said.err);
     let replay = said.json()["failures"][0]["replay"].to_string();
