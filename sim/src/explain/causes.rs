@@ -211,6 +211,8 @@ fn place(trace: Trace<'_>, observation: &Observation) -> Place {
         | O::ChangesReplayed { subtask, .. }
         | O::TaskRestored { subtask, .. }
         | O::BufferSizeAnnounced { subtask, .. }
+        | O::WindowFired { subtask, .. }
+        | O::DroppedLate { subtask, .. }
         | O::Upserted { subtask, .. }
         | O::Appended { subtask, .. } => Place::Subtask(subtask),
         O::Step { step, subtask: Some(subtask), .. } if !step.is_at_job_manager() => {

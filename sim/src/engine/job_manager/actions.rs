@@ -208,8 +208,15 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let Some(action) = action_of(request) else { return };
+        let over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
         match &mut self.stop {
             Some(stop) if stop.action == action && stop.failed => {
+                self.stop = None;
+                self.answer(action, Some(checkpoint), false, ctx);
+            }
+            // The job has come to its end by itself, before it was known that the savepoint is complete.
+            // Deviation: Flink reports the savepoint.
+            Some(stop) if stop.action == action && over => {
                 self.stop = None;
                 self.answer(action, Some(checkpoint), false, ctx);
             }
