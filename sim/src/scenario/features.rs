@@ -94,10 +94,11 @@ const OPTIONS: [&str; 18] = [
 ];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
-const WORLDS: [&str; 19] = [
+const WORLDS: [&str; 20] = [
     "one task manager",
     "spare slots",
     "small buffers",
+    "debloated buffers",
     "limited bandwidth",
     "links that differ",
     "limited storage bandwidth",
