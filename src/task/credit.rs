@@ -6,7 +6,7 @@
 //! sender without credit sends no data.
 //!
 //! A local channel has no buffers here: its reader holds one of the sender's at a time
-//! (`LocalInputChannel`), which the sender's [pool](super::subtask) counts. It is the one credit.
+//! (`LocalInputChannel`), which the pool of the sender counts. It is the one credit.
 //!
 //! Invariant, asserted by `check`: credit out + buffers held = exclusive + floating of a channel,
 //! and the floating buffers of the channels and of the pool add up to the gate's.

@@ -6,7 +6,7 @@
 //! An average of such samples is what senders are told.
 //!
 //! Deviation: a record fills a buffer here, whatever its bytes, and is not divided. A buffer of a third
-//! of the size is three buffers a record where buffers are counted, by [parts](PARTS) of one.
+//! of the size is three buffers a record where buffers are counted, by sixteenths of one.
 
 use crate::config::DebloatOptions;
 use crate::time::{VirtualDuration, VirtualTime};
