@@ -20,17 +20,6 @@ pub(crate) struct Pool {
     max: u32,
 }
 
-/// What has become of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Filled {
-    /// Nothing is left of it.
-    Now,
-    /// Something is left of it again.
-    NoMore,
-    /// Neither.
-    AsBefore,
-}
-
 impl Pool {
     /// Of each output channel its pool, and the pools, one an edge.
     pub(crate) fn of_edges(config: &SubtaskConfig) -> (Vec<u32>, Vec<Pool>) {
@@ -54,18 +43,13 @@ impl Pool {
 
     /// One of its channels had queued so much, in parts of a buffer, and has so much now.
     #[inline]
-    pub(crate) fn on_queued(&mut self, before: u32, now: u32) -> Filled {
-        let was_full = self.is_full();
+    pub(crate) fn on_queued(&mut self, before: u32, now: u32) {
         self.queued = self.queued - before + now;
-        match (was_full, self.is_full()) {
-            (false, true) => Filled::Now,
-            (true, false) => Filled::NoMore,
-            (false, false) | (true, true) => Filled::AsBefore,
-        }
     }
 
+    /// Whether no buffer is left.
     #[inline]
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.queued >= self.max
     }
 }
@@ -77,15 +61,10 @@ mod tests {
     #[test]
     fn a_pool_is_full_while_no_buffer_is_left() {
         let mut pool = Pool { queued: 0, max: 3 * PARTS };
-        let rows = [
-            (0, 2, Filled::AsBefore),
-            (0, 1, Filled::Now),
-            (1, 2, Filled::AsBefore),
-            (2, 1, Filled::AsBefore),
-            (1, 0, Filled::NoMore),
-        ];
-        for (before, now, expected) in rows {
-            assert_eq!(pool.on_queued(before * PARTS, now * PARTS), expected, "{before} to {now}");
+        let rows = [(0, 2, false), (0, 1, true), (1, 2, true), (2, 1, true), (1, 0, false)];
+        for (before, now, full) in rows {
+            pool.on_queued(before * PARTS, now * PARTS);
+            assert_eq!(pool.is_full(), full, "{before} to {now}");
         }
     }
 }

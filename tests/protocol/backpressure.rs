@@ -8,7 +8,7 @@ use cutline::time::VirtualDuration;
 use cutline_sim::observe::{JobEnd, Observation};
 use cutline_sim::run::Outcome;
 
-use crate::support::{count, finished, runs, situation};
+use crate::support::{count, finished, observations, runs, situation};
 
 const ALIGNED: &str = "backpressure-aligned.json";
 const TIMEOUT: &str = "backpressure-aligned-timeout.json";
@@ -100,7 +100,7 @@ fn one_expiry_more_than_is_tolerated_restarts_the_job() {
         let tolerates = format!("checkpointing.tolerable_failures={tolerable}");
         for outcome in runs("backpressure-expiry.json", &[&tolerates], 0..2) {
             let mut in_a_row = 0;
-            for observation in outcome.trace.iter().flatten().map(|(_, observation)| observation) {
+            for observation in observations(&outcome) {
                 match observation {
                     Observation::Failed { .. } => in_a_row += 1,
                     Observation::Completed { .. } => in_a_row = 0,
@@ -153,11 +153,10 @@ fn smaller_buffers_make_an_aligned_checkpoint_as_short_as_is_wanted() {
     assert!(plain > 2_600 && long < plain * 3 / 4 && short < plain / 2, "{plain}, {long}, {short}");
     for outcome in finished(DEBLOATED, &[], 0..2) {
         assert!(situation(&outcome, "buffers made smaller") > 2);
-        let sizes =
-            outcome.trace.iter().flatten().filter_map(|(_, observation)| match observation {
-                Observation::BufferSizeAnnounced { bytes, .. } => Some(*bytes),
-                _ => None,
-            });
+        let sizes = observations(&outcome).filter_map(|observation| match observation {
+            Observation::BufferSizeAnnounced { bytes, .. } => Some(*bytes),
+            _ => None,
+        });
         let least = sizes.min().expect("some were announced");
         // 250 kB a second for half a second, in some ten to twenty buffers.
         assert!((4_000..16_000).contains(&least), "{least}");

@@ -1,9 +1,9 @@
 //! Buffer debloating: the sizes that gates ask for, and what becomes of them at the senders.
 
+use super::output::full;
 use super::{Back, Output, Outputs, Phase, Subtask};
 use crate::ids::{GateId, InputChannel, OutputChannel};
 use crate::task::debloat::{Debloater, PARTS, parts_of_record, records_in};
-use crate::task::pool::Filled;
 use crate::time::VirtualTime;
 
 impl Subtask {
@@ -57,19 +57,11 @@ impl Subtask {
         let parts = parts_of_record(bytes);
         let before = std::mem::replace(&mut self.parts_of_record[index], parts);
         let subpartition = &mut self.outputs[index];
-        let was_full = subpartition.is_full();
-        subpartition.set_buffers_max(records_in(self.subpartition_max, parts).max(1));
-        match (was_full, subpartition.is_full()) {
-            (false, true) => self.full_outputs += 1,
-            (true, false) => self.full_outputs -= 1,
-            (false, false) | (true, true) => {}
-        }
-        let queued = subpartition.queued_buffers();
         let pool = &mut self.pools[self.pool_of[index] as usize];
-        match pool.on_queued(queued.saturating_mul(before), queued.saturating_mul(parts)) {
-            Filled::Now => self.full_outputs += 1,
-            Filled::NoMore => self.full_outputs -= 1,
-            Filled::AsBefore => {}
-        }
+        let were_full = full(subpartition, pool);
+        subpartition.set_buffers_max(records_in(self.subpartition_max, parts).max(1));
+        let queued = subpartition.queued_buffers();
+        pool.on_queued(queued * before, queued * parts);
+        self.full_outputs = self.full_outputs - were_full + full(subpartition, pool);
     }
 }

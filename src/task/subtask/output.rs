@@ -5,8 +5,8 @@ use crate::defect::Defect;
 use crate::ids::OutputChannel;
 use crate::message::{Alignment, CheckpointBarrier, Element, FailureReason};
 use crate::operator::Record;
-use crate::task::pool::Filled;
-use crate::task::subpartition;
+use crate::task::pool::Pool;
+use crate::task::subpartition::{self, Subpartition};
 
 impl Subtask {
     #[inline]
@@ -115,25 +115,17 @@ impl Subtask {
         let index = channel.index();
         let outputs = &mut self.subpartition_outputs;
         let subpartition = &mut self.outputs[index];
-        let (was_full, queued) = (subpartition.is_full(), subpartition.queued_buffers());
+        let pool = &mut self.pools[self.pool_of[index] as usize];
+        let (were_full, queued) = (full(subpartition, pool), subpartition.queued_buffers());
         subpartition.handle(input, outputs);
         if self.connected[index] {
             while subpartition.is_available() {
                 subpartition.handle(subpartition::Input::Poll, outputs);
             }
         }
-        match (was_full, subpartition.is_full()) {
-            (false, true) => self.full_outputs += 1,
-            (true, false) => self.full_outputs -= 1,
-            (false, false) | (true, true) => {}
-        }
-        let pool = &mut self.pools[self.pool_of[index] as usize];
         let parts = self.parts_of_record[index];
-        match pool.on_queued(queued * parts, subpartition.queued_buffers() * parts) {
-            Filled::Now => self.full_outputs += 1,
-            Filled::NoMore => self.full_outputs -= 1,
-            Filled::AsBefore => {}
-        }
+        pool.on_queued(queued * parts, subpartition.queued_buffers() * parts);
+        self.full_outputs = self.full_outputs - were_full + full(subpartition, pool);
         let waits = !subpartition.is_empty();
         for output in &self.subpartition_outputs {
             match *output {
@@ -160,4 +152,10 @@ impl Subtask {
             out.push(Output::AwaitBack(channel));
         }
     }
+}
+
+/// How many of the two limits of an output channel are reached: its own, and that of its pool.
+#[inline]
+pub(super) fn full(subpartition: &Subpartition<Record>, pool: &Pool) -> u32 {
+    u32::from(subpartition.is_full()) + u32::from(pool.is_full())
 }

@@ -52,8 +52,7 @@ impl JobManager {
     /// Takes up what was asked for, as far as that can be done now.
     pub(super) fn on_asked<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
         // A job whose recovery was given up has ended without one, and takes what is asked all the same.
-        let over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
-        if self.coordinator.is_none() && !over || self.phase == Phase::Suspending {
+        if self.coordinator.is_none() && !self.is_over() || self.phase == Phase::Suspending {
             return; // Asked again once there is one.
         }
         for action in ctx.asked() {
@@ -87,6 +86,11 @@ impl JobManager {
         }
     }
 
+    /// Whether nothing more becomes of the job.
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ending(_) | Phase::Ended)
+    }
+
     pub(super) fn answer<O: Observer>(
         &self,
         action: u32,
@@ -103,7 +107,7 @@ impl JobManager {
         kind: SnapshotKind,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        if matches!(self.phase, Phase::Ended | Phase::Ending(_) | Phase::Suspending) {
+        if self.is_over() || self.phase == Phase::Suspending {
             self.answer(action, None, false, ctx);
             return;
         }
@@ -208,15 +212,11 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let Some(action) = action_of(request) else { return };
-        let over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
+        let over = self.is_over();
         match &mut self.stop {
-            Some(stop) if stop.action == action && stop.failed => {
-                self.stop = None;
-                self.answer(action, Some(checkpoint), false, ctx);
-            }
-            // The job has come to its end by itself, before it was known that the savepoint is complete.
-            // Deviation: Flink reports the savepoint.
-            Some(stop) if stop.action == action && over => {
+            // A job that has come to its end by itself, before it was known that the savepoint is
+            // complete, has not stopped. Deviation: Flink reports the savepoint.
+            Some(stop) if stop.action == action && (stop.failed || over) => {
                 self.stop = None;
                 self.answer(action, Some(checkpoint), false, ctx);
             }
