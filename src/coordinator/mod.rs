@@ -19,7 +19,10 @@
 //! - If nobody can tell whether the pointer was written, the checkpoint fails here but keeps its
 //!   files, because a new leader may find the pointer.
 //! - For savepoints, which are not stored, the metadata file is the decision; an abort before its
-//!   answer wins. (Those a job stops with may be stored: [`CoordinatorConfig::stores_stops`].)
+//!   answer wins. (Those a job stops with may be stored: [`CoordinatorConfig::stores_stops`]. Then
+//!   the pointer is their decision, too, and their job's cancellation does not delete them.)
+//! - What is decided subsumes the older ones that are pending, and nothing before that does; a plain
+//!   savepoint never does.
 //!
 //! A new leader starts from [`Coordinator::new`] with what the store holds; the old one is fenced
 //! off by the store refusing its pointer writes, which come back as failed.

@@ -1,4 +1,6 @@
-//! The coordinator with work that takes its time: what the vectors cannot show.
+//! The coordinator with work that takes its time, as the engine has it: what the vectors cannot show.
+
+mod races;
 
 use std::collections::BTreeSet;
 
@@ -44,9 +46,9 @@ impl World {
             max_retained,
             retention: Retention::default(),
             store: StoreKind::Default,
-            stores_stops: false,
-            drains_shared: false,
-            drops_outlived: false,
+            stores_stops: true,
+            drains_shared: true,
+            drops_outlived: true,
         };
         let vertex =
             Vertex { operator: OperatorId(0), parallelism: SUBTASKS, union_list_state: false };
@@ -170,9 +172,9 @@ impl World {
         });
     }
 
-    /// A checkpoint that everybody has acknowledged; all work done but what `keep` names.
-    fn take(&mut self, keep: fn(&Output<()>) -> bool) -> u64 {
-        self.trigger(SnapshotKind::Checkpoint);
+    /// A snapshot that everybody has acknowledged; all work done but what `keep` names.
+    fn take(&mut self, kind: SnapshotKind, keep: fn(&Output<()>) -> bool) -> u64 {
+        self.trigger(kind);
         self.settle(keep);
         let id = self.ids;
         (0..SUBTASKS).for_each(|subtask| self.acknowledge(id, subtask));
@@ -214,180 +216,6 @@ fn pointer(output: &Output<()>) -> bool {
     matches!(output, Output::WritePointer { .. })
 }
 
-/// What somebody might do to a checkpoint that is being finalized.
-fn interference(name: &str) -> Input<()> {
-    match name {
-        "expiry" => Input::Timeout,
-        "decline" => Input::Decline {
-            checkpoint: CheckpointId(1),
-            subtask: SubtaskId(0),
-            attempt: Attempt(0),
-            reason: FailureReason::CheckpointDeclined,
-        },
-        "stop" => Input::Stop,
-        "failover" => Input::AbortPending { reason: FailureReason::JobFailoverRegion },
-        "shutdown" => Input::Shutdown { status: None },
-        "cancellation" => Input::Shutdown { status: Some(JobStatus::Canceled) },
-        "lost leadership" => Input::Shutdown { status: Some(JobStatus::Suspended) },
-        other => panic!("no interference {other}"),
-    }
-}
-
-const INTERFERENCES: [&str; 5] = ["expiry", "decline", "stop", "failover", "shutdown"];
-
-#[test]
-fn until_the_pointer_write_is_issued_an_abort_wins() {
-    for name in INTERFERENCES {
-        let mut world = World::new(1, 1);
-        world.take(metadata);
-        world.now = VirtualTime::from_millis(100);
-        world.feed(interference(name));
-        world.settle(metadata);
-        assert_eq!(world.failures().len(), 1, "{name}");
-        assert_eq!(world.deleted, BTreeSet::new(), "{name}: the write is under way");
-        world.settle(nothing);
-        assert_eq!(world.deleted, world.delivered, "{name}");
-        assert!(world.retained().is_empty(), "{name}");
-    }
-}
-
-#[test]
-fn once_it_is_issued_the_answer_decides() {
-    for name in INTERFERENCES {
-        let mut world = World::new(1, 1);
-        world.take(pointer);
-        world.now = VirtualTime::from_millis(100);
-        world.feed(interference(name));
-        world.settle(nothing);
-        assert_eq!(world.failures(), [], "{name}");
-        assert_eq!(world.retained(), [1], "{name}");
-        assert_eq!(world.deleted, BTreeSet::new(), "{name}");
-    }
-}
-
-/// A job that is cancelled deletes its checkpoints, the one that is being decided among them; one whose
-/// leader steps down keeps them for the next leader.
-#[test]
-fn the_end_decides_about_a_checkpoint_whose_pointer_write_is_issued() {
-    for (name, outcome, kept) in [
-        ("cancellation", PointerOutcome::Written, false),
-        ("cancellation", PointerOutcome::Failed, false),
-        ("lost leadership", PointerOutcome::Written, true),
-        ("lost leadership", PointerOutcome::Failed, false),
-    ] {
-        let mut world = World::new(1, 1);
-        world.take(pointer);
-        world.feed(interference(name));
-        assert_eq!(world.deleted, BTreeSet::new(), "{name}: nothing is decided yet");
-        world.answer(0, outcome);
-        world.settle(nothing);
-        let deleted = if kept { BTreeSet::new() } else { world.delivered.clone() };
-        assert_eq!(world.deleted, deleted, "{name}, {outcome:?}");
-    }
-}
-
-/// While the metadata are being written nothing is decided: whoever steps down takes the files away.
-#[test]
-fn a_cancelled_job_and_a_former_leader_leave_no_metadata() {
-    for name in ["cancellation", "lost leadership"] {
-        let mut world = World::new(1, 1);
-        world.take(metadata);
-        world.feed(interference(name));
-        world.settle(pointer);
-        assert!(world.work.is_empty(), "{name}: no pointer is written any more");
-        assert_eq!(world.deleted, world.delivered, "{name}");
-    }
-}
-
-/// An older checkpoint that waits for its turn is subsumed by the decision of a newer one, and not by
-/// its metadata.
-#[test]
-fn subsumption_waits_for_the_decision() {
-    for (outcome, failures) in [(PointerOutcome::Written, 1), (PointerOutcome::Failed, 0)] {
-        let mut world = World::new(3, 1);
-        for _ in 0..2 {
-            world.trigger(SnapshotKind::Checkpoint);
-            world.settle(nothing);
-        }
-        (0..SUBTASKS).for_each(|subtask| world.acknowledge(2, subtask));
-        world.settle(pointer);
-        assert_eq!(world.failures(), [], "{outcome:?}: not before the decision");
-        world.answer(0, outcome);
-        let subsumed = (1, FailureReason::CheckpointSubsumed);
-        let found = world.failures().iter().filter(|it| **it == subsumed).count();
-        assert_eq!(found, failures, "{outcome:?}");
-    }
-}
-
-#[test]
-fn what_becomes_of_the_files_of_a_checkpoint_whose_pointer_is_not_known() {
-    for (name, outcome, kept) in [
-        ("certainly not written", PointerOutcome::Failed, false),
-        ("nobody can tell", PointerOutcome::Unknown, true),
-    ] {
-        let mut world = World::new(1, 1);
-        world.take(pointer);
-        world.answer(0, outcome);
-        world.settle(nothing);
-        let reason = FailureReason::FinalizeCheckpointFailure;
-        assert_eq!(world.failures(), [(1, reason)], "{name}");
-        assert_eq!(world.deleted.is_empty(), kept, "{name}");
-    }
-}
-
-#[test]
-fn a_restore_waits_for_the_decision() {
-    let restored = |output: &Output<()>| matches!(output, Output::Restored { .. });
-    for (name, outcome, expected) in
-        [("written", PointerOutcome::Written, 2), ("failed", PointerOutcome::Failed, 1)]
-    {
-        let mut world = World::new(1, 1);
-        world.take(nothing);
-        world.take(pointer);
-        world.feed(Input::Restore { scope: RestoreScope::Global });
-        assert_eq!(world.count(restored), 0, "{name}");
-        world.answer(0, outcome);
-        let chosen = world.said.iter().find_map(|output| match output {
-            Output::Restored { checkpoint, .. } => checkpoint.as_ref(),
-            _ => None,
-        });
-        let chosen = chosen.map(|retained| retained.checkpoint.id);
-        assert_eq!(chosen, Some(CheckpointId(expected)), "{name}");
-    }
-}
-
-#[test]
-fn the_end_of_the_job_waits_for_the_decision_and_pointers_go_before_files() {
-    let mut world = World::new(1, 2);
-    world.take(nothing);
-    world.take(pointer);
-    world.feed(Input::Shutdown { status: Some(JobStatus::Finished) });
-    assert_eq!(world.retained(), [1]);
-    world.answer(0, PointerOutcome::Written);
-    let pointers = |output: &Output<()>| matches!(output, Output::RemovePointer { .. });
-    assert_eq!(world.work.iter().filter(|work| pointers(work)).count(), 2);
-    world.settle(pointers);
-    assert_eq!(world.deleted, BTreeSet::new());
-    world.settle(nothing);
-    assert_eq!(world.deleted, world.delivered);
-}
-
-#[test]
-fn one_is_finalized_at_a_time_and_an_older_one_that_waits_is_subsumed() {
-    let mut world = World::new(3, 1);
-    for _ in 0..2 {
-        world.trigger(SnapshotKind::Checkpoint);
-        world.settle(nothing);
-    }
-    for id in [2, 1] {
-        (0..SUBTASKS).for_each(|subtask| world.acknowledge(id, subtask));
-    }
-    assert_eq!(world.work.iter().filter(|work| metadata(work)).count(), 1);
-    world.settle(nothing);
-    assert_eq!(world.failures(), [(1, FailureReason::CheckpointSubsumed)]);
-    assert_eq!(world.retained(), [2]);
-}
-
 /// An acknowledgement that is delivered a second time brings nothing new, wherever its checkpoint
 /// has come to meanwhile.
 #[test]
@@ -425,10 +253,7 @@ fn an_acknowledgement_nobody_waits_for_is_deleted() {
 
 fn taken(kind: SnapshotKind, keep: fn(&Output<()>) -> bool) -> World {
     let mut world = World::new(1, 1);
-    world.trigger(kind);
-    world.settle(keep);
-    (0..SUBTASKS).for_each(|subtask| world.acknowledge(1, subtask));
-    world.settle(keep);
+    world.take(kind, keep);
     world
 }
 
