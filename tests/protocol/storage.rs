@@ -51,7 +51,7 @@ fn disturbed(
 #[test]
 fn what_the_client_can_cure_nobody_hears_of() {
     for how in [Disturbance::Transient, Disturbance::Throttled, Disturbance::Hanging] {
-        for operation in ["write_state", "write_metadata", "write_pointer"] {
+        for operation in ["write_state", "write_metadata", "write_pointer", "draw_id"] {
             for outcome in disturbed(operation, how, 2) {
                 assert_eq!(bites(&outcome, how), 2, "{how:?} {operation}");
                 assert_eq!(outcome.statistics.checkpoints.failed.len(), 0, "{how:?} {operation}");
@@ -141,6 +141,33 @@ fn a_bad_day_is_survived() {
         }
         assert_eq!(outcome.job_end, Some(JobEnd::Finished));
         assert_eq!(outcome.statistics.records.committed, 8_000);
+    }
+}
+
+/// Numbers are drawn once, whatever becomes of the answers; a recovery waits for the pointers, and a job
+/// whose result is stored is not run again.
+#[test]
+fn a_bad_day_of_the_high_availability_store_is_survived() {
+    for outcome in runs("ha-store-unreliable.json", &[]) {
+        let name = format!("seed {}", outcome.seed);
+        assert_eq!(bites(&outcome, Disturbance::Ambiguous), 3, "{name}");
+        assert_eq!(bites(&outcome, Disturbance::Transient), 5, "{name}");
+        assert_eq!(bites(&outcome, Disturbance::Hanging), 1, "{name}");
+        let unnumbered = outcome.statistics.requests_failed.get(&FailureReason::IoException);
+        assert_eq!(unnumbered, Some(&2), "{name}: no number, or none that anybody has learnt");
+        let known = observations(&outcome).filter_map(|it| match *it {
+            Observation::Triggered { checkpoint, .. } => Some(checkpoint.0),
+            _ => None,
+        });
+        let known: Vec<_> = known.collect();
+        assert_eq!(known[..2], [1, 3], "{name}: one was drawn in vain");
+        assert!(known.is_sorted_by(|a, b| a < b), "{name}");
+        // Two times the client gives up, and once more it is cured.
+        let restored = count(&outcome, |it| matches!(it, Observation::RestoreChosen { .. }));
+        assert_eq!(restored, 2, "{name}: at the start and behind the crash");
+        let ended = count(&outcome, |it| matches!(it, Observation::JobEnded { .. }));
+        assert_eq!((ended, outcome.job_end), (1, Some(JobEnd::Finished)), "{name}");
+        assert_eq!(outcome.statistics.records.committed, 6_000, "{name}");
     }
 }
 

@@ -164,8 +164,17 @@ const ACTIONS: [&str; 14] = [
     "other chains",
     "changelog switched",
 ];
-const OPERATIONS: [&str; 6] =
-    ["any", "write state", "write metadata", "read", "delete", "write pointer"];
+const OPERATIONS: [&str; 9] = [
+    "any",
+    "write state",
+    "write metadata",
+    "read",
+    "delete",
+    "write pointer",
+    "draw id",
+    "read pointers",
+    "write job result",
+];
 
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
@@ -533,6 +542,9 @@ fn operation(operation: StorageOperation) -> &'static str {
         StorageOperation::Read => 3,
         StorageOperation::Delete => 4,
         StorageOperation::WritePointer => 5,
+        StorageOperation::DrawId => 6,
+        StorageOperation::ReadPointers => 7,
+        StorageOperation::WriteJobResult => 8,
     }]
 }
 

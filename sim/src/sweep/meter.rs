@@ -274,6 +274,10 @@ impl Meter {
                 StorageOperation::Read => requests.read += 1,
                 StorageOperation::Delete => requests.delete += 1,
                 StorageOperation::WritePointer => requests.pointer += 1,
+                // What a recovery or the end of a job costs is no part of what checkpoints do.
+                StorageOperation::DrawId
+                | StorageOperation::ReadPointers
+                | StorageOperation::WriteJobResult => {}
                 StorageOperation::Any => unreachable!("a request is of one kind"),
             },
             Note::Sync { subtask, span } => {

@@ -92,7 +92,7 @@ pub(super) fn what(kind: Kind, scenario: &Scenario, stream: &mut Stream) -> Faul
     let task_managers = u64::from(scenario.cluster.task_managers);
     let task_manager = stream.below(task_managers) as u32;
     let span = ms(log_between(stream, 5, 5_000));
-    let operation = *stream.choice(&StorageOperation::ALL).expect("there are six");
+    let operation = *stream.choice(&StorageOperation::ALL).expect("there are some");
     match kind {
         Kind::CrashTask => FaultKind::CrashTask(operator, subtask),
         Kind::CrashTaskManager => FaultKind::CrashTaskManager(task_manager),

@@ -215,10 +215,10 @@ impl Disturbance {
 
     /// Whether it can befall requests of a kind; `Any` stands for those that it can.
     pub fn befalls(self, operation: StorageOperation) -> bool {
-        use StorageOperation::{Any, Read, WriteMetadata, WriteState};
+        use StorageOperation::{Any, Read, ReadPointers, WriteMetadata, WriteState};
         match self {
             Self::Transient | Self::Throttled | Self::Hanging => true,
-            Self::Ambiguous => operation != Read,
+            Self::Ambiguous => !matches!(operation, Read | ReadPointers),
             Self::Torn => matches!(operation, Any | WriteState | WriteMetadata),
             Self::ShortRead | Self::Stale => matches!(operation, Any | Read),
         }
@@ -317,17 +317,27 @@ pub enum StorageOperation {
     Delete,
     /// Adding or removing a pointer in the high-availability store.
     WritePointer,
+    /// Drawing a checkpoint id in the high-availability store (T2).
+    DrawId,
+    /// Reading the pointers in the high-availability store: at a recovery (R1), or to find out
+    /// whether one was written.
+    ReadPointers,
+    /// Noting in the high-availability store how the job has ended.
+    WriteJobResult,
 }
 
 impl StorageOperation {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Any,
         Self::WriteState,
         Self::WriteMetadata,
         Self::Read,
         Self::Delete,
         Self::WritePointer,
+        Self::DrawId,
+        Self::ReadPointers,
+        Self::WriteJobResult,
     ];
 
     /// Whether a fault of this one concerns a request of that one.
@@ -344,6 +354,9 @@ impl StorageOperation {
             Self::Read => "read",
             Self::Delete => "delete",
             Self::WritePointer => "write_pointer",
+            Self::DrawId => "draw_id",
+            Self::ReadPointers => "read_pointers",
+            Self::WriteJobResult => "write_job_result",
         }
     }
 }

@@ -56,7 +56,10 @@ impl<P: Process, O: Observer> Core<P, O> {
         queue: &mut Queue<Due>,
     ) -> Disturbed {
         let attempts = self.config.storage_client.attempts;
-        let reads = matches!(request, Request::Get { .. } | Request::List { .. });
+        let reads = matches!(
+            request,
+            Request::Get { .. } | Request::List { .. } | Request::ReadPointers
+        );
         match how {
             Disturbance::Transient if attempt < attempts => {
                 self.ask_again((request, attempt), asker, VirtualDuration::ZERO, now, queue)
@@ -139,7 +142,12 @@ impl<P: Process, O: Observer> Core<P, O> {
             StorageOperation::WriteState => purpose == Purpose::State,
             StorageOperation::WriteMetadata => purpose == Purpose::Metadata,
             StorageOperation::Any => true,
-            StorageOperation::Read | StorageOperation::Delete | StorageOperation::WritePointer => {
+            StorageOperation::Read
+            | StorageOperation::Delete
+            | StorageOperation::WritePointer
+            | StorageOperation::DrawId
+            | StorageOperation::ReadPointers
+            | StorageOperation::WriteJobResult => {
                 unreachable!("objects are written for their states or for metadata")
             }
         };

@@ -436,12 +436,13 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
         Request::AddPointer { .. } | Request::Adopt(_) | Request::RemovePointer { .. } => {
             Some(StorageOperation::WritePointer)
         }
-        Request::NextCheckpointId
-        | Request::ReadPointers
-        | Request::Lead
+        Request::NextCheckpointId => Some(StorageOperation::DrawId),
+        Request::ReadPointers => Some(StorageOperation::ReadPointers),
+        Request::StoreJobResult(_) => Some(StorageOperation::WriteJobResult),
+        // Elections are disturbed by what cuts candidates off.
+        Request::Lead
         | Request::Campaign { .. }
         | Request::AwaitLeader { .. }
-        | Request::StoreJobResult(_)
         | Request::PreCommit { .. }
         | Request::Commit { .. }
         | Request::Apply { .. }
