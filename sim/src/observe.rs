@@ -627,4 +627,11 @@ pub enum Observation {
     },
     /// More checkpoints in a row have failed than are tolerated: the job fails.
     TooManyFailures,
+    /// The job manager that had taken up what a user asked for has died, and nobody else knows of it:
+    /// there will be no answer. Flink: the operation of a savepoint or a stop is unknown to the next
+    /// leader's REST endpoint.
+    ActionForgotten {
+        /// Its index in the scenario.
+        action: u32,
+    },
 }

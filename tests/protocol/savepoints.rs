@@ -289,3 +289,25 @@ fn what_becomes_of_jobs_is_counted() {
         }
     }
 }
+
+/// The next leader knows nothing of a stop that the last one was in the middle of: the job goes on, and
+/// whoever has asked is told that nobody will answer.
+#[test]
+fn a_stop_dies_with_its_job_manager() {
+    const CHANGES: [&str; 2] = [
+        r#"actions=[{"at": "2 s", "kind": "stop_with_savepoint"},
+            {"at": "4 s", "kind": "stop_with_savepoint"}]"#,
+        r#"faults=[{"at": "2002 ms", "kind": "crash_job_manager"}]"#,
+    ];
+    for outcome in runs("stop-fails.json", &CHANGES) {
+        let name = format!("seed {}", outcome.seed);
+        let forgotten = observations(&outcome).filter_map(|observation| match *observation {
+            Observation::ActionForgotten { action } => Some(action),
+            _ => None,
+        });
+        assert_eq!(forgotten.collect::<Vec<_>>(), [0], "{name}");
+        assert_eq!(answers(&outcome), [(1, true)], "{name}: asked for once more, it is done");
+        assert_eq!(ends(&outcome), [JobEnd::StoppedWithSavepoint], "{name}");
+        assert_eq!(situation(&outcome, "request of a user forgotten"), 1, "{name}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cutline::message::FailureReason;
 use cutline_sim::check::Class;
-use cutline_sim::observe::{FileId, JobEnd, Observation};
+use cutline_sim::observe::{FileId, JobEnd, Observation, TaskState};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::model::Disturbance;
 use cutline_sim::scenario::{Override, load};
@@ -168,6 +168,22 @@ fn a_bad_day_of_the_high_availability_store_is_survived() {
         let ended = count(&outcome, |it| matches!(it, Observation::JobEnded { .. }));
         assert_eq!((ended, outcome.job_end), (1, Some(JobEnd::Finished)), "{name}");
         assert_eq!(outcome.statistics.records.committed, 6_000, "{name}");
+    }
+}
+
+/// Found by random runs as soon as the result could be late: checkpoints of a job without tasks went on.
+#[test]
+fn no_checkpoint_is_taken_of_a_job_whose_result_is_being_stored() {
+    let late = r#"faults=[{"at": "0 s", "kind": "disturb_storage", "operation": "write_job_result",
+        "how": "hanging", "count": 3}]"#;
+    for outcome in runs("quickstart.json", &[late, "storage.timeout=2 s"]) {
+        assert_eq!(bites(&outcome, Disturbance::Hanging), 3, "seed {}", outcome.seed);
+        let all: Vec<_> = observations(&outcome).collect();
+        let finished =
+            |it: &&Observation| matches!(it, Observation::Task { state: TaskState::Finished, .. });
+        let last = all.iter().rposition(finished).expect("the job has finished");
+        let taken = |it: &&&Observation| matches!(it, Observation::Triggered { .. });
+        assert_eq!(all[last..].iter().filter(taken).count(), 0, "seed {}", outcome.seed);
     }
 }
 

@@ -5,8 +5,8 @@
 //! - A bounded job finishes within `settle` after its last record is due and the last fault.
 //! - When nothing is under way any more, no checkpoint is pending and a bounded job has ended.
 //! - What a user has asked for is answered: done, failed or refused. A new job may be waited for until
-//!   the one before has ended. What a job manager had taken up is forgotten with its leadership, and
-//!   when the job is over, somebody must lead to be asked.
+//!   the one before has ended. What a job manager had taken up is forgotten when it dies, and when
+//!   the job is over, somebody must lead to be asked.
 //!
 //! A violation says who waits for whom, as far as observations tell. (That a pending checkpoint
 //! expires in time is the business of *policy*.)
@@ -87,6 +87,7 @@ impl Weather {
             }
             Observation::ActionTaken { .. }
             | Observation::ActionEnded { .. }
+            | Observation::ActionForgotten { .. }
             | Observation::Adopted { .. } => self.acted = now,
             _ => {}
         }
@@ -122,8 +123,6 @@ struct Asked {
     at: VirtualTime,
     /// Somebody has led since.
     heard: bool,
-    /// A leader knows of it, and nobody else.
-    taken: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -214,27 +213,19 @@ impl Liveness {
             // A new leader knows nothing of them.
             Observation::LeaderElected { session } => {
                 self.pending.clear();
-                self.asked.retain(|asked| !asked.taken);
                 self.asked.iter_mut().for_each(|asked| asked.heard = true);
                 (self.session, self.led) = (session, true);
             }
             Observation::LeadershipLost { session } if session == self.session => {
-                self.asked.retain(|asked| !asked.taken);
                 self.led = false;
             }
             // Perhaps its leader, whom nobody need follow when the job is over.
             Observation::ProcessLost { .. } if self.end.is_some() => self.led = false,
             Observation::ActionAsked { action } => {
                 let heard = self.led;
-                self.asked.push(Asked { action, at: now, heard, taken: false });
+                self.asked.push(Asked { action, at: now, heard });
             }
-            Observation::ActionTaken { action } => {
-                let asked = self.asked.iter_mut().find(|asked| asked.action == action);
-                if let Some(asked) = asked {
-                    asked.taken = true;
-                }
-            }
-            Observation::ActionEnded { action, .. } => {
+            Observation::ActionEnded { action, .. } | Observation::ActionForgotten { action } => {
                 self.judged += 1;
                 self.asked.retain(|asked| asked.action != action);
             }

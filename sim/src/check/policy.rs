@@ -151,6 +151,13 @@ impl Policy {
                     self.count(now, setup);
                 }
             }
+            // What has failed was a savepoint, which costs nothing: the user is told so at once.
+            Observation::ActionEnded { done: false, .. } => {
+                let last = self.failed_last.as_mut().filter(|last| last.at.0 == now);
+                if let Some(before) = last.and_then(|last| last.requested.take()) {
+                    (self.failures, self.exceeded) = before;
+                }
+            }
             Observation::Subsumed { checkpoint } => {
                 self.retained.retain(|retained| *retained != checkpoint);
                 self.successions = 0;

@@ -230,6 +230,8 @@ situations! {
     FinalWithFinished = "final checkpoint with finished tasks",
     /// A job is restarted because of its checkpoints alone.
     TooManyFailures = "too many failed checkpoints in a row",
+    /// A job manager dies with what a user had asked of it: nobody will answer.
+    ActionForgotten = "request of a user forgotten",
     /// A source has been read to its end in a job with another one that has none.
     EndedBesideUnbounded = "bounded source finished beside an unbounded one",
 }
@@ -487,6 +489,7 @@ impl Situations {
             Observation::OrderRefused { .. } => self.saw(Situation::OrderRefused),
             Observation::ProducerFenced { .. } => self.saw(Situation::ProducerFenced),
             Observation::TooManyFailures => self.saw(Situation::TooManyFailures),
+            Observation::ActionForgotten { .. } => self.saw(Situation::ActionForgotten),
             Observation::ActionEnded { action, checkpoint, done } => {
                 let what = setup.config.actions.get(action as usize);
                 self.on_answered(what, checkpoint.is_some(), done);

@@ -212,8 +212,13 @@ impl World {
 
     /// An observation, as the doctor leaves it.
     pub(super) fn see(&mut self, observation: Observation) {
+        self.see_at_once([observation]);
+    }
+
+    /// What happens at one instant.
+    pub(super) fn see_at_once(&mut self, observations: impl IntoIterator<Item = Observation>) {
         self.now += VirtualDuration::from_micros(10);
-        for observation in (self.doctor)(observation) {
+        for observation in observations.into_iter().flat_map(|it| (self.doctor)(it)) {
             self.checks.observe(self.now, &observation);
         }
         if self.checks.has_questions() {

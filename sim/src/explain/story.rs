@@ -93,7 +93,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::RestoreChosen { .. } | O::JobEnded { .. } | O::Adopted { .. } => essential(true),
         O::RegionEnded { .. } | O::RegionRestored { .. } => essential(true),
         O::FaultHealed { .. } | O::ActionAsked { .. } | O::ActionTaken { .. } => link(true),
-        O::ActionEnded { .. } => link(true),
+        O::ActionEnded { .. } | O::ActionForgotten { .. } => link(true),
         O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
         O::CancellationSlow { .. } => detail(true),
         O::LeadershipLost { .. } => essential(true),

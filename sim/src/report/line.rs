@@ -423,6 +423,9 @@ impl Line {
                 self.event("producer_fenced").transaction(transaction, names)
             }
             O::TooManyFailures => self.event("too_many_failures"),
+            O::ActionForgotten { action } => {
+                self.event("action_forgotten").detail_of("action", action)
+            }
             O::UploadsCutOff { process, writes } => self
                 .event("uploads_cut_off")
                 .detail_of("process", process)

@@ -462,12 +462,20 @@ impl<P: Process, O: Observer> Core<P, O> {
         &mut self.links[from.index() * self.hosts.len() + to.index()]
     }
 
+    /// Nobody will answer what a process had taken up that has died.
+    fn forget_actions(&mut self, process: ProcessId, now: VirtualTime) {
+        for action in self.outside.forget(process) {
+            self.observer.observe(now, &Observation::ActionForgotten { action });
+        }
+    }
+
     fn crash(&mut self, process: ProcessId, now: VirtualTime, queue: &mut Queue<Due>) -> bool {
         let host = &mut self.hosts[process.index()];
         if !host.alive {
             return false;
         }
         self.observer.observe(now, &Observation::ProcessLost { process: process.0 });
+        self.forget_actions(process, now);
         if process == self.leader() {
             self.lose_memory(now);
         }

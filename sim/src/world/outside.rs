@@ -1,7 +1,8 @@
 //! People outside: what they ask of the cluster, and what they have been told.
 //!
 //! Somebody who asks and gets no answer, because nobody leads or the leader dies, asks again: what
-//! was asked for stays until a leader has taken it up.
+//! was asked for stays until a leader has taken it up. What a job manager has taken up dies with it:
+//! nobody else knows of it, and whoever asked is told so when asking for the outcome.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use cutline::message::SnapshotKind;
 use cutline::step::Step;
 use cutline::time::VirtualDuration;
 
+use super::ProcessId;
 use super::faults::{Armed, PlannedWhen};
 
 /// A snapshot that was reported as complete.
@@ -33,6 +35,8 @@ pub(super) struct Outside {
     /// Asked for, and taken up by nobody so far; ascending.
     open: Vec<u32>,
     taken: Vec<bool>,
+    /// Those that were taken up and have no answer, with who has taken them up; ascending.
+    unanswered: Vec<(u32, ProcessId)>,
     told: Vec<KnownSnapshot>,
     /// All that were ever told of.
     complete: BTreeSet<CheckpointId>,
@@ -78,9 +82,21 @@ impl Outside {
         (0..).zip(&self.taken).filter(|(_, taken)| !**taken).map(|(index, _)| index)
     }
 
-    pub(super) fn take(&mut self, index: u32) {
+    pub(super) fn take(&mut self, index: u32, by: ProcessId) {
         self.open.retain(|open| *open != index);
         self.taken[index as usize] = true;
+        self.unanswered.push((index, by));
+        self.unanswered.sort_unstable();
+    }
+
+    pub(super) fn answer(&mut self, index: u32) {
+        self.unanswered.retain(|(unanswered, _)| *unanswered != index);
+    }
+
+    /// A process has died: what it had taken up and not answered.
+    pub(super) fn forget(&mut self, process: ProcessId) -> Vec<u32> {
+        let forgotten = self.unanswered.extract_if(.., |(_, by)| *by == process);
+        forgotten.map(|(index, _)| index).collect()
     }
 
     pub(super) fn tell(&mut self, snapshot: KnownSnapshot) {

@@ -80,6 +80,18 @@ fn policy() {
         })
         .with(|options| options.config.checkpointing.tolerable_failures = 1)
         .finds("policy", Policy),
+        row("two savepoints that get no number", |world| {
+            let reason = FailureReason::IoException;
+            for action in 0..2 {
+                world.see_at_once([
+                    Observation::RequestFailed { reason },
+                    Observation::ActionEnded { action, checkpoint: None, done: false },
+                    Observation::RequestFailed { reason },
+                ]);
+            }
+            world.trigger(1);
+        })
+        .with(|options| options.config.checkpointing.tolerable_failures = 1),
         row("triggered for tasks that are gone", |world| {
             world.step(Step::T1);
             world.crash();
@@ -162,13 +174,22 @@ fn liveness() {
         })
         .with(|options| options.config.actions = vec![ActionKind::Savepoint])
         .finds(stuck.0, stuck.1),
-        row("a savepoint that its leader has forgotten", |world| {
+        row("a savepoint that died with its leader", |world| {
+            world.see(Observation::ActionAsked { action: 0 });
+            world.see(Observation::ActionTaken { action: 0 });
+            world.see(Observation::ActionForgotten { action: 0 });
+            world.see(Observation::LeaderElected { session: 2 });
+            run_out(world, Ending::Quiescent);
+        })
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
+        row("a savepoint that a former leader does not answer", |world| {
             world.see(Observation::ActionAsked { action: 0 });
             world.see(Observation::ActionTaken { action: 0 });
             world.see(Observation::LeaderElected { session: 2 });
             run_out(world, Ending::Quiescent);
         })
-        .with(|options| options.config.actions = vec![ActionKind::Savepoint]),
+        .with(|options| options.config.actions = vec![ActionKind::Savepoint])
+        .finds(stuck.0, stuck.1),
         row("a savepoint when the job is over, and nobody leads", |world| {
             world.see(Observation::LeaderElected { session: 2 });
             world.run_out(9);

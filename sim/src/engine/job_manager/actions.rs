@@ -98,7 +98,7 @@ impl JobManager {
         done: bool,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        ctx.observe(Observation::ActionEnded { action, checkpoint, done });
+        ctx.answer(action, checkpoint, done);
     }
 
     fn trigger_for<O: Observer>(

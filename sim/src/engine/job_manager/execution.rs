@@ -552,10 +552,11 @@ impl JobManager {
     }
 
     /// The job is over. The result is stored first: from then on nobody runs the job again, and
-    /// its checkpoints may go.
+    /// its checkpoints may go. No more of them are taken. Flink: `CheckpointCoordinatorDeActivator`.
     pub(super) fn end<O: Observer>(&mut self, end: JobEnd, ctx: &mut Context<'_, Engine, O>) {
         self.phase = Phase::Ending(end);
         self.request(Waiting::JobResult(end), Request::StoreJobResult(end), ctx);
+        self.coordinate(io::Input::Stop, ctx);
     }
 
     pub(super) fn on_job_result<O: Observer>(

@@ -56,10 +56,8 @@ impl<P: Process, O: Observer> Core<P, O> {
         queue: &mut Queue<Due>,
     ) -> Disturbed {
         let attempts = self.config.storage_client.attempts;
-        let reads = matches!(
-            request,
-            Request::Get { .. } | Request::List { .. } | Request::ReadPointers
-        );
+        let reads =
+            matches!(request, Request::Get { .. } | Request::List { .. } | Request::ReadPointers);
         match how {
             Disturbance::Transient if attempt < attempts => {
                 self.ask_again((request, attempt), asker, VirtualDuration::ZERO, now, queue)

@@ -114,8 +114,14 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
 
     /// Takes something up that was asked for.
     pub fn take_up(&mut self, action: u32) {
-        self.core.outside.take(action);
+        self.core.outside.take(action, self.me);
         self.core.observer.observe(self.now, &Observation::ActionTaken { action });
+    }
+
+    /// Answers whoever has asked for something: what snapshot came of it, and whether it was done.
+    pub fn answer(&mut self, action: u32, checkpoint: Option<CheckpointId>, done: bool) {
+        self.core.outside.answer(action);
+        self.observe(Observation::ActionEnded { action, checkpoint, done });
     }
 
     /// Tells people outside of a complete snapshot.

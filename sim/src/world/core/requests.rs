@@ -329,8 +329,11 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.ha.ended = None;
                 self.ha.pointers.clear();
                 self.ha.pointers.insert(checkpoint, pointer);
-                self.outside.take(action);
+                self.outside.take(action, from);
                 self.observer.observe(now, &Observation::ActionTaken { action });
+                if orphaned {
+                    self.forget_actions(from, now);
+                }
                 self.observer.observe(now, &Observation::Adopted { checkpoint, claimed });
                 if std::mem::replace(&mut self.ha.layout, layout) != layout {
                     self.observer.observe(now, &Observation::Rescaled { layout });
