@@ -102,9 +102,15 @@ impl ObjectStore {
         lost
     }
 
-    /// Loses all objects, and says which.
-    pub fn clear(&mut self) -> Vec<FileId> {
-        std::mem::take(&mut self.objects).into_values().map(|object| object.file).collect()
+    /// Loses the objects of whose paths `is_lost` says so, and says which these are.
+    pub fn lose(&mut self, is_lost: impl Fn(&str) -> bool) -> Vec<FileId> {
+        let mut lost = Vec::new();
+        self.objects.retain(|path, object| {
+            let goes = is_lost(path);
+            lost.extend(goes.then_some(object.file));
+            !goes
+        });
+        lost
     }
 
     /// The object at a path, visible or not.

@@ -34,6 +34,7 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
     }
 
     fn request_in(&mut self, session: u64, token: u64, request: Request) {
+        let in_memory = self.core.is_in_memory(&request);
         let config = &self.core.config;
         let host = &mut self.core.hosts[self.me.index()];
         let service = request.service();
@@ -50,7 +51,10 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             0
         };
         let carried = transfer(nominal, config.storage_bandwidth);
-        let mut span = latency.draw(&mut host.storage) + carried;
+        let (mut span, carried) = match in_memory {
+            true => (VirtualDuration::ZERO, VirtualDuration::ZERO),
+            false => (latency.draw(&mut host.storage) + carried, carried),
+        };
         let rounds = scheme::rounds(&request);
         if config.storage_scheme == Some(Scheme::Hdfs) {
             for _ in 0..rounds {

@@ -6,18 +6,22 @@
 //! | `hdfs://` | half a state file; metadata are renamed into place | the name node is asked for everything, twice for a write |
 //! | `s3://` | nothing: an upload that is not completed is not there | requests below one prefix are limited |
 //! | `file://` | half a state file; metadata are renamed into place | a directory that all hosts have mounted |
-//! | `memory://` | nothing | gone with the job manager; a state has at most 5 MiB |
+//! | `memory://` | nothing | no request but for a savepoint's metadata; gone with the job manager, but for savepoints; a state has at most 5 MiB |
 //!
 //! The first, `hdfs://` and `file://` are files on a host, which may crash: what was not synced goes with
 //! it ([`StoredObject::durable_at`](crate::world::store::StoredObject::durable_at)). Names are safer than
 //! contents: what was deleted stays deleted.
 //!
 //! In Flink: `FsCheckpointStateOutputStream` writes states in place; `FsCheckpointMetadataOutputStream`
-//! uses the file system's `RecoverableWriter` where there is one, which these have.
+//! uses the file system's `RecoverableWriter` where there is one, which these have. In the memory of the job
+//! manager a state comes with its acknowledgement, whatever it is for (`MemoryBackendCheckpointStorageAccess
+//! #resolveCheckpointStorageLocation`), and a savepoint's metadata are written to a directory, states and
+//! all.
 
 use std::collections::BTreeMap;
 
 use cutline::config::Scheme;
+use cutline::storage::layout::{Directory, Path};
 use cutline::time::VirtualTime;
 
 use super::{Core, CutOff, Parcel};
@@ -82,6 +86,17 @@ impl<P: Process, O: Observer> Core<P, O> {
         over
     }
 
+    /// Whether this is a matter of the job manager's memory, and of no store.
+    pub(super) fn is_in_memory(&self, request: &Request) -> bool {
+        let (Request::Put { path, .. } | Request::Get { path } | Request::Delete { path }) =
+            request
+        else {
+            return false;
+        };
+        self.config.storage_scheme == Some(Scheme::Memory)
+            && !matches!(path.parse(), Ok(Path::Metadata(Directory::Savepoint(_))))
+    }
+
     /// Whether the job manager's memory does not take a state of this size.
     pub(super) fn is_too_large(&self, nominal: u64) -> bool {
         self.config.storage_scheme == Some(Scheme::Memory) && nominal > IN_MEMORY_MAX
@@ -134,12 +149,16 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
     }
 
-    /// The job manager has died, and what was in its memory is gone.
+    /// The job manager has died, and what was in its memory is gone. Savepoints are files elsewhere.
     pub(super) fn lose_memory(&mut self, now: VirtualTime) {
         if self.config.storage_scheme != Some(Scheme::Memory) {
             return;
         }
-        for file in self.store.clear() {
+        let is_lost = |path: &str| match path.parse::<Path>() {
+            Ok(path) => !matches!(path.directory(), Directory::Savepoint(_)),
+            Err(_) => true,
+        };
+        for file in self.store.lose(is_lost) {
             self.observer.observe(now, &Observation::FileLost { file });
         }
     }
