@@ -634,4 +634,11 @@ pub enum Observation {
         /// Its index in the scenario.
         action: u32,
     },
+    /// Files were found that nobody refers to any more, nor will; they are being deleted.
+    OrphansFound {
+        /// The action that asked for it: its index in the scenario.
+        action: u32,
+        /// How many.
+        files: u32,
+    },
 }

@@ -8,6 +8,7 @@ pub mod increment;
 pub mod layout;
 pub mod local;
 pub mod metadata;
+pub mod orphans;
 pub mod registry;
 mod sync;
 

@@ -62,6 +62,7 @@ const SCENES: &[(&str, &[&str])] = &[
         "what strikes lasts",
         &["faults[10].for=5 s", "faults[18].window=50 ms", "faults[18].for=60 s"],
     ),
+    ("messages come twice for long", &["faults[17].for=20 s"]),
     ("acknowledgements come twice", &["faults[17].to=job_manager", "faults[17].for=20 s"]),
     (
         "storage is slow",
@@ -188,14 +189,6 @@ const SCENES: &[(&str, &[&str])] = &[
         ],
     ),
     ("the job manager is cut off for long", &["faults[19].for=12 s"]),
-    (
-        "no state can be written for a while",
-        &[
-            r#"faults=[
-                {"at": "1 s", "kind": "fail_storage", "operation": "write_state", "count": 60}]"#,
-            "checkpointing.tolerable_failures=100",
-        ],
-    ),
     (
         "wall clocks are compared",
         &[

@@ -171,6 +171,57 @@ fn a_bad_day_of_the_high_availability_store_is_survived() {
     }
 }
 
+/// What a job manager leaves whose metadata have no pointer goes as soon as names say that nobody will
+/// refer to it; without a clean-up it stays, and is counted.
+#[test]
+fn orphans_are_found_by_name() {
+    let found = |outcome: &Outcome| -> Vec<u32> {
+        let found = observations(outcome).filter_map(|it| match *it {
+            Observation::OrphansFound { files, .. } => Some(files),
+            _ => None,
+        });
+        found.collect()
+    };
+    // The parts of six subtasks, those of operators that are written in one, and metadata.
+    const LEFT: u64 = 12;
+    for outcome in runs("orphans.json", &[]) {
+        let name = format!("seed {}", outcome.seed);
+        assert_eq!(found(&outcome), [LEFT as u32 - 1, 0, 1], "{name}");
+        assert_eq!(outcome.statistics.orphans.files, 0, "{name}");
+        assert_eq!(situation(&outcome, "orphaned files deleted"), 2, "{name}");
+        let answers =
+            count(&outcome, |it| matches!(it, Observation::ActionEnded { done: true, .. }));
+        assert_eq!(answers, 3, "{name}");
+    }
+    for outcome in runs("orphans.json", &["actions=[]"]) {
+        let orphans = outcome.statistics.orphans;
+        assert_eq!(orphans.files, LEFT, "seed {}", outcome.seed);
+        assert!(orphans.bytes > 1_000_000, "seed {}: {orphans:?}", outcome.seed);
+    }
+}
+
+/// What was retained of the job before is the user's, whoever leads, and check *storage* would say that it
+/// is gone. A clean-up that is asked for when no job runs is refused.
+#[test]
+fn a_clean_up_leaves_the_jobs_before_alone() {
+    let changes = [
+        r#"actions=[{"at": "1700 ms", "kind": "savepoint"}, {"at": "2200 ms", "kind": "cancel"},
+            {"at": "2300 ms", "kind": "clean_orphans"}, {"at": "2400 ms", "kind": "resume"},
+            {"at": "5 s", "kind": "clean_orphans"}]"#,
+        r#"faults=[{"at": "4 s", "kind": "crash_job_manager"}]"#,
+        "checkpointing.retention=RETAIN_ON_CANCELLATION",
+    ];
+    for outcome in runs("orphans.json", &changes) {
+        let done = observations(&outcome).filter_map(|it| match *it {
+            Observation::ActionEnded { action, done, .. } => Some((action, done)),
+            _ => None,
+        });
+        let done: Vec<_> = done.collect();
+        let expected = [(0, true), (1, true), (2, false), (3, true), (4, true)];
+        assert_eq!(done, expected, "seed {}", outcome.seed);
+    }
+}
+
 /// Found by random runs as soon as the result could be late: checkpoints of a job without tasks went on.
 #[test]
 fn no_checkpoint_is_taken_of_a_job_whose_result_is_being_stored() {

@@ -58,7 +58,7 @@ pub use oracle::{
 };
 pub use situations::{Situation, Strike, Watch};
 pub use state::OperatorFactory;
-pub use statistics::{Checkpoints, Durations, Records, Statistics};
+pub use statistics::{Checkpoints, Durations, Orphans, Records, Statistics};
 pub use verdict::{Finding, Outcome, Shown, Verdict};
 pub use violation::{Class, Report, Subject, Violation};
 
@@ -561,6 +561,9 @@ impl Checks {
         self.liveness.finish(now, ending, (ledger, weather), setup, report);
         if ending == Ending::Quiescent && end.is_some() && self.answered.0 {
             self.storage.judge_leaks(now, report);
+        }
+        if self.answered.0 {
+            self.counter.statistics.orphans = self.storage.orphans();
         }
         for check in &mut self.added {
             check.finish(now, report);

@@ -232,6 +232,8 @@ situations! {
     TooManyFailures = "too many failed checkpoints in a row",
     /// A job manager dies with what a user had asked of it: nobody will answer.
     ActionForgotten = "request of a user forgotten",
+    /// Files are deleted that a process which has died left behind.
+    OrphansFound = "orphaned files deleted",
     /// A source has been read to its end in a job with another one that has none.
     EndedBesideUnbounded = "bounded source finished beside an unbounded one",
 }
@@ -489,6 +491,9 @@ impl Situations {
             Observation::OrderRefused { .. } => self.saw(Situation::OrderRefused),
             Observation::ProducerFenced { .. } => self.saw(Situation::ProducerFenced),
             Observation::TooManyFailures => self.saw(Situation::TooManyFailures),
+            Observation::OrphansFound { files, .. } => {
+                self.saw_if(files > 0, Situation::OrphansFound);
+            }
             Observation::ActionForgotten { .. } => self.saw(Situation::ActionForgotten),
             Observation::ActionEnded { action, checkpoint, done } => {
                 let what = setup.config.actions.get(action as usize);
@@ -661,7 +666,8 @@ impl Situations {
                     (false, _) => self.saw_if(begun, Situation::StopFailedBefore),
                 }
             }
-            Some(ActionKind::Cancel | ActionKind::Resume { .. }) | None => {}
+            Some(ActionKind::Cancel | ActionKind::CleanOrphans | ActionKind::Resume { .. })
+            | None => {}
         }
     }
 

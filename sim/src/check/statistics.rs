@@ -28,6 +28,9 @@ pub struct Statistics {
     /// Storage requests that did not go as they should, by what became of them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub storage_disturbed: BTreeMap<Disturbance, u64>,
+    /// Files that are there at the end, that nothing refers to, and whose owner has died.
+    #[serde(skip_serializing_if = "Orphans::is_empty")]
+    pub orphans: Orphans,
     /// From trigger to completion. Flink: end to end duration.
     pub end_to_end: Durations,
     /// From trigger to the first barrier at a subtask. Flink: start delay.
@@ -50,6 +53,21 @@ pub struct Checkpoints {
     pub completed: u64,
     /// Failed after they were pending, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
+}
+
+/// Files that nobody will delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Orphans {
+    /// How many.
+    pub files: u64,
+    /// Their sizes together, in bytes.
+    pub bytes: u64,
+}
+
+impl Orphans {
+    fn is_empty(&self) -> bool {
+        self.files == 0
+    }
 }
 
 /// How many records.
@@ -149,6 +167,10 @@ impl Statistics {
                 windows: count(records.windows, others_records.windows),
             },
             storage_disturbed: zip_by(&self.storage_disturbed, &other.storage_disturbed, &f),
+            orphans: Orphans {
+                files: count(self.orphans.files, other.orphans.files),
+                bytes: count(self.orphans.bytes, other.orphans.bytes),
+            },
             end_to_end: self.end_to_end.zip(&other.end_to_end, &f),
             start_delay: self.start_delay.zip(&other.start_delay, &f),
             alignment: self.alignment.zip(&other.alignment, &f),

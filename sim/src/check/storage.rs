@@ -34,8 +34,8 @@ use cutline::config::Retention;
 use cutline::ids::CheckpointId;
 use cutline::time::VirtualTime;
 
-use super::Setup;
 use super::violation::{Class, Report, Subject};
+use super::{Orphans, Setup};
 use crate::observe::{FileId, JobEnd, Observation};
 
 pub(super) const NAME: &str = "storage";
@@ -356,6 +356,18 @@ impl Storage {
                 self.release(checkpoint);
             }
         }
+    }
+
+    /// What processes have left behind that have died, and nobody has found.
+    pub(super) fn orphans(&self) -> Orphans {
+        let left = |file: &&File| {
+            file.exists && file.references == 0 && file.pointers == 0 && file.keeper.is_none()
+        };
+        let files = self.files.iter().filter(left);
+        files.fold(Orphans::default(), |sum, file| Orphans {
+            files: sum.files + 1,
+            bytes: sum.bytes + file.bytes,
+        })
     }
 
     /// Nothing is under way any more, and everybody knows that the job has ended.

@@ -12,6 +12,7 @@ mod enumerators;
 mod execution;
 mod leadership;
 mod leap;
+mod orphans;
 mod regions;
 mod translate;
 mod unanswered;
@@ -74,6 +75,10 @@ pub struct JobManager {
     pending: BTreeMap<CheckpointId, SnapshotKind>,
     stop: Option<actions::Stop>,
     resuming: Option<actions::Resuming>,
+    /// Orphans that are being deleted.
+    clean_up: Option<orphans::CleanUp>,
+    /// The first checkpoint of the job that is being run.
+    first_checkpoint: CheckpointId,
     /// Requests and timers under way, by token.
     waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
@@ -188,6 +193,19 @@ enum Waiting {
         path: String,
     },
     JobResult(JobEnd),
+    /// What is in the store, to find orphans in it.
+    Listed {
+        action: u32,
+    },
+    /// Which pointers there are, now that the store was listed.
+    PointersListed {
+        action: u32,
+        listing: Vec<String>,
+    },
+    /// An orphan is being deleted.
+    OrphanDeleted {
+        path: String,
+    },
     /// The metadata of the snapshot a new job is to start from.
     Snapshot,
     Adopted,
@@ -240,6 +258,8 @@ impl JobManager {
             pending: BTreeMap::new(),
             stop: None,
             resuming: None,
+            clean_up: None,
+            first_checkpoint: CheckpointId(0),
             waiting: BTreeMap::new(),
             tokens: 0,
             coordinator_timer: None,
@@ -389,6 +409,9 @@ impl JobManager {
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
+            | Waiting::Listed { .. }
+            | Waiting::PointersListed { .. }
+            | Waiting::OrphanDeleted { .. }
             | Waiting::Snapshot
             | Waiting::Adopted
             | Waiting::Call(_) => unreachable!("these are requests, not timers"),
@@ -452,6 +475,11 @@ impl JobManager {
             // Whoever leads finds out for himself how the job ends.
             Waiting::JobResult(_) if answer == Err(Refusal::Fenced) => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
+            Waiting::Listed { action } => self.on_listed(action, answer, ctx),
+            Waiting::PointersListed { action, listing } => {
+                self.on_pointers_listed(action, listing, answer, ctx);
+            }
+            Waiting::OrphanDeleted { path } => self.on_orphan_deleted(path, answer.is_ok(), ctx),
             Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
             Waiting::Adopted if answer == Err(Refusal::Fenced) => {}
             Waiting::Adopted => self.on_adopted(&answer, ctx),

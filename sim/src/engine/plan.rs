@@ -148,9 +148,10 @@ impl Plan {
                 let at = spreads.iter().position(|spread| *spread == wanted);
                 LayoutId(at.expect("each resume has its layout") as u32)
             }
-            ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => {
-                LayoutId(0)
-            }
+            ActionKind::Savepoint
+            | ActionKind::StopWithSavepoint { .. }
+            | ActionKind::Cancel
+            | ActionKind::CleanOrphans => LayoutId(0),
         });
         let layouts = layouts.collect();
         let subtask_names = (0..graph.subtasks())

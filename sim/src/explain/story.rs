@@ -94,6 +94,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::RegionEnded { .. } | O::RegionRestored { .. } => essential(true),
         O::FaultHealed { .. } | O::ActionAsked { .. } | O::ActionTaken { .. } => link(true),
         O::ActionEnded { .. } | O::ActionForgotten { .. } => link(true),
+        O::OrphansFound { .. } => link(true),
         O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
         O::CancellationSlow { .. } => detail(true),
         O::LeadershipLost { .. } => essential(true),

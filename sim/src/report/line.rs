@@ -423,6 +423,9 @@ impl Line {
                 self.event("producer_fenced").transaction(transaction, names)
             }
             O::TooManyFailures => self.event("too_many_failures"),
+            O::OrphansFound { action, files } => {
+                self.event("orphans_found").detail_of("action", action).detail_of("files", files)
+            }
             O::ActionForgotten { action } => {
                 self.event("action_forgotten").detail_of("action", action)
             }

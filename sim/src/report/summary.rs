@@ -8,7 +8,7 @@ use cutline::message::FailureReason;
 use cutline::time::VirtualDuration;
 use serde_json::{Value, json};
 
-use crate::check::{Durations, Outcome as Answer, Verdict};
+use crate::check::{Durations, Orphans, Outcome as Answer, Verdict};
 use crate::kernel::run::End;
 use crate::run::Outcome;
 use crate::scenario::to_json;
@@ -89,7 +89,7 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
         let (windows, late) = (grouped(records.windows), grouped(records.late));
         of_records.push(format!("{windows} windows fired, {late} late"));
     }
-    vec![
+    let mut facts = vec![
         ("checkpoints", of_checkpoints),
         (
             "recovery",
@@ -100,8 +100,19 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
             )],
         ),
         ("records", of_records),
-        ("faults", of_faults),
-    ]
+    ];
+    let Orphans { files, bytes } = statistics.orphans;
+    if files > 0 {
+        let what = if files == 1 {
+            "file that nobody refers to is"
+        } else {
+            "files that nobody refers to are"
+        };
+        let left = format!("{} {what} left ({} bytes)", grouped(files), grouped(bytes));
+        facts.push(("storage", vec![left]));
+    }
+    facts.push(("faults", of_faults));
+    facts
 }
 
 fn reasons(what: &str, counts: &BTreeMap<FailureReason, u64>) -> Vec<String> {

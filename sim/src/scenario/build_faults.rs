@@ -109,6 +109,7 @@ impl Builder<'_> {
                 ActionKind::StopWithSavepoint { drain: node.boolean("drain")? }
             }
             "cancel" => ActionKind::Cancel,
+            "clean_orphans" => ActionKind::CleanOrphans,
             "resume" => ActionKind::Resume {
                 from: match node.word("from")? {
                     "checkpoint" => SnapshotSource::Checkpoint,

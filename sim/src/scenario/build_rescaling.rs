@@ -133,7 +133,10 @@ pub(super) fn resumes<'n>(
             let layout = scenario.spread(parallelism, *operator_chaining, *changelog);
             Some(Resume { layout, from: *from, claims: *claims })
         }
-        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => None,
+        ActionKind::Savepoint
+        | ActionKind::StopWithSavepoint { .. }
+        | ActionKind::Cancel
+        | ActionKind::CleanOrphans => None,
     });
     let resumes: Vec<_> = resumes.collect();
     (places.clone().count() == resumes.len()).then(|| places.zip(resumes).collect())

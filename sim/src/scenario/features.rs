@@ -148,7 +148,7 @@ const FAULTS: [&str; 24] = [
 const DISTURBANCES: [&str; 7] =
     ["transient", "throttled", "hanging", "ambiguous", "torn", "short read", "stale"];
 const EXTERNAL: [&str; 4] = ["any", "pre-commit", "commit", "abort"];
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "savepoint",
     "stop with savepoint",
     "stop and drain",
@@ -163,6 +163,7 @@ const ACTIONS: [&str; 14] = [
     "at a step",
     "other chains",
     "changelog switched",
+    "clean orphans",
 ];
 const OPERATIONS: [&str; 9] = [
     "any",
@@ -309,6 +310,7 @@ impl Found {
                     self.add("action", "stop with savepoint");
                 }
                 ActionKind::Cancel => self.add("action", "cancel"),
+                ActionKind::CleanOrphans => self.add("action", "clean orphans"),
                 ActionKind::Resume { from, claims, parallelism, operator_chaining, changelog } => {
                     resumes += 1;
                     self.add_if(resumes > 1, "action", "resume twice");

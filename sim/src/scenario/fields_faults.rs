@@ -345,6 +345,13 @@ pub(super) fn action() -> Object {
                     vec![],
                 ),
                 kind(
+                    "clean_orphans",
+                    "Lists the store and deletes what nobody refers to any more, nor will: what \
+                     processes left that have died. Savepoints and what tasks own stay. (Flink has \
+                     nothing like it.)",
+                    vec![],
+                ),
+                kind(
                     "resume",
                     "Starts a new job from a snapshot, as soon as the one before has ended.",
                     vec![

@@ -552,6 +552,8 @@ pub enum ActionKind {
     },
     /// Cancels the job.
     Cancel,
+    /// Deletes files that nobody refers to any more, nor will.
+    CleanOrphans,
     /// Starts a new job from a snapshot, as soon as the one before has ended.
     Resume {
         /// From which snapshot.

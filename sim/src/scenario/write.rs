@@ -310,6 +310,7 @@ fn action(of: &Action, scenario: &Scenario) -> Json {
             ("stop_with_savepoint", vec![("drain", Json::Plain(drain.to_string()))])
         }
         ActionKind::Cancel => ("cancel", vec![]),
+        ActionKind::CleanOrphans => ("clean_orphans", vec![]),
         ActionKind::Resume { from, claims, parallelism, operator_chaining, changelog } => {
             let from = match from {
                 SnapshotSource::Savepoint => "savepoint",

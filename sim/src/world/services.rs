@@ -172,6 +172,8 @@ pub enum Answer {
         ended: Option<JobEnd>,
         /// How the job is spread over subtasks.
         layout: LayoutId,
+        /// What the job began with.
+        first: JobStart,
     },
     /// The number of the leader session.
     Session(u64),
@@ -228,6 +230,17 @@ pub struct Adoption {
     pub pointer: Pointer,
     /// How the new job is spread over subtasks.
     pub layout: LayoutId,
+    /// The number of its first execution.
+    pub first_execution: u32,
+}
+
+/// What a job began with: whatever is older is another one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobStart {
+    /// The number of its first execution.
+    pub execution: u32,
+    /// The id of its first checkpoint.
+    pub checkpoint: CheckpointId,
 }
 
 /// What the HA store keeps of a completed checkpoint.
@@ -269,4 +282,6 @@ pub struct HaStore {
     pub ended: Option<JobEnd>,
     /// How the job is spread over subtasks: a part of its job graph.
     pub layout: LayoutId,
+    /// What the job began with.
+    pub first: JobStart,
 }

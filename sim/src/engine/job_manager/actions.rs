@@ -76,6 +76,10 @@ impl JobManager {
                     ctx.take_up(action);
                     self.cancel_job(action, ctx);
                 }
+                ActionKind::CleanOrphans => {
+                    ctx.take_up(action);
+                    self.clean_orphans(action, ctx);
+                }
                 ActionKind::Resume { from, claims, .. } => {
                     // Nobody starts a job twice: it is waited for until the last one is over.
                     if self.phase == Phase::Ended && self.resuming.is_none() {
@@ -405,7 +409,9 @@ impl JobManager {
         let checkpoint = known.checkpoint;
         let action = resuming.action;
         let layout = self.plan.layout_resumed(action);
-        let request = Request::Adopt(Adoption { action, checkpoint, pointer, layout });
+        let first_execution = self.execution.number + 1;
+        let adoption = Adoption { action, checkpoint, pointer, layout, first_execution };
+        let request = Request::Adopt(adoption);
         self.request(Waiting::Adopted, request, ctx);
     }
 
@@ -425,7 +431,6 @@ impl JobManager {
             return; // Another one leads, and runs it.
         }
         self.forget_job();
-        self.execution.first = self.execution.number + 1;
         self.read_pointers(ctx);
     }
 

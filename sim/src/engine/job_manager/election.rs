@@ -67,8 +67,10 @@ impl JobManager {
             return; // It does not lead any more.
         }
         match answer {
-            Ok(Answer::Pointers { pointers, ended, layout }) => {
+            Ok(Answer::Pointers { pointers, ended, layout, first }) => {
                 self.layout = layout;
+                self.execution.first = first.execution;
+                self.first_checkpoint = first.checkpoint;
                 // A job that has ended is not run again; what its former leader left behind is
                 // cleaned up. Flink: dirty entries of the `JobResultStore`.
                 self.ended = ended.filter(|_| !self.plan.defects.has(Defect::D24));

@@ -27,7 +27,7 @@ pub(super) struct Execution {
     /// Grows with every deployment, of the whole job or of some regions, across leaders; the attempt
     /// of all subtasks deployed then.
     pub(super) number: u32,
-    /// The first of the job that is being run, as far as this leader knows.
+    /// The first of the job that is being run.
     pub(super) first: u32,
     /// The task manager of each slot of the job.
     pub(super) slots: Vec<Option<u32>>,
@@ -615,6 +615,9 @@ impl JobManager {
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
+            | Waiting::Listed { .. }
+            | Waiting::PointersListed { .. }
+            | Waiting::OrphanDeleted { .. }
             | Waiting::JobResult(_)
             | Waiting::Snapshot
             | Waiting::Adopted

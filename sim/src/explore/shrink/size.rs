@@ -109,7 +109,10 @@ fn actions(action: &Action) -> u64 {
             let switched = switches.iter().filter(|switch| switch.is_some()).count();
             1 + (parallelism.len() + switched) as u64
         }
-        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => 1,
+        ActionKind::Savepoint
+        | ActionKind::StopWithSavepoint { .. }
+        | ActionKind::Cancel
+        | ActionKind::CleanOrphans => 1,
     }
 }
 

@@ -18,6 +18,24 @@ pub(super) fn draw(
     span: VirtualDuration,
     draws: &Draws,
 ) -> Vec<Action> {
+    let mut actions = jobs(options, scenario, span, draws);
+    let mut stream = draws.of("orphans", "");
+    if options.actions && permille_chance(&mut stream, 150) {
+        for _ in 0..stream.between(1, 2) {
+            let at = When::Time(VirtualTime(stream.between(span.0 / 8, span.0)));
+            actions.push(Action { at, what: ActionKind::CleanOrphans });
+        }
+    }
+    actions
+}
+
+/// Several jobs, one after the other.
+fn jobs(
+    options: &Options,
+    scenario: &Scenario,
+    span: VirtualDuration,
+    draws: &Draws,
+) -> Vec<Action> {
     let mut stream = draws.of("actions", "");
     let moves = moves_in_flight(options, draws);
     let some = permille_chance(&mut stream, 250) || moves;

@@ -211,7 +211,10 @@ fn moves_checkpoints(scenario: &Scenario) -> bool {
         ActionKind::Resume { from, parallelism, .. } => {
             *from == SnapshotSource::Checkpoint && !parallelism.is_empty()
         }
-        ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } | ActionKind::Cancel => false,
+        ActionKind::Savepoint
+        | ActionKind::StopWithSavepoint { .. }
+        | ActionKind::Cancel
+        | ActionKind::CleanOrphans => false,
     })
 }
 

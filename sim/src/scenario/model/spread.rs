@@ -67,7 +67,7 @@ impl Scenario {
     fn takes_savepoints(&self) -> bool {
         self.actions.iter().any(|action| match action.what {
             ActionKind::Savepoint | ActionKind::StopWithSavepoint { .. } => true,
-            ActionKind::Cancel | ActionKind::Resume { .. } => false,
+            ActionKind::Cancel | ActionKind::CleanOrphans | ActionKind::Resume { .. } => false,
         })
     }
 

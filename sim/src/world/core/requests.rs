@@ -13,7 +13,7 @@ use crate::scenario::model::{ExternalOperation, StorageOperation};
 use crate::world::external;
 use crate::world::faults::Applied;
 use crate::world::services::{
-    Adoption, Answer, Ownership, Pointer, Purpose, Refusal, Request, Service,
+    Adoption, Answer, JobStart, Ownership, Pointer, Purpose, Refusal, Request, Service,
 };
 use crate::world::{Note, Observer, Process, ProcessId};
 
@@ -301,6 +301,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 pointers: self.ha.pointers.iter().map(|(id, path)| (*id, path.clone())).collect(),
                 ended: self.ha.ended,
                 layout: self.ha.layout,
+                first: self.ha.first,
             }),
             ref request if fenced && is_leaders_write(request) => {
                 if self.is_led_by_lease() {
@@ -322,7 +323,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Ok(Answer::Done)
             }
             Request::Adopt(adoption) => {
-                let Adoption { action, checkpoint, pointer, layout } = adoption;
+                let Adoption { action, checkpoint, pointer, layout, first_execution } = adoption;
                 let claimed = pointer.ownership == Ownership::Claimed;
                 let is_done =
                     self.ha.ended.is_none() && self.ha.pointers.get(&checkpoint) == Some(&pointer);
@@ -333,6 +334,8 @@ impl<P: Process, O: Observer> Core<P, O> {
                 self.ha.ended = None;
                 self.ha.pointers.clear();
                 self.ha.pointers.insert(checkpoint, pointer);
+                let first = CheckpointId(self.ha.counter + 1);
+                self.ha.first = JobStart { execution: first_execution, checkpoint: first };
                 self.outside.take(action, from);
                 self.observer.observe(now, &Observation::ActionTaken { action });
                 if orphaned {

@@ -1,0 +1,131 @@
+//! Looking for orphans when a user asks for it: list the store, read the pointers, delete.
+//!
+//! Flink has nothing like it. What is deleted is decided by [`cutline::storage::orphans`]; whoever leads
+//! without being the leader any more finds a pointer that it does not know, and deletes nothing.
+
+use cutline::ids::{Attempt, CheckpointId};
+use cutline::storage::handle::FileHandle;
+use cutline::storage::layout::{Directory, Path};
+use cutline::storage::orphans::{Past, orphans};
+
+use super::{JobManager, Phase, Waiting};
+use crate::engine::Engine;
+use crate::observe::Observation;
+use crate::world::{Answer, Context, Observer, Refusal, Request};
+
+/// A clean-up that deletes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CleanUp {
+    action: u32,
+    /// Files that are not deleted yet.
+    left: usize,
+}
+
+impl JobManager {
+    pub(super) fn clean_orphans<O: Observer>(
+        &mut self,
+        action: u32,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let lists = |waiting: &Waiting| {
+            matches!(waiting, Waiting::Listed { .. } | Waiting::PointersListed { .. })
+        };
+        if self.phase != Phase::Running
+            || self.clean_up.is_some()
+            || self.waiting.values().any(lists)
+        {
+            return self.answer(action, None, false, ctx);
+        }
+        let request = Request::List { prefix: String::new() };
+        self.request(Waiting::Listed { action }, request, ctx);
+    }
+
+    pub(super) fn on_listed<O: Observer>(
+        &mut self,
+        action: u32,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match answer {
+            Ok(Answer::Paths(listing)) => {
+                let waiting = Waiting::PointersListed { action, listing };
+                self.request(waiting, Request::ReadPointers, ctx);
+            }
+            Ok(_) | Err(_) => self.answer(action, None, false, ctx),
+        }
+    }
+
+    pub(super) fn on_pointers_listed<O: Observer>(
+        &mut self,
+        action: u32,
+        listing: Vec<String>,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        let knows_all = match answer {
+            Ok(Answer::Pointers { pointers, .. }) => {
+                pointers.iter().all(|(_, pointer)| self.knows(&pointer.metadata))
+            }
+            Ok(_) | Err(_) => false,
+        };
+        if !knows_all || self.phase != Phase::Running {
+            return self.answer(action, None, false, ctx);
+        }
+        let found = orphans(listing, self.past(), |text, path| match path {
+            Path::Metadata(Directory::Checkpoint(id)) if self.pending.contains_key(id) => true,
+            Path::Metadata(_) | Path::Part(..) => self.knows(text),
+        });
+        let files = found.len() as u32;
+        self.observe(Observation::OrphansFound { action, files }, ctx);
+        self.clean_up = Some(CleanUp { action, left: found.len() });
+        for path in found {
+            self.delete_orphan(path, ctx);
+        }
+        self.end_clean_up_if_done(ctx);
+    }
+
+    fn delete_orphan<O: Observer>(&mut self, path: String, ctx: &mut Context<'_, Engine, O>) {
+        let waiting = Waiting::OrphanDeleted { path: path.clone() };
+        self.request(waiting, Request::Delete { path }, ctx);
+    }
+
+    pub(super) fn on_orphan_deleted<O: Observer>(
+        &mut self,
+        path: String,
+        done: bool,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        if !done {
+            return self.delete_orphan(path, ctx);
+        }
+        let clean_up = self.clean_up.as_mut().expect("it deletes until nothing is left");
+        clean_up.left -= 1;
+        self.end_clean_up_if_done(ctx);
+    }
+
+    fn end_clean_up_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
+        if let Some(CleanUp { action, left: 0 }) = self.clean_up {
+            self.clean_up = None;
+            self.answer(action, None, true, ctx);
+        }
+    }
+
+    /// Whether a checkpoint that is pending, completed or leaving has this file.
+    fn knows(&self, path: &str) -> bool {
+        let file = FileHandle { path: path.into(), size: 0 };
+        self.coordinator.as_ref().is_some_and(|coordinator| coordinator.refers_to(&file))
+    }
+
+    fn past(&self) -> Past {
+        let present = self.layout().indices();
+        let running = self.execution.attempts[present].iter().min();
+        let retained = self.retained().map(|retained| retained.checkpoint.id);
+        let known = retained.chain(self.pending.keys().copied());
+        Past {
+            first_attempt: Attempt(self.execution.first),
+            running: Attempt(running.copied().unwrap_or(0)),
+            first_checkpoint: self.first_checkpoint,
+            newest: known.max().filter(|newest| *newest >= CheckpointId(1)),
+        }
+    }
+}
