@@ -1,20 +1,23 @@
 //! Flink's options, as the protocol uses them. Defaults are Flink 2.3's.
 //!
-//! `text` reads Flink's grammar of durations and sizes, `options` is the table of keys with their
-//! types, defaults and deprecated spellings, `validate` refuses what Flink refuses and changes what
+//! `text` reads Flink's grammar of durations and sizes, `options` is the table of the keys that are
+//! modelled, with their types, defaults and deprecated spellings, `flink_keys` the table of all
+//! keys that Flink has, `unmodelled` says why some of them have no effect, `validate` refuses what Flink refuses and changes what
 //! Flink changes; here are the values after all of that.
 
 mod changelog;
+mod flink_keys;
 mod options;
 pub mod text;
 mod unmodelled;
 mod validate;
 
 pub use changelog::ChangelogOptions;
+pub use flink_keys::{FlinkKey, ValueKind, flink_keys, removed_keys};
 pub use options::{
     BadOption, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValue, OptionValues, find,
 };
-pub use unmodelled::{NOT_MODELLED, Unmodelled};
+pub use unmodelled::{OPEN_FAMILIES, Removed, Unmodelled};
 pub use validate::{Finding, FlinkConfig, Severity};
 
 use crate::time::VirtualDuration;
