@@ -460,6 +460,11 @@ impl OptionSpec {
         self.default.map(|text| self.parse(text).expect("the table's defaults are valid; tested"))
     }
 
+    /// Whether Flink 2.3 has no such option: only a scenario's own sections can set it.
+    pub fn is_removed(&self) -> bool {
+        matches!(named(self.key), Some(Named::Gone(_)))
+    }
+
     /// What Flink has if nothing is said; `None` where it has no default.
     pub fn flinks_default(&self) -> Option<OptionValue> {
         let deviates = FLINKS_DEFAULTS.iter().find(|(key, _)| *key == self.id);

@@ -126,7 +126,7 @@ const REASONS: &[(&str, &str)] = &[
         "give `job` its `operator_chaining`, and edges that are chained say so",
     ),
     ("pipeline.sources.pause-until-first-checkpoint", "sources begin at once"),
-    ("pipeline.watermark-alignment.", "give each source its `watermark_alignment`"),
+    ("pipeline.watermark-alignment.", "sources do not wait for each other's watermarks"),
     ("plugin.", JAVA),
     ("process.", JAVA),
     ("queryable-state.", "nobody reads state from outside"),

@@ -133,15 +133,19 @@ impl<'s> Given<'s> {
             }
             return about;
         }
-        if known.is_some() || begins(&FLINKS_OWN) {
-            self.flink_key(member);
-        } else {
-            let Some(meant) = slips::meant(key, Tolerance::OfAnybodys) else { return about };
-            self.unknown(member, Some(meant));
-            if matches!(find(meant), Some(Known::Option(_) | Known::Deprecated(_))) {
-                return About::Checkpoints;
+        if known.is_none() {
+            let tolerance =
+                if begins(&FLINKS_OWN) { Tolerance::OfFlinks } else { Tolerance::OfAnybodys };
+            let meant = slips::meant(key, tolerance);
+            if meant.is_some() || begins(&FLINKS_OWN) {
+                self.unknown(member, meant);
             }
+            return match meant.and_then(find) {
+                Some(Known::Option(_) | Known::Deprecated(_)) => About::Checkpoints,
+                _ => about,
+            };
         }
+        self.flink_key(member);
         if about == About::SomethingElse {
             // Of what a simulation is not about, it has nothing.
             self.not_modelled.retain(|(_, name, _)| name != key);
@@ -307,9 +311,11 @@ impl<'s> Given<'s> {
             let message = format!("{what} not modelled: {reason}");
             let warning = Diagnostic::warning("not-modelled", *span, message)
                 .expected("no effect in a simulation");
-            let others = keys[1..].iter();
-            self.sink
-                .push(others.fold(warning, |warning, (_, span)| warning.also(*span, "nor this")));
+            let others: Vec<String> = keys[1..].iter().map(|(key, _)| format!("`{key}`")).collect();
+            self.sink.push(match others.is_empty() {
+                true => warning,
+                false => warning.help(format!("the same goes for {}", others.join(", "))),
+            });
         }
     }
 
@@ -406,6 +412,7 @@ impl<'s> Given<'s> {
             (Severity::Error, Some(_)) => Diagnostic::error("contradiction", span, message),
             (Severity::Error, None) => Diagnostic::error("refused-by-flink", span, message),
             (Severity::Warning, _) => Diagnostic::warning("changed-by-flink", span, message),
+            (Severity::NotSimulated, _) => Diagnostic::error("not-simulated", span, message),
         };
         report = report.flink(finding.flink);
         if let Some((other, name)) = finding.with.and_then(|with| self.place(with))

@@ -155,10 +155,7 @@ fn short_option(spec: &OptionSpec) -> Value {
 fn flink() -> Value {
     const SCALAR: [&str; 3] = ["string", "number", "boolean"];
     let mut properties = Map::new();
-    for spec in OPTIONS {
-        if matches!(find(spec.key), Some(Known::Removed(_))) {
-            continue;
-        }
+    for spec in OPTIONS.iter().filter(|spec| !spec.is_removed()) {
         properties.insert(spec.key.to_owned(), json!({ "type": SCALAR, "description": spec.doc }));
         for key in spec.deprecated {
             let doc = format!("Deprecated spelling of `{}`.", spec.key);
