@@ -84,7 +84,7 @@ pub(super) fn named(key: &str) -> Option<Named> {
     NAMES.get(key).copied().or_else(|| {
         let within = |end| match NAMES.get(&key[..end]) {
             Some(Named::Key(spec)) if spec.kind == ValueKind::Map => Some(Named::Key(spec)),
-            _ => None,
+            Some(Named::Key(_) | Named::Deprecated(_) | Named::Gone(_)) | None => None,
         };
         key.rmatch_indices('.').find_map(|(end, _)| within(end))
     })

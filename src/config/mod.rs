@@ -61,8 +61,8 @@ pub struct CheckpointingOptions {
     pub incremental: bool,
     /// `execution.state-recovery.from-local`, and with it `execution.checkpointing.local-backup`.
     pub local_recovery: bool,
-    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
-    /// is 20 kb.
+    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. (Deviation:
+    /// Flink's default is 20 kb, and with a `flink` section it is ours.)
     pub inline_threshold: Option<u64>,
     /// `state.changelog.*`.
     pub changelog: ChangelogOptions,
@@ -175,7 +175,8 @@ pub struct HeartbeatOptions {
     pub timeout: VirtualDuration,
     /// `heartbeat.rpc-failure-threshold`: what heartbeat requests that cannot be delivered say of a
     /// task manager. `None`: there is no need of them, since the job manager notices by itself when
-    /// a connection breaks. (Deviation: Flink's does not; its default is a threshold of 2.)
+    /// a connection breaks. (Deviation: Flink's does not; its default is a threshold of 2, and with a
+    /// `flink` section it is ours.)
     pub rpc_failures: Option<RpcFailures>,
 }
 
@@ -199,7 +200,7 @@ pub struct ElectionOptions {
     pub retry_period: VirtualDuration,
 }
 
-/// `taskmanager.network.*`.
+/// `taskmanager.network.*`. The first three are fixed in Flink 2.3, which has no such options any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// `taskmanager.network.memory.buffers-per-channel`: exclusive buffers of an input channel.

@@ -108,10 +108,11 @@ impl<'s> Given<'s> {
         let key = member.key.as_str();
         let begins = |families: &[&str]| families.iter().any(|family| key.starts_with(family));
         let known = find(key);
-        let about = match known {
-            Some(Known::Option(_) | Known::Deprecated(_)) => About::Checkpoints,
-            _ if begins(&ABOUT_CHECKPOINTS) => About::Checkpoints,
-            _ => About::SomethingElse,
+        let is_modelled =
+            |known: Option<Known>| matches!(known, Some(Known::Option(_) | Known::Deprecated(_)));
+        let about = match is_modelled(known) || begins(&ABOUT_CHECKPOINTS) {
+            true => About::Checkpoints,
+            false => About::SomethingElse,
         };
         if matches!(member.value.value, Value::Null) {
             let error = Diagnostic::error("no-value", member.key_span, format!("`{key}` is empty"));
@@ -140,10 +141,7 @@ impl<'s> Given<'s> {
             if meant.is_some() || begins(&FLINKS_OWN) {
                 self.unknown(member, meant);
             }
-            return match meant.and_then(find) {
-                Some(Known::Option(_) | Known::Deprecated(_)) => About::Checkpoints,
-                _ => about,
-            };
+            return if is_modelled(meant.and_then(find)) { About::Checkpoints } else { about };
         }
         self.flink_key(member);
         if about == About::SomethingElse {
@@ -328,7 +326,17 @@ impl<'s> Given<'s> {
             _ if matches!(member.value.value, Value::Object(_)) => {
                 error.help(format!("keys are flat: \"{}.…\": …", member.key))
             }
-            (Some(meant), _) => error.help(format!("did you mean `{meant}`?")),
+            (Some(meant), _) => error.help(match find(meant) {
+                Some(Known::Deprecated(spec)) => {
+                    format!("did you mean `{meant}`, which is `{}` now?", spec.key)
+                }
+                Some(Known::DeprecatedNotModelled(entry)) => {
+                    format!("did you mean `{meant}`, which is `{}` now?", entry.key)
+                }
+                Some(Known::Option(_) | Known::NotModelled(_) | Known::Removed(_)) | None => {
+                    format!("did you mean `{meant}`?")
+                }
+            }),
             (None, Some(spec)) => error.help(format!("the long name is `{}`", spec.key)),
             (None, None) => error,
         });

@@ -188,6 +188,7 @@ fn misspelt_keys_are_found_in_every_family() {
         ("fs.default-schema", "fs.default-scheme"),
         ("jobmanager.memory.proces.size", "jobmanager.memory.process.size"),
         ("restart-stategy.type", "restart-strategy.type"),
+        ("state.checkpoints.num-retaned", "which is `execution.checkpointing.num-retained` now"),
     ] {
         let said = said(&format!("{key}: 1\n"));
         let found =
