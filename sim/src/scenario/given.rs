@@ -453,6 +453,10 @@ fn other_store(known: Option<Known>, member: &Member) -> Option<String> {
 
 /// An option by its short name, which somebody may use in the wrong section.
 fn short_name(key: &str) -> Option<&'static OptionSpec> {
+    // `interval`, `checkpointing.interval`: what is longer is no short name.
+    if key.matches('.').count() > 1 {
+        return None;
+    }
     let name = key.rsplit('.').next().unwrap_or(key).replace('-', "_");
     OPTIONS.iter().find(|spec| spec.path.1 == name)
 }

@@ -195,6 +195,9 @@ fn misspelt_keys_are_found_in_every_family() {
             said.iter().filter(|(code, text)| *code == "unknown-key" && text.contains(meant));
         assert_eq!(found.count(), 1, "{key}: {said:?}");
     }
+    let unheard_of = said("state.backend.rocksdb.ttl.compaction.filter.enabled: true\n");
+    assert_eq!(unheard_of.len(), 1);
+    assert!(unheard_of[0].1.ends_with("filter.enabled` "), "no guess: {unheard_of:?}");
     let said =
         said("kubernetes.jobmanager.labels.team: a\nmetrics.reporter.x.prot: 1\ns3.endpiont: b\n");
     assert_eq!(said, [], "what anybody may have");
