@@ -1,20 +1,23 @@
 //! Flink's options, as the protocol uses them. Defaults are Flink 2.3's.
 //!
-//! `text` reads Flink's grammar of durations and sizes, `options` is the table of keys with their
-//! types, defaults and deprecated spellings, `validate` refuses what Flink refuses and changes what
+//! `text` reads Flink's grammar of durations and sizes, `options` is the table of the keys that are
+//! modelled, with their types, defaults and deprecated spellings, `flink_keys` the table of all
+//! keys that Flink has, `unmodelled` says why some of them have no effect, `validate` refuses what Flink refuses and changes what
 //! Flink changes; here are the values after all of that.
 
 mod changelog;
+mod flink_keys;
 mod options;
 pub mod text;
 mod unmodelled;
 mod validate;
 
 pub use changelog::ChangelogOptions;
+pub use flink_keys::{FlinkKey, ValueKind, flink_keys, removed_keys};
 pub use options::{
     BadOption, Key, Known, OPTIONS, OptionKind, OptionSpec, OptionValue, OptionValues, find,
 };
-pub use unmodelled::{NOT_MODELLED, Unmodelled};
+pub use unmodelled::{OPEN_FAMILIES, Removed, Unmodelled};
 pub use validate::{Finding, FlinkConfig, Severity};
 
 use crate::time::VirtualDuration;
@@ -58,8 +61,8 @@ pub struct CheckpointingOptions {
     pub incremental: bool,
     /// `execution.state-recovery.from-local`, and with it `execution.checkpointing.local-backup`.
     pub local_recovery: bool,
-    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. Flink's default
-    /// is 20 kb.
+    /// `execution.checkpointing.data-inline-threshold`; `None`: nothing is inlined. (Deviation:
+    /// Flink's default is 20 kb, and with a `flink` section it is ours.)
     pub inline_threshold: Option<u64>,
     /// `state.changelog.*`.
     pub changelog: ChangelogOptions,
@@ -172,7 +175,8 @@ pub struct HeartbeatOptions {
     pub timeout: VirtualDuration,
     /// `heartbeat.rpc-failure-threshold`: what heartbeat requests that cannot be delivered say of a
     /// task manager. `None`: there is no need of them, since the job manager notices by itself when
-    /// a connection breaks. (Deviation: Flink's does not; its default is a threshold of 2.)
+    /// a connection breaks. (Deviation: Flink's does not; its default is a threshold of 2, and with a
+    /// `flink` section it is ours.)
     pub rpc_failures: Option<RpcFailures>,
 }
 
@@ -196,7 +200,7 @@ pub struct ElectionOptions {
     pub retry_period: VirtualDuration,
 }
 
-/// `taskmanager.network.*`.
+/// `taskmanager.network.*`. The first three are fixed in Flink 2.3, which has no such options any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// `taskmanager.network.memory.buffers-per-channel`: exclusive buffers of an input channel.

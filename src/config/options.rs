@@ -6,15 +6,16 @@ use std::fmt;
 
 use crate::time::VirtualDuration;
 
+use super::flink_keys::{Named, named};
 use super::text::{self, TextError};
-use super::unmodelled::{NOT_MODELLED, Unmodelled};
+use super::unmodelled::{self, Removed, Unmodelled};
 
 /// One option of the table.
 #[derive(Debug)]
 pub struct OptionSpec {
     /// Its index in `OPTIONS`.
     pub id: Key,
-    /// Flink's key.
+    /// Flink's key. (Three of them are of Flink 1: the numbers of buffers are fixed in Flink 2.3.)
     pub key: &'static str,
     /// Spellings that Flink still accepts and logs a warning for.
     pub deprecated: &'static [&'static str],
@@ -24,7 +25,7 @@ pub struct OptionSpec {
     pub strategy: Option<&'static str>,
     /// What a value looks like.
     pub kind: OptionKind,
-    /// Flink's default in Flink's grammar; `None`: not set, or dependent on other options.
+    /// The default in Flink's grammar; `None`: not set, or dependent on other options.
     pub default: Option<&'static str>,
     /// One sentence.
     pub doc: &'static str,
@@ -198,7 +199,8 @@ options! {
         "checkpointing"."local_recovery"; Boolean, default "false";
         "Whether a task manager keeps copies of keyed state, for attempts that come back to it.";
         ["true", "false"] }
-    Directory { "execution.checkpointing.dir", was ["state.checkpoints.dir"];
+    Directory { "execution.checkpointing.dir",
+        was ["state.checkpoints.dir", "state.backend.fs.checkpointdir"];
         "checkpointing"."dir"; SCHEMES;
         "Where checkpoints are kept; its scheme says what the store is like. Absent: as neutral a \
          store as can be. `memory://` stands for `execution.checkpointing.storage: jobmanager`.";
@@ -355,16 +357,19 @@ pub enum Known {
     Option(&'static OptionSpec),
     /// An option, by a deprecated key.
     Deprecated(&'static OptionSpec),
-    /// An option that the simulation does not have.
-    NotModelled(&'static Unmodelled),
+    /// A key that the simulation has no use for.
+    NotModelled(Unmodelled),
+    /// The same, by a deprecated key.
+    DeprecatedNotModelled(Unmodelled),
+    /// A key that Flink has no more.
+    Removed(Removed),
 }
 
 /// Looks up a key of Flink's; `None` for one that neither Flink nor we know.
-///
-/// Under the families that are modelled in part, only the listed keys count as known: an unknown
-/// one is more likely a slip (`execution.checkpointing.intervall`), which Flink would run with in
-/// silence.
 pub fn find(key: &str) -> Option<Known> {
+    if let Some(Named::Gone(key)) = named(key) {
+        return Some(Known::Removed(unmodelled::removed(key)));
+    }
     for spec in OPTIONS {
         if spec.key == key {
             return Some(Known::Option(spec));
@@ -373,26 +378,19 @@ pub fn find(key: &str) -> Option<Known> {
             return Some(Known::Deprecated(spec));
         }
     }
-    const STRICT: [&str; 6] = [
-        "execution.checkpointing.",
-        "restart-strategy",
-        "taskmanager.network.memory.",
-        "heartbeat.",
-        "state.checkpoints.",
-        "state.changelog.",
-    ];
-    let strict = STRICT.iter().find(|family| key.starts_with(**family));
-    NOT_MODELLED
-        .iter()
-        .find(|entry| match entry.key.strip_suffix('*') {
-            Some(family) => key.starts_with(family),
-            None if entry.key.ends_with(['.', '-']) => {
-                key.starts_with(entry.key) && strict.is_none_or(|f| entry.key.starts_with(f))
-            }
-            None => entry.key == key,
-        })
-        .map(Known::NotModelled)
+    match named(key) {
+        Some(Named::Key(spec)) => Some(Known::NotModelled(unmodelled::of(spec))),
+        Some(Named::Deprecated(spec)) => Some(Known::DeprecatedNotModelled(unmodelled::of(spec))),
+        Some(Named::Gone(_)) | None => unmodelled::open_family(key).map(Known::NotModelled),
+    }
 }
+
+/// Where Flink's default is not ours: a scenario that says nothing of Flink is a plain one.
+const FLINKS_DEFAULTS: [(Key, &str); 3] = [
+    (Key::RpcFailureThreshold, "2"),
+    (Key::InlineThreshold, "20 kb"),
+    (Key::CancellationTimeout, "3 min"),
+];
 
 impl Key {
     /// The option of that name.
@@ -457,9 +455,21 @@ impl OptionSpec {
         self.parse(text)
     }
 
-    /// Flink's default; `None` where it has none.
+    /// What a scenario has that says nothing; `None`: nothing, or what depends on other options.
     pub fn default_value(&self) -> Option<OptionValue> {
         self.default.map(|text| self.parse(text).expect("the table's defaults are valid; tested"))
+    }
+
+    /// Whether Flink 2.3 has no such option: only a scenario's own sections can set it.
+    pub fn is_removed(&self) -> bool {
+        matches!(named(self.key), Some(Named::Gone(_)))
+    }
+
+    /// What Flink has if nothing is said; `None` where it has no default.
+    pub fn flinks_default(&self) -> Option<OptionValue> {
+        let deviates = FLINKS_DEFAULTS.iter().find(|(key, _)| *key == self.id);
+        let text = deviates.map(|(_, text)| *text).or(self.default);
+        text.map(|text| self.parse(text).expect("the table's defaults are valid; tested"))
     }
 }
 
@@ -482,30 +492,42 @@ impl fmt::Display for OptionValue {
     }
 }
 
-/// What was set, option by option.
+/// What was set, option by option, and which defaults hold for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OptionValues([Option<OptionValue>; OPTIONS.len()]);
+pub struct OptionValues {
+    set: [Option<OptionValue>; OPTIONS.len()],
+    /// Whether they come from Flink's configuration, and so with all of Flink's defaults.
+    flinks: bool,
+}
 
 impl Default for OptionValues {
     fn default() -> Self {
-        Self([None; OPTIONS.len()])
+        Self { set: [None; OPTIONS.len()], flinks: false }
     }
 }
 
 impl OptionValues {
     /// What an option was set to.
     pub fn get(&self, key: Key) -> Option<OptionValue> {
-        self.0[key as usize]
+        self.set[key as usize]
     }
 
     /// Sets an option.
     pub fn set(&mut self, key: Key, value: OptionValue) {
-        self.0[key as usize] = Some(value);
+        self.set[key as usize] = Some(value);
     }
 
-    /// What was set, or Flink's default.
+    /// From now on what is not set has Flink's default, also where a scenario's is another.
+    pub fn take_flinks_defaults(&mut self) {
+        self.flinks = true;
+    }
+
+    /// What was set, or the default.
     pub(super) fn effective(&self, key: Key) -> Option<OptionValue> {
-        self.get(key).or_else(|| key.spec().default_value())
+        self.get(key).or_else(|| match self.flinks {
+            true => key.spec().flinks_default(),
+            false => key.spec().default_value(),
+        })
     }
 }
 
@@ -541,13 +563,31 @@ mod tests {
             ("state.checkpoints.dir", "deprecated"),
             ("execution.checkpointing.savepoint-dir", "not modelled"),
             ("execution.checkpointing.file-merging.enabled", "not modelled"),
+            (
+                "execution.checkpointing.unaligned.recover-output-on-downstream.enabled",
+                "not modelled",
+            ),
             ("high-availability.type", "not modelled"),
+            ("kubernetes.jobmanager.labels.app", "not modelled"),
             ("s3.access-key", "not modelled"),
+            ("metrics.reporter.prom.port", "not modelled"),
+            ("state.savepoints.dir", "deprecated, not modelled"),
+            ("high-availability", "deprecated, not modelled"),
+            ("execution.savepoint.path", "deprecated, not modelled"),
+            ("state.backend.async", "removed"),
+            ("jobmanager.heap.size", "removed"),
+            ("taskmanager.network.memory.buffers-per-channel", "removed"),
             ("execution.checkpointing.intervall", "unknown"),
             ("execution.checkpoint.interval", "unknown"),
+            ("execution.checkpointing.file-merging.enbled", "unknown"),
             ("restart-strategy.fixed-delay.attempt", "unknown"),
             ("taskmanager.network.memory.buffers-per-chanel", "unknown"),
+            ("taskmanager.networks.memory.buffer-debloat.enabled", "unknown"),
             ("state.checkpoints.num-retain", "unknown"),
+            ("state.backend.tpye", "unknown"),
+            ("state.backend.rocksdb.memory.manged", "unknown"),
+            ("high-availability.tpye", "unknown"),
+            ("pipeline.max-paralelism", "unknown"),
             ("interval", "unknown"),
         ];
         for (key, expected) in cases {
@@ -555,6 +595,8 @@ mod tests {
                 Some(Known::Option(_)) => "option",
                 Some(Known::Deprecated(_)) => "deprecated",
                 Some(Known::NotModelled(_)) => "not modelled",
+                Some(Known::DeprecatedNotModelled(_)) => "deprecated, not modelled",
+                Some(Known::Removed(_)) => "removed",
                 None => "unknown",
             };
             assert_eq!(found, expected, "{key}");

@@ -52,6 +52,9 @@ pub enum TextError {
     /// Not a decimal, or one that thousandths cannot hold.
     #[error("`{0}` is not a decimal number with at most three decimals")]
     NotDecimal(String),
+    /// Not a number at all.
+    #[error("`{0}` is not a number")]
+    NotNumber(String),
 }
 
 /// Reads `10 s`, `5min`, `1 d`, `PT1M30S`, or a plain number of milliseconds.

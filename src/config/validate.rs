@@ -49,6 +49,8 @@ pub enum Severity {
     Error,
     /// Flink changes or ignores it.
     Warning,
+    /// Flink takes it, and a simulation cannot.
+    NotSimulated,
 }
 
 /// Something about an option that its owner should know.
@@ -253,8 +255,8 @@ impl Reader {
             max_concurrent,
             exactly_once,
             unaligned,
-            unaligned_forced: self.boolean(Key::UnalignedForced),
-            aligned_timeout: self.aligned_timeout(unaligned),
+            unaligned_forced: self.unaligned_forced(unaligned),
+            aligned_timeout: self.aligned_timeout(unaligned, timeout),
             tolerable_failures,
             retained: self.retained(),
             checkpoints_after_tasks_finish: self.boolean(Key::AfterTasksFinish),
@@ -285,6 +287,10 @@ impl Reader {
         const POLICY: &str = "RetryPolicy.FixedRetryPolicy: no attempt is made";
         let (ms, zero) = (VirtualDuration::from_millis(1), VirtualDuration::ZERO);
         let enabled = self.boolean(Key::Changelog);
+        if !enabled {
+            const READ: &str = "StateBackendLoader: without it there is no log";
+            self.warn_of_what_is_off(Key::Changelog, |path| path == "changelog", READ);
+        }
         if enabled && max_concurrent > 1 {
             let message = "with it checkpoints are not to be concurrent; set max_concurrent to 1";
             let flink = "State Backends, Limitations: \"At most one concurrent checkpoint\", but \
@@ -325,15 +331,15 @@ impl Reader {
         }
     }
 
-    /// Flink: `StreamingJobGraphGenerator#preValidate` switches unaligned off in at-least-once
-    /// mode; `CheckpointCoordinatorConfiguration` refuses it with concurrent checkpoints.
+    /// Flink: `CheckpointingOptions#isUnalignedCheckpointEnabled` says no in at-least-once mode;
+    /// `CheckpointCoordinatorConfiguration` refuses it with concurrent checkpoints.
     fn unaligned(&mut self, exactly_once: bool, max_concurrent: u32) -> bool {
         if !self.boolean(Key::Unaligned) {
             return false;
         }
         if !exactly_once {
             let message = "unaligned checkpoints need exactly-once mode; they are switched off";
-            let flink = "StreamingJobGraphGenerator: switches them off and logs a warning";
+            let flink = "CheckpointingOptions: switches them off without a word";
             self.warn(Key::Unaligned, message.to_owned(), flink);
             self.with(Key::Mode);
             return false;
@@ -347,8 +353,33 @@ impl Reader {
         true
     }
 
-    fn aligned_timeout(&mut self, unaligned: bool) -> VirtualDuration {
+    fn unaligned_forced(&mut self, unaligned: bool) -> bool {
+        let forced = self.boolean(Key::UnalignedForced);
+        if forced && !unaligned {
+            let message = "has no effect without unaligned checkpoints".to_owned();
+            let flink = "StreamingJobGraphGenerator: asks for it only if they are on";
+            self.warn(Key::UnalignedForced, message, flink);
+            self.with(Key::Unaligned);
+        }
+        forced
+    }
+
+    fn aligned_timeout(
+        &mut self,
+        unaligned: bool,
+        checkpoint_timeout: VirtualDuration,
+    ) -> VirtualDuration {
         let timeout = self.duration(Key::AlignedTimeout, VirtualDuration::ZERO, "");
+        if unaligned && timeout >= checkpoint_timeout {
+            let message = format!(
+                "{} is no shorter than the checkpoint timeout, {}: alignment never times out",
+                shown(timeout),
+                shown(checkpoint_timeout)
+            );
+            let flink = "CheckpointCoordinator: aborts the checkpoint first";
+            self.warn(Key::AlignedTimeout, message, flink);
+            self.with(Key::Timeout);
+        }
         if unaligned || timeout.is_zero() {
             return timeout;
         }
@@ -392,6 +423,25 @@ impl Reader {
                 let flink = "DefaultCompletedCheckpointStoreUtils: logs a warning and uses 1";
                 self.warn(Key::Retained, message, flink);
                 1
+            }
+        }
+    }
+
+    /// Options of something that is not switched on.
+    fn warn_of_what_is_off(
+        &mut self,
+        switch: Key,
+        is_of_it: fn(&str) -> bool,
+        flink: &'static str,
+    ) {
+        for spec in OPTIONS {
+            let of_it = is_of_it(spec.path.0) || is_of_it(spec.path.1);
+            let value = self.values.get(spec.id);
+            if of_it && spec.id != switch && value.is_some() && value != spec.default_value() {
+                let (section, name) = switch.spec().path;
+                let message = format!("has no effect without `{section}.{name}`");
+                self.warn(spec.id, message, flink);
+                self.with(switch);
             }
         }
     }
@@ -485,11 +535,9 @@ impl Reader {
         };
         if network.buffers_per_channel == 0 {
             let message = "must be at least 1: that a sender without credit announces its backlog is not modelled";
-            self.refuse(
-                Key::BuffersPerChannel,
-                message.to_owned(),
-                "NettyMessage.BacklogAnnouncement",
-            );
+            let flink = "NettyMessage.BacklogAnnouncement: tells receivers without such buffers";
+            self.refuse(Key::BuffersPerChannel, message.to_owned(), flink);
+            self.findings.last_mut().expect("just refused").severity = Severity::NotSimulated;
         }
         network
     }
@@ -498,8 +546,13 @@ impl Reader {
     fn debloat(&mut self) -> DebloatOptions {
         const DEBLOATER: &str = "BufferDebloadConfiguration: the task fails";
         let ms = VirtualDuration::from_millis(1);
+        let enabled = self.boolean(Key::Debloat);
+        if !enabled {
+            const READ: &str = "StreamTask: reads the others only if it is on";
+            self.warn_of_what_is_off(Key::Debloat, |path| path.starts_with("debloat"), READ);
+        }
         DebloatOptions {
-            enabled: self.boolean(Key::Debloat),
+            enabled,
             target: self.duration(Key::DebloatTarget, ms, DEBLOATER),
             period: self.duration(Key::DebloatPeriod, ms, DEBLOATER),
             samples: self.at_least(Key::DebloatSamples, 1, DEBLOATER),

@@ -62,7 +62,6 @@ fn what_flink_refuses_is_refused() {
         ("jitter", &[(Jitter, "1.1")], Jitter, "between 0 and 1"),
         ("backoff", &[(InitialBackoff, "2 min")], InitialBackoff, "longer than the maximum"),
         ("backoff attempts", &[(BackoffAttempts, "0")], BackoffAttempts, "at least 1"),
-        ("no buffers", &[(BuffersPerChannel, "0")], BuffersPerChannel, "not modelled"),
         ("heartbeat", &[(HeartbeatTimeout, "5 s")], HeartbeatTimeout, "shorter than"),
         ("slots", &[(Slots, "0")], Slots, "at least 1"),
     ];
@@ -74,6 +73,35 @@ fn what_flink_refuses_is_refused() {
         assert_eq!(errors[0].option, *option, "{name}");
         assert!(errors[0].message.contains(message), "{name}: {}", errors[0].message);
     }
+}
+
+#[test]
+fn what_is_not_simulated_is_not_put_down_to_flink() {
+    let (_, findings) = FlinkConfig::resolve(&set(&[(Key::BuffersPerChannel, "0")]), true);
+    let found: Vec<_> = findings.iter().map(|f| (f.severity, f.option)).collect();
+    assert_eq!(found, [(Severity::NotSimulated, Key::BuffersPerChannel)]);
+    assert!(findings[0].message.contains("not modelled"));
+}
+
+#[test]
+fn what_comes_from_flinks_configuration_has_flinks_defaults() {
+    let mut values = set(&[(Key::Interval, "1 s")]);
+    let (plain, _) = FlinkConfig::resolve(&values, false);
+    values.take_flinks_defaults();
+    let (flinks, findings) = FlinkConfig::resolve(&values, false);
+    assert_eq!(findings, vec![]);
+    assert_eq!(plain.heartbeat.rpc_failures, None);
+    assert_eq!(flinks.heartbeat.rpc_failures, Some(RpcFailures::Threshold(2)));
+    assert_eq!(plain.checkpointing.inline_threshold, None);
+    assert_eq!(flinks.checkpointing.inline_threshold, Some(20 << 10));
+    assert_eq!(plain.cancellation_timeout, None);
+    assert_eq!(flinks.cancellation_timeout, Some(VirtualDuration::from_secs(180)));
+    // Nothing else is another.
+    let mut others = flinks.clone();
+    others.heartbeat.rpc_failures = None;
+    others.checkpointing.inline_threshold = None;
+    others.cancellation_timeout = None;
+    assert_eq!(others, plain);
 }
 
 #[test]
@@ -95,6 +123,21 @@ fn what_flink_changes_is_changed_and_said() {
         ),
         ("timeout of nothing", &[(AlignedTimeout, "1 s")], AlignedTimeout, |config| {
             config.checkpointing.aligned_timeout.is_zero()
+        }),
+        (
+            "timeout behind the timeout",
+            &[(Unaligned, "true"), (AlignedTimeout, "1 min"), (Timeout, "30 s")],
+            AlignedTimeout,
+            |config| config.checkpointing.unaligned,
+        ),
+        ("forced to nothing", &[(UnalignedForced, "true")], UnalignedForced, |config| {
+            !config.checkpointing.unaligned
+        }),
+        ("no debloating", &[(DebloatTarget, "2 s")], DebloatTarget, |config| {
+            !config.network.debloat.enabled
+        }),
+        ("no changelog", &[(UploadAttempts, "1")], UploadAttempts, |config| {
+            !config.checkpointing.changelog.enabled
         }),
         ("retained", &[(Retained, "0")], Retained, |config| config.checkpointing.retained == 1),
         ("negative", &[(Retained, "-3")], Retained, |config| config.checkpointing.retained == 1),

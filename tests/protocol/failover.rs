@@ -53,6 +53,19 @@ fn the_default_heartbeat_costs_about_a_dozen() {
     assert!(restarts.contains(&12), "{restarts:?}");
 }
 
+/// The scenario as it is, and with the heartbeat of the measurement.
+#[test]
+fn the_scenario_shows_the_race_as_it_was_measured() {
+    let restarts = |changes: &[&str]| -> Vec<u64> {
+        runs("failover-race.json", changes, 0..8)
+            .map(|outcome| outcome.statistics.restarts)
+            .collect()
+    };
+    let default = restarts(&[]);
+    assert!(default.iter().all(|it| (12..=16).contains(it)), "{default:?}");
+    assert_eq!(restarts(&[HEARTBEAT_1S]), [2; 8]);
+}
+
 /// Silence alone: `heartbeat.timeout`, counted from the last answer (at 10 s), looked at with every
 /// heartbeat (at 30 s).
 #[test]

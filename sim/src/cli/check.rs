@@ -135,7 +135,7 @@ fn configuration(path: &str) -> Checked {
     };
     remarks.push(counted(checked.options, "about checkpoints and recovery"));
     if checked.others > 0 {
-        remarks.push(counted(checked.others, "about other things not looked at"));
+        remarks.push(counted(checked.others, "about other things"));
     }
     let json = json!({
         "file": path,

@@ -15,7 +15,7 @@ use crate::kernel::distribution::Distribution;
 use super::build_faults::{Known, actions, check_failures, failures, faults};
 use super::build_job::job;
 use super::build_network::network;
-use super::build_options::{flink_config, policy};
+use super::build_options::{Options, flink_config, policy};
 use super::build_rescaling::widest;
 use super::diagnostic::{Diagnostic, Sink};
 use super::loops;
@@ -33,7 +33,8 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
     // An interval that was refused is not a missing one.
     let all_was_read = !sink.has_errors();
     let checkpoints_are_known = manual.is_empty() && all_was_read;
-    let (config, initial_delay) = flink_config(root, !checkpoints_are_known, sink);
+    let Options { config, initial_delay, during_backlog } =
+        flink_config(root, !checkpoints_are_known, sink);
     let (job, graph_is_known) = job(section("job"), sink);
     let resumed = widest(root.list("actions"));
     let cluster = cluster(section("cluster"), (&job, resumed), &config, graph_is_known, sink);
@@ -72,7 +73,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
         limits,
     };
     scenario.checkpointing.initial_delay = initial_delay;
-    scenario.checkpointing.policy = policy(root, &scenario, sink);
+    scenario.checkpointing.policy = policy(root, &scenario, during_backlog, sink);
     let known = Known { graph: graph_is_known, rest: all_was_read };
     scenario.actions = actions(root.list("actions"), &scenario, known, sink);
     scenario.faults = faults(root.list("faults"), &scenario, known, sink);

@@ -113,10 +113,10 @@ fn policy() -> Object {
         Field::new(
             "during_backlog",
             ANY_SPAN,
-            "The interval meanwhile; zero: no periodic checkpoints.",
+            "The interval meanwhile; zero: no periodic checkpoints. Absent: what \
+             `execution.checkpointing.interval-during-backlog` in the `flink` section says.",
             ["\"400 ms\"", "\"0 s\""],
-        )
-        .required(),
+        ),
         Field::new(
             "backlog_until",
             SOME_SPAN,

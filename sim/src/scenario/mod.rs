@@ -3,7 +3,7 @@
 //! `table` and `fields*` say what a file may hold. `syntax` parses JSON with positions, `set`
 //! overrides values, `read` and `scalar` type them by the table, `build*` makes a `Scenario` of them, and all
 //! of these report to `diagnostic`. `schema` and `probe` are made from the same table; `write` is
-//! the way back. `flink_conf` reads a cluster's own configuration by the same rules.
+//! the way back. `flink_conf` reads a cluster's own configuration by the same rules, `flink_rules`.
 
 mod build;
 mod build_changelog;
@@ -21,7 +21,9 @@ mod fields;
 mod fields_faults;
 mod fields_job;
 mod flink_conf;
+mod flink_rules;
 pub mod generate;
+mod given;
 mod json_text;
 mod load;
 pub(crate) mod loops;
@@ -32,6 +34,7 @@ mod scalar;
 mod schema;
 mod set;
 pub mod shapes;
+mod slips;
 pub(crate) mod syntax;
 mod table;
 mod values;

@@ -1,6 +1,11 @@
 //! The JSON Schema of scenario files, from the table.
 
-use cutline::config::{NOT_MODELLED, OPTIONS, OptionKind, OptionSpec};
+use std::collections::BTreeMap;
+
+use cutline::config::{
+    Known, OPEN_FAMILIES, OPTIONS, OptionKind, OptionSpec, ValueKind, find, flink_keys,
+    removed_keys,
+};
 use serde_json::{Map, Value, json};
 
 use super::fields::FORMAT;
@@ -150,7 +155,7 @@ fn short_option(spec: &OptionSpec) -> Value {
 fn flink() -> Value {
     const SCALAR: [&str; 3] = ["string", "number", "boolean"];
     let mut properties = Map::new();
-    for spec in OPTIONS {
+    for spec in OPTIONS.iter().filter(|spec| !spec.is_removed()) {
         properties.insert(spec.key.to_owned(), json!({ "type": SCALAR, "description": spec.doc }));
         for key in spec.deprecated {
             let doc = format!("Deprecated spelling of `{}`.", spec.key);
@@ -158,13 +163,28 @@ fn flink() -> Value {
             properties.insert((*key).to_owned(), schema);
         }
     }
+    let quoted = |key: &str| key.replace('.', r"\.");
+    // All keys with one reason are one pattern: none of them is worth being offered.
+    let mut families: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in flink_keys() {
+        let names = [key.key].into_iter().chain(key.deprecated.iter().copied());
+        let Some(Known::NotModelled(entry)) = find(key.key) else { continue };
+        let end = if key.kind == ValueKind::Map { r"(\..+)?" } else { "" };
+        let patterns = names.map(|name| quoted(name) + end);
+        families.entry(entry.reason).or_default().extend(patterns);
+    }
+    for (family, reason) in OPEN_FAMILIES {
+        families.entry(reason).or_default().push(quoted(family) + ".*");
+    }
+    let removed = removed_keys().map(quoted).collect::<Vec<_>>().join("|");
     let mut patterns = Map::new();
-    for entry in NOT_MODELLED {
-        let key = entry.key.trim_end_matches('*').replace('.', r"\.");
-        let open = entry.key.ends_with(['*', '.', '-']);
-        let pattern = if open { format!("^{key}") } else { format!("^{key}$") };
-        patterns
-            .insert(pattern, json!({ "description": format!("Not modelled: {}.", entry.reason) }));
+    patterns.insert(
+        format!("^({removed})$"),
+        json!({ "description": "Flink 2.3 has no such option, and ignores it.", "deprecated": true }),
+    );
+    for (reason, keys) in families {
+        let doc = json!({ "description": format!("Not modelled: {reason}.") });
+        patterns.insert(format!("^({})$", keys.join("|")), doc);
     }
     json!({
         "type": "object",

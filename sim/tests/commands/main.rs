@@ -8,6 +8,7 @@ mod cli;
 mod corpus;
 mod examples;
 mod explain;
+mod features;
 mod horizon;
 mod hostile_files;
 mod init;

@@ -75,7 +75,12 @@ fn flink_keys_are_warned_of_by_name() {
     let warning = Severity::Warning;
     assert_eq!(
         found,
-        [("deprecated-key", warning), ("not-modelled", warning), ("deprecated-key", warning)]
+        [
+            ("deprecated-key", warning),
+            ("not-modelled", warning),
+            ("deprecated-key", warning),
+            ("removed-key", warning),
+        ]
     );
 }
 
@@ -422,4 +427,72 @@ proptest! {
             }
         }
     }
+}
+
+/// The scenario of the keys of Flink's, with others.
+fn with_flink(
+    flink: &str,
+    more: &[&str],
+) -> Result<Loaded, Box<cutline_sim::scenario::Diagnostics>> {
+    let text = fs::read("../scenarios/quickstart.json").expect("readable");
+    let flink = format!("flink={flink}");
+    let settings = [flink.as_str()].into_iter().chain(more.iter().copied());
+    let overrides: Vec<Override> =
+        settings.map(|text| Override::parse(text).expect("a setting")).collect();
+    load(&text, "quickstart.json", &overrides)
+}
+
+#[test]
+fn a_flink_section_brings_flinks_defaults() {
+    let plain = with_flink("{}", &[]).unwrap_or_else(|found| panic!("{found}")).scenario;
+    let text = fs::read("../scenarios/quickstart.json").expect("readable");
+    let without = load(&text, "quickstart.json", &[]).expect("it loads").scenario;
+    assert_eq!(without.checkpointing.inline_threshold, None);
+    assert_eq!(plain.checkpointing.inline_threshold, Some(20 << 10));
+    let one = r#"{"execution.checkpointing.data-inline-threshold": "0"}"#;
+    let one = with_flink(one, &[]).expect("it loads").scenario;
+    assert_eq!(one.checkpointing.inline_threshold, Some(0));
+}
+
+#[test]
+fn what_flink_ignores_has_no_effect_in_a_scenario() {
+    let on = r#"{"execution.checkpointing.incremental": true}"#;
+    assert!(with_flink(on, &[]).expect("it loads").scenario.checkpointing.incremental);
+    let hashmap =
+        r#"{"execution.checkpointing.incremental": true, "state.backend.type": "hashmap"}"#;
+    let loaded = with_flink(hashmap, &[]).expect("it loads");
+    assert!(!loaded.scenario.checkpointing.incremental);
+    assert!(loaded.warnings.list().iter().any(|one| one.code == "changed-by-flink"));
+    let copies = r#"{"execution.state-recovery.from-local": true,
+        "execution.checkpointing.local-backup.enabled": false}"#;
+    let loaded = with_flink(copies, &[]).expect("it loads");
+    assert!(!loaded.scenario.checkpointing.local_recovery);
+    let memory = r#"{"execution.checkpointing.storage": "jobmanager"}"#;
+    let loaded = with_flink(memory, &[]).expect("it loads");
+    assert_eq!(loaded.scenario.checkpointing.dir, Some(cutline::config::Scheme::Memory));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
+fn the_interval_during_backlog_may_be_said_by_flinks_key() {
+    use cutline::time::VirtualDuration;
+    use cutline::trigger::adaptive::IntervalPolicy;
+    let key = r#"{"execution.checkpointing.interval-during-backlog": "1 min"}"#;
+    let policy = |more: &str| {
+        format!(r#"checkpointing.policy={{"kind": "backlog", "backlog_until": "3 s"{more}}}"#)
+    };
+    let codes = |found: &cutline_sim::scenario::Diagnostics| {
+        found.list().iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    let loaded = with_flink(key, &[&policy("")]).unwrap_or_else(|found| panic!("{found}"));
+    let until = VirtualTime::ZERO + VirtualDuration::from_secs(3);
+    let interval = VirtualDuration::from_secs(60);
+    let expected = Some(IntervalPolicy::DuringBacklog { interval, until });
+    assert_eq!(loaded.scenario.checkpointing.policy, expected);
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let alone = with_flink(key, &[]).expect("it loads");
+    assert_eq!(codes(&alone.warnings), ["not-modelled"]);
+    let other = policy(r#", "during_backlog": "2 min""#);
+    assert_eq!(codes(&with_flink(key, &[&other]).expect_err("two values")), ["contradiction"]);
+    assert_eq!(codes(&with_flink("{}", &[&policy("")]).expect_err("none")), ["missing-key"]);
 }

@@ -216,7 +216,12 @@ impl<'a> Model<'a> {
         for entry in &self.dump.cluster {
             let spec = match find(&entry.key) {
                 Some(KnownKey::Option(spec) | KnownKey::Deprecated(spec)) => spec,
-                Some(KnownKey::NotModelled(_)) | None => continue,
+                Some(
+                    KnownKey::NotModelled(_)
+                    | KnownKey::DeprecatedNotModelled(_)
+                    | KnownKey::Removed(_),
+                )
+                | None => continue,
             };
             match spec.parse(&entry.value) {
                 Ok(value) => values.set(spec.id, value),
