@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use cutline::ids::OperatorId;
 use cutline::time::{VirtualDuration, VirtualTime};
-use cutline::trigger::policy::{CheckpointCost, TriggerPolicy};
+use cutline::trigger::policy::{CheckpointCost, Share, TriggerPolicy};
 use cutline_sim::check::{Statistics, Verdict};
 use cutline_sim::run::Simulation;
 use cutline_sim::scenario::load;
@@ -19,38 +18,27 @@ const LONGEST: VirtualDuration = VirtualDuration::from_millis(1_600);
 /// Records of the source below.
 const RECORDS: u64 = 10_000;
 
-/// Doubles the interval with each checkpoint, and begins again with each execution.
+/// Doubles the interval with each checkpoint, and begins again with each failure.
 #[derive(Debug)]
 struct Cautious {
     interval: VirtualDuration,
 }
 
 impl TriggerPolicy for Cautious {
-    fn is_periodic(&self) -> bool {
-        true
-    }
-
     fn started(&mut self, now: VirtualTime, delay: VirtualDuration) -> VirtualTime {
-        self.interval = SHORTEST;
-        now + delay.min(SHORTEST)
+        now + delay.min(self.interval)
     }
 
     fn fired(&mut self, _now: VirtualTime, due: VirtualTime) -> Option<VirtualTime> {
         Some(due + self.interval)
     }
 
-    fn completed(&mut self, _now: VirtualTime, _took: CheckpointCost) {
-        self.interval = VirtualDuration(2 * self.interval.as_nanos()).min(LONGEST);
+    fn restored(&mut self, _now: VirtualTime, _share: Share) {
+        self.interval = SHORTEST;
     }
 
-    fn backlog(
-        &mut self,
-        _now: VirtualTime,
-        _source: OperatorId,
-        _on: bool,
-        _due: Option<VirtualTime>,
-    ) -> Option<VirtualTime> {
-        None
+    fn completed(&mut self, _now: VirtualTime, _took: CheckpointCost) {
+        self.interval = VirtualDuration(2 * self.interval.as_nanos()).min(LONGEST);
     }
 }
 

@@ -627,4 +627,9 @@ pub enum Observation {
     },
     /// More checkpoints in a row have failed than are tolerated: the job fails.
     TooManyFailures,
+    /// The sources have told the coordinator whether they work off a backlog.
+    Backlog {
+        /// They do.
+        on: bool,
+    },
 }

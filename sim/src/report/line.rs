@@ -423,6 +423,7 @@ impl Line {
                 self.event("producer_fenced").transaction(transaction, names)
             }
             O::TooManyFailures => self.event("too_many_failures"),
+            O::Backlog { on } => self.event("backlog").detail_of("on", on),
             O::UploadsCutOff { process, writes } => self
                 .event("uploads_cut_off")
                 .detail_of("process", process)
