@@ -19,8 +19,8 @@ use super::output::Output;
 
 /// Writes a scenario to start from, of a few answers or of Flink's plan of a job
 ///
-/// What is not said is asked for on a terminal; what nobody says is assumed, and named in the file
-/// and in the answer.
+/// What is not said is asked for on a terminal; what nobody says is assumed, and named by its field,
+/// on standard error and in `why` of the file.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
