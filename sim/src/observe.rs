@@ -641,4 +641,9 @@ pub enum Observation {
         /// How many.
         files: u32,
     },
+    /// The sources have told the coordinator whether they work off a backlog.
+    Backlog {
+        /// They do.
+        on: bool,
+    },
 }

@@ -25,7 +25,8 @@ use crate::check::{
     self, Check, Checks, Ending, Finding, Shown, Statistics, Strike, Verdict, Violation, Watch,
 };
 use crate::engine::{
-    BarrierFactory, BuiltIn, CoordinatorFactory, JobError, Mount, OperatorFactory, Plan, Stores,
+    BarrierFactory, BuiltIn, CoordinatorFactory, JobError, Mount, OperatorFactory, Plan,
+    PolicyFactory, Stores,
 };
 use crate::horizon::{self, Driver, Figures, LeapError, Leaping, Leapt, Outline};
 use crate::kernel::digest::{Fingerprint, Ladder};
@@ -161,6 +162,14 @@ impl Simulation {
     #[must_use]
     pub fn coordinator(mut self, factory: CoordinatorFactory) -> Self {
         self.plan.coordinator = Some(factory);
+        self
+    }
+
+    /// Lets a trigger policy of your own choose the intervals of checkpoints, and all else as it is.
+    /// The first of them is due after the delay that the scenario's options give.
+    #[must_use]
+    pub fn policy(mut self, factory: PolicyFactory) -> Self {
+        self.plan.policy = Some(factory);
         self
     }
 

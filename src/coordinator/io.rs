@@ -45,7 +45,10 @@ pub enum RestoreScope {
     /// Everything, operator coordinators included (step R5).
     Global,
     /// Subtasks only: a region. Operator coordinators go on.
-    Region,
+    Region {
+        /// So many.
+        subtasks: u32,
+    },
 }
 
 /// What happens to the coordinator.

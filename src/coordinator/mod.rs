@@ -369,7 +369,7 @@ impl<P> Coordinator<P> {
             }
             Input::Backlog { source, on } => self.on_backlog(now, source, on),
             Input::AbortPending { reason } => self.abort_all(reason, out),
-            Input::Restore { scope } => self.on_restore(scope, out),
+            Input::Restore { scope } => self.on_restore(now, scope, out),
             Input::MetadataWritten { token, result } => {
                 self.on_metadata_written(now, token, result, out);
             }

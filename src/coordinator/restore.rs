@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::coordinator::completed::Cleanup;
+use crate::trigger::policy::Share;
 
 /// The end of the job, as far as it concerns completed checkpoints.
 #[derive(Debug)]
@@ -13,10 +14,21 @@ pub(super) enum Ending<P> {
 }
 
 impl<P> Coordinator<P> {
-    pub(super) fn on_restore(&mut self, scope: RestoreScope, out: &mut Vec<Output<P>>) {
+    pub(super) fn on_restore(
+        &mut self,
+        now: VirtualTime,
+        scope: RestoreScope,
+        out: &mut Vec<Output<P>>,
+    ) {
         if self.shut_down {
             return;
         }
+        let of = self.topology.subtasks() as u32;
+        let subtasks = match scope {
+            RestoreScope::Global => of,
+            RestoreScope::Region { subtasks } => subtasks,
+        };
+        self.policy.restored(now, Share { subtasks, of });
         if self.is_deciding() && !self.config.defects.has(Defect::D11) {
             self.restore_waiting = Some(scope);
         } else {

@@ -57,7 +57,7 @@ pub enum TimeMark {
 ///
 /// (split, offset) names the source's record it stems from; `path` names the way it took (edges
 /// and copies), so that the copies that a fan-out makes are different records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// The split it stems from.
     pub split: SplitId,

@@ -8,11 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::OperatorId;
 use crate::model::Seconds;
 use crate::model::interval::Wear;
 use crate::time::{VirtualDuration, VirtualTime};
-use crate::trigger::policy::{CheckpointCost, PeriodicTimer, TriggerPolicy};
+use crate::trigger::policy::{CheckpointCost, PeriodicTimer, Share, TriggerPolicy};
 
 /// By which formula an interval follows from cost and failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -143,7 +142,8 @@ impl Bounds {
 /// interval to the optimum for what it knows so far.
 ///
 /// - *Cost*: a moving average of what completed checkpoints took away, an eighth of each new one.
-/// - *Failures*: each start of the scheduler after the first is a restart, that is a failure. The
+/// - *Failures*: each time the job goes back to a checkpoint, but for the first, is a failure; of a
+///   region it is the share of one that the region is of the job, since the others repeat nothing. The
 ///   mean time between them is `(elapsed + prior) / (failures + 1)`: one failure in the time that is
 ///   expected beforehand, weighed like one that was seen (a gamma prior of shape 1). It needs no
 ///   failure to begin with, and forgets the expectation as failures come.
@@ -156,8 +156,12 @@ pub struct MeasuredCost {
     min_pause: VirtualDuration,
     cost: Option<VirtualDuration>,
     began: Option<VirtualTime>,
+    /// In thousandths of a failure of the whole job.
     failures: u64,
 }
+
+/// The failures of [`MeasuredCost`] that one of the whole job is.
+const WHOLE: u64 = 1_000;
 
 impl fmt::Debug for MeasuredCost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,7 +181,8 @@ impl MeasuredCost {
     pub fn mtbf(&self, now: VirtualTime) -> VirtualDuration {
         let elapsed = self.began.map_or(VirtualDuration::ZERO, |began| now.since(began));
         let sum = elapsed.as_nanos().saturating_add(self.estimate.mtbf.as_nanos());
-        VirtualDuration::from_nanos(sum / (self.failures + 1))
+        let mtbf = u128::from(sum) * u128::from(WHOLE) / u128::from(self.failures + WHOLE);
+        VirtualDuration::from_nanos(mtbf as u64)
     }
 
     /// The interval that is right for what is known now.
@@ -189,32 +194,14 @@ impl MeasuredCost {
 }
 
 impl TriggerPolicy for MeasuredCost {
-    fn is_periodic(&self) -> bool {
-        true
-    }
-
     fn started(&mut self, now: VirtualTime, delay: VirtualDuration) -> VirtualTime {
-        match self.began {
-            Some(_) => self.failures += 1,
-            None => self.began = Some(now),
-        }
+        self.began.get_or_insert(now);
         // It was drawn for the interval of the beginning; a shorter one is known by now, perhaps.
         now + delay.min(self.interval(now))
     }
 
     fn fired(&mut self, now: VirtualTime, due: VirtualTime) -> Option<VirtualTime> {
         Some(due + self.interval(now))
-    }
-
-    /// What a source works off changes neither cost nor failures.
-    fn backlog(
-        &mut self,
-        _now: VirtualTime,
-        _source: OperatorId,
-        _on: bool,
-        _due: Option<VirtualTime>,
-    ) -> Option<VirtualTime> {
-        None
     }
 
     fn completed(&mut self, _now: VirtualTime, took: CheckpointCost) {
@@ -230,6 +217,12 @@ impl TriggerPolicy for MeasuredCost {
         };
         self.cost = Some(VirtualDuration::from_nanos(cost));
     }
+
+    fn restored(&mut self, _now: VirtualTime, share: Share) {
+        if self.began.is_some() {
+            self.failures += WHOLE * u64::from(share.subtasks) / u64::from(share.of);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -237,6 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::OperatorId;
 
     fn s(seconds: u64) -> VirtualDuration {
         VirtualDuration::from_secs(seconds)
@@ -253,6 +247,7 @@ mod tests {
     const BOUNDS: Bounds =
         Bounds { min: VirtualDuration::from_secs(1), max: VirtualDuration::from_secs(36_000) };
 
+    const ALL: Share = Share { subtasks: 8, of: 8 };
     const FORMULAS: [Formula; 3] = [Formula::Young, Formula::Daly, Formula::Exact];
 
     #[test]
@@ -306,10 +301,27 @@ mod tests {
         assert_eq!(policy.interval(at(0)), BOUNDS.interval(Formula::Exact, known(2, 3_600)));
         // Three failures in an hour, and one that was expected in an hour: half an hour each.
         for time in [1_000, 2_000, 3_600] {
+            policy.restored(at(time), ALL);
             policy.started(at(time), s(1));
         }
         assert_eq!(policy.mtbf(at(3_600)), s(1_800));
         assert_eq!(policy.interval(at(3_600)), BOUNDS.interval(Formula::Exact, known(2, 1_800)));
+    }
+
+    #[test]
+    fn a_region_is_a_share_of_a_failure_and_a_stop_is_none() {
+        let mut policy = MeasuredCost::new(known(8, 3_600), BOUNDS, s(0));
+        policy.restored(at(0), ALL);
+        policy.started(at(0), s(1));
+        assert_eq!(policy.mtbf(at(3_600)), s(7_200), "a leader begins, and nothing has failed");
+        // A stop with a savepoint has failed, and checkpoints go on.
+        policy.started(at(100), s(1));
+        assert_eq!(policy.mtbf(at(3_600)), s(7_200));
+        for _ in 0..4 {
+            policy.restored(at(200), Share { subtasks: 2, of: 8 });
+            policy.started(at(200), s(1));
+        }
+        assert_eq!(policy.mtbf(at(3_600)), s(3_600), "four quarters of the job are one failure");
     }
 
     proptest! {
@@ -360,9 +372,10 @@ mod tests {
             let mut policy = MeasuredCost::new(known(1, assumed), BOUNDS, s(0));
             policy.started(at(0), s(0));
             let mut now = 0;
-            while policy.failures < 2_000 {
+            while policy.failures < 2_000 * WHOLE {
                 now += every;
                 policy.completed(at(now), CheckpointCost { duration: s(cost), stalled: s(cost) });
+                policy.restored(at(now), ALL);
                 policy.started(at(now), s(0));
             }
             let found = policy.interval(at(now)).as_nanos();

@@ -13,7 +13,9 @@ use crate::time::{VirtualDuration, VirtualTime};
 /// Decides for when the timer of periodic checkpoints is set.
 pub trait TriggerPolicy: fmt::Debug + Send {
     /// Whether there are periodic checkpoints at all.
-    fn is_periodic(&self) -> bool;
+    fn is_periodic(&self) -> bool {
+        true
+    }
 
     /// The scheduler was started; `delay` was drawn by the caller (Flink draws it between the
     /// minimum pause and the interval). Answers when the first request is due.
@@ -30,10 +32,32 @@ pub trait TriggerPolicy: fmt::Debug + Send {
         source: OperatorId,
         on: bool,
         due: Option<VirtualTime>,
-    ) -> Option<VirtualTime>;
+    ) -> Option<VirtualTime> {
+        let _ = (now, source, on, due);
+        None
+    }
 
     /// A checkpoint completed, and this is what it took.
-    fn completed(&mut self, now: VirtualTime, took: CheckpointCost);
+    fn completed(&mut self, now: VirtualTime, took: CheckpointCost) {
+        let _ = (now, took);
+    }
+
+    /// So much of the job goes back to a checkpoint: something in it has failed. Also called when a
+    /// leader begins with the job, ahead of the first [`started`](Self::started): that is no failure
+    /// that it has seen. The scheduler is started without one as well, after a stop that came to
+    /// nothing.
+    fn restored(&mut self, now: VirtualTime, share: Share) {
+        let _ = (now, share);
+    }
+}
+
+/// How much of a job is meant: what a failure costs is the work of those who repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// So many subtasks …
+    pub subtasks: u32,
+    /// … of so many; at least one.
+    pub of: u32,
 }
 
 /// What a completed checkpoint took.
@@ -114,8 +138,6 @@ impl TriggerPolicy for PeriodicTimer {
         // the new interval.
         due.is_none_or(|due| next < due).then_some(next)
     }
-
-    fn completed(&mut self, _now: VirtualTime, _took: CheckpointCost) {}
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Who sets the interval, and what comes of it.
 
-use cutline::time::{VirtualDuration, VirtualTime};
-use cutline_sim::observe::Observation;
-use cutline_sim::run::Outcome;
+use std::sync::{Arc, Mutex};
 
-use crate::support::{finished, runs};
+use cutline::time::{VirtualDuration, VirtualTime};
+use cutline::trigger::policy::{Share, TriggerPolicy};
+use cutline_sim::check::Verdict;
+use cutline_sim::observe::Observation;
+use cutline_sim::run::{Outcome, Simulation};
+
+use crate::support::{finished, runs, scenario, situation};
 
 fn triggered(outcome: &Outcome) -> Vec<VirtualTime> {
     let trace = outcome.trace.iter().flatten();
@@ -62,5 +66,75 @@ fn an_interval_by_formula_takes_the_place_of_the_one_that_is_set() {
                 all.len()
             );
         }
+    }
+}
+
+/// Notes what it is told of failures.
+#[derive(Debug)]
+struct Listening(Arc<Mutex<Vec<Share>>>);
+
+impl TriggerPolicy for Listening {
+    fn started(&mut self, now: VirtualTime, delay: VirtualDuration) -> VirtualTime {
+        now + delay
+    }
+
+    fn fired(&mut self, _now: VirtualTime, due: VirtualTime) -> Option<VirtualTime> {
+        Some(due + VirtualDuration::from_millis(250))
+    }
+
+    fn restored(&mut self, _now: VirtualTime, share: Share) {
+        self.0.lock().expect("nobody panics with it").push(share);
+    }
+}
+
+/// Four regions of three subtasks: a task fails, then a machine that has two of them. The others repeat
+/// nothing.
+#[test]
+fn a_policy_hears_how_much_of_the_job_has_failed() {
+    let whole = Share { subtasks: 12, of: 12 };
+    let region = Share { subtasks: 3, of: 12 };
+    for (strategy, failures) in [("region", vec![region; 3]), ("full", vec![whole; 2])] {
+        let change = format!("cluster.failover_strategy={strategy}");
+        for seed in 0..4 {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let listening = {
+                let heard = Arc::clone(&heard);
+                move || -> Box<dyn TriggerPolicy> { Box::new(Listening(Arc::clone(&heard))) }
+            };
+            let scenario = scenario("regional-restart.json", &[&change]);
+            let simulation = Simulation::new(scenario, seed).expect("it can run");
+            let outcome = simulation.policy(Arc::new(listening)).run();
+            assert_eq!(outcome.verdict, Verdict::Ok, "{strategy}, seed {seed}");
+            let heard = heard.lock().expect("nobody panics with it");
+            let expected: Vec<Share> = std::iter::once(whole).chain(failures.clone()).collect();
+            assert_eq!(*heard, expected, "{strategy}, seed {seed}");
+        }
+    }
+}
+
+/// Situations of policies: each is seen where it should be, and nowhere else.
+#[test]
+fn what_a_policy_meets_is_counted() {
+    let long = ["storage.latency=900 ms", "checkpointing.policy.during_backlog=800 ms"];
+    let rows: [(&str, &str, &[&str], &str); 3] = [
+        ("checkpoint during a backlog", "backlog-interval.json", &[], "young-interval.json"),
+        (
+            "backlog over while a checkpoint is pending",
+            "backlog-interval.json",
+            &long,
+            "young-interval.json",
+        ),
+        ("interval measured by a failure", "adaptive-interval.json", &[], "young-interval.json"),
+    ];
+    for (name, file, changes, other) in rows {
+        let seen: u64 = runs(file, changes, 0..4).map(|it| situation(&it, name)).sum();
+        assert!(seen > 0, "{name}");
+        let elsewhere: u64 = runs(other, &[], 0..1).map(|it| situation(&it, name)).sum();
+        assert_eq!(elsewhere, 0, "{name}");
+    }
+    // It was measured, and nothing has failed yet.
+    let calm = "limits.until=10min";
+    for outcome in runs("adaptive-interval.json", &[calm, "failures.mtbf=1000 d"], 0..1) {
+        assert_eq!(situation(&outcome, "interval measured by a failure"), 0);
     }
 }

@@ -13,6 +13,7 @@ use cutline::operator::TimeMark;
 use cutline::step::Step;
 use cutline::task::debloat::SIZE_MAX;
 use cutline::time::VirtualTime;
+use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::Setup;
 use super::ledger::{Ledger, Part};
@@ -234,6 +235,12 @@ situations! {
     ActionForgotten = "request of a user forgotten",
     /// Files are deleted that a process which has died left behind.
     OrphansFound = "orphaned files deleted",
+    /// A checkpoint is triggered while the sources have a backlog, and the interval is that of one.
+    TriggeredInBacklog = "checkpoint during a backlog",
+    /// The sources have worked off their backlog while a checkpoint is pending.
+    BacklogEndedPending = "backlog over while a checkpoint is pending",
+    /// A checkpoint is triggered at an interval that counts a failure which its leader has seen.
+    FailureMeasured = "interval measured by a failure",
     /// A source has been read to its end in a job with another one that has none.
     EndedBesideUnbounded = "bounded source finished beside an unbounded one",
 }
@@ -298,6 +305,10 @@ pub(super) struct Situations {
     lost: bool,
     /// Splits that some reader has been given.
     assigned: BTreeSet<(OperatorId, u32)>,
+    /// The sources work off a backlog.
+    backlog: bool,
+    /// The job has gone back to a checkpoint since somebody has led it.
+    set_back: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -332,6 +343,8 @@ impl Situations {
             resumed: false,
             lost: false,
             assigned: BTreeSet::new(),
+            backlog: false,
+            set_back: false,
         }
     }
 
@@ -415,6 +428,7 @@ impl Situations {
                     false => Situation::ResumedNotClaiming,
                 });
                 self.led_only = true;
+                self.set_back = false;
                 self.saw_if(self.resumed, Situation::ResumedAgain);
                 self.resumed = true;
             }
@@ -434,6 +448,12 @@ impl Situations {
             Observation::Triggered { checkpoint, kind, .. } => {
                 self.stop_begun |= kind.is_synchronous();
                 self.saw_if(!self.pending.is_empty(), Situation::Concurrent);
+                let policy = setup.config.checkpointing.policy;
+                let measured = matches!(policy, Some(IntervalPolicy::Measured(..)));
+                let periodic = !kind.is_savepoint();
+                self.saw_if(periodic && self.backlog, Situation::TriggeredInBacklog);
+                let counts = periodic && measured && self.set_back;
+                self.saw_if(counts, Situation::FailureMeasured);
                 let (acknowledged, declined) = (false, false);
                 self.pending.push(Pending { checkpoint, acknowledged, declined, reached: None });
             }
@@ -495,6 +515,11 @@ impl Situations {
                 self.saw_if(files > 0, Situation::OrphansFound);
             }
             Observation::ActionForgotten { .. } => self.saw(Situation::ActionForgotten),
+            Observation::Backlog { on } => {
+                let over = std::mem::replace(&mut self.backlog, on) && !on;
+                let pending = !self.pending.is_empty();
+                self.saw_if(over && pending, Situation::BacklogEndedPending);
+            }
             Observation::ActionEnded { action, checkpoint, done } => {
                 let what = setup.config.actions.get(action as usize);
                 self.on_answered(what, checkpoint.is_some(), done);
@@ -689,6 +714,7 @@ impl Situations {
 
     fn on_chosen(&mut self, chosen: Option<CheckpointId>, setup: &Setup) {
         self.executions += 1;
+        self.set_back |= !self.led_only;
         self.led_only = false;
         self.stop_begun = false;
         self.down.clear();
@@ -726,6 +752,7 @@ impl Situations {
         setup: &Setup,
     ) {
         self.executions += 1;
+        self.set_back = true;
         self.down.retain(|down| *down != region);
         self.saw(Situation::RegionRestarted);
         let subtasks = setup.graph.regions().subtasks(region);
@@ -755,6 +782,7 @@ impl Situations {
     fn on_elected(&mut self, session: u64) {
         self.saw_if(session > 1, Situation::LeaderChanged);
         self.led_only = true;
+        (self.set_back, self.backlog) = (false, false);
         self.stop_begun = false;
         let at = |step| self.pending.iter().any(|pending| pending.reached >= Some(step));
         let (finalizing, writing) = (at(Step::A2), at(Step::F2));

@@ -1,5 +1,6 @@
 //! `cutline init`: a first scenario, from a few answers or from Flink's plan of a job.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
@@ -8,8 +9,8 @@ use cutline::config::text::{format_duration, format_size, parse_duration, parse_
 use cutline::config::{Key, OptionValue};
 use cutline::time::VirtualDuration;
 
-use crate::flink::draft::{self, Draft, Sink, Stream, VertexFacts, seconds};
-use crate::flink::shape::{Input, Shape, Vertex};
+use crate::flink::draft::{self, Draft, Kind, Sink, Stream, VertexFacts, assumption, seconds};
+use crate::flink::shape::{Input, Shape, ShapeError, Vertex};
 use crate::scenario::load;
 
 use super::exit::{Exit, Failure};
@@ -18,8 +19,8 @@ use super::output::Output;
 
 /// Writes a scenario to start from, of a few answers or of Flink's plan of a job
 ///
-/// What is not said is asked for on a terminal; what nobody says is assumed, and named in the file
-/// and in the answer.
+/// What is not said is asked for on a terminal; what nobody says is assumed, and named by its field,
+/// on standard error and in `why` of the file.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
@@ -99,6 +100,11 @@ const LOAD: f64 = 0.5;
 const RECORD_BYTES: u64 = 100;
 const PARALLELISM: u32 = 2;
 const INTERVAL: VirtualDuration = VirtualDuration::from_secs(60);
+/// Simulated records a second of all sources: with more, ten minutes of a job take too long to be a
+/// first try.
+const SIMULATED_PER_S_MOST: f64 = 5_000.0;
+/// The most that a scenario takes.
+const WEIGHT_MOST: f64 = 1e9;
 /// Vertices that are not the slowest.
 const SHARE_OF_OTHERS: f64 = 0.5;
 
@@ -129,23 +135,25 @@ impl Init {
             return Err(Failure::Usage(message));
         }
         let planned = self.from_plan.as_deref().map(|plan| Shape::read(Path::new(plan)));
-        let planned = planned.transpose().map_err(|error| Failure::Input(error.to_string()))?;
+        let planned = planned.transpose().map_err(|error| match error {
+            ShapeError::Plan(found) => Failure::Diagnostics(found),
+            ShapeError::File(error) => Failure::Input(error.to_string()),
+        })?;
         let mut answers = self.answers();
         if io::stdin().is_terminal() && io::stderr().is_terminal() {
             let mut input = io::stdin().lock();
             ask(&mut answers, planned.is_some(), &mut input, &mut io::stderr())?;
         }
-        let draft = draft(&answers, planned);
+        let mut draft = draft(&answers, planned);
+        draft.name_what_is_open()?;
         let text = draft.to_json();
         let loaded = load(text.as_bytes(), &self.file, &[])?;
         files::warn(&loaded.warnings);
         files::write_path(path, &text)?;
         output.print(&format!("{}: {}\n", self.file, shape(&draft)))?;
-        if !draft.assumed.is_empty() {
-            output.print("\nassumed, as nobody said\n")?;
-            for of in &draft.assumed {
-                output.print(&format!("  {of}\n"))?;
-            }
+        anstream::eprintln!("assumed, as nobody said; `why` in the file has the same");
+        for of in &draft.assumed {
+            anstream::eprintln!("  {of}");
         }
         let file = super::arguments::quoted(&self.file);
         output.print(&format!("\nnext: cutline run {file}\n"))?;
@@ -234,40 +242,13 @@ fn draft(answers: &Answers, planned: Option<Shape>) -> Draft {
     let from_plan = planned.is_some();
     let shape = planned.unwrap_or_else(|| counting(answers.parallelism, &mut assumed));
     let sources = draft::source_subtasks(&shape);
-    let rate = answers.rate.unwrap_or_else(|| {
-        assumed.push(format!("sources bring {RATE_EACH_PER_S} records a second each"));
-        RATE_EACH_PER_S * sources
-    });
-    let load = answers.load.unwrap_or_else(|| {
-        assumed.push(format!("the slowest operator is busy for {} % of the time", LOAD * 100.0));
-        LOAD
-    });
-    let record_bytes = answers.record_size.unwrap_or_else(|| {
-        assumed.push(format!("a record has {RECORD_BYTES} bytes"));
-        RECORD_BYTES
-    });
-    let interval = answers.interval.unwrap_or_else(|| {
-        assumed.push(format!("a checkpoint every {}", format_duration(INTERVAL)));
-        INTERVAL
-    });
-    if answers.state.is_none() {
-        assumed.push("state of some bytes a key".to_owned());
-    }
+    let rate = answers.rate.unwrap_or(RATE_EACH_PER_S * sources);
+    let load = answers.load.unwrap_or(LOAD);
+    let record_bytes = answers.record_size.unwrap_or(RECORD_BYTES);
+    let interval = answers.interval.unwrap_or(INTERVAL);
     let keyed: Vec<usize> = (0..shape.vertices.len()).filter(|at| is_keyed(&shape, *at)).collect();
     let slowest = keyed.first().copied().unwrap_or(shape.vertices.len() - 1);
-    if shape.vertices.len() > 1 {
-        assumed.push(format!(
-            "`{}` is the slowest operator, and the others are busy half as long",
-            shape.vertices[slowest].name
-        ));
-    }
     let state = answers.state.filter(|_| !keyed.is_empty());
-    if state.is_some() && keyed.len() > 1 {
-        assumed.push(format!("the state is spread evenly over {} operators", keyed.len()));
-    }
-    if answers.state.is_some() && keyed.is_empty() {
-        assumed.push("no state, as no operator has keyed inputs".to_owned());
-    }
     let facts = |(index, vertex): (usize, &Vertex)| {
         let busy = if index == slowest { load } else { load * SHARE_OF_OTHERS };
         let bytes = state.map(|bytes| bytes / keyed.len() as u64);
@@ -279,7 +260,9 @@ fn draft(answers: &Answers, planned: Option<Shape>) -> Draft {
     };
     let facts: Vec<VertexFacts> = shape.vertices.iter().enumerate().map(facts).collect();
     let channels = draft::channels(&shape, slowest);
-    let weight = draft::weight(rate / channels, record_bytes as f64);
+    // A wide job has so many channels that a buffer of each holds next to nothing when it leaves.
+    let least = (rate / SIMULATED_PER_S_MOST).ceil();
+    let weight = draft::weight(rate / channels, record_bytes as f64).max(least).min(WEIGHT_MOST);
     let stream = Stream {
         every: seconds(weight * sources / rate).max(VirtualDuration::from_nanos(1)),
         keys: draft::keys(&shape),
@@ -294,10 +277,74 @@ fn draft(answers: &Answers, planned: Option<Shape>) -> Draft {
     };
     let from = if from_plan { "Flink's plan of a job" } else { "a few answers" };
     draft.why = format!("Made from {from} by `cutline init`.");
-    draft.assumed.splice(0..0, assumed);
-    draft.assumed.push("storage, network and recovery: the defaults of the format".to_owned());
     draft.options.set(Key::Interval, OptionValue::Duration(interval));
+    assumed.extend(numbers(answers, &draft, stream, load));
+    draft.assumed.splice(0..0, assumed);
     draft
+}
+
+/// The numbers that a plan does not have and nobody has answered, by the fields where they stand.
+fn numbers(answers: &Answers, draft: &Draft, stream: Stream, load: f64) -> Vec<String> {
+    let fields =
+        |names: &[&str], field: &str| format!("job.operators[{}].{field}", names.join(", "));
+    let mut sources = Vec::new();
+    let mut keyed = Vec::new();
+    let mut costs: BTreeMap<VirtualDuration, Vec<&str>> = BTreeMap::new();
+    for of in &draft.operators {
+        costs.entry(of.cost.unwrap_or_default()).or_default().push(&of.name);
+        match of.kind {
+            Kind::Source(_) => sources.push(of.name.as_str()),
+            Kind::Aggregate(bytes) | Kind::Join(bytes) => keyed.push((of.name.as_str(), bytes)),
+            Kind::Map | Kind::Filter | Kind::FlatMap | Kind::Sink(_) => {}
+        }
+    }
+    let mut said = Vec::new();
+    let every = format_duration(stream.every);
+    if answers.rate.is_none() {
+        let why = format!("so that each subtask brings {RATE_EACH_PER_S} records a second; --rate");
+        said.push(assumption(&fields(&sources, "every"), every, &why));
+    } else if sources.len() > 1 {
+        let why = "so that each subtask of a source brings the same share of the rate";
+        said.push(assumption(&fields(&sources, "every"), every, why));
+    }
+    if answers.record_size.is_none() {
+        let size = format_size(u64::from(stream.record_bytes));
+        said.push(assumption(&fields(&sources, "record_size"), size, "--record-size"));
+    }
+    // As in `draft`: the first that is keyed, or else the last vertex.
+    let working = draft.operators.iter().rfind(|of| of.cost != Some(VirtualDuration::ZERO));
+    let slowest = keyed.first().map(|(name, _)| *name).or(working.map(|of| of.name.as_str()));
+    let slowest = slowest.unwrap_or("nothing");
+    let mut busy =
+        format!("so that `{slowest}` is the slowest operator, busy {} % of the time", load * 100.0);
+    busy.push_str(if draft.operators.len() > 1 { ", the others half as long" } else { "" });
+    busy.push_str(if answers.load.is_none() { "; --load" } else { "" });
+    for (cost, names) in costs.into_iter().filter(|(cost, _)| *cost > VirtualDuration::ZERO) {
+        said.push(assumption(&fields(&names, "cost"), format_duration(cost), &busy));
+    }
+    let names: Vec<&str> = keyed.iter().map(|(name, _)| *name).collect();
+    match (answers.state, keyed.first()) {
+        (_, None) => said.push("no state, as no operator has inputs by key alone".to_owned()),
+        (None, Some(_)) => {
+            let why = "state of some bytes a key; --state";
+            said.push(assumption(&fields(&names, "state_per_key"), "0 b", why));
+        }
+        (Some(_), Some((_, bytes))) => {
+            let why = match names.len() {
+                1 => "the state is spread evenly over the keys".to_owned(),
+                count => {
+                    format!("the state is spread evenly over {count} operators and their keys")
+                }
+            };
+            let bytes = format_size(bytes.unwrap_or(0));
+            said.push(assumption(&fields(&names, "state_per_key"), bytes, &why));
+        }
+    }
+    if answers.interval.is_none() {
+        let why = format!("a checkpoint every {}; --interval", format_duration(INTERVAL));
+        said.push(assumption("checkpointing.interval", format_duration(INTERVAL), &why));
+    }
+    said
 }
 
 fn is_keyed(shape: &Shape, vertex: usize) -> bool {
@@ -308,10 +355,15 @@ fn is_keyed(shape: &Shape, vertex: usize) -> bool {
 /// The job that most jobs look like from afar.
 fn counting(parallelism: Option<u32>, assumed: &mut Vec<String>) -> Shape {
     let parallelism = parallelism.unwrap_or_else(|| {
-        assumed.push(format!("{PARALLELISM} subtasks of each operator"));
+        let why = "subtasks of each operator; --parallelism";
+        assumed.push(assumption(
+            "job.operators[source, count, sink].parallelism",
+            PARALLELISM,
+            why,
+        ));
         PARALLELISM
     });
-    assumed.push("a source, an operator with keyed state, a sink".to_owned());
+    assumed.push("job: a source, an operator with keyed state, a sink".to_owned());
     let vertex = |name: &str, input: Option<(usize, &str)>| Vertex {
         id: name.to_owned(),
         name: name.to_owned(),
@@ -335,8 +387,8 @@ fn counting(parallelism: Option<u32>, assumed: &mut Vec<String>) -> Shape {
 fn shape(draft: &Draft) -> String {
     let subtasks: u32 = draft.operators.iter().map(|of| of.parallelism).sum();
     let state = draft.operators.iter().find_map(|of| match of.kind {
-        draft::Kind::Aggregate(bytes) | draft::Kind::Join(bytes) => bytes,
-        draft::Kind::Source(_) | draft::Kind::Map | draft::Kind::Sink(_) => None,
+        Kind::Aggregate(bytes) | Kind::Join(bytes) => bytes,
+        Kind::Source(_) | Kind::Map | Kind::Filter | Kind::FlatMap | Kind::Sink(_) => None,
     });
     let state =
         state.map_or(String::new(), |bytes| format!(", {} of state a key", format_size(bytes)));
@@ -372,6 +424,7 @@ mod tests {
                 state: Some(1 << 42),
                 ..Answers::default()
             },
+            Answers { rate: Some(1e12), parallelism: Some(1_000), ..Answers::default() },
             Answers {
                 rate: Some(0.01),
                 load: Some(3.0),

@@ -29,6 +29,7 @@ pub use self::mount::{BuiltIn, Mount, Stores};
 pub(crate) use self::plan::source_options;
 pub use self::plan::{
     BarrierFactory, CoordinatorFactory, CoordinatorSetup, JobError, OperatorFactory, Plan,
+    PolicyFactory,
 };
 pub(crate) use self::plan::{graph_of, job_graph};
 pub use self::shadow::Storage;

@@ -30,6 +30,8 @@ use cutline::task::router::Router;
 use cutline::task::snapshots::PartKind;
 use cutline::task::subtask::{LoopEdge, Subtask, SubtaskConfig};
 use cutline::time::VirtualTime;
+use cutline::trigger::adaptive::IntervalPolicy;
+use cutline::trigger::policy::TriggerPolicy;
 
 use super::{Deployment, Part, Place, SnapshotPayload};
 use crate::scenario::LoopRefusal;
@@ -62,6 +64,9 @@ pub struct CoordinatorSetup {
     /// The completed checkpoints that a new leader has found, oldest first.
     pub recovered: Vec<Retained<SnapshotPayload>>,
 }
+
+/// Makes a trigger policy of the user's own, for each leader.
+pub type PolicyFactory = Arc<dyn Fn() -> Box<dyn TriggerPolicy> + Send + Sync>;
 
 /// Makes a barrier handler of the user's own for a subtask with so many input channels.
 pub type BarrierFactory = Arc<dyn Fn(SubtaskId, u32) -> Box<dyn BarrierHandler> + Send + Sync>;
@@ -104,6 +109,8 @@ pub struct Plan {
     custom: BTreeMap<OperatorId, OperatorFactory>,
     /// A coordinator in the place of the built-in one.
     pub coordinator: Option<CoordinatorFactory>,
+    /// A trigger policy in the place of the one that the scenario names.
+    pub policy: Option<PolicyFactory>,
     /// Barrier handlers in the place of the built-in ones, by [`Plan::replace_barriers`].
     barriers: Option<BarrierFactory>,
 }
@@ -160,7 +167,7 @@ impl Plan {
         let (event_time, is_timed) = (scenario.has_event_time(), is_timed(&scenario, &job));
         let (defects, custom) = (Defects::none(), BTreeMap::new());
         let aligned = scenario.aligned_operators(defects);
-        let (coordinator, barriers) = (None, None);
+        let (coordinator, policy, barriers) = (None, None, None);
         Ok(Self {
             scenario,
             graph,
@@ -174,6 +181,7 @@ impl Plan {
             aligned,
             custom,
             coordinator,
+            policy,
             barriers,
         })
     }
@@ -202,6 +210,15 @@ impl Plan {
         }
         self.barriers = Some(factory);
         Ok(())
+    }
+
+    /// How the intervals of checkpoints are chosen, for a new leader.
+    pub fn trigger_policy(&self) -> Box<dyn TriggerPolicy> {
+        let options = &self.scenario.checkpointing;
+        match &self.policy {
+            Some(own) => own(),
+            None => IntervalPolicy::of(options.policy, options.interval, options.min_pause),
+        }
     }
 
     /// The process of a task manager.
@@ -363,8 +380,8 @@ impl Plan {
         }
     }
 
-    /// Who a subtask is in one attempt.
-    fn instance(&self, subtask: SubtaskId, execution: u32) -> Instance {
+    /// Who a subtask is in one attempt: what [`Plan::operator`] makes its operator for.
+    pub fn instance(&self, subtask: SubtaskId, execution: u32) -> Instance {
         let graph = &self.graph;
         let operator = graph.operator(subtask);
         let layout = graph.layout(graph.layout_of(subtask));

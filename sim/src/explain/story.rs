@@ -104,6 +104,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         // That the fault has struck says it.
         O::UploadsCutOff { .. } | O::PrefixLimitReached => detail(true),
         O::ResultFound { .. } | O::OrderRefused { .. } | O::TooManyFailures => link(true),
+        O::Backlog { .. } => detail(true),
         O::WrongTimeRead { .. } | O::PaceChanged { .. } | O::StorageHostCrashed { .. } => None,
         O::LeaderWrote { .. } => None,
         O::CancellationTimedOut { .. } => essential(true),

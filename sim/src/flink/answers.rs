@@ -9,9 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-
-use super::shape::Plan;
 
 /// Nothing that is counted or timed here can be negative, and the largest number there is says never.
 const SENSIBLE: std::ops::Range<f64> = 0.0..1e15;
@@ -61,8 +60,8 @@ pub struct Job {
     pub timestamps: BTreeMap<String, Known>,
     /// Its vertices, inputs first.
     pub vertices: Vec<JobVertex>,
-    /// Its plan; later versions of Flink have it here, too.
-    pub plan: Option<Plan>,
+    /// Whether its plan is here, too, as in later versions of Flink.
+    pub plan: Option<IgnoredAny>,
 }
 
 /// A vertex of [`Job`].

@@ -4,6 +4,7 @@
 //! [`Draft::assumed`], which becomes part of the file's `why`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use cutline::config::{OPTIONS, OptionValue, OptionValues};
 use cutline::time::VirtualDuration;
@@ -21,7 +22,8 @@ pub struct Draft {
     pub title: String,
     /// Where the scenario comes from.
     pub why: String,
-    /// What nobody said, and what stands in for it; one sentence each.
+    /// What nobody said, and what stands in for it: a line each, with the field of the file where
+    /// there is one.
     pub assumed: Vec<String>,
     /// Operators, inputs first.
     pub operators: Vec<Operator>,
@@ -70,6 +72,10 @@ pub enum Kind {
     Source(Stream),
     /// Hands records on.
     Map,
+    /// Hands records on, all of them until somebody says how many.
+    Filter,
+    /// Hands on zero to two records for each: as many as come, on average.
+    FlatMap,
     /// Keeps so many bytes of state for each key, where that is known.
     Aggregate(Option<u64>),
     /// Joins two inputs.
@@ -142,14 +148,23 @@ const KEYS_MAX: u32 = 20_000;
 pub const STATE_MIN: u64 = 20 << 10;
 
 /// What names of Flink's operators say that a draft leaves out, and how a scenario says it.
-const LOST: [(&str, &str); 3] = [
+const LOST: [(&str, &str); 7] = [
     (
         "window",
         "has no window here: it needs the event time of its sources (`kind`: `window`, `size`, and \
-         `watermark_interval` of the sources)",
+         `out_of_orderness` of the sources)",
+    ),
+    (
+        "watermark",
+        "makes no watermarks here, as sources do it (`out_of_orderness`, `watermark_interval`)",
     ),
     (
         "async wait operator",
+        "waits for no answers here: it needs how long they take (`kind`: `async`, `latency`, \
+         `capacity`)",
+    ),
+    (
+        "lookupjoin",
         "waits for no answers here: it needs how long they take (`kind`: `async`, `latency`, \
          `capacity`)",
     ),
@@ -158,7 +173,14 @@ const LOST: [(&str, &str); 3] = [
         "keeps nothing of what is broadcast to it here (`kind`: `broadcast_join`, whose second \
          input is the broadcast one)",
     ),
+    ("where=", "lets all records pass here (`kind`: `filter`, `keep`)"),
+    ("over=", "keeps what a keyed aggregate keeps here, whatever its frame is (`state_per_key`)"),
 ];
+
+/// A field of the file that nobody spoke of, what stands there, and why.
+pub fn assumption(field: &str, value: impl fmt::Display, why: &str) -> String {
+    format!("{field} = {value} ({why})")
+}
 
 /// A number of keys for a job of this shape.
 pub fn keys(shape: &Shape) -> u32 {
@@ -223,6 +245,7 @@ impl Draft {
             let first = draft.operators.len();
             let is_end = shape.is_end(index);
             let kind = draft.kind(&name, vertex, facts, stream, is_end, sink);
+            draft.name_the_chain(&name, vertex, kind, is_end);
             draft.name_what_is_lost(&name, vertex);
             let partitioners = draft.partitioners(&name, vertex, shape, kind);
             for (input, partitioner) in vertex.inputs.iter().zip(partitioners) {
@@ -262,9 +285,28 @@ impl Draft {
         let unknown = vertex.inputs.iter().all(|input| input.strategy.is_none());
         let keyed = vertex.inputs.iter().all(|input| is_hash(&input.strategy));
         let per_key = facts.state_bytes.map(|bytes| bytes / u64::from(stream.keys));
+        let field = format!("job.operators[{name}].kind");
         if keyed || unknown && has_state {
             let joins = vertex.name.to_lowercase().contains("join") && vertex.inputs.len() == 2;
-            return if joins { Kind::Join(per_key) } else { Kind::Aggregate(per_key) };
+            let (kind, word) = match joins {
+                true => (Kind::Join(per_key), "join"),
+                false => (Kind::Aggregate(per_key), "keyed_aggregate"),
+            };
+            let why = match (vertex.inputs.len(), joins, keyed) {
+                (_, true, _) => {
+                    "by its name; each record waits for one of the other input".to_owned()
+                }
+                (_, _, false) => "it has state; what it does with records, nobody said".to_owned(),
+                (1, ..) => {
+                    "its input comes by key; what it does with records, nobody said".to_owned()
+                }
+                (inputs, ..) => format!(
+                    "its {inputs} inputs come by key, and are counted alike; what it does with \
+                     each, nobody said"
+                ),
+            };
+            self.assumed.push(assumption(&field, word, &why));
+            return kind;
         }
         if has_state {
             let state = facts.state_bytes.unwrap_or(0);
@@ -272,10 +314,69 @@ impl Draft {
                 "state of `{name}`: {state} bytes are left out, as its inputs are not all keyed"
             ));
         }
-        match is_end {
-            true => Kind::Sink(self.sink(name, vertex, sink)),
-            false => Kind::Map,
+        if is_end {
+            return Kind::Sink(self.sink(name, vertex, sink));
         }
+        let by_key = vertex.inputs.iter().filter(|input| is_hash(&input.strategy)).count();
+        if by_key > 0 {
+            let inputs = vertex.inputs.len();
+            let why = format!(
+                "only {by_key} of its {inputs} inputs come by key, so it keeps no state here"
+            );
+            self.assumed.push(assumption(&field, "map", &why));
+            return Kind::Map;
+        }
+        self.stateless(name, vertex)
+    }
+
+    /// An operator without keyed inputs. Flink: the names that `DataStream` gives.
+    fn stateless(&mut self, name: &str, vertex: &Vertex) -> Kind {
+        let of = |field: &str| format!("job.operators[{name}].{field}");
+        let called = vertex.operators().next().unwrap_or("");
+        let (kind, note) = match called {
+            "Map" => return Kind::Map,
+            "Filter" => {
+                let why = "all records pass: which share does, nobody said";
+                (Kind::Filter, assumption(&of("keep"), "1/1", why))
+            }
+            "Flat Map" => {
+                let why = "zero to two records for each, one on average: how many, nobody said";
+                (Kind::FlatMap, assumption(&of("fanout"), 2, why))
+            }
+            _ => {
+                let why = "one record out for each: what it does with records, nobody said";
+                (Kind::Map, assumption(&of("kind"), "map", why))
+            }
+        };
+        self.assumed.push(note);
+        kind
+    }
+
+    /// A vertex is a chain of operators, its stand-in one. A sink at its end has a stand-in, too.
+    fn name_the_chain(&mut self, name: &str, vertex: &Vertex, kind: Kind, is_end: bool) {
+        let is_sink = |part: &str| {
+            let part = part.to_lowercase();
+            is_end && ["sink", "writer", "committer"].iter().any(|word| part.contains(word))
+        };
+        let first = usize::from(!matches!(kind, Kind::Sink(_)));
+        let is_committer = |part: &str| part.to_lowercase().contains("committer");
+        let mut writers = 0;
+        let left_out = vertex.operators().skip(first).filter(|part| {
+            // All sinks of a chain have one stand-in.
+            writers += usize::from(is_sink(part) && !is_committer(part));
+            !is_sink(part) || writers > 1 && !is_committer(part)
+        });
+        let left_out: Vec<String> = left_out.map(|part| format!("`{part}`")).collect();
+        // A sink with nothing before it is known by its own name, whatever that is.
+        let is_alone = first == 0 && vertex.operators().count() == 1;
+        if left_out.is_empty() || is_alone {
+            return;
+        }
+        self.assumed.push(format!(
+            "job.operators[{name}] stands for the whole chain of this vertex: that it has {}, and \
+             what that does with records, is left out",
+            left_out.join(", ")
+        ));
     }
 
     /// Says what a vertex's name promises and its stand-in does not do. A plan has too little of it
@@ -283,16 +384,21 @@ impl Draft {
     fn name_what_is_lost(&mut self, name: &str, vertex: &Vertex) {
         let called = vertex.name.to_lowercase();
         let lost = LOST.iter().filter(|(word, _)| called.contains(word));
-        self.assumed.extend(lost.map(|(_, lost)| format!("`{name}` {lost}")));
+        self.assumed.extend(lost.map(|(_, lost)| format!("job.operators[{name}] {lost}")));
     }
 
     /// A sink that is chained to what is no sink itself.
     fn chain_sink(&mut self, names: &mut Names, name: &str, vertex: &Vertex, sink: Option<Sink>) {
-        let kind = Kind::Sink(self.sink(name, vertex, sink));
+        let own = names.unique(&format!("{name}.sink"));
+        let kind = Kind::Sink(self.sink(&own, vertex, sink));
+        self.assumed.push(format!(
+            "job.operators[{own}] is the end of `{name}`, which feeds nothing; its `cost` and \
+             `sync_cost` are a part of that of `{name}`"
+        ));
         let (from, to) = (self.operators.len() - 1, self.operators.len());
         self.edges.push(Edge { from, to, partitioner: "forward", chained: true });
         self.operators.push(Operator {
-            name: names.unique(&format!("{name}.sink")),
+            name: own,
             kind,
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
@@ -306,13 +412,16 @@ impl Draft {
         if let Some(given) = given {
             return given;
         }
-        if vertex.name.to_lowercase().contains("committer") {
-            return Sink::TwoPhaseCommit;
-        }
-        self.assumed.push(format!(
-            "how `{name}` writes: its name does not say that it has transactions, so at_least_once_sink"
-        ));
-        Sink::AtLeastOnce
+        let field = format!("job.operators[{name}].kind");
+        let (sink, word, why) = match vertex.name.to_lowercase().contains("committer") {
+            true => (Sink::TwoPhaseCommit, "two_phase_commit_sink", "its name has a committer"),
+            false => {
+                let why = "its name does not say that it has transactions";
+                (Sink::AtLeastOnce, "at_least_once_sink", why)
+            }
+        };
+        self.assumed.push(assumption(&field, word, &format!("how `{name}` writes: {why}")));
+        sink
     }
 
     fn partitioners(
@@ -323,24 +432,35 @@ impl Draft {
         kind: Kind,
     ) -> Vec<&'static str> {
         let keyed = matches!(kind, Kind::Aggregate(_) | Kind::Join(_));
+        let is_planned =
+            shape.vertices.iter().any(|of| of.inputs.iter().any(|input| input.strategy.is_some()));
         let mut chosen = Vec::with_capacity(vertex.inputs.len());
         for input in &vertex.inputs {
             let even = shape.vertices[input.from].parallelism == vertex.parallelism;
-            chosen.push(match input.strategy.as_deref() {
-                _ if keyed => "hash",
-                Some("HASH") => "hash",
-                Some("FORWARD") if even => "forward",
-                Some("FORWARD" | "RESCALE") => "rescale",
-                Some("BROADCAST") => "broadcast",
-                Some("REBALANCE") | None => "rebalance",
-                Some(other) => {
-                    self.assumed.push(format!(
-                        "the exchange into `{name}` is {other}, which a scenario does not have, so \
-                         rebalance"
-                    ));
-                    "rebalance"
+            let (partitioner, why) = match input.strategy.as_deref() {
+                _ if keyed => ("hash", None),
+                Some("HASH") => ("hash", None),
+                Some("FORWARD") if even => ("forward", None),
+                Some("FORWARD") => {
+                    ("rescale", Some("FORWARD, between unequal parallelisms".to_owned()))
                 }
-            });
+                Some("RESCALE") => ("rescale", None),
+                Some("BROADCAST") => ("broadcast", None),
+                Some("REBALANCE") => ("rebalance", None),
+                // What stands for a whole job without a plan is named once, by its maker.
+                None if !is_planned => ("rebalance", None),
+                None => ("rebalance", Some("without a name".to_owned())),
+                Some(other) => {
+                    ("rebalance", Some(format!("{other}, which a scenario does not have")))
+                }
+            };
+            if let Some(why) = why {
+                let edge = self.edges.len() + chosen.len();
+                let field = format!("job.edges[{edge}].partitioner");
+                let why = format!("the exchange into `{name}` is {why}");
+                self.assumed.push(assumption(&field, partitioner, &why));
+            }
+            chosen.push(partitioner);
         }
         chosen
     }
@@ -451,6 +571,7 @@ fn operator(of: &Operator) -> Json {
     let (kind, own) = match of.kind {
         Kind::Source(stream) => {
             let parts = vec![
+                ("splits", number(of.parallelism)),
                 ("every", span_text(stream.every)),
                 ("keys", number(stream.keys)),
                 ("record_size", size(u64::from(stream.record_bytes))),
@@ -459,6 +580,8 @@ fn operator(of: &Operator) -> Json {
             ("source", parts)
         }
         Kind::Map => ("map", vec![]),
+        Kind::Filter => ("filter", vec![("keep", json_string("1/1"))]),
+        Kind::FlatMap => ("flat_map", vec![("fanout", number(2))]),
         Kind::Aggregate(state) => {
             ("keyed_aggregate", state.map(|of| ("state_per_key", size(of))).into_iter().collect())
         }
@@ -488,11 +611,15 @@ impl Names {
     fn unique(&mut self, name: &str) -> String {
         const LONGEST: usize = 40;
         let named = name.strip_prefix("Source: ").or_else(|| name.strip_prefix("Sink: "));
+        // Of SQL: `[5]:GroupAggregate(groupBy=[…], select=[…])`.
+        let planned = name.split_once("]:").filter(|(number, _)| number.starts_with('['));
+        let named = planned.map(|(_, of)| of.split('(').next().unwrap_or(of)).or(named);
         let words = named
             .unwrap_or(name)
             .split(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_' || sign == '.'));
         let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
         let mut short: String = words.join("-").chars().take(LONGEST).collect();
+        short.truncate(short.trim_end_matches('-').len());
         if short.is_empty() {
             "operator".clone_into(&mut short);
         }
@@ -541,6 +668,8 @@ mod tests {
         let word = |kind: Kind| match kind {
             Kind::Source(_) => "source",
             Kind::Map => "map",
+            Kind::Filter => "filter",
+            Kind::FlatMap => "flat_map",
             Kind::Aggregate(_) => "aggregate",
             Kind::Join(_) => "join",
             Kind::Sink(Sink::TwoPhaseCommit) => "transactions",
@@ -574,8 +703,73 @@ mod tests {
         assert_eq!(all, expected);
         let chained: Vec<_> = draft.edges.iter().map(|edge| edge.chained).collect();
         assert_eq!(chained, [false, false, false, false, true]);
-        // The state that is not keyed and the exchange nobody has are named.
-        assert_eq!(draft.assumed.len(), 2, "{:?}", draft.assumed);
+        let own = "count-Sink-Writer-Sink-Committer";
+        let named = [
+            "job.operators[Interval-Join].kind = join (by its name".to_owned(),
+            "state of `enrich-tap`: 1048576 bytes are left out".to_owned(),
+            "job.operators[enrich-tap].kind = map (one record out for each".to_owned(),
+            "job.operators[enrich-tap] stands for the whole chain of this vertex: that it has `tap`"
+                .to_owned(),
+            "job.edges[2].partitioner = rebalance (the exchange into `enrich-tap` is CUSTOM".to_owned(),
+            format!("job.operators[{own}].kind = keyed_aggregate (its input comes by key"),
+            format!("job.operators[{own}.sink].kind = two_phase_commit_sink"),
+            format!("job.operators[{own}.sink] is the end of `{own}`"),
+        ];
+        assert_named(&draft, &named);
+    }
+
+    /// All of these, and nothing else.
+    fn assert_named(draft: &Draft, named: &[String]) {
+        for said in named {
+            let count = draft.assumed.iter().filter(|of| of.starts_with(said.as_str())).count();
+            assert_eq!(count, 1, "{said}: {:#?}", draft.assumed);
+        }
+        assert_eq!(draft.assumed.len(), named.len(), "{:#?}", draft.assumed);
+    }
+
+    #[test]
+    fn how_many_records_go_on_is_a_field_to_fill_in() {
+        let (all, draft) = kinds(
+            vec![
+                vertex("Source: s -> Filter", &[]),
+                vertex("Filter -> Map", &[(0, "REBALANCE")]),
+                vertex("Flat Map", &[(1, "REBALANCE")]),
+                vertex("Map", &[(2, "RESCALE")]),
+                vertex("two streams", &[(3, "HASH"), (2, "HASH")]),
+                vertex("half keyed", &[(4, "HASH"), (3, "REBALANCE")]),
+                vertex("Sink: a: Writer -> (Sink: a: Committer , Sink: b: Writer)", &[(5, "")]),
+            ],
+            &[0; 7],
+        );
+        let kinds: Vec<&str> = all.iter().map(|(_, kind)| *kind).collect();
+        let expected = ["source", "filter", "flat_map", "map", "aggregate", "map", "transactions"];
+        assert_eq!(kinds, expected);
+        let json = draft.to_json();
+        assert!(json.contains(r#""keep": "1/1""#) && json.contains(r#""fanout": 2"#), "{json}");
+        let sink = "a-Writer-Sink-a-Committer-Sink-b-Writer";
+        let named = [
+            "job.operators[s-Filter] stands for the whole chain of this vertex: that it has `Filter`",
+            "job.operators[Filter-Map].keep = 1/1",
+            "job.operators[Filter-Map] stands for the whole chain of this vertex: that it has `Map`",
+            "job.operators[Flat-Map].fanout = 2",
+            "job.operators[two-streams].kind = keyed_aggregate (its 2 inputs come by key",
+            "job.operators[half-keyed].kind = map (only 1 of its 2 inputs come by key",
+            &format!("job.operators[{sink}].kind = two_phase_commit_sink"),
+            &format!(
+                "job.operators[{sink}] stands for the whole chain of this vertex: that it has `Sink: b: Writer`"
+            ),
+            "job.edges[7].partitioner = rebalance (the exchange into `a-Writer-",
+        ];
+        assert_named(&draft, &named.map(str::to_owned));
+    }
+
+    #[test]
+    fn names_of_sql_are_short() {
+        let mut names = Names(BTreeSet::new());
+        let called =
+            "[5]:GroupAggregate(groupBy=[name], select=[name, COUNT(*) AS c]) -> [6]:Calc(x)";
+        assert_eq!(names.unique(called), "GroupAggregate");
+        assert_eq!(names.unique(called), "GroupAggregate-2");
     }
 
     #[test]

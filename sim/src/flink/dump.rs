@@ -26,7 +26,7 @@ use super::answers::{
     SubtaskTimes, Subtasks,
 };
 use super::file::{self, FileError};
-use super::shape::{PlanError, Shape, ShapeError, Vertex};
+use super::shape::{Shape, ShapeError, Vertex};
 
 /// All that a dump holds.
 #[derive(Clone, Debug)]
@@ -93,7 +93,21 @@ pub enum DumpError {
         /// The directory.
         path: String,
     },
-    /// A plan that contradicts itself.
+    /// A job of nothing.
+    #[error("{path}: the job has no vertices")]
+    NoVertices {
+        /// The file.
+        path: String,
+    },
+    /// A vertex of nothing.
+    #[error("{path}: vertex \"{vertex}\" has parallelism 0; expected at least 1")]
+    NoSubtasks {
+        /// The file.
+        path: String,
+        /// Its id.
+        vertex: String,
+    },
+    /// A plan that cannot be used.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// A file that cannot be understood.
@@ -201,13 +215,9 @@ impl Directory<'_> {
 
     /// The shape, with its vertices in the order of the plan, and whether a plan gave it.
     fn shape(&self, job: &Job) -> Result<(Shape, bool), DumpError> {
-        let plan = |problem: PlanError| {
-            let path = self.file("job.json").display().to_string();
-            ShapeError::Plan { path, problem }
-        };
         let planned = match (&job.plan, self.has("plan.json")) {
             (_, true) => Some(Shape::read(&self.file("plan.json"))?),
-            (Some(of), false) => Some(Shape::of(of.clone()).map_err(plan)?),
+            (Some(_), false) => Some(Shape::read(&self.file("job.json"))?),
             (None, false) => None,
         };
         let Some(mut shape) = planned else {
@@ -219,11 +229,12 @@ impl Directory<'_> {
                 inputs: Vec::new(),
             });
             let vertices: Vec<Vertex> = vertices.collect();
+            let path = || self.file("job.json").display().to_string();
             if vertices.is_empty() {
-                return Err(plan(PlanError::Empty).into());
+                return Err(DumpError::NoVertices { path: path() });
             }
             if let Some(idle) = vertices.iter().find(|vertex| vertex.parallelism == 0) {
-                return Err(plan(PlanError::Parallelism(idle.id.clone())).into());
+                return Err(DumpError::NoSubtasks { path: path(), vertex: idle.id.clone() });
             }
             return Ok((Shape::chain(job.name.clone(), vertices), false));
         };

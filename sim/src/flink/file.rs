@@ -45,10 +45,7 @@ pub(super) fn read<T: DeserializeOwned>(
     expected: &'static str,
 ) -> Result<T, FileError> {
     let name = || path.display().to_string();
-    let bytes = read_file(path).map_err(|error| FileError::Io { path: name(), error })?;
-    if bytes.len() > SIZE_MAX {
-        return Err(FileError::TooLarge { path: name() });
-    }
+    let bytes = bytes(path)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
@@ -56,4 +53,14 @@ pub(super) fn read<T: DeserializeOwned>(
         let (path, line, column) = (name(), error.line(), error.column().max(1));
         FileError::Content { path, line, column, message, expected }
     })
+}
+
+/// The bytes of a file that is no larger than an answer.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    let name = || path.display().to_string();
+    let bytes = read_file(path).map_err(|error| FileError::Io { path: name(), error })?;
+    if bytes.len() > SIZE_MAX {
+        return Err(FileError::TooLarge { path: name() });
+    }
+    Ok(bytes)
 }

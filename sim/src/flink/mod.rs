@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`shape`] | vertices and exchanges of a job, from its plan |
+//! | [`shape`] | vertices and exchanges of a job; `plan` reads them |
 //! | [`answers`] | the answers of the REST interface, with their traps |
 //! | [`dump`] | a directory of such answers, one file an endpoint |
 //! | [`requests`] | the requests that make such a directory |
@@ -12,6 +12,8 @@ pub mod answers;
 pub mod draft;
 pub mod dump;
 mod file;
+mod open;
+mod plan;
 pub mod requests;
 pub mod shape;
 

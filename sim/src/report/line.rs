@@ -429,6 +429,7 @@ impl Line {
             O::ActionForgotten { action } => {
                 self.event("action_forgotten").detail_of("action", action)
             }
+            O::Backlog { on } => self.event("backlog").detail_of("on", on),
             O::UploadsCutOff { process, writes } => self
                 .event("uploads_cut_off")
                 .detail_of("process", process)

@@ -15,7 +15,7 @@ use super::model::{Discovery, Edge, Job, ListMode, Operator, OperatorKind, Sourc
 use super::read::Node;
 
 /// More channels than these do not fit into memory with their buffers.
-pub(super) const CHANNELS_MAX: u64 = 1 << 21;
+pub(crate) const CHANNELS_MAX: u64 = 1 << 21;
 const NO_TIME: Distribution = Distribution::Constant(VirtualDuration::ZERO);
 const DEFAULT_EVERY: VirtualDuration = VirtualDuration::from_millis(1);
 /// Flink: `pipeline.auto-watermark-interval`.

@@ -181,6 +181,13 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// What there is to say about another file than a scenario.
+    pub(crate) fn of(file_name: &str, text: String, list: Vec<Diagnostic>) -> Self {
+        let mut sink = Sink::default();
+        list.into_iter().for_each(|diagnostic| sink.push(diagnostic));
+        sink.finish(vec![Source { name: file_name.to_owned(), text }])
+    }
+
     /// The diagnostics, by position; at most the first hundred that were found.
     pub fn list(&self) -> &[Diagnostic] {
         &self.list

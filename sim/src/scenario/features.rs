@@ -8,6 +8,7 @@ use cutline::message::SnapshotKind;
 use cutline::operator::StartupMode;
 use cutline::step::Step;
 use cutline::time::VirtualDuration;
+use cutline::trigger::adaptive::{Formula, IntervalPolicy};
 use serde::Serialize;
 
 use super::model::{
@@ -92,6 +93,8 @@ const OPTIONS: [&str; 18] = [
     "small state inlined",
     "changelog",
 ];
+const POLICIES: [&str; 6] =
+    ["backlog", "no checkpoints during backlog", "young", "daly", "exact", "measured"];
 const RESTARTS: [&str; 3] = ["fixed delay", "failure rate", "exponential delay"];
 const STORES: [&str; 5] = ["neutral", "hdfs", "s3", "file", "memory"];
 const WORLDS: [&str; 20] = [
@@ -180,12 +183,13 @@ const OPERATIONS: [&str; 9] = [
 /// All features that there are, so that one that is never drawn is seen.
 pub fn all_features() -> Vec<Feature> {
     let steps: Vec<&str> = Step::ALL.iter().map(|step| step.name()).collect();
-    let classes: [(&'static str, &[&'static str]); 18] = [
+    let classes: [(&'static str, &[&'static str]); 19] = [
         ("operator", &KINDS),
         ("edge", &EDGES),
         ("shape", &SHAPES),
         ("mode", &MODES),
         ("option", &OPTIONS),
+        ("policy", &POLICIES),
         ("restart", &RESTARTS),
         ("store", &STORES),
         ("world", &WORLDS),
@@ -379,6 +383,17 @@ impl Found {
         self.add_if(options.unaligned_forced, "option", "unaligned forced");
         self.add_if(options.inline_threshold.is_some(), "option", "small state inlined");
         self.add_if(options.changelog.enabled, "option", "changelog");
+        match options.policy {
+            None => {}
+            Some(IntervalPolicy::DuringBacklog { interval, .. }) => {
+                self.add("policy", "backlog");
+                self.add_if(interval.is_zero(), "policy", "no checkpoints during backlog");
+            }
+            Some(IntervalPolicy::Formula(Formula::Young, ..)) => self.add("policy", "young"),
+            Some(IntervalPolicy::Formula(Formula::Daly, ..)) => self.add("policy", "daly"),
+            Some(IntervalPolicy::Formula(Formula::Exact, ..)) => self.add("policy", "exact"),
+            Some(IntervalPolicy::Measured(..)) => self.add("policy", "measured"),
+        }
         match scenario.restart {
             RestartStrategy::FixedDelay { .. } => self.add("restart", "fixed delay"),
             RestartStrategy::FailureRate { .. } => self.add("restart", "failure rate"),

@@ -12,7 +12,7 @@ use super::table::{Field, Kind, Object, Variant, Variants};
 pub const FORMAT: &str = "cutline-scenario/1";
 
 /// More subtasks than these have no single machine; a 200 × 200 all-to-all has 400.
-pub(super) const PARALLELISM_MAX: u64 = 32_768;
+pub(crate) const PARALLELISM_MAX: u64 = 32_768;
 const LISTED_MAX: usize = 2_000;
 /// A case lists the failures that were drawn for it.
 pub(super) const FAULTS_MAX: usize = 20_000;

@@ -3,8 +3,8 @@
 use super::fields::{ANY_SPAN, PARALLELISM_MAX, SOME_SPAN, U32};
 use super::table::{Field, Kind, Object, Variant, Variants};
 
-const OPERATORS_MAX: usize = 500;
-const EDGES_MAX: usize = 2_000;
+pub(crate) const OPERATORS_MAX: usize = 500;
+pub(crate) const EDGES_MAX: usize = 2_000;
 
 pub(super) fn job() -> Object {
     Object {

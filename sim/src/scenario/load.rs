@@ -60,6 +60,13 @@ pub fn load(
     }
 }
 
+/// Another file than a scenario, as strict JSON with positions.
+pub(crate) fn read_json(bytes: &[u8], file_name: &str) -> Result<(String, Json), Box<Diagnostics>> {
+    decode(bytes)
+        .and_then(parse)
+        .map_err(|(text, error)| Box::new(Diagnostics::of(file_name, text, vec![*error])))
+}
+
 pub(super) type Failure = (String, Box<Diagnostic>);
 
 pub(super) fn decode(text: &[u8]) -> Result<String, Failure> {

@@ -40,12 +40,16 @@ mod table;
 mod values;
 mod write;
 
+pub(crate) use build_job::CHANNELS_MAX;
 pub use case::{CASE_FORMAT, Case, CaseViolation, LoadedCase, is_case, load_case};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use fields::FORMAT;
+pub(crate) use fields::PARALLELISM_MAX;
+pub(crate) use fields_job::{EDGES_MAX, OPERATORS_MAX};
 pub use flink_conf::{FlinkConf, check_flink_conf};
 pub(crate) use json_text::{Json as JsonText, text as json_string};
+pub(crate) use load::read_json;
 pub use load::{Loaded, SIZE_MAX, load, read_file};
 pub use loops::LoopRefusal;
 pub use model::Scenario;

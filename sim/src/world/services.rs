@@ -116,6 +116,14 @@ pub enum Request {
     AbortLeftOvers(LeftOvers),
 }
 
+impl Request {
+    /// Writes a piece of state that is as large as it is, and safe once it is written.
+    pub fn put(path: String, bytes: Vec<u8>) -> Self {
+        let nominal = bytes.len() as u64;
+        Self::Put { path, bytes, nominal, purpose: Purpose::State, synced: true }
+    }
+}
+
 /// Who answers a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {

@@ -181,7 +181,7 @@ impl JobManager {
             }
             Output::Restored { checkpoint, scope } => match scope {
                 RestoreScope::Global => self.on_restore_chosen(checkpoint.as_ref(), ctx),
-                RestoreScope::Region => self.on_regions_chosen(checkpoint.as_ref(), ctx),
+                RestoreScope::Region { .. } => self.on_regions_chosen(checkpoint.as_ref(), ctx),
             },
             Output::RemovePointer { token, checkpoint } => {
                 // While the job runs only subsumed checkpoints go; a leader may have found more of

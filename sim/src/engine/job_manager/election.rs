@@ -8,7 +8,6 @@ use cutline::defect::Defect;
 use cutline::ids::CheckpointId;
 use cutline::storage::metadata::Metadata;
 use cutline::storage::registry::ClaimMode;
-use cutline::trigger::adaptive::IntervalPolicy;
 
 use super::{JobManager, Phase, Registered, SnapshotPayload, Waiting, translate};
 use crate::engine::plan::CoordinatorSetup;
@@ -158,8 +157,7 @@ impl JobManager {
         for retained in &recovered {
             self.tell_of_recovered(retained, ctx);
         }
-        let options = &self.plan.scenario.checkpointing;
-        let policy = IntervalPolicy::of(options.policy, options.interval, options.min_pause);
+        let policy = self.plan.trigger_policy();
         let setup = CoordinatorSetup {
             config: translate::coordinator_config(&self.plan, StoreKind::Default),
             topology: translate::topology(&self.plan, self.layout()),

@@ -214,6 +214,7 @@ impl JobManager {
     }
 
     pub(super) fn on_backlog<O: Observer>(&mut self, on: bool, ctx: &mut Context<'_, Engine, O>) {
+        self.observe(Observation::Backlog { on }, ctx);
         let graph = &self.plan.graph;
         let is_source = |it: &OperatorId| graph.is_source(graph.subtask(*it, 0));
         let sources: Vec<OperatorId> = self.operators().filter(is_source).collect();

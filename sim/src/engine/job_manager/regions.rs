@@ -231,7 +231,9 @@ impl JobManager {
         let ready = restart.delay_over && restart.canceling.is_empty() && !restart.choosing;
         if ready && self.slots_for(region).is_some() {
             self.down.get_mut(&region).expect("just found").choosing = true;
-            self.coordinate(io::Input::Restore { scope: RestoreScope::Region }, ctx);
+            let subtasks = self.plan.graph.regions().subtasks(region).len() as u32;
+            let scope = RestoreScope::Region { subtasks };
+            self.coordinate(io::Input::Restore { scope }, ctx);
         }
     }
 

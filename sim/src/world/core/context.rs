@@ -1,6 +1,7 @@
 //! What a process can do while it handles an event, the data plane apart.
 
 use cutline::ids::{ChannelId, CheckpointId, SubtaskId};
+use cutline::operator::Effect;
 use cutline::step::Step;
 use cutline::time::{VirtualDuration, VirtualTime};
 
@@ -38,6 +39,32 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
             self.strike_at(step, checkpoint, subtask);
         }
         self.core.observer.observe(self.now, &observation);
+    }
+
+    /// Reports a step of the protocol at a task, so that faults can be anchored to it.
+    pub fn step(&mut self, step: Step, checkpoint: Option<CheckpointId>, subtask: SubtaskId) {
+        self.observe(Observation::Step { step, checkpoint, subtask: Some(subtask) });
+    }
+
+    /// Reports what a sink without transactions has shown to the outside.
+    ///
+    /// # Panics
+    /// On an effect that asks something of the external system: an engine with such operators makes
+    /// the request itself, and acts upon the answer.
+    pub fn show(&mut self, subtask: SubtaskId, effects: &[Effect]) {
+        for effect in effects {
+            self.observe(match *effect {
+                Effect::Append(record) => Observation::Appended { subtask, record },
+                Effect::Upsert(record) => Observation::Upserted { subtask, record },
+                Effect::Call { .. }
+                | Effect::Begin { .. }
+                | Effect::Close { .. }
+                | Effect::PreCommit { .. }
+                | Effect::Commit { .. }
+                | Effect::Apply { .. }
+                | Effect::AbortLeftOvers(_) => panic!("{effect:?} is a request, and no output"),
+            });
+        }
     }
 
     /// Reports an observation of a task. A task whose execution was replaced while nobody could tell
