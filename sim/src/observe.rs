@@ -634,6 +634,16 @@ pub enum Observation {
         /// Its index in the scenario.
         action: u32,
     },
+    /// A process has died that was uploading an object in parts: these stay, and nobody sees them.
+    UploadLeft {
+        /// Nominal bytes of the parts.
+        bytes: u64,
+    },
+    /// The parts of such an upload were dropped.
+    UploadAborted {
+        /// Nominal bytes of the parts.
+        bytes: u64,
+    },
     /// Files were found that nobody refers to any more, nor will; they are being deleted.
     OrphansFound {
         /// The action that asked for it: its index in the scenario.

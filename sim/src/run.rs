@@ -514,6 +514,7 @@ mod tests {
                 visibility: constant(0),
                 name_node: None,
                 requests_per_prefix: None,
+                part_size: None,
                 sync: SyncPolicy::default(),
                 write_back: WRITE_BACK,
                 client: StorageClient::default(),

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use cutline::message::FailureReason;
-use cutline_sim::check::Class;
+use cutline_sim::check::{Class, Orphans};
+use cutline_sim::engine::{Mount, Plan};
 use cutline_sim::observe::{FileId, JobEnd, Observation, TaskState};
 use cutline_sim::run::{Outcome, Simulation};
 use cutline_sim::scenario::model::Disturbance;
 use cutline_sim::scenario::{Override, load};
+use cutline_sim::world::{Answer, Context, Event, Observer, Process, Refusal, Request};
 
 use crate::support::{self, count, observations, situation};
 
@@ -186,18 +188,24 @@ fn orphans_are_found_by_name() {
     const LEFT: u64 = 12;
     for outcome in runs("orphans.json", &[]) {
         let name = format!("seed {}", outcome.seed);
-        assert_eq!(found(&outcome), [LEFT as u32 - 1, 0, 1], "{name}");
-        assert_eq!(outcome.statistics.orphans.files, 0, "{name}");
+        let found = found(&outcome);
+        assert_eq!(found[..2], [LEFT as u32 - 1, 0], "{name}");
+        // With it perhaps what a subsumed checkpoint leaves at that very moment.
+        assert!(found[2] > 0, "{name}");
+        assert_eq!(outcome.statistics.orphans, Orphans::default(), "{name}");
         assert_eq!(situation(&outcome, "orphaned files deleted"), 2, "{name}");
         let answers =
             count(&outcome, |it| matches!(it, Observation::ActionEnded { done: true, .. }));
         assert_eq!(answers, 3, "{name}");
     }
+    let mut uploads = 0;
     for outcome in runs("orphans.json", &["actions=[]"]) {
+        uploads += outcome.statistics.orphans.uploads;
         let orphans = outcome.statistics.orphans;
         assert_eq!(orphans.files, LEFT, "seed {}", outcome.seed);
         assert!(orphans.bytes > 1_000_000, "seed {}: {orphans:?}", outcome.seed);
     }
+    assert!(uploads > 0, "of the task manager that dies while it uploads in parts");
 }
 
 /// What was retained of the job before is the user's, whoever leads, and check *storage* would say that it
@@ -368,6 +376,83 @@ fn small_state_needs_no_file() {
     for outcome in runs("quickstart.json", &["checkpointing.inline_threshold=1 mb"]) {
         assert!(outcome.files.iter().all(|path| path.ends_with("_metadata")));
         assert!(outcome.statistics.restores >= 1);
+    }
+}
+
+/// An upload in parts is begun and ended by a call of its own; what fits into one part is not.
+#[test]
+fn uploads_in_parts_take_two_calls_more() {
+    let longest = |part_size: &str| {
+        let changes = ["actions=[]", "faults=[]", part_size];
+        let outcomes = runs("orphans.json", &changes);
+        outcomes.map(|outcome| outcome.statistics.asynchronous.max).max().expect("some seeds")
+    };
+    let (parts, whole) = (longest("storage.part_size=1 mb"), longest("storage.part_size=1 gb"));
+    // At 40 ms a call.
+    assert_eq!(parts.saturating_sub(whole).as_millis(), 80, "{parts:?} {whole:?}");
+}
+
+/// Two processes that write one object, each unless it is there: one of them has written it, whichever
+/// kind of store it is. (An engine without a high-availability store elects its leader so.)
+#[test]
+fn of_two_that_must_not_overwrite_one_writes() {
+    #[derive(Debug)]
+    struct Racer;
+    impl Process for Racer {
+        type Control = ();
+        type Data = ();
+        type Back = ();
+
+        fn handle<O: Observer>(&mut self, event: Event<Self>, ctx: &mut Context<'_, Self, O>) {
+            match event {
+                Event::Started => {
+                    let Request::Put { path, bytes, nominal, purpose, synced, .. } =
+                        Request::put("leader".to_owned(), vec![1])
+                    else {
+                        unreachable!("it is what it is called")
+                    };
+                    let if_absent = true;
+                    let request = Request::Put { path, bytes, nominal, purpose, synced, if_absent };
+                    ctx.request(0, request);
+                }
+                Event::Answered { answer, .. } => {
+                    let action = u32::from(answer == Ok(Answer::Done));
+                    assert!(action == 1 || answer == Err(Refusal::Exists), "{answer:?}");
+                    ctx.observe(Observation::ActionAsked { action });
+                }
+                _ => {}
+            }
+        }
+
+        fn reborn(&self) -> Self {
+            Self
+        }
+    }
+    struct Race;
+    impl Mount for Race {
+        type Process = Racer;
+
+        fn processes(&self, plan: &Arc<Plan>) -> Vec<Racer> {
+            plan.process_names().iter().map(|_| Racer).collect()
+        }
+
+        fn cannot_feed(&self) -> &'static [&'static str] {
+            &["cut", "order", "state", "policy"]
+        }
+    }
+    for dir in ["s3://bucket/flink", "hdfs://namenode/flink", "/mnt/flink", "memory://"] {
+        let dir = format!("checkpointing.dir={dir}");
+        let scenario = support::scenario("quickstart.json", &[&dir, "faults=[]"]);
+        let simulation = Simulation::new(scenario, 3).expect("it can run").trace(true);
+        let outcome = simulation.run_engine(Race);
+        let answers: Vec<_> = observations(&outcome)
+            .filter_map(|it| match *it {
+                Observation::ActionAsked { action } => Some(action),
+                _ => None,
+            })
+            .collect();
+        assert!(answers.len() > 1);
+        assert_eq!(answers.iter().sum::<u32>(), 1, "{answers:?}");
     }
 }
 

@@ -62,11 +62,15 @@ pub struct Orphans {
     pub files: u64,
     /// Their sizes together, in bytes.
     pub bytes: u64,
+    /// Uploads in parts that nobody completes.
+    pub uploads: u64,
+    /// The sizes of their parts together, in bytes.
+    pub upload_bytes: u64,
 }
 
 impl Orphans {
     fn is_empty(&self) -> bool {
-        self.files == 0
+        self.files + self.uploads == 0
     }
 }
 
@@ -170,6 +174,8 @@ impl Statistics {
             orphans: Orphans {
                 files: count(self.orphans.files, other.orphans.files),
                 bytes: count(self.orphans.bytes, other.orphans.bytes),
+                uploads: count(self.orphans.uploads, other.orphans.uploads),
+                upload_bytes: count(self.orphans.upload_bytes, other.orphans.upload_bytes),
             },
             end_to_end: self.end_to_end.zip(&other.end_to_end, &f),
             start_delay: self.start_delay.zip(&other.start_delay, &f),

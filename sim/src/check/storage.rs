@@ -59,6 +59,8 @@ pub(super) struct Storage {
     discards: bool,
     /// The job has ended: nobody will start from a pointer any more.
     over: bool,
+    /// Uploads in parts that nobody completes, and the bytes of these.
+    uploads: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,6 +145,12 @@ impl Storage {
             }
             Observation::Adopted { checkpoint, claimed } => {
                 self.on_adopted(now, checkpoint, claimed, report);
+            }
+            Observation::UploadLeft { bytes } => {
+                self.uploads = (self.uploads.0 + 1, self.uploads.1 + bytes);
+            }
+            Observation::UploadAborted { bytes } => {
+                self.uploads = (self.uploads.0 - 1, self.uploads.1 - bytes);
             }
             Observation::JobEnded { end } => self.on_ended(end, setup),
             _ => {}
@@ -364,9 +372,12 @@ impl Storage {
             file.exists && file.references == 0 && file.pointers == 0 && file.keeper.is_none()
         };
         let files = self.files.iter().filter(left);
-        files.fold(Orphans::default(), |sum, file| Orphans {
+        let (uploads, upload_bytes) = self.uploads;
+        let none = Orphans { uploads, upload_bytes, ..Orphans::default() };
+        files.fold(none, |sum, file| Orphans {
             files: sum.files + 1,
             bytes: sum.bytes + file.bytes,
+            ..sum
         })
     }
 

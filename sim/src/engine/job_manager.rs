@@ -197,14 +197,19 @@ enum Waiting {
     Listed {
         action: u32,
     },
+    /// What is being uploaded in parts by nobody any more.
+    UploadsListed {
+        action: u32,
+        files: Vec<String>,
+    },
     /// Which pointers there are, now that the store was listed.
     PointersListed {
         action: u32,
-        listing: Vec<String>,
+        listing: orphans::Listing,
     },
     /// An orphan is being deleted.
     OrphanDeleted {
-        path: String,
+        request: Request,
     },
     /// The metadata of the snapshot a new job is to start from.
     Snapshot,
@@ -410,6 +415,7 @@ impl JobManager {
             | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
             | Waiting::Listed { .. }
+            | Waiting::UploadsListed { .. }
             | Waiting::PointersListed { .. }
             | Waiting::OrphanDeleted { .. }
             | Waiting::Snapshot
@@ -476,10 +482,15 @@ impl JobManager {
             Waiting::JobResult(_) if answer == Err(Refusal::Fenced) => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
             Waiting::Listed { action } => self.on_listed(action, answer, ctx),
+            Waiting::UploadsListed { action, files } => {
+                self.on_uploads_listed(action, files, answer, ctx);
+            }
             Waiting::PointersListed { action, listing } => {
                 self.on_pointers_listed(action, listing, answer, ctx);
             }
-            Waiting::OrphanDeleted { path } => self.on_orphan_deleted(path, answer.is_ok(), ctx),
+            Waiting::OrphanDeleted { request } => {
+                self.on_orphan_deleted(request, answer.is_ok(), ctx);
+            }
             Waiting::Snapshot => self.on_snapshot_read(answer, ctx),
             Waiting::Adopted if answer == Err(Refusal::Fenced) => {}
             Waiting::Adopted => self.on_adopted(&answer, ctx),

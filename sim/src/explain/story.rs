@@ -95,6 +95,7 @@ fn weight(trace: Trace<'_>, focus: &Focus, observation: &Observation) -> Option<
         O::FaultHealed { .. } | O::ActionAsked { .. } | O::ActionTaken { .. } => link(true),
         O::ActionEnded { .. } | O::ActionForgotten { .. } => link(true),
         O::OrphansFound { .. } => link(true),
+        O::UploadLeft { .. } | O::UploadAborted { .. } => detail(true),
         O::LeaderElected { .. } | O::Rescaled { .. } | O::WorkerLost { .. } => link(true),
         O::CancellationSlow { .. } => detail(true),
         O::LeadershipLost { .. } => essential(true),

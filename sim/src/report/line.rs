@@ -423,6 +423,8 @@ impl Line {
                 self.event("producer_fenced").transaction(transaction, names)
             }
             O::TooManyFailures => self.event("too_many_failures"),
+            O::UploadLeft { bytes } => self.event("upload_left").detail_of("bytes", bytes),
+            O::UploadAborted { bytes } => self.event("upload_aborted").detail_of("bytes", bytes),
             O::OrphansFound { action, files } => {
                 self.event("orphans_found").detail_of("action", action).detail_of("files", files)
             }

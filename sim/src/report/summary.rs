@@ -101,15 +101,20 @@ fn facts(outcome: &Outcome) -> Vec<(&'static str, Vec<String>)> {
         ),
         ("records", of_records),
     ];
-    let Orphans { files, bytes } = statistics.orphans;
+    let Orphans { files, bytes, uploads, upload_bytes } = statistics.orphans;
+    let mut left = Vec::new();
     if files > 0 {
-        let what = if files == 1 {
-            "file that nobody refers to is"
-        } else {
-            "files that nobody refers to are"
-        };
-        let left = format!("{} {what} left ({} bytes)", grouped(files), grouped(bytes));
-        facts.push(("storage", vec![left]));
+        let what = if files == 1 { "file is left" } else { "files are left" };
+        let (files, bytes) = (grouped(files), grouped(bytes));
+        left.push(format!("{files} {what} that nobody refers to ({bytes} bytes)"));
+    }
+    if uploads > 0 {
+        let what = if uploads == 1 { "upload" } else { "uploads" };
+        let (uploads, bytes) = (grouped(uploads), grouped(upload_bytes));
+        left.push(format!("parts of {uploads} {what} that nobody completes ({bytes} bytes)"));
+    }
+    if !left.is_empty() {
+        facts.push(("storage", left));
     }
     facts.push(("faults", of_faults));
     facts

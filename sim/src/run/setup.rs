@@ -40,6 +40,7 @@ pub(super) fn world_config(plan: &Plan) -> WorldConfig {
             max: VirtualDuration::from_millis(4),
         }),
         storage_requests_per_prefix: scenario.storage.requests_per_prefix.unwrap_or(3_500),
+        storage_part_size: scenario.storage.part_size.unwrap_or(64 << 20),
         storage_write_back: scenario.storage.write_back,
         storage_client: scenario.storage.client.clone(),
         ha_latency: scenario.ha.latency,

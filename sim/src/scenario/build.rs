@@ -56,6 +56,7 @@ pub(super) fn build(root: &Node, sink: &mut Sink) -> Scenario {
             visibility: span(storage, "visibility"),
             name_node: storage.distribution("name_node"),
             requests_per_prefix: storage.u32("requests_per_prefix"),
+            part_size: storage.integer("part_size"),
             sync: sync(storage),
             write_back: storage.duration("write_back").unwrap_or_default(),
             client: StorageClient {
@@ -121,6 +122,7 @@ fn refuse_of_other_stores(root: &Node, scenario: &Scenario, sink: &mut Sink) {
     for (name, given, scheme) in [
         ("name_node", storage.name_node.is_some(), Scheme::Hdfs),
         ("requests_per_prefix", storage.requests_per_prefix.is_some(), Scheme::S3),
+        ("part_size", storage.part_size.is_some(), Scheme::S3),
     ] {
         if given && scenario.checkpointing.dir != Some(scheme) {
             let prefix = scheme.prefix();

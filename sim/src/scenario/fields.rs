@@ -398,6 +398,14 @@ fn storage() -> Object {
                 ["2", "3"],
             ),
             Field::new(
+                "part_size",
+                Kind::Size { min: 1, max: 1 << 50 },
+                "With `checkpointing.dir` on s3: what is larger is uploaded in parts of this size, each \
+                 a request; two more, one after the other, begin and end the upload. Parts of a process \
+                 that dies meanwhile stay, unseen (Hadoop: `fs.s3a.multipart.size`). Absent: 64 mb.",
+                ["\"20 b\"", "\"1 kb\""],
+            ),
+            Field::new(
                 "sync",
                 Kind::Choice(SyncPolicy::ALL.map(SyncPolicy::name).to_vec()),
                 "Where checkpoints are files: which of them are forced to disk before they count as \

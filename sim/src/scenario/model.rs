@@ -459,6 +459,9 @@ pub struct Storage {
     /// With `s3://`: requests a second that are answered below one prefix; `None`: as many as
     /// Amazon's are.
     pub requests_per_prefix: Option<u32>,
+    /// With `s3://`: nominal bytes above which an object is uploaded in parts of so many; `None`: as
+    /// Hadoop's client does (`fs.s3a.multipart.size`).
+    pub part_size: Option<u64>,
     /// Which files are forced to disk before they count as written.
     pub sync: SyncPolicy,
     /// What was not forced to disk is there after so long all the same. Linux:

@@ -193,7 +193,7 @@ fn walk_field(field: &Field, json: Option<&Json>, path: &str, probes: &mut Vec<F
             "storage.name_node" => vec!["checkpointing.dir=hdfs://namenode".to_owned()],
             // Whether chains are made matters where something is chained.
             "job.operator_chaining" => vec![CHAINED.to_owned()],
-            "storage.requests_per_prefix" => {
+            "storage.requests_per_prefix" | "storage.part_size" => {
                 vec!["checkpointing.dir=s3://bucket".to_owned(), NO_HOST.to_owned()]
             }
             _ => Vec::new(),

@@ -133,6 +133,9 @@ fn storage(of: &Storage) -> Vec<(&'static str, Json)> {
     if let Some(requests) = of.requests_per_prefix {
         parts.push(("requests_per_prefix", number(requests)));
     }
+    if let Some(size) = of.part_size {
+        parts.push(("part_size", text(&format_size(size))));
+    }
     if of.sync != SyncPolicy::default() {
         parts.push(("sync", text(of.sync.name())));
     }

@@ -61,6 +61,8 @@ pub struct WorldConfig {
     pub storage_name_node: Distribution,
     /// Requests a second that are answered below one prefix.
     pub storage_requests_per_prefix: u32,
+    /// With `s3://`: bytes above which an object is uploaded in parts of so many.
+    pub storage_part_size: u64,
     /// After so long a file of the object store is on disk although it was not synced.
     pub storage_write_back: VirtualDuration,
     /// How patient the clients of the stores are.

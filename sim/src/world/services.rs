@@ -36,6 +36,9 @@ pub enum Request {
         /// Whether it is forced to disk before it counts as written, and so outlives a crash of the
         /// store's host.
         synced: bool,
+        /// Refused with [`Refusal::Exists`] if there is an object already, visible or not. S3:
+        /// `If-None-Match: *`; a file system: creation that does not overwrite.
+        if_absent: bool,
     },
     /// Object store: read an object.
     Get {
@@ -51,6 +54,18 @@ pub enum Request {
     List {
         /// The prefix.
         prefix: String,
+    },
+    /// Object store: the paths below a prefix to which uploads in parts have begun whose writers have
+    /// died. Only `s3://` has such. S3: `ListMultipartUploads`.
+    ListUploads {
+        /// The prefix.
+        prefix: String,
+    },
+    /// Object store: drop the parts of such an upload (no error if there is none). S3:
+    /// `AbortMultipartUpload`.
+    AbortUpload {
+        /// Where it was to be.
+        path: String,
     },
     /// HA store: add one to the checkpoint id counter and return the id drawn.
     NextCheckpointId,
@@ -120,7 +135,8 @@ impl Request {
     /// Writes a piece of state that is as large as it is, and safe once it is written.
     pub fn put(path: String, bytes: Vec<u8>) -> Self {
         let nominal = bytes.len() as u64;
-        Self::Put { path, bytes, nominal, purpose: Purpose::State, synced: true }
+        let (purpose, synced, if_absent) = (Purpose::State, true, false);
+        Self::Put { path, bytes, nominal, purpose, synced, if_absent }
     }
 }
 
@@ -138,9 +154,12 @@ pub enum Service {
 impl Request {
     pub(super) fn service(&self) -> Service {
         match self {
-            Self::Put { .. } | Self::Get { .. } | Self::Delete { .. } | Self::List { .. } => {
-                Service::ObjectStore
-            }
+            Self::Put { .. }
+            | Self::Get { .. }
+            | Self::Delete { .. }
+            | Self::List { .. }
+            | Self::ListUploads { .. }
+            | Self::AbortUpload { .. } => Service::ObjectStore,
             Self::NextCheckpointId
             | Self::AddPointer { .. }
             | Self::Adopt(_)
@@ -204,6 +223,9 @@ pub enum Refusal {
     /// `PossibleInconsistentStateException`.
     #[error("the request failed, and may have been done")]
     Unknown,
+    /// There is an object of this path already. S3: 412, precondition failed.
+    #[error("there is such an object already")]
+    Exists,
     /// There is no such object, or it cannot be seen yet.
     #[error("no such object")]
     NotFound,

@@ -32,6 +32,8 @@ pub struct ObjectStore {
     paths: Vec<String>,
     /// Every path that was ever written.
     files: BTreeMap<String, FileId>,
+    /// Uploads in parts whose writers have died: nominal bytes, by the path where they were to be.
+    uploads: BTreeMap<String, u64>,
     /// Nominal bytes written so far.
     pub bytes_written: u64,
 }
@@ -111,6 +113,21 @@ impl ObjectStore {
             !goes
         });
         lost
+    }
+
+    /// Somebody has died who was uploading in parts; these stay.
+    pub fn leave_upload(&mut self, path: String, bytes: u64) {
+        self.uploads.insert(path, bytes);
+    }
+
+    /// The uploads that nobody completes, by path.
+    pub fn uploads(&self) -> impl Iterator<Item = &str> + '_ {
+        self.uploads.keys().map(String::as_str)
+    }
+
+    /// Drops the parts of one, and says how many bytes that were; `None` if there is none.
+    pub fn abort_upload(&mut self, path: &str) -> Option<u64> {
+        self.uploads.remove(path)
     }
 
     /// The object at a path, visible or not.

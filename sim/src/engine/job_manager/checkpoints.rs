@@ -426,7 +426,9 @@ impl JobManager {
         let savepoint = checkpoint.kind == SnapshotKind::Savepoint;
         let waiting = Waiting::MetadataWritten { token, path: path.clone(), nominal, savepoint };
         let synced = self.plan.scenario.storage.sync.covers_metadata(self.plan.defects);
-        let request = Request::Put { path, bytes, nominal, purpose: Purpose::Metadata, synced };
+        // Flink: `FsCheckpointMetadataOutputStream` does not overwrite.
+        let (purpose, if_absent) = (Purpose::Metadata, true);
+        let request = Request::Put { path, bytes, nominal, purpose, synced, if_absent };
         self.request(waiting, request, ctx);
     }
 

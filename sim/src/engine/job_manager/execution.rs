@@ -617,6 +617,7 @@ impl JobManager {
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
             | Waiting::Listed { .. }
+            | Waiting::UploadsListed { .. }
             | Waiting::PointersListed { .. }
             | Waiting::OrphanDeleted { .. }
             | Waiting::JobResult(_)

@@ -1,4 +1,5 @@
-//! Looking for orphans when a user asks for it: list the store, read the pointers, delete.
+//! Looking for orphans when a user asks for it: list the store and its unfinished uploads, read the
+//! pointers, delete.
 //!
 //! Flink has nothing like it. What is deleted is decided by [`cutline::storage::orphans`]; whoever leads
 //! without being the leader any more finds a pointer that it does not know, and deletes nothing.
@@ -13,11 +14,19 @@ use crate::engine::Engine;
 use crate::observe::Observation;
 use crate::world::{Answer, Context, Observer, Refusal, Request};
 
+/// What there was when the store was listed.
+#[derive(Debug)]
+pub(super) struct Listing {
+    files: Vec<String>,
+    /// Where uploads have begun that nobody completes.
+    uploads: Vec<String>,
+}
+
 /// A clean-up that deletes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CleanUp {
     action: u32,
-    /// Files that are not deleted yet.
+    /// What is not deleted yet.
     left: usize,
 }
 
@@ -28,7 +37,12 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         let lists = |waiting: &Waiting| {
-            matches!(waiting, Waiting::Listed { .. } | Waiting::PointersListed { .. })
+            matches!(
+                waiting,
+                Waiting::Listed { .. }
+                    | Waiting::UploadsListed { .. }
+                    | Waiting::PointersListed { .. }
+            )
         };
         if self.phase != Phase::Running
             || self.clean_up.is_some()
@@ -47,7 +61,24 @@ impl JobManager {
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
-            Ok(Answer::Paths(listing)) => {
+            Ok(Answer::Paths(files)) => {
+                let request = Request::ListUploads { prefix: String::new() };
+                self.request(Waiting::UploadsListed { action, files }, request, ctx);
+            }
+            Ok(_) | Err(_) => self.answer(action, None, false, ctx),
+        }
+    }
+
+    pub(super) fn on_uploads_listed<O: Observer>(
+        &mut self,
+        action: u32,
+        files: Vec<String>,
+        answer: Result<Answer, Refusal>,
+        ctx: &mut Context<'_, Engine, O>,
+    ) {
+        match answer {
+            Ok(Answer::Paths(uploads)) => {
+                let listing = Listing { files, uploads };
                 let waiting = Waiting::PointersListed { action, listing };
                 self.request(waiting, Request::ReadPointers, ctx);
             }
@@ -58,7 +89,7 @@ impl JobManager {
     pub(super) fn on_pointers_listed<O: Observer>(
         &mut self,
         action: u32,
-        listing: Vec<String>,
+        listing: Listing,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
@@ -71,32 +102,36 @@ impl JobManager {
         if !knows_all || self.phase != Phase::Running {
             return self.answer(action, None, false, ctx);
         }
-        let found = orphans(listing, self.past(), |text, path| match path {
+        let is_known = |text: &str, path: &Path| match path {
             Path::Metadata(Directory::Checkpoint(id)) if self.pending.contains_key(id) => true,
             Path::Metadata(_) | Path::Part(..) => self.knows(text),
-        });
-        let files = found.len() as u32;
-        self.observe(Observation::OrphansFound { action, files }, ctx);
-        self.clean_up = Some(CleanUp { action, left: found.len() });
-        for path in found {
-            self.delete_orphan(path, ctx);
+        };
+        let files = orphans(listing.files, self.past(), is_known);
+        let uploads = orphans(listing.uploads, self.past(), is_known);
+        let found = Observation::OrphansFound { action, files: files.len() as u32 };
+        self.observe(found, ctx);
+        self.clean_up = Some(CleanUp { action, left: files.len() + uploads.len() });
+        let deletions = files.into_iter().map(|path| Request::Delete { path });
+        for request in
+            deletions.chain(uploads.into_iter().map(|path| Request::AbortUpload { path }))
+        {
+            self.delete_orphan(request, ctx);
         }
         self.end_clean_up_if_done(ctx);
     }
 
-    fn delete_orphan<O: Observer>(&mut self, path: String, ctx: &mut Context<'_, Engine, O>) {
-        let waiting = Waiting::OrphanDeleted { path: path.clone() };
-        self.request(waiting, Request::Delete { path }, ctx);
+    fn delete_orphan<O: Observer>(&mut self, request: Request, ctx: &mut Context<'_, Engine, O>) {
+        self.request(Waiting::OrphanDeleted { request: request.clone() }, request, ctx);
     }
 
     pub(super) fn on_orphan_deleted<O: Observer>(
         &mut self,
-        path: String,
+        request: Request,
         done: bool,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         if !done {
-            return self.delete_orphan(path, ctx);
+            return self.delete_orphan(request, ctx);
         }
         let clean_up = self.clean_up.as_mut().expect("it deletes until nothing is left");
         clean_up.left -= 1;

@@ -508,7 +508,8 @@ impl TaskManager {
     /// Has a part of a snapshot written.
     pub(super) fn put(&self, (path, nominal): (String, u64), bytes: Vec<u8>) -> Request {
         let synced = self.plan.scenario.storage.sync.covers_state();
-        Request::Put { path, bytes, nominal, purpose: Purpose::State, synced }
+        let (purpose, if_absent) = (Purpose::State, false);
+        Request::Put { path, bytes, nominal, purpose, synced, if_absent }
     }
 
     pub(super) fn on_effect<O: Observer>(
@@ -603,7 +604,11 @@ fn commit_error(refusal: Refusal) -> CommitError {
         Refusal::UnknownTransaction | Refusal::Expired | Refusal::ProducerFenced => {
             CommitError::Gone
         }
-        Refusal::NotFound | Refusal::Fenced | Refusal::Unreachable | Refusal::TimedOut => {
+        Refusal::Exists
+        | Refusal::NotFound
+        | Refusal::Fenced
+        | Refusal::Unreachable
+        | Refusal::TimedOut => {
             unreachable!("these are said by others")
         }
     }

@@ -93,6 +93,7 @@ const KNOBS: &[Knob] = knobs! {
     "storage.visibility": storage.visibility,
     "storage.name_node": storage.name_node,
     "storage.requests_per_prefix": storage.requests_per_prefix,
+    "storage.part_size": storage.part_size,
     "storage.sync": storage.sync,
     "storage.write_back": storage.write_back,
     "storage.attempts": storage.client.attempts,

@@ -180,6 +180,7 @@ fn storage(draws: &Draws) -> Storage {
         visibility,
         name_node: None,
         requests_per_prefix: None,
+        part_size: None,
         sync: SyncPolicy::default(),
         write_back: WRITE_BACK,
         client: client(&mut draws.of("storage client", "")),
@@ -198,6 +199,8 @@ pub(super) fn of_scheme(storage: &mut Storage, scheme: Option<Scheme>, draws: &D
             let mut stream = draws.of("requests per prefix", "");
             // A single checkpoint is not kept from completing in its time.
             storage.requests_per_prefix = Some(log_between(&mut stream, 100, 1_000) as u32);
+            let mut stream = draws.of("part size", "");
+            storage.part_size = Some(log_between(&mut stream, 1_000, 10_000_000));
         }
         Some(Scheme::File | Scheme::Memory) | None => {}
     }

@@ -56,8 +56,13 @@ impl<P: Process, O: Observer> Core<P, O> {
         queue: &mut Queue<Due>,
     ) -> Disturbed {
         let attempts = self.config.storage_client.attempts;
-        let reads =
-            matches!(request, Request::Get { .. } | Request::List { .. } | Request::ReadPointers);
+        let reads = matches!(
+            request,
+            Request::Get { .. }
+                | Request::List { .. }
+                | Request::ListUploads { .. }
+                | Request::ReadPointers
+        );
         match how {
             Disturbance::Transient if attempt < attempts => {
                 self.ask_again((request, attempt), asker, VirtualDuration::ZERO, now, queue)
@@ -87,7 +92,7 @@ impl<P: Process, O: Observer> Core<P, O> {
                 Disturbed::Answered(self.apply_request(request, asker, now, queue).map(halved))
             }
             Disturbance::Stale => Disturbed::Answered(match request {
-                Request::List { .. } => Ok(Answer::Paths(Vec::new())),
+                Request::List { .. } | Request::ListUploads { .. } => Ok(Answer::Paths(Vec::new())),
                 _ => Err(Refusal::NotFound),
             }),
         }
@@ -122,14 +127,15 @@ impl<P: Process, O: Observer> Core<P, O> {
         now: VirtualTime,
         queue: &mut Queue<Due>,
     ) -> Refusal {
-        let Request::Put { path, mut bytes, nominal, purpose, synced } = request else {
+        let Request::Put { path, mut bytes, nominal, purpose, synced, if_absent } = request else {
             unreachable!("only what is written can be torn");
         };
         if scheme::is_whole_or_nothing(self.config.storage_scheme, purpose) {
             return Refusal::Failed;
         }
         bytes.truncate(bytes.len() / 2);
-        let request = Request::Put { path, bytes, nominal: nominal / 2, purpose, synced };
+        let nominal = nominal / 2;
+        let request = Request::Put { path, bytes, nominal, purpose, synced, if_absent };
         // Refused, if at all, as the whole would have been.
         self.apply_request(request, asker, now, queue).err().unwrap_or(Refusal::Unknown)
     }

@@ -53,7 +53,12 @@ impl<P: Process, O: Observer> Context<'_, P, O> {
         let carried = transfer(nominal, config.storage_bandwidth);
         let (mut span, carried) = match in_memory {
             true => (VirtualDuration::ZERO, VirtualDuration::ZERO),
-            false => (latency.draw(&mut host.storage) + carried, carried),
+            false => {
+                let calls = scheme::calls(&request, config);
+                let waits = (0..calls)
+                    .fold(VirtualDuration::ZERO, |sum, _| sum + latency.draw(&mut host.storage));
+                (waits + carried, carried)
+            }
         };
         let rounds = scheme::rounds(&request);
         if config.storage_scheme == Some(Scheme::Hdfs) {
@@ -125,6 +130,9 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         let asker = (from, session, !self.lives(from, life));
         if let CutOff::ByWriter { half } = cut_off {
+            if half && self.leaves_parts(&request, now) {
+                return;
+            }
             if half {
                 // Nobody is there to be told.
                 let _ = self.tear(request, asker, now, queue);
@@ -260,7 +268,10 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         match request {
             Request::Put { nominal, .. } if self.is_too_large(nominal) => Err(Refusal::Failed),
-            Request::Put { path, bytes, nominal, purpose, synced } => {
+            Request::Put { path, if_absent: true, .. } if self.store.get(&path).is_some() => {
+                Err(Refusal::Exists)
+            }
+            Request::Put { path, bytes, nominal, purpose, synced, if_absent: _ } => {
                 let stream = &mut self.hosts[0].storage;
                 let visible = now + self.config.storage_visibility.draw(stream);
                 let has_host = self.config.storage_scheme.is_none_or(Scheme::has_host);
@@ -290,6 +301,16 @@ impl<P: Process, O: Observer> Core<P, O> {
                 let visible =
                     self.store.list(&prefix).filter(|(_, object)| object.visible_at <= now);
                 Ok(Answer::Paths(visible.map(|(path, _)| path.to_owned()).collect()))
+            }
+            Request::ListUploads { prefix } => {
+                let uploads = self.store.uploads().filter(|path| path.starts_with(&prefix));
+                Ok(Answer::Paths(uploads.map(str::to_owned).collect()))
+            }
+            Request::AbortUpload { path } => {
+                if let Some(bytes) = self.store.abort_upload(&path) {
+                    self.observer.observe(now, &Observation::UploadAborted { bytes });
+                }
+                Ok(Answer::Done)
             }
             Request::Lead => Ok(Answer::Session(self.elect(from, now, queue))),
             Request::Campaign { lease, renews } => self.campaign((from, lease, renews), now, queue),
@@ -412,6 +433,8 @@ fn external_operation_of(request: &Request) -> Option<ExternalOperation> {
         | Request::Get { .. }
         | Request::Delete { .. }
         | Request::List { .. }
+        | Request::ListUploads { .. }
+        | Request::AbortUpload { .. }
         | Request::NextCheckpointId
         | Request::AddPointer { .. }
         | Request::Adopt(_)
@@ -441,8 +464,10 @@ fn operation_of(request: &Request) -> Option<StorageOperation> {
     match request {
         Request::Put { purpose: Purpose::State, .. } => Some(StorageOperation::WriteState),
         Request::Put { purpose: Purpose::Metadata, .. } => Some(StorageOperation::WriteMetadata),
-        Request::Get { .. } | Request::List { .. } => Some(StorageOperation::Read),
-        Request::Delete { .. } => Some(StorageOperation::Delete),
+        Request::Get { .. } | Request::List { .. } | Request::ListUploads { .. } => {
+            Some(StorageOperation::Read)
+        }
+        Request::Delete { .. } | Request::AbortUpload { .. } => Some(StorageOperation::Delete),
         Request::AddPointer { .. } | Request::Adopt(_) | Request::RemovePointer { .. } => {
             Some(StorageOperation::WritePointer)
         }

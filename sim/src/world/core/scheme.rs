@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | not set | half an object | nothing: as neutral as can be |
 //! | `hdfs://` | half a state file; metadata are renamed into place | the name node is asked for everything, twice for a write |
-//! | `s3://` | nothing: an upload that is not completed is not there | requests below one prefix are limited |
+//! | `s3://` | nothing: an upload that is not completed is not there | requests below one prefix are limited; what is large is uploaded in parts, and parts of a writer that has died stay until somebody drops them |
 //! | `file://` | half a state file; metadata are renamed into place | a directory that all hosts have mounted |
 //! | `memory://` | nothing | no request but for a savepoint's metadata; gone with the job manager, but for savepoints; a state has at most 5 MiB |
 //!
@@ -24,7 +24,7 @@ use cutline::config::Scheme;
 use cutline::storage::layout::{Directory, Path};
 use cutline::time::VirtualTime;
 
-use super::{Core, CutOff, Parcel};
+use super::{Core, CutOff, Parcel, WorldConfig};
 use crate::observe::Observation;
 use crate::world::services::Service;
 use crate::world::{Observer, Process, ProcessId, Purpose, Request};
@@ -58,10 +58,31 @@ pub(super) fn is_whole_or_nothing(scheme: Option<Scheme>, purpose: Purpose) -> b
     }
 }
 
+/// Into how many parts an object is divided; `None`: it is uploaded in one go. Hadoop:
+/// `fs.s3a.multipart.size`.
+fn parts(request: &Request, config: &WorldConfig) -> Option<u64> {
+    match request {
+        Request::Put { nominal, .. } if config.storage_scheme == Some(Scheme::S3) => {
+            let size = config.storage_part_size.max(1);
+            (*nominal > size).then(|| nominal.div_ceil(size))
+        }
+        _ => None,
+    }
+}
+
+/// How many calls, one after the other, a request is made of: an upload in parts begins and ends with one
+/// of its own, and its parts go side by side.
+pub(super) fn calls(request: &Request, config: &WorldConfig) -> u32 {
+    if parts(request, config).is_some() { 3 } else { 1 }
+}
+
 fn prefix(request: &Request) -> Option<&str> {
     let path = match request {
-        Request::Put { path, .. } | Request::Get { path } | Request::Delete { path } => path,
-        Request::List { prefix } => prefix,
+        Request::Put { path, .. }
+        | Request::Get { path }
+        | Request::Delete { path }
+        | Request::AbortUpload { path } => path,
+        Request::List { prefix } | Request::ListUploads { prefix } => prefix,
         _ => return None,
     };
     Some(path.split_once('/').map_or("", |(directory, _)| directory))
@@ -82,8 +103,21 @@ impl<P: Process, O: Observer> Core<P, O> {
         }
         let answered = self.limits.answered.entry(prefix.to_owned()).or_default();
         let over = *answered >= self.config.storage_requests_per_prefix;
-        *answered += u32::from(!over);
+        let calls = parts(request, &self.config).map_or(1, |parts| parts + 2);
+        *answered += if over { 0 } else { u32::try_from(calls).unwrap_or(u32::MAX) };
         over
+    }
+
+    /// The parts that were uploaded stay where the writer of an upload in parts has died: half of them.
+    pub(super) fn leaves_parts(&mut self, request: &Request, now: VirtualTime) -> bool {
+        let (Request::Put { path, .. }, Some(parts)) = (request, parts(request, &self.config))
+        else {
+            return false;
+        };
+        let bytes = parts / 2 * self.config.storage_part_size;
+        self.store.leave_upload(path.clone(), bytes);
+        self.observer.observe(now, &Observation::UploadLeft { bytes });
+        true
     }
 
     /// Whether this is a matter of the job manager's memory, and of no store.
