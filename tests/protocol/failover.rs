@@ -339,3 +339,43 @@ fn an_end_that_regions_share_is_reached_together() {
         assert_eq!((count(&outcome, is_regional), count(&outcome, is_whole)), (1, 1));
     }
 }
+
+/// The failure too many within the interval ends the job; those before it are forgotten.
+#[test]
+fn failures_that_come_too_fast_end_the_job() {
+    for outcome in runs("failures-too-fast.json", &[], 0..8) {
+        let name = format!("seed {}", outcome.seed);
+        let ends: Vec<_> = observations(&outcome)
+            .filter_map(|it| match *it {
+                Observation::JobEnded { end } => Some(end),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends, [JobEnd::Failed, JobEnd::Finished], "{name}");
+        assert_eq!(situation(&outcome, "restart strategy gave up"), 1, "{name}");
+        assert_eq!(outcome.statistics.records.committed, 40_000, "{name}");
+    }
+    // One failure more is borne within the interval.
+    for outcome in runs("failures-too-fast.json", &["restart.max_failures=3"], 0..8) {
+        assert_eq!(outcome.job_end, Some(JobEnd::Finished), "seed {}", outcome.seed);
+        assert_eq!(situation(&outcome, "restart strategy gave up"), 0);
+    }
+}
+
+#[test]
+fn a_second_failure_during_recovery_restores_the_same_checkpoint() {
+    for outcome in runs("failure-during-recovery.json", &[], 0..8) {
+        let name = format!("seed {}", outcome.seed);
+        assert!(outcome.inert_faults().is_empty(), "{name}");
+        assert!(situation(&outcome, "recovery during recovery") > 0, "{name}");
+        let chosen: Vec<_> = observations(&outcome)
+            .filter_map(|it| match *it {
+                Observation::RestoreChosen { checkpoint } => checkpoint,
+                _ => None,
+            })
+            .collect();
+        assert_eq!(chosen.len(), 3, "{name}");
+        assert!(chosen.iter().all(|it| it.0 == 3), "{name}: {chosen:?}");
+        assert_eq!(outcome.statistics.records.committed, 10_000, "{name}");
+    }
+}

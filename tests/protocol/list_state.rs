@@ -147,3 +147,27 @@ fn a_drain_waits_for_answers() {
         assert!(committed(observations(&outcome)) > emitted as u64);
     }
 }
+
+/// One late answer holds the others and the barrier back, so that checkpoints overlap.
+#[test]
+fn answers_in_order_hold_the_barrier_back() {
+    let start_delay = |order: &str| {
+        let order = format!("job.operators[look-up].order={order}");
+        let outcomes = support::runs("async-ordered.json", &[order.as_str()], 0..4);
+        outcomes.map(|outcome| outcome.statistics.start_delay.mean()).max().expect("some seeds")
+    };
+    assert!(start_delay("ordered") > start_delay("unordered"));
+    for outcome in support::runs("async-ordered.json", &[], 0..4) {
+        let (mut pending, mut most) = (0_i32, 0);
+        for observation in support::observations(&outcome) {
+            match observation {
+                Observation::Triggered { .. } => pending += 1,
+                Observation::Completed { .. } | Observation::Failed { .. } => pending -= 1,
+                _ => {}
+            }
+            most = most.max(pending);
+        }
+        assert_eq!(most, 2, "seed {}: max_concurrent is reached", outcome.seed);
+        assert_eq!(outcome.statistics.records.committed, 4_000, "seed {}", outcome.seed);
+    }
+}
