@@ -1,7 +1,8 @@
 //! What a change of parallelism costs: 64 subtasks become 96, with an unaligned checkpoint full of
 //! in-flight records, all checks on.
 //!
-//! `cargo bench -p cutline-sim --bench rescale`
+//! `cargo bench -p cutline-sim --bench rescale`: 184 ms (183 to 186), on two cores of a virtual machine; it
+//! is to stay below a second.
 
 use std::hint::black_box;
 use std::sync::Arc;
