@@ -1,9 +1,9 @@
 //! Flink's options, as the protocol uses them. Defaults are Flink 2.3's.
 //!
 //! `text` reads Flink's grammar of durations and sizes, `options` is the table of the keys that are
-//! modelled, with their types, defaults and deprecated spellings, `flink_keys` the table of all
-//! keys that Flink has, `unmodelled` says why some of them have no effect, `validate` refuses what Flink refuses and changes what
-//! Flink changes; here are the values after all of that.
+//! modelled, with their types, defaults and deprecated spellings, `flink_keys` the table of all keys
+//! that Flink has, `unmodelled` says why some of them have no effect, `validate` refuses what Flink
+//! refuses and changes what Flink changes; here are the values after all of that.
 
 mod changelog;
 mod flink_keys;

@@ -75,7 +75,7 @@ pub struct JobManager {
     pending: BTreeMap<CheckpointId, SnapshotKind>,
     stop: Option<actions::Stop>,
     resuming: Option<actions::Resuming>,
-    /// Orphans that are being deleted.
+    /// Orphans that are being looked for, or deleted.
     clean_up: Option<orphans::CleanUp>,
     /// The first checkpoint of the job that is being run.
     first_checkpoint: CheckpointId,
@@ -194,17 +194,13 @@ enum Waiting {
     },
     JobResult(JobEnd),
     /// What is in the store, to find orphans in it.
-    Listed {
-        action: u32,
-    },
+    Listed,
     /// What is being uploaded in parts by nobody any more.
     UploadsListed {
-        action: u32,
         files: Vec<String>,
     },
     /// Which pointers there are, now that the store was listed.
     PointersListed {
-        action: u32,
         listing: orphans::Listing,
     },
     /// An orphan is being deleted.
@@ -414,7 +410,7 @@ impl JobManager {
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
             | Waiting::JobResult(_)
-            | Waiting::Listed { .. }
+            | Waiting::Listed
             | Waiting::UploadsListed { .. }
             | Waiting::PointersListed { .. }
             | Waiting::OrphanDeleted { .. }
@@ -481,12 +477,12 @@ impl JobManager {
             // Whoever leads finds out for himself how the job ends.
             Waiting::JobResult(_) if answer == Err(Refusal::Fenced) => {}
             Waiting::JobResult(end) => self.on_job_result(end, &answer, ctx),
-            Waiting::Listed { action } => self.on_listed(action, answer, ctx),
-            Waiting::UploadsListed { action, files } => {
-                self.on_uploads_listed(action, files, answer, ctx);
+            Waiting::Listed => self.on_listed(answer, ctx),
+            Waiting::UploadsListed { files } => {
+                self.on_uploads_listed(files, answer, ctx);
             }
-            Waiting::PointersListed { action, listing } => {
-                self.on_pointers_listed(action, listing, answer, ctx);
+            Waiting::PointersListed { listing } => {
+                self.on_pointers_listed(listing, answer, ctx);
             }
             Waiting::OrphanDeleted { request } => {
                 self.on_orphan_deleted(request, answer.is_ok(), ctx);

@@ -616,7 +616,7 @@ impl JobManager {
             | Waiting::PointerRemoved { .. }
             | Waiting::Deleted { .. }
             | Waiting::LateDeleted { .. }
-            | Waiting::Listed { .. }
+            | Waiting::Listed
             | Waiting::UploadsListed { .. }
             | Waiting::PointersListed { .. }
             | Waiting::OrphanDeleted { .. }

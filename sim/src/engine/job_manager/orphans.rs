@@ -22,11 +22,11 @@ pub(super) struct Listing {
     uploads: Vec<String>,
 }
 
-/// A clean-up that deletes.
+/// A clean-up that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CleanUp {
     action: u32,
-    /// What is not deleted yet.
+    /// What it deletes and is not deleted yet.
     left: usize,
 }
 
@@ -36,42 +36,30 @@ impl JobManager {
         action: u32,
         ctx: &mut Context<'_, Engine, O>,
     ) {
-        let lists = |waiting: &Waiting| {
-            matches!(
-                waiting,
-                Waiting::Listed { .. }
-                    | Waiting::UploadsListed { .. }
-                    | Waiting::PointersListed { .. }
-            )
-        };
-        if self.phase != Phase::Running
-            || self.clean_up.is_some()
-            || self.waiting.values().any(lists)
-        {
+        if self.phase != Phase::Running || self.clean_up.is_some() {
             return self.answer(action, None, false, ctx);
         }
+        self.clean_up = Some(CleanUp { action, left: 0 });
         let request = Request::List { prefix: String::new() };
-        self.request(Waiting::Listed { action }, request, ctx);
+        self.request(Waiting::Listed, request, ctx);
     }
 
     pub(super) fn on_listed<O: Observer>(
         &mut self,
-        action: u32,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
     ) {
         match answer {
             Ok(Answer::Paths(files)) => {
                 let request = Request::ListUploads { prefix: String::new() };
-                self.request(Waiting::UploadsListed { action, files }, request, ctx);
+                self.request(Waiting::UploadsListed { files }, request, ctx);
             }
-            Ok(_) | Err(_) => self.answer(action, None, false, ctx),
+            Ok(_) | Err(_) => self.end_clean_up(false, ctx),
         }
     }
 
     pub(super) fn on_uploads_listed<O: Observer>(
         &mut self,
-        action: u32,
         files: Vec<String>,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
@@ -79,16 +67,15 @@ impl JobManager {
         match answer {
             Ok(Answer::Paths(uploads)) => {
                 let listing = Listing { files, uploads };
-                let waiting = Waiting::PointersListed { action, listing };
+                let waiting = Waiting::PointersListed { listing };
                 self.request(waiting, Request::ReadPointers, ctx);
             }
-            Ok(_) | Err(_) => self.answer(action, None, false, ctx),
+            Ok(_) | Err(_) => self.end_clean_up(false, ctx),
         }
     }
 
     pub(super) fn on_pointers_listed<O: Observer>(
         &mut self,
-        action: u32,
         listing: Listing,
         answer: Result<Answer, Refusal>,
         ctx: &mut Context<'_, Engine, O>,
@@ -100,7 +87,7 @@ impl JobManager {
             Ok(_) | Err(_) => false,
         };
         if !knows_all || self.phase != Phase::Running {
-            return self.answer(action, None, false, ctx);
+            return self.end_clean_up(false, ctx);
         }
         let is_known = |text: &str, path: &Path| match path {
             Path::Metadata(Directory::Checkpoint(id)) if self.pending.contains_key(id) => true,
@@ -108,9 +95,11 @@ impl JobManager {
         };
         let files = orphans(listing.files, self.past(), is_known);
         let uploads = orphans(listing.uploads, self.past(), is_known);
+        let clean_up = self.clean_up.as_mut().expect("it was listed for it");
+        clean_up.left = files.len() + uploads.len();
+        let action = clean_up.action;
         let found = Observation::OrphansFound { action, files: files.len() as u32 };
         self.observe(found, ctx);
-        self.clean_up = Some(CleanUp { action, left: files.len() + uploads.len() });
         let deletions = files.into_iter().map(|path| Request::Delete { path });
         for request in
             deletions.chain(uploads.into_iter().map(|path| Request::AbortUpload { path }))
@@ -139,10 +128,14 @@ impl JobManager {
     }
 
     fn end_clean_up_if_done<O: Observer>(&mut self, ctx: &mut Context<'_, Engine, O>) {
-        if let Some(CleanUp { action, left: 0 }) = self.clean_up {
-            self.clean_up = None;
-            self.answer(action, None, true, ctx);
+        if self.clean_up.is_some_and(|clean_up| clean_up.left == 0) {
+            self.end_clean_up(true, ctx);
         }
+    }
+
+    fn end_clean_up<O: Observer>(&mut self, done: bool, ctx: &mut Context<'_, Engine, O>) {
+        let CleanUp { action, .. } = self.clean_up.take().expect("it has begun");
+        self.answer(action, None, done, ctx);
     }
 
     /// Whether a checkpoint that is pending, completed or leaving has this file.
